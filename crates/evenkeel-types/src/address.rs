@@ -4,7 +4,6 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use smol_str::SmolStr;
 use thiserror::Error;
 
 /// Where an endpoint listens.
@@ -114,7 +113,7 @@ impl From<Address> for String {
 
 /// A host name: lower case, 1 to 253 bytes of letters, digits, `-`, `_` and `.`. Cloning never allocates.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostName(SmolStr);
+pub struct HostName(Arc<str>);
 
 impl HostName {
     /// A name, changed to lower case.
@@ -127,7 +126,7 @@ impl HostName {
         if name.is_empty() || name.len() > 253 || !name.bytes().all(allowed) {
             return Err(ParseAddressError::Host);
         }
-        Ok(Self(name.chars().map(|c| c.to_ascii_lowercase()).collect()))
+        Ok(Self(name.to_ascii_lowercase().into()))
     }
 
     /// The text of the name.

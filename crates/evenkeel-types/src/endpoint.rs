@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_without_details_is_small() {
-        assert!(size_of::<Endpoint>() <= 88, "{}", size_of::<Endpoint>());
+        assert!(size_of::<Endpoint>() <= 80, "{}", size_of::<Endpoint>());
     }
 
     #[test]

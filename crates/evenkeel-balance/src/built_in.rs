@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use crate::{
+    Caller, Event, InvalidPolicy, LeastRequest, Members, Policy, PolicyConfig, Random, RoundRobin,
+    SmoothWeightedRoundRobin, View, Wants, WeightedRandom,
+};
+
+/// A policy built for a set of members, dispatched without a virtual call: what the façade holds.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BuiltIn {
+    /// See [`LeastRequest`].
+    LeastRequest(LeastRequest),
+    /// See [`RoundRobin`].
+    RoundRobin(RoundRobin),
+    /// See [`SmoothWeightedRoundRobin`].
+    SmoothWeightedRoundRobin(SmoothWeightedRoundRobin),
+    /// See [`Random`].
+    Random(Random),
+    /// See [`WeightedRandom`].
+    WeightedRandom(WeightedRandom),
+    /// A policy from outside.
+    Custom(Arc<dyn Policy>),
+}
+
+impl BuiltIn {
+    /// The policy of this configuration for these members.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`] if a setting is out of range, or a custom policy refuses its members.
+    pub fn new(config: &PolicyConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+        let weights = members.weights();
+        Ok(match config {
+            PolicyConfig::LeastRequest(config) => Self::LeastRequest(LeastRequest::new(*config, weights)?),
+            PolicyConfig::RoundRobin(_) if are_equal(weights) => Self::RoundRobin(RoundRobin),
+            PolicyConfig::RoundRobin(_) | PolicyConfig::SmoothWeightedRoundRobin(_) => {
+                Self::SmoothWeightedRoundRobin(SmoothWeightedRoundRobin::new(weights))
+            }
+            PolicyConfig::Random(_) if are_equal(weights) => Self::Random(Random),
+            PolicyConfig::Random(_) | PolicyConfig::WeightedRandom(_) => {
+                Self::WeightedRandom(WeightedRandom::new(weights))
+            }
+            PolicyConfig::Custom(policy) => {
+                Self::Custom(policy.rebuild(members)?.unwrap_or_else(|| Arc::clone(policy)))
+            }
+        })
+    }
+
+    /// The policy for other members; a custom one carries over what it keeps.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn rebuild(&self, config: &PolicyConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+        match self {
+            Self::Custom(policy) => {
+                Ok(Self::Custom(policy.rebuild(members)?.unwrap_or_else(|| Arc::clone(policy))))
+            }
+            _ => Self::new(config, members),
+        }
+    }
+
+    /// An open position, or `None` if none is open.
+    #[inline]
+    pub fn choose<V: View, C: Caller>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        match self {
+            Self::LeastRequest(policy) => policy.choose(view, caller),
+            Self::RoundRobin(policy) => policy.choose(view, caller),
+            Self::SmoothWeightedRoundRobin(policy) => policy.choose(view, caller),
+            Self::Random(policy) => policy.choose(view, caller),
+            Self::WeightedRandom(policy) => policy.choose(view, caller),
+            Self::Custom(policy) => policy.pick(view, caller),
+        }
+    }
+}
+
+impl Policy for BuiltIn {
+    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
+        match self {
+            Self::LeastRequest(policy) => policy.choose(view, caller),
+            Self::RoundRobin(policy) => policy.choose(view, caller),
+            Self::SmoothWeightedRoundRobin(policy) => policy.choose(view, caller),
+            Self::Random(policy) => policy.choose(view, caller),
+            Self::WeightedRandom(policy) => policy.choose(view, caller),
+            Self::Custom(policy) => policy.pick(view, caller),
+        }
+    }
+
+    fn wants(&self) -> Wants {
+        match self {
+            Self::LeastRequest(policy) => policy.wants(),
+            Self::RoundRobin(_)
+            | Self::SmoothWeightedRoundRobin(_)
+            | Self::Random(_)
+            | Self::WeightedRandom(_) => Wants::empty(),
+            Self::Custom(policy) => policy.wants(),
+        }
+    }
+
+    fn on_event(&self, event: Event) {
+        if let Self::Custom(policy) = self {
+            policy.on_event(event);
+        }
+    }
+}
+
+/// Whether all weights above zero are the same: those of zero are masked anyway.
+pub(crate) fn are_equal(weights: &[u32]) -> bool {
+    let mut positive = weights.iter().filter(|&&weight| weight > 0);
+    let first = positive.next();
+    positive.all(|weight| Some(weight) == first)
+}

@@ -1,0 +1,126 @@
+use evenkeel_types::{RandomSource, SplitMix64, Timestamp};
+
+/// What a pick consumes besides the view: draws, places in a cycle, the key and the time of the request.
+///
+/// Each is asked for only if the policy needs it, so a policy that needs no clock costs no clock read.
+pub trait Caller {
+    /// The next 64 uniformly distributed bits.
+    fn draw(&mut self) -> u64;
+
+    /// The caller's next place in a cycle of `length` places: 0, 1, … `length` − 1, 0, … from a start of its own.
+    ///
+    /// The place is the caller's, not the policy's: it survives updates, and every thread has its own, since a shared
+    /// one costs more than the rest of the pick. When the length shrinks below the place, it is taken modulo the length.
+    /// Zero for `length` zero.
+    fn turn(&mut self, length: u32) -> u32;
+
+    /// The hash of the request's key, if it has one.
+    fn key(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// The present.
+    fn now(&mut self) -> Timestamp {
+        Timestamp::ORIGIN
+    }
+}
+
+/// A caller that owns all its inputs: scripted in a test, seeded in a program.
+///
+/// ```
+/// use evenkeel_balance::{Caller, Script};
+/// let mut draws = [5_u64, 6].into_iter();
+/// let mut caller = Script::new(|| draws.next().unwrap_or(0)).starting_at(2).with_key(7);
+/// assert_eq!((caller.draw(), caller.turn(3), caller.turn(3), caller.key()), (5, 2, 0, Some(7)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Script<R> {
+    source: R,
+    place: u32,
+    key: Option<u64>,
+    now: Timestamp,
+}
+
+impl Script<SplitMix64> {
+    /// Draws from a seeded generator; the first place in every cycle is 0.
+    #[must_use]
+    pub const fn seeded(seed: u64) -> Self {
+        Self::new(SplitMix64::new(seed))
+    }
+}
+
+impl<R> Script<R> {
+    /// Draws from `source`; the first place in every cycle is 0.
+    #[must_use]
+    pub const fn new(source: R) -> Self {
+        Self { source, place: 0, key: None, now: Timestamp::ORIGIN }
+    }
+
+    /// The same with another first place.
+    #[must_use]
+    pub const fn starting_at(mut self, place: u32) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// The same with the hash of a key.
+    #[must_use]
+    pub const fn with_key(mut self, hash: u64) -> Self {
+        self.key = Some(hash);
+        self
+    }
+
+    /// The same at another time.
+    #[must_use]
+    pub const fn at(mut self, now: Timestamp) -> Self {
+        self.now = now;
+        self
+    }
+}
+
+impl<R: RandomSource> Caller for Script<R> {
+    #[inline]
+    fn draw(&mut self) -> u64 {
+        self.source.next_u64()
+    }
+
+    #[inline]
+    fn turn(&mut self, length: u32) -> u32 {
+        let place = place_in(self.place, length);
+        self.place = place.wrapping_add(1);
+        place
+    }
+
+    fn key(&mut self) -> Option<u64> {
+        self.key
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.now
+    }
+}
+
+/// `place` brought into a cycle of `length` places: one comparison as a rule, a division when the cycle has shrunk.
+#[inline]
+pub(crate) const fn place_in(place: u32, length: u32) -> u32 {
+    if place < length {
+        place
+    } else if place == length || length == 0 {
+        0
+    } else {
+        place % length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_goes_round_and_survives_a_change_of_length() {
+        let mut caller = Script::seeded(1).starting_at(3);
+        let places: Vec<u32> = [5, 5, 5, 5, 2, 2, 0, 2].map(|length| caller.turn(length)).into();
+        assert_eq!(places, [3, 4, 0, 1, 0, 1, 0, 1]);
+        assert_eq!(Script::seeded(1).starting_at(u32::MAX).turn(10), 5);
+    }
+}

@@ -1,0 +1,368 @@
+use evenkeel_types::{RandomSource, SplitMix64, below};
+
+use crate::built_in::are_equal;
+use crate::{AliasTable, Caller, InvalidPolicy, Policy, View, Wants, scan, weighted_random};
+
+/// How many endpoints a [`LeastRequest`] compares. Written as a number from 2 to 32, or `"all"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choices {
+    /// Every usable one: the exact minimum, O(n) a pick.
+    All,
+    /// This many distinct ones, drawn at random; 2 to 32.
+    Draw(u32),
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Choices {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => serializer.serialize_str("all"),
+            Self::Draw(choices) => serializer.serialize_u32(*choices),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Choices {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl serde::de::Visitor<'_> for Form {
+            type Value = Choices;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`choices` as a number from 2 to 32, or \"all\"")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, choices: u64) -> Result<Choices, E> {
+                u32::try_from(choices)
+                    .map(Choices::Draw)
+                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(choices), &self))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, choices: i64) -> Result<Choices, E> {
+                u32::try_from(choices)
+                    .map(Choices::Draw)
+                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(choices), &self))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Choices, E> {
+                if text == "all" {
+                    Ok(Choices::All)
+                } else {
+                    Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                }
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
+}
+
+impl Default for Choices {
+    /// Two: the first extra choice brings almost everything (Mitzenmacher 2001), a third costs a cache line more.
+    fn default() -> Self {
+        Self::Draw(2)
+    }
+}
+
+/// Settings of [`LeastRequest`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct LeastRequestConfig {
+    /// How many endpoints are compared: 2 unless set, at most 32, or all of them.
+    pub choices: Choices,
+}
+
+/// The less loaded of a few endpoints drawn at random: power of d choices, or a full scan.
+///
+/// **Idea.** Draw d *distinct* usable endpoints (with replacement, as Envoy and gRPC draw, two endpoints would give the
+/// busier one a quarter of the requests) and take the one with the fewest requests in flight; at n ≤ d look at all.
+/// **Weights.** The first candidate is drawn by weight; another replaces it iff (its load + 1) ÷ its weight is at most the
+/// load ÷ weight of the best so far, that is, if it would still be no worse off after taking the request. With equal
+/// weights this is exactly "fewer in flight"; with unequal ones the shares are exactly the weights while loads are low,
+/// also for two endpoints, and follow the load when it builds up. **Ties** stay with the candidate drawn first.
+/// **Cost.** O(d), or O(n) for a full scan. **When.** The default for most traffic. **When not.** Load is not told by
+/// the requests in flight (batch jobs of very different size). **Source.** Mitzenmacher, "The power of two choices in
+/// randomized load balancing", IEEE TPDS 2001; Envoy `LEAST_REQUEST`, gRPC A48, Finagle `P2C` (draws without
+/// replacement); comparison by cross products as in nginx `least_conn`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeastRequest {
+    choices: Choices,
+    /// Present when weights differ.
+    weighted: Option<Weighted>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Weighted {
+    table: AliasTable,
+    greatest: u32,
+}
+
+impl LeastRequest {
+    /// The policy for these weights. O(n).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::Choices`](crate::InvalidPolicy::Choices) unless 2 to 32, or all.
+    pub fn new(config: LeastRequestConfig, weights: &[u32]) -> Result<Self, InvalidPolicy> {
+        if let Choices::Draw(choices) = config.choices
+            && !(2..=MOST_CHOICES).contains(&choices)
+        {
+            return Err(InvalidPolicy::Choices { choices });
+        }
+        let weighted = (!are_equal(weights)).then(|| Weighted {
+            table: AliasTable::new(weights),
+            greatest: weights.iter().copied().max().unwrap_or(0),
+        });
+        Ok(Self { choices: config.choices, weighted })
+    }
+
+    /// A position, or `None` if none is open.
+    #[inline]
+    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        let usable = view.mask().usable();
+        match (self.choices, &self.weighted) {
+            (Choices::Draw(2), None) if usable > 2 => choose_of_two(view, caller, usable),
+            (Choices::Draw(choices), weighted) if usable > choices as usize => {
+                choose_of_some(view, caller, choices, weighted.as_ref())
+            }
+            (_, weighted) => choose_of_all(view, caller, weighted.as_ref()),
+        }
+    }
+}
+
+/// Two distinct ones of equal weight: the case that must cost nothing.
+#[inline]
+fn choose_of_two<V: View + ?Sized, C: Caller + ?Sized>(
+    view: &V,
+    caller: &mut C,
+    usable: usize,
+) -> Option<usize> {
+    let draw = caller.draw();
+    let first = below(scan::upper(draw), usable as u32);
+    let second = below(scan::lower(draw), usable as u32 - 1);
+    let second = second + u32::from(second >= first);
+    let first = scan::usable_at(view, first, usable);
+    let second = scan::usable_at(view, second, usable);
+    if view.is_open(first) && view.is_open(second) {
+        return Some(if view.load(second) < view.load(first) { second } else { first });
+    }
+    choose_of_some(view, caller, 2, None)
+}
+
+/// Up to `choices` distinct open ones; with exclusions or races fewer may be met, then the best of those counts.
+fn choose_of_some<V: View + ?Sized, C: Caller + ?Sized>(
+    view: &V,
+    caller: &mut C,
+    choices: u32,
+    weighted: Option<&Weighted>,
+) -> Option<usize> {
+    let mut seen = [usize::MAX; MOST_CHOICES as usize];
+    let mut met = 0;
+    let mut best: Option<Candidate> = None;
+    for _ in 0..choices as usize + scan::DRAWS {
+        let position = sample(view, caller, weighted);
+        if !view.is_open(position) || seen[..met].contains(&position) {
+            continue;
+        }
+        seen[met] = position;
+        met += 1;
+        best = Some(better(best, Candidate::at(view, position)));
+        if met == choices as usize {
+            break;
+        }
+    }
+    match best {
+        Some(candidate) => Some(candidate.position),
+        None => choose_of_all(view, caller, weighted),
+    }
+}
+
+/// All open ones, from a first candidate drawn by weight; equals are told apart by reservoir sampling.
+fn choose_of_all<V: View + ?Sized, C: Caller + ?Sized>(
+    view: &V,
+    caller: &mut C,
+    weighted: Option<&Weighted>,
+) -> Option<usize> {
+    let mut ties = SplitMix64::new(caller.draw());
+    if let Some(weighted) = weighted {
+        let first = weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))?;
+        let rest = view.mask().iter().filter(|&position| position != first && view.admits(position));
+        let best =
+            rest.fold(Candidate::at(view, first), |best, p| better(Some(best), Candidate::at(view, p)));
+        return Some(best.position);
+    }
+    let mut best = None;
+    let mut equals = 0;
+    for position in view.mask().iter().filter(|&position| view.admits(position)) {
+        let load = view.load(position);
+        match best {
+            Some((_, least)) if load > least => {}
+            Some((_, least)) if load == least => {
+                equals += 1;
+                if below(scan::upper(ties.next_u64()), equals) == 0 {
+                    best = Some((position, load));
+                }
+            }
+            _ => {
+                equals = 1;
+                best = Some((position, load));
+            }
+        }
+    }
+    best.map(|(position, _)| position)
+}
+
+#[inline]
+fn sample<V: View + ?Sized, C: Caller + ?Sized>(
+    view: &V,
+    caller: &mut C,
+    weighted: Option<&Weighted>,
+) -> usize {
+    let draw = caller.draw();
+    let usable = view.mask().usable();
+    match weighted {
+        // While most are usable the table is the quickest exact draw.
+        Some(weighted) if usable * 2 >= view.mask().len() => weighted.table.at(draw),
+        Some(weighted) => {
+            weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))
+                .unwrap_or(usize::MAX)
+        }
+        None => scan::usable_at(view, below(scan::upper(draw), usable as u32), usable),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Candidate {
+    position: usize,
+    load: u64,
+    weight: u64,
+}
+
+impl Candidate {
+    #[inline]
+    fn at<V: View + ?Sized>(view: &V, position: usize) -> Self {
+        Self { position, load: view.load(position).into(), weight: view.weight(position).max(1).into() }
+    }
+}
+
+/// The one that stays: `other` only if it would be no worse off after taking the request than `best` is now.
+#[inline]
+fn better(best: Option<Candidate>, other: Candidate) -> Candidate {
+    match best {
+        // Both sides are products of 33 and 32 bits at most: they fit.
+        Some(best)
+            if u128::from(other.load + 1) * u128::from(best.weight)
+                > u128::from(best.load) * u128::from(other.weight) =>
+        {
+            best
+        }
+        _ => other,
+    }
+}
+
+impl Policy for LeastRequest {
+    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
+        self.choose(view, caller)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::LOADS
+    }
+}
+
+/// The most draws that are compared: above it a full scan is the honest choice.
+const MOST_CHOICES: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mask, Script, Table};
+
+    fn policy(choices: Choices, weights: &[u32]) -> LeastRequest {
+        LeastRequest::new(LeastRequestConfig { choices }, weights).unwrap()
+    }
+
+    #[test]
+    fn two_distinct_endpoints_are_compared() {
+        let mask = Mask::all_usable(4);
+        let policy = policy(Choices::Draw(2), &[1; 4]);
+        for (draw, loads, expected) in [
+            // The upper half gives the first of 4, the lower half the second of the 3 others.
+            (0x0000_0000_0000_0000_u64, [5, 3, 0, 0], 1),
+            (0x0000_0000_0000_0000, [3, 3, 0, 0], 0),
+            (0x4000_0000_0000_0000, [0, 9, 0, 0], 0),
+            (0x4000_0000_5555_5556, [0, 9, 7, 0], 2),
+            (0xffff_ffff_ffff_ffff, [0, 0, 1, 2], 2),
+        ] {
+            let view = Table::new(&mask, &[1; 4], &loads);
+            assert_eq!(policy.choose(&view, &mut Script::new(|| draw)), Some(expected), "{draw:x} {loads:?}");
+        }
+    }
+
+    #[test]
+    fn two_endpoints_are_both_looked_at() {
+        let mask = Mask::all_usable(2);
+        let policy = policy(Choices::Draw(2), &[1; 2]);
+        let view = Table::new(&mask, &[1, 1], &[4, 3]);
+        let mut caller = Script::seeded(1);
+        assert!((0..100).all(|_| policy.choose(&view, &mut caller) == Some(1)));
+    }
+
+    #[test]
+    fn a_full_scan_finds_the_minimum_and_shares_ties() {
+        let mask = Mask::all_usable(5);
+        let policy = policy(Choices::All, &[1; 5]);
+        let view = Table::new(&mask, &[1; 5], &[2, 1, 7, 1, 1]);
+        let mut counts = [0; 5];
+        let mut caller = Script::seeded(9);
+        for _ in 0..3000 {
+            counts[policy.choose(&view, &mut caller).unwrap()] += 1;
+        }
+        assert_eq!((counts[0], counts[2]), (0, 0));
+        assert!([1, 3, 4].iter().all(|&p| (880..1120).contains(&counts[p])), "{counts:?}");
+    }
+
+    #[test]
+    fn idle_shares_are_the_weights_even_for_two() {
+        for weights in [vec![1, 2], vec![1, 3, 6], vec![1, 1, 8, 10, 20]] {
+            let mask = Mask::all_usable(weights.len());
+            let policy = policy(Choices::Draw(2), &weights);
+            let loads = vec![0; weights.len()];
+            let view = Table::new(&mask, &weights, &loads);
+            let mut counts = vec![0_u32; weights.len()];
+            let mut caller = Script::seeded(5);
+            for _ in 0..30_000 {
+                counts[policy.choose(&view, &mut caller).unwrap()] += 1;
+            }
+            let total: u32 = weights.iter().sum();
+            for (&count, &weight) in counts.iter().zip(&weights) {
+                let expected = 30_000.0 * f64::from(weight) / f64::from(total);
+                assert!(
+                    (f64::from(count) - expected).abs() < 5.0 * expected.sqrt(),
+                    "{counts:?} for {weights:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn absurd_loads_and_weights_overflow_nothing() {
+        let mask = Mask::all_usable(3);
+        let weights = [u32::MAX, 1, u32::MAX - 1];
+        let policy = policy(Choices::All, &weights);
+        let view = Table::new(&mask, &weights, &[u32::MAX, u32::MAX, 0]);
+        assert_eq!(policy.choose(&view, &mut Script::seeded(1)), Some(2));
+    }
+
+    #[test]
+    fn choices_out_of_range_are_refused() {
+        for choices in [0, 1, 33, u32::MAX] {
+            let config = LeastRequestConfig { choices: Choices::Draw(choices) };
+            assert_eq!(LeastRequest::new(config, &[]), Err(InvalidPolicy::Choices { choices }));
+        }
+    }
+}

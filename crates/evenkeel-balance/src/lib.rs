@@ -1,0 +1,71 @@
+//! Pick one of many.
+//!
+//! A policy sees endpoints as positions `0..n` through a [`View`]: a [`Mask`] of usable positions, a weight and a load
+//! each. What it consumes besides (draws, its place in a cycle, the request's key) comes through a [`Caller`]. So the
+//! same inputs give the same picks on every platform, and a test scripts each draw.
+//!
+//! | policy | idea | a pick costs |
+//! |---|---|---|
+//! | [`RoundRobin`] | each in turn | O(1) |
+//! | [`SmoothWeightedRoundRobin`] | in turn by weight, without bursts | O(1) |
+//! | [`Random`] | uniform | O(1) |
+//! | [`WeightedRandom`] | by weight, alias table | O(1) |
+//! | [`LeastRequest`] | the less loaded of d distinct draws, or of all | O(d) or O(n) |
+//!
+//! All of them answer in O(1) with any part of the endpoints unusable, fall back to one exact scan when a request
+//! excludes what they drew, and never answer "none" while a usable endpoint is left.
+//!
+//! ```
+//! use evenkeel_balance::{Mask, RoundRobin, Script, Table};
+//!
+//! let mask = Mask::all_usable(3);
+//! let view = Table::new(&mask, &[1, 1, 1], &[0, 0, 0]);
+//! let mut caller = Script::seeded(42);
+//! let mut picks = [0; 3];
+//! for _ in 0..300 {
+//!     picks[RoundRobin.choose(&view, &mut caller).expect("all are usable")] += 1;
+//! }
+//! assert_eq!(picks, [100, 100, 100]);
+//!
+//! mask.set(1, false);
+//! assert!((0..10).all(|_| RoundRobin.choose(&view, &mut caller) != Some(1)));
+//! ```
+//!
+//! # Your own policy
+//!
+//! Implement [`Policy`] and run [`laws`] on it (feature `laws`). A policy that keeps a sequence or an order
+//! asks for [`Event`]s.
+//!
+//! # Features
+//!
+//! `serde`: [`PolicyConfig`] reads and writes itself. `laws`: the laws.
+
+mod alias;
+mod built_in;
+mod caller;
+mod config;
+#[cfg(feature = "laws")]
+pub mod laws;
+mod least_request;
+mod mask;
+mod policy;
+mod random;
+mod round_robin;
+mod scan;
+mod smooth_weighted;
+mod sync;
+mod view;
+mod weighted_random;
+
+pub use alias::AliasTable;
+pub use built_in::BuiltIn;
+pub use caller::{Caller, Script};
+pub use config::{InvalidPolicy, PolicyConfig};
+pub use least_request::{Choices, LeastRequest, LeastRequestConfig};
+pub use mask::Mask;
+pub use policy::{Event, MemberList, Members, Policy, Wants};
+pub use random::Random;
+pub use round_robin::RoundRobin;
+pub use smooth_weighted::SmoothWeightedRoundRobin;
+pub use view::{Table, View};
+pub use weighted_random::WeightedRandom;

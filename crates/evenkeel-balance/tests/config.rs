@@ -1,0 +1,41 @@
+//! How policies are written, and what is said about mistakes.
+#![cfg(feature = "serde")]
+
+use evenkeel_balance::PolicyConfig;
+
+fn read(text: &str) -> Result<PolicyConfig, String> {
+    toml::from_str(text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_policy_round_trips_and_aliases_are_understood() {
+    for config in PolicyConfig::all() {
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(read(&text).unwrap().name(), config.name(), "{text}");
+    }
+    for (alias, name) in [
+        ("p2c", "least_request"),
+        ("least_conn", "least_request"),
+        ("leastconn", "least_request"),
+        ("rr", "round_robin"),
+        ("wrr", "smooth_weighted_round_robin"),
+    ] {
+        assert_eq!(read(&format!("type = \"{alias}\"")).unwrap().name(), name);
+    }
+    assert!(read("type = \"least_request\"\nchoices = \"all\"").is_ok());
+    assert!(read("type = \"least_request\"\nchoices = 3").is_ok());
+}
+
+#[test]
+fn mistakes_name_the_field_and_what_is_allowed() {
+    for (text, words) in [
+        ("type = \"least_reqest\"", &["least_reqest", "least_request", "round_robin"][..]),
+        ("type = \"least_request\"\nchoises = 2", &["choises", "choices"]),
+        ("type = \"round_robin\"\nchoices = 2", &["choices"]),
+        ("choices = 2", &["type"]),
+        ("type = \"least_request\"\nchoices = \"some\"", &["choices"]),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+    }
+}
