@@ -1,0 +1,5 @@
+//! What is usable.
+
+mod rise_fall;
+
+pub use rise_fall::{ConfigError, RiseFall, RiseFallConfig, Start, Turn};
