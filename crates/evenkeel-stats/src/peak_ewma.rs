@@ -7,6 +7,7 @@ use evenkeel_types::Timestamp;
 
 use crate::TimeConstant;
 use crate::sync::{AtomicU64, Ordering};
+use crate::time_constant::kept;
 
 /// The peak EWMA of Twitter's Finagle: a latency estimate that jumps up at once and comes down slowly.
 ///
@@ -46,7 +47,8 @@ use crate::sync::{AtomicU64, Ordering};
 /// assert!(latency.get(later) < Some(Duration::from_millis(1)), "an idle endpoint is forgiven");
 /// ```
 pub struct PeakEwma {
-    tau: TimeConstant,
+    /// In nanoseconds, converted once.
+    tau: f64,
     state: AtomicU64,
 }
 
@@ -54,7 +56,7 @@ impl PeakEwma {
     /// An estimate without a sample.
     #[must_use]
     pub fn new(tau: TimeConstant) -> Self {
-        Self { tau, state: AtomicU64::new(UNOBSERVED) }
+        Self { tau: tau.nanos(), state: AtomicU64::new(UNOBSERVED) }
     }
 
     /// An estimate that starts at `cost`, as if that had been observed at `now`.
@@ -62,7 +64,7 @@ impl PeakEwma {
     /// For a new endpoint, seeded with what its peers take: at zero it would be flooded, at infinity never tried.
     #[must_use]
     pub fn with_initial(tau: TimeConstant, cost: Duration, now: Timestamp) -> Self {
-        Self { tau, state: AtomicU64::new(Sample::new(cost, now).pack()) }
+        Self { tau: tau.nanos(), state: AtomicU64::new(Sample::new(cost, now).pack()) }
     }
 
     /// Takes in the time that a call took, and that ended at `now`. Zero counts as one nanosecond.
@@ -95,16 +97,16 @@ impl PeakEwma {
 
     fn decayed(&self, now: Timestamp) -> Option<f64> {
         let last = Sample::unpack(self.state.load(Ordering::Relaxed))?;
-        Some(f64::from(last.cost) * self.tau.keep(last.until(tick_of(now))))
+        Some(f64::from(last.cost) * kept(last.until(tick_of(now)), self.tau))
     }
 
     fn absorb(&self, last: Sample, sample: Sample) -> Sample {
         let elapsed = last.until(sample.tick);
-        let tick = if elapsed.is_zero() { last.tick } else { sample.tick };
+        let tick = if elapsed == 0.0 { last.tick } else { sample.tick };
         let cost = if sample.cost > last.cost {
             sample.cost
         } else {
-            let keep = self.tau.keep(elapsed);
+            let keep = kept(elapsed, self.tau);
             (f64::from(sample.cost) * (1.0 - keep) + f64::from(last.cost) * keep) as f32
         };
         Sample { cost, tick }
@@ -114,7 +116,7 @@ impl PeakEwma {
 impl fmt::Debug for PeakEwma {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = Sample::unpack(self.state.load(Ordering::Relaxed));
-        f.debug_struct("PeakEwma").field("tau", &self.tau.get()).field("last", &last).finish()
+        f.debug_struct("PeakEwma").field("tau_nanos", &self.tau).field("last", &last).finish()
     }
 }
 
@@ -130,10 +132,10 @@ impl Sample {
         Self { cost: (cost.as_nanos() as f64).clamp(1.0, LARGEST_COST) as f32, tick: tick_of(now) }
     }
 
-    /// How long before `tick` this sample was; zero if it was after it.
-    fn until(self, tick: u64) -> Duration {
+    /// How many nanoseconds before `tick` this sample was; zero if it was after it.
+    fn until(self, tick: u64) -> f64 {
         let ticks = tick.wrapping_sub(self.tick) & TICK_MASK;
-        if ticks > TICK_MASK / 2 { Duration::ZERO } else { Duration::from_nanos(ticks << TICK_SHIFT) }
+        if ticks > TICK_MASK / 2 { 0.0 } else { (ticks << TICK_SHIFT) as f64 }
     }
 
     /// Costs are at least one, so their bits minus those of 1.0 fit 29 bits, and the one that is added keeps the word

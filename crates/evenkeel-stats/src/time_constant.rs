@@ -41,10 +41,11 @@ impl TimeConstant {
     /// Computed by `libm`, so that every platform decides alike.
     #[must_use]
     pub fn keep(self, elapsed: Duration) -> f64 {
-        if elapsed.is_zero() {
-            return 1.0;
-        }
-        libm::exp(-(elapsed.as_nanos() as f64) / self.0.as_nanos() as f64)
+        kept(elapsed.as_nanos() as f64, self.nanos())
+    }
+
+    pub(crate) const fn nanos(self) -> f64 {
+        self.0.as_nanos() as f64
     }
 }
 
@@ -52,6 +53,12 @@ impl Default for TimeConstant {
     fn default() -> Self {
         Self(Duration::from_secs(10))
     }
+}
+
+/// `exp(-elapsed / tau)` of two durations in nanoseconds, without the exponential where nothing has passed.
+#[inline]
+pub(crate) fn kept(elapsed: f64, tau: f64) -> f64 {
+    if elapsed == 0.0 { 1.0 } else { libm::exp(-elapsed / tau) }
 }
 
 #[cfg(feature = "serde")]

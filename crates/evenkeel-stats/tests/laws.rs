@@ -33,19 +33,18 @@ proptest! {
     }
 
     #[test]
-    fn a_peak_estimate_never_exceeds_its_largest_sample_and_never_misses_the_last_peak(
+    fn a_peak_estimate_lies_between_its_last_and_its_largest_sample(
         samples in prop::collection::vec((duration(), time()), 1..60), tau in 1_u64..=u64::MAX, asked in time(),
     ) {
         let ewma = PeakEwma::new(TimeConstant::new(Duration::from_nanos(tau)).unwrap());
         let mut largest = 0.0_f64;
         for (rtt, now) in samples {
-            let before = ewma.nanos(now);
             ewma.observe(rtt, now);
             let rtt = (rtt.as_nanos() as f64).clamp(1.0, (1_u64 << 62) as f64);
             largest = largest.max(rtt);
             // Single precision rounds to 6e-8.
             prop_assert!(ewma.nanos(asked) <= largest * 1.000_000_1);
-            prop_assert!(ewma.nanos(now) <= before.max(rtt) * 1.000_000_1 || rtt < before);
+            prop_assert!(ewma.nanos(now) >= rtt * 0.999_999_9);
             prop_assert_eq!(ewma.get(asked), ewma.get(asked));
         }
     }
