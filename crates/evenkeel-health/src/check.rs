@@ -59,8 +59,8 @@ pub struct CheckConfig {
     /// [`CheckState::Unknown`], and the next result decides alone, as the first did.
     ///
     /// Default `None`: five times the longest interval, with its jitter. Four lost turns are bad luck, five are a
-    /// checker that died, and a checker's death must neither keep a dead endpoint in nor a live one out for ever. It has
-    /// to be longer than the longest interval. [`Duration::MAX`] turns it off.
+    /// checker that died, and a checker's death must neither keep a dead endpoint in nor a live one out for ever. It
+    /// has to be longer than the longest interval. [`Duration::MAX`] turns it off.
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
