@@ -4,7 +4,8 @@ use evenkeel_types::Timestamp;
 
 use crate::TimeConstant;
 
-/// An exponentially weighted moving average by time: an old value loses weight with age, not with the number of samples.
+/// An exponentially weighted moving average by time: an old value loses weight with age, not with the number of
+/// samples.
 ///
 /// With `w = exp(-dt / tau)` and `dt` since the last sample, a sample `x` makes of the average `m`
 ///

@@ -10,9 +10,9 @@ use crate::sync::Arc;
 /// decremented twice nor be forgotten, and it cannot underflow, because nothing is ever subtracted by hand. One atomic
 /// addition to start, one subtraction to end, one load to read.
 ///
-/// It is the *counted handle* idea without a payload: the count is the strong count of a shared allocation, less the one
-/// reference that this holds. Where a call holds a reference to the endpoint's live state anyway, that reference is the
-/// count, and this type is not needed; it is for counting what has no such state: a cluster, a client, a queue.
+/// It is the *counted handle* idea without a payload: the count is the strong count of a shared allocation, less the
+/// one reference that this holds. Where a call holds a reference to the endpoint's live state anyway, that reference is
+/// the count, and this type is not needed; it is for counting what has no such state: a cluster, a client, a queue.
 ///
 /// ```
 /// use evenkeel_stats::InFlight;

@@ -26,11 +26,13 @@ use crate::time_constant::kept;
 /// The state is one word and one compare-and-swap, so no reader sees the cost of one sample with the time of another.
 /// The word holds the cost as a single-precision float of nanoseconds (1 ns to 146 years, to 6e-8) and the time in 35
 /// bits of 2^18 ns (0.26 ms). So decay moves in steps of 0.26 ms, and samples within one step count only if they are
-/// peaks; time constants should be some hundred times longer. Those 35 bits wrap after 104 days: up to 52 days without
-/// a sample count as such, a longer silence reads as if no time had passed until the next sample. A time before that of the
-/// last sample counts as that.
+/// peaks; time constants should be some hundred times longer. Those 35 bits wrap after 104 days. A time up to 18 min
+/// before that of the last sample counts as that; all else counts as later, modulo 104 days. So after a silence of that
+/// length the estimate may pass for fresh, for 18 min at most, and after a clock that leapt back by more it starts
+/// anew: neither lasts.
 ///
-/// Source: `PeakEwma.scala` in the package `loadbalancer` of `finagle-core`, <https://github.com/twitter/finagle>. `observe` and `nanos` cost one exponential each (some 10 ns).
+/// Source: `PeakEwma.scala` in the package `loadbalancer` of `finagle-core`, <https://github.com/twitter/finagle>.
+/// `observe` and `nanos` cost one exponential each (some 10 ns).
 ///
 /// ```
 /// use std::time::Duration;
@@ -135,7 +137,7 @@ impl Sample {
     /// How many nanoseconds before `tick` this sample was; zero if it was after it.
     fn until(self, tick: u64) -> f64 {
         let ticks = tick.wrapping_sub(self.tick) & TICK_MASK;
-        if ticks > TICK_MASK / 2 { 0.0 } else { (ticks << TICK_SHIFT) as f64 }
+        if ticks > TICK_MASK - TICKS_BACK { 0.0 } else { (ticks << TICK_SHIFT) as f64 }
     }
 
     /// Costs are at least one, so their bits minus those of 1.0 fit 29 bits, and the one that is added keeps the word
@@ -164,6 +166,10 @@ const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
 
 /// A tick is 2^18 ns: 0.003 % of the default time constant, and 104 days in 35 bits.
 const TICK_SHIFT: u32 = 18;
+
+/// 2^22 ticks, 18 min: how far behind the last sample a time is taken for out of order. Far above what threads do to
+/// each other; small, because what a wrapped silence is mistaken for lasts as long.
+const TICKS_BACK: u64 = 1 << 22;
 
 const ONE_BITS: u32 = 1.0_f32.to_bits();
 
@@ -242,16 +248,29 @@ mod tests {
     fn weeks_without_a_sample_are_weeks() {
         let day = Duration::from_secs(86_400);
         let ewma = PeakEwma::with_initial(TimeConstant::default(), ms(100), Timestamp::ORIGIN);
-        for days in [1, 30, 50, 51] {
+        for days in [1, 30, 60, 100, 104] {
             assert_eq!(
                 ewma.get(Timestamp::ORIGIN.saturating_add(day * days)),
                 Some(Duration::ZERO),
                 "{days}"
             );
         }
-        // The documented limit: then it reads as if no time had passed, and the next sample counts as always.
-        let far = Timestamp::ORIGIN.saturating_add(day * 60);
-        assert_eq!(ewma.get(far), Some(ms(100)));
+    }
+
+    #[test]
+    fn no_leap_of_the_clock_stops_it_from_learning() {
+        let hour = Duration::from_secs(3_600);
+        for hours in [1, 24, 1_000, 2_000, 2_502, 2_503, 10_000] {
+            let late = Timestamp::ORIGIN.saturating_add(hour * hours);
+            for (before, after) in [(Timestamp::ORIGIN, late), (late, Timestamp::ORIGIN)] {
+                let ewma = PeakEwma::with_initial(TimeConstant::default(), ms(100), before);
+                for second in 0..1_200 {
+                    ewma.observe(ms(1), after.saturating_add(Duration::from_secs(second)));
+                }
+                let end = after.saturating_add(Duration::from_secs(1_200));
+                assert!(ewma.get(end) < Some(ms(2)), "{hours} h: {ewma:?}");
+            }
+        }
     }
 
     /// The first sample of each tick moves a steady estimate; the sum of small steps is that of one large one.

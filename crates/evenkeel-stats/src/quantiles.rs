@@ -9,12 +9,12 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// A histogram of durations with logarithmic buckets: quantiles to 1/32, in 8 KiB, whatever is recorded.
 ///
-/// Each power of two from 1.024 µs (2^10 ns) to 73 min (2^42 ns) is cut into 32 equal buckets, so that a bucket is never
-/// wider than 1/32 of what lies in it. Below and above, a duration counts in the first or last bucket. This is the idea
-/// of Gil Tene's HdrHistogram, <http://hdrhistogram.org>, with a fixed range and five bits of precision.
+/// Each power of two from 1.024 µs (2^10 ns) to 73 min (2^42 ns) is cut into 32 equal buckets, so that a bucket is
+/// never wider than 1/32 of what lies in it. Below and above, a duration counts in the first or last bucket. This is
+/// the idea of Gil Tene's HdrHistogram, <http://hdrhistogram.org>, with a fixed range and five bits of precision.
 ///
-/// Recording is one relaxed addition, O(1); a quantile reads all 1 024 buckets. Histograms can be merged, and the merged
-/// one is exactly that of all samples together, unlike an average of quantiles.
+/// Recording is one relaxed addition, O(1); a quantile reads all 1 024 buckets. Histograms can be merged, and the
+/// merged one is exactly that of all samples together, unlike an average of quantiles.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,7 +52,8 @@ impl Quantiles {
     }
 
     /// The smallest recorded duration that at least the share `q` of all does not exceed, rounded up to the end of its
-    /// bucket: never below the true one, and above it by less than 1/32 within the range. `None` if nothing was recorded.
+    /// bucket: never below the true one, and above it by less than 1/32 within the range. `None` if nothing was
+    /// recorded.
     ///
     /// `q` zero gives the smallest, one the largest. While others record, it is the quantile of what was seen in passing.
     #[must_use]

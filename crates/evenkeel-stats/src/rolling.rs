@@ -75,9 +75,9 @@ impl Counts {
 ///
 /// Each bucket is one word: 27 bits for each count, and 10 bits that say which lap round the ring they belong to, so
 /// that the first result of a new lap replaces the old counts in one compare-and-swap and no reader meets half of each.
-/// Whoever first enters a new bucket clears it and those that were skipped, `B` at most, however long the pause was. Above
-/// 134 million results in one bucket a count stays where it is. A time before that of the latest result counts as that:
-/// a result is counted in the newest bucket and never lost. Reading takes the time and writes nothing.
+/// Whoever first enters a new bucket clears it and those that were skipped, `B` at most, however long the pause was.
+/// Above 134 million results in one bucket a count stays where it is. A time before that of the latest result counts as
+/// that: a result is counted in the newest bucket and never lost. Reading takes the time and writes nothing.
 ///
 /// Recording is lock-free: two loads and one compare-and-swap.
 ///

@@ -11,9 +11,10 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// The quantiles of the last one to two windows: two [`Quantiles`], of which one is filled while the other is kept.
 ///
-/// A duration counts in window `floor(now / w)`, and what is read covers that window, as far as it has come, and the one
-/// before it. Whoever enters a new window empties the older histogram, O(1 024); in that very moment others may still
-/// read some of it, and what they record may be forgotten, which a statistic can bear. A time before that of the latest record counts as that.
+/// A duration counts in window `floor(now / w)`, and what is read covers that window, as far as it has come, and the
+/// one before it. Whoever enters a new window empties the older histogram, O(1 024); in that very moment others may
+/// still read some of it, and what they record may be forgotten, which a statistic can bear. A time before that of the
+/// latest record counts as that.
 ///
 /// ```
 /// use std::time::Duration;

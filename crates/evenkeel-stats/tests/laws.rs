@@ -50,10 +50,11 @@ proptest! {
     }
 
     #[test]
-    fn an_idle_estimate_only_falls(rtt in duration(), start in 0_u64..1 << 50, ages in prop::collection::vec(0_u64..1 << 51, 1..20)) {
+    fn an_idle_estimate_only_falls(
+        rtt in duration(), start in 0_u64..1 << 50, mut ages in prop::collection::vec(0_u64..1 << 51, 1..20),
+    ) {
         let now = Timestamp::from_nanos(start);
         let ewma = PeakEwma::with_initial(TimeConstant::default(), rtt, now);
-        let mut ages = ages;
         ages.sort_unstable();
         let mut last = ewma.nanos(now);
         for age in ages {
@@ -93,7 +94,8 @@ proptest! {
 
     #[test]
     fn nothing_panics_at_any_time(
-        samples in prop::collection::vec((duration(), time(), any::<bool>()), 0..40), width in duration(), buckets in any::<u16>(),
+        samples in prop::collection::vec((duration(), time(), any::<bool>()), 0..40),
+        width in duration(), buckets in any::<u16>(),
     ) {
         let window = RollingCounter::new(WindowShape { buckets, width });
         let quantiles = WindowedQuantiles::new(width);
