@@ -110,8 +110,8 @@ pub enum ConfigError {
 ///
 /// The endpoint in one byte is the idea of the `health` field of HAProxy's `struct check`; `rise`, `fall` and
 /// `init-state` are described in the configuration manual, section 5.2 "Server and default-server options":
-/// <https://docs.haproxy.org/3.2/configuration.html#5.2>. The first row is Envoy's: "the first health check decides",
-/// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking>.
+/// <https://docs.haproxy.org/3.2/configuration.html#5.2>. The first row is the rule of Envoy that an endpoint's first
+/// check decides alone, <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking>.
 ///
 /// Every operation is a handful of instructions on three bytes and a flag; there is no clock in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

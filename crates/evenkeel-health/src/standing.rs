@@ -12,8 +12,8 @@ use crate::{AdminState, CheckState, Source};
 ///
 /// Each setter replaces the bits of its source and no others, so that writers never race for each other's word: a
 /// passing check does not end an ejection, and nobody but the operator ends a drain. (Envoy's hosts were un-ejected by
-/// an unrelated passing check: <https://github.com/envoyproxy/envoy/issues/28303>.) The final [`Status`] depends only on
-/// the last word of each source, in whatever order they came.
+/// an unrelated passing check: <https://github.com/envoyproxy/envoy/issues/28303>.) The final [`Status`] depends only
+/// on the last word of each source, in whatever order they came.
 ///
 /// Reading costs one relaxed load and one mask test. A setter is one sequentially consistent read-modify-write, also
 /// where it changes nothing, and so is [`load_ordered`](Self::load_ordered). That makes this protocol safe: whoever
@@ -87,8 +87,8 @@ impl Standing {
         Status::from_bits(self.0.load(Ordering::Relaxed))
     }
 
-    /// What everybody says now, ordered against the setters by a read-modify-write that changes nothing: for whoever has
-    /// just published something that setters look at. See the type's documentation.
+    /// What everybody says now, ordered against the setters by a read-modify-write that changes nothing: for whoever
+    /// has just published something that setters look at. See the type's documentation.
     #[must_use]
     pub fn load_ordered(&self) -> Status {
         Status::from_bits(self.0.fetch_or(0, Ordering::SeqCst))

@@ -1,0 +1,70 @@
+//! Every interleaving of concurrent recorders. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p evenkeel-stats --release --test loom`.
+#![cfg(loom)]
+
+use std::time::Duration;
+
+use evenkeel_stats::{Counts, InFlight, PeakEwma, RollingCounter, TimeConstant, WindowShape};
+use evenkeel_types::Timestamp;
+use loom::sync::Arc;
+use loom::thread;
+
+/// A whole number of the estimator's ticks.
+const TAU: Duration = Duration::from_nanos(1 << 30);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn no_peak_is_lost_and_no_sample_is_torn() {
+    loom::model(|| {
+        let now = Timestamp::ORIGIN.saturating_add(TAU);
+        let ewma = PeakEwma::with_initial(TimeConstant::new(TAU).unwrap(), ms(10), Timestamp::ORIGIN);
+        let ewma = Arc::new(ewma);
+        let (slow, fast) = (ewma.clone(), ewma.clone());
+        let first = thread::spawn(move || slow.observe(ms(100), now));
+        let second = thread::spawn(move || fast.observe(ms(5), now));
+        // A cost of one sample with the time of another would show as a peak that has already decayed.
+        let seen = ewma.get(now).unwrap();
+        let possible = [Duration::from_nanos(3_678_794), Duration::from_nanos(6_839_397), ms(100)];
+        assert!(possible.contains(&seen), "{seen:?}");
+        first.join().unwrap();
+        second.join().unwrap();
+        assert_eq!(ewma.get(now), Some(ms(100)), "either order ends at the peak");
+    });
+}
+
+#[test]
+fn guards_are_counted_exactly() {
+    loom::model(|| {
+        let in_flight = Arc::new(InFlight::new());
+        let kept = in_flight.start();
+        let (first, second) = (in_flight.clone(), in_flight.clone());
+        let ended = thread::spawn(move || drop(first.start()));
+        let started = thread::spawn(move || second.start());
+        assert!((1..=3).contains(&in_flight.count()));
+        ended.join().unwrap();
+        let guard = started.join().unwrap();
+        assert_eq!(in_flight.count(), 2);
+        drop((guard, kept));
+        assert_eq!(in_flight.count(), 0);
+    });
+}
+
+/// Two results that both enter a new bucket, one of them two buckets on: neither is lost, the old one is gone.
+#[test]
+fn entering_a_new_bucket_loses_no_result() {
+    loom::model(|| {
+        let shape = WindowShape { buckets: 2, width: Duration::from_nanos(1) };
+        let window = Arc::new(RollingCounter::new(shape).unwrap());
+        window.record_failure(Timestamp::from_nanos(0));
+        let (early, late) = (window.clone(), window.clone());
+        let first = thread::spawn(move || early.record_success(Timestamp::from_nanos(2)));
+        let second = thread::spawn(move || late.record_success(Timestamp::from_nanos(3)));
+        first.join().unwrap();
+        second.join().unwrap();
+        let counts = window.counts(Timestamp::from_nanos(3));
+        assert_eq!(counts, Counts { successes: 2, failures: 0 });
+    });
+}
