@@ -72,7 +72,8 @@ impl Snapshot {
         &self.service
     }
 
-    /// The number of this snapshot: one more than its predecessor's, and 0 while nobody has registered.
+    /// The number of this snapshot: one more than its predecessor's, and 0 while nobody has registered. The first is 1,
+    /// or more in a registry that has forgotten services, so that no number is given twice under one name.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
