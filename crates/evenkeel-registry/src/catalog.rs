@@ -418,7 +418,10 @@ impl Catalog {
         let Some(entry) = self.services.get_mut(service) else { return Vec::new() };
         let mut window = match entry.window {
             Some(window) if window.is_open(now) => window,
-            _ => self.config.eviction.open(now, entry.records.len(), entry.held > 0),
+            earlier => {
+                let backlog = earlier.filter(|_| entry.held > 0);
+                self.config.eviction.open(now, entry.records.len(), backlog)
+            }
         };
         let mut allowed = Vec::new();
         for id in expired {

@@ -33,8 +33,9 @@ pub struct EvictionLimit {
     pub at_once: Ratio,
     /// So many may expire within the first window in any case. The default is 3: shares say nothing about small sets.
     pub always: usize,
-    /// The share of the service that each further window lets go of; rounded down, at least one endpoint. The default
-    /// is 15 %, Eureka's: a real loss is gone after seven windows at most.
+    /// The share that each further window lets go of, of the service as it was before the loss; rounded down, at least
+    /// one endpoint. The default is 15 %, Eureka's. Together with the other defaults, a real loss is gone after seven
+    /// further windows at most, mostly after four.
     pub later: Ratio,
     /// The length of a window, which opens with an expiry; more than zero. The default is 60 s, Eureka's.
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
@@ -53,14 +54,13 @@ impl Default for EvictionLimit {
 }
 
 impl EvictionLimit {
-    /// Opens a window over a service of so many endpoints, some of which an earlier window may have held back.
-    pub(crate) fn open(&self, now: Timestamp, endpoints: usize, backlog: bool) -> Window {
-        let left = if backlog {
-            share(self.later, endpoints).max(1)
-        } else {
-            share(self.at_once, endpoints).max(self.always)
+    /// Opens a window over a service of so many endpoints. With `backlog`, the window that held some of them back.
+    pub(crate) fn open(&self, now: Timestamp, endpoints: usize, backlog: Option<Window>) -> Window {
+        let (of, left) = match backlog {
+            None => (endpoints, share(self.at_once, endpoints).max(self.always)),
+            Some(earlier) => (earlier.of, share(self.later, earlier.of).max(1)),
         };
-        Window { ends: now.saturating_add(self.window), left }
+        Window { ends: now.saturating_add(self.window), left, of }
     }
 }
 
@@ -70,6 +70,8 @@ pub(crate) struct Window {
     /// The first moment after the window.
     pub(crate) ends: Timestamp,
     left: usize,
+    /// How many endpoints the service had when the first of its windows opened: the whole of which shares are taken.
+    of: usize,
 }
 
 impl Window {
@@ -112,17 +114,34 @@ mod tests {
     #[test]
     fn shares_are_rounded_down_and_floored() {
         let limit = EvictionLimit::default();
-        for (endpoints, first, further) in
+        for (endpoints, at_once, later) in
             [(1, 3, 1), (6, 3, 1), (7, 3, 1), (8, 4, 1), (20, 10, 3), (100, 50, 15)]
         {
-            assert_eq!(limit.open(Timestamp::ORIGIN, endpoints, false).left, first, "{endpoints}");
-            assert_eq!(limit.open(Timestamp::ORIGIN, endpoints, true).left, further, "{endpoints}");
+            let first = limit.open(Timestamp::ORIGIN, endpoints, None);
+            let second = limit.open(first.ends, endpoints - 1, Some(first));
+            assert_eq!((first.left, second.left), (at_once, later), "{endpoints}");
+        }
+    }
+
+    #[test]
+    fn the_documented_number_of_windows_suffices() {
+        let limit = EvictionLimit::default();
+        for endpoints in 1..1_000_usize {
+            let mut window = limit.open(Timestamp::ORIGIN, endpoints, None);
+            let mut held = endpoints.saturating_sub(window.left);
+            let mut windows = 0;
+            while held > 0 {
+                window = limit.open(window.ends, held, Some(window));
+                held = held.saturating_sub(window.left);
+                windows += 1;
+            }
+            assert!(windows <= if endpoints > 100 { 4 } else { 7 }, "{windows} for {endpoints}");
         }
     }
 
     #[test]
     fn a_window_ends_at_its_end() {
-        let window = EvictionLimit::default().open(Timestamp::from_secs(1), 1, false);
+        let window = EvictionLimit::default().open(Timestamp::from_secs(1), 1, None);
         assert!(window.is_open(Timestamp::from_nanos(60_999_999_999)));
         assert!(!window.is_open(Timestamp::from_secs(61)));
     }

@@ -203,8 +203,8 @@ struct Model {
 struct ModelService {
     generation: u64,
     records: Vec<ModelRecord>,
-    /// When it ends, and how many may still go.
-    window: Option<(Timestamp, usize)>,
+    /// When it ends, how many may still go, and of how many.
+    window: Option<(Timestamp, usize, usize)>,
 }
 
 struct ModelRecord {
@@ -263,7 +263,8 @@ impl Model {
         if entry.is_some_and(|s| s.records.len() == MAX_ENDPOINTS) && present.is_none() {
             return Err(RegisterError::TooManyEndpoints { max_endpoints: MAX_ENDPOINTS });
         }
-        if let Some(present) = present.map(|r| r.endpoint.incarnation()).filter(|p| given != 0 && given < *p) {
+        if let Some(present) = present.map(|r| r.endpoint.incarnation()).filter(|p| given != 0 && given < *p)
+        {
             return Err(RegisterError::OlderIncarnation { given, present });
         }
         self.incarnation = if given == 0 { self.incarnation + 1 } else { self.incarnation.max(given) };
@@ -282,7 +283,8 @@ impl Model {
 
     fn find(&mut self, lease: &Lease) -> Result<&mut ModelRecord, LeaseLost> {
         let entry = self.services.get_mut(lease.service()).ok_or(LeaseLost::Gone)?;
-        let record = entry.records.iter_mut().find(|r| r.endpoint.id() == lease.id()).ok_or(LeaseLost::Gone)?;
+        let record =
+            entry.records.iter_mut().find(|r| r.endpoint.id() == lease.id()).ok_or(LeaseLost::Gone)?;
         if record.epoch == lease.epoch() { Ok(record) } else { Err(LeaseLost::Replaced) }
     }
 
@@ -336,12 +338,15 @@ impl Model {
             if order.is_empty() {
                 continue;
             }
-            let (all, backlog) = (entry.records.len(), entry.records.iter().any(|r| r.held_until.is_some()));
-            let fresh = if backlog { (all * 15 / 100).max(1) } else { (all / 2).max(ALWAYS) };
+            let backlog = entry.records.iter().any(|r| r.held_until.is_some());
             let ends = now.saturating_add(WINDOW);
-            let (ends, left) = entry.window.filter(|(ends, _)| now < *ends).unwrap_or((ends, fresh));
+            let (ends, left, of) = match entry.window {
+                Some((ends, left, of)) if now < ends => (ends, left, of),
+                Some((.., of)) if backlog => (ends, (of * 15 / 100).max(1), of),
+                _ => (ends, (entry.records.len() / 2).max(ALWAYS), entry.records.len()),
+            };
             let gone = left.min(order.len());
-            entry.window = Some((ends, left - gone));
+            entry.window = Some((ends, left - gone, of));
             for (_, epoch) in &order[gone..] {
                 let record = entry.records.iter_mut().find(|r| r.epoch == *epoch).unwrap();
                 record.held_until = Some(ends);

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use evenkeel_registry::{Catalog, Cause, ChangeKind, EvictionLimit, Lease, LeaseLost, ServiceName, UpdateError};
+use evenkeel_registry::{
+    Catalog, Cause, ChangeKind, EvictionLimit, Lease, LeaseLost, ServiceName, UpdateError,
+};
 use evenkeel_types::{Endpoint, Ratio, Timestamp, Weight};
 
 const TTL: Duration = Duration::from_secs(10);
