@@ -28,11 +28,16 @@ use crate::{
 ///
 /// If the registry itself stood still (a suspended machine, a starved thread), renewals could not arrive, and silence
 /// proves nothing. Such a pause is noticed by the first call of any kind that comes more than half the shortest time to
-/// live after [`next_deadline`](Self::next_deadline), with no call in between. That lateness is then added to the
-/// deadline of every lease that had not expired before, and none of them ends sooner than half its own time to live
-/// from now, so that whoever renews at a third of it is heard in time. (Eureka adds the lateness of its timer; etcd
-/// grants the full time again after a restart.) A lease is given this once between two renewals: a driver that is
-/// always late cannot keep the dead alive.
+/// live after [`next_deadline`](Self::next_deadline), with no call in between. Every lease that had not expired before
+/// is then given back time:
+///
+/// - at least the lateness of that call (as Eureka adds the lateness of its timer to every lease);
+/// - as much as it needs to hold for half its own time to live from now, so that a registrant who renews at a third of
+///   it is heard in time (etcd grants the full time again after a restart);
+/// - at most the whole silence since the call before, for no renewal can have been missed for longer.
+///
+/// A lease is given this once between two renewals: a driver that is always late cannot keep the dead alive. And any
+/// call will do, not only a tick, because after a wake-up the driver and the renewals race.
 ///
 /// # Incarnations
 ///
@@ -354,14 +359,16 @@ impl Catalog {
         self.now
     }
 
+    /// Gives back what a pause took; see [pauses](Self#pauses).
     fn forgive(&mut self, last: Timestamp, late: Duration) {
+        let silence = self.now.saturating_since(last);
         for record in self.services.values_mut().flat_map(|service| service.records.values_mut()) {
             let Some(term) = &mut record.term else { continue };
             if term.forgiven || term.deadline <= last {
                 continue;
             }
-            let at_least = self.now.saturating_add(term.ttl / 2);
-            let moved = term.deadline.saturating_add(late).max(at_least);
+            let wanted = term.deadline.saturating_add(late).max(self.now.saturating_add(term.ttl / 2));
+            let moved = wanted.min(term.deadline.saturating_add(silence));
             self.deadlines.postpone(term.wake, moved, record.epoch);
             *term = Term { deadline: moved, wake: moved, forgiven: true, ..*term };
         }

@@ -10,7 +10,7 @@ use crate::ServiceName;
 /// A lease holds until its deadline, which is the last renewal plus the time to live, once. (Eureka adds the duration a
 /// second time by mistake, so that its 90 s are 180 s: Netflix/eureka#531.) The registrant renews at a third of the
 /// time to live, as etcd's client does, so that two renewals may get lost
-/// (<https://etcd.io/docs/latest/learning/api/#lease-api>).
+/// (<https://etcd.io/docs/v3.5/learning/api/#lease-api>).
 ///
 /// A later registration of the same id takes the id over. Each registration has an *epoch*, unique in its registry and
 /// rising, so that the belated goodbye of an old process cannot remove the new one.

@@ -86,7 +86,8 @@ impl Snapshot {
     }
 
     /// When the source last said that the set is exactly this: the time of the change that made this generation. The
-    /// registry itself is the source, so its latest snapshot is current however long ago that was.
+    /// registry itself is the source, so its latest snapshot is current however long ago that was. While nobody has
+    /// registered, it is the origin of time.
     #[must_use]
     pub fn as_of(&self) -> Timestamp {
         self.as_of

@@ -244,7 +244,8 @@ impl Model {
         for record in self.records().filter(|r| !r.forgiven && r.deadline > last) {
             let Some(ttl) = record.ttl else { continue };
             let grace = now.saturating_add(ttl / 2);
-            record.deadline = record.deadline.saturating_add(late).max(grace);
+            let most = record.deadline.saturating_add(now.saturating_since(last));
+            record.deadline = record.deadline.saturating_add(late).max(grace).min(most);
             record.forgiven = true;
         }
     }

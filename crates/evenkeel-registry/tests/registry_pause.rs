@@ -9,13 +9,14 @@ use evenkeel_types::{Endpoint, Timestamp};
 /// Two leases of 10 s, from 0 s and from 4 s.
 fn two_leases() -> (Catalog, Lease, Lease) {
     let mut catalog = Catalog::default();
-    let mut register = |id: &str, at| {
-        let endpoint = Endpoint::new(id.parse().unwrap(), "10.0.0.1:80".parse().unwrap());
-        let ttl = Some(Duration::from_secs(10));
-        catalog.register(Timestamp::from_secs(at), &"users".parse().unwrap(), endpoint, ttl).unwrap().0
-    };
-    let (first, second) = (register("a", 0), register("b", 4));
+    let (first, second) = (register(&mut catalog, "a", 0, 10), register(&mut catalog, "b", 4, 10));
     (catalog, first, second)
+}
+
+fn register(catalog: &mut Catalog, id: &str, at: u64, ttl: u64) -> Lease {
+    let endpoint = Endpoint::new(id.parse().unwrap(), "10.0.0.1:80".parse().unwrap());
+    let ttl = Some(Duration::from_secs(ttl));
+    catalog.register(secs(at), &"users".parse().unwrap(), endpoint, ttl).unwrap().0
 }
 
 fn secs(secs: u64) -> Timestamp {
@@ -30,6 +31,25 @@ fn a_late_tick_moves_every_deadline() {
     assert_eq!(catalog.deadline(&second), Some(secs(65)), "14 s + 50 s late, or half a ttl");
     assert_eq!(catalog.renew(secs(61), &first), Ok(secs(71)));
     assert_eq!(catalog.tick(secs(65)).len(), 1, "the one that did not renew");
+}
+
+/// A short pause near the end of a long lease moves it by that pause, and not by half an hour.
+#[test]
+fn nobody_is_given_more_than_the_silence() {
+    let mut catalog = Catalog::default();
+    let long = register(&mut catalog, "long", 0, 3_600);
+    let _short = register(&mut catalog, "short", 3_500, 10);
+    assert!(catalog.tick(secs(3_520)).is_empty());
+    assert_eq!(catalog.deadline(&long), Some(secs(3_620)));
+}
+
+#[test]
+fn who_has_time_left_is_given_the_lateness() {
+    let mut catalog = Catalog::default();
+    let _short = register(&mut catalog, "short", 0, 10);
+    let long = register(&mut catalog, "long", 9, 3_600);
+    assert!(catalog.tick(secs(16)).is_empty());
+    assert_eq!(catalog.deadline(&long), Some(secs(3_609 + 6)));
 }
 
 #[test]
