@@ -56,7 +56,7 @@ pub struct Catalog {
     now: Timestamp,
     epoch: u64,
     incarnation: u64,
-    /// No generation above this one was ever used by a service that is now forgotten.
+    /// The highest generation that a forgotten service had.
     forgotten: u64,
     services: BTreeMap<ServiceName, Service>,
     deadlines: Deadlines,
@@ -86,6 +86,10 @@ pub struct CatalogConfig {
     pub max_ttl: Duration,
     /// How many may expire at once.
     pub eviction: EvictionLimit,
+    /// Epochs and incarnations start above this; at most [`Catalog::MAX_INCARNATION`]. The default is 0, right for a
+    /// catalog whose leases do not outlive it. If they do, in the hands of other processes, give the time of the start
+    /// in nanoseconds since 1970, so that a lease of an earlier life is never taken for one of this.
+    pub epoch_floor: u64,
 }
 
 impl Default for CatalogConfig {
@@ -96,6 +100,7 @@ impl Default for CatalogConfig {
             min_ttl: Duration::from_secs(1),
             max_ttl: Duration::from_secs(24 * 60 * 60),
             eviction: EvictionLimit::default(),
+            epoch_floor: 0,
         }
     }
 }
@@ -121,8 +126,8 @@ impl Catalog {
         Ok(Self {
             config,
             now: Timestamp::ORIGIN,
-            epoch: 0,
-            incarnation: 0,
+            epoch: config.epoch_floor,
+            incarnation: config.epoch_floor,
             forgotten: 0,
             services: BTreeMap::new(),
             deadlines: Deadlines::default(),
@@ -472,6 +477,9 @@ impl CatalogConfig {
         if self.eviction.window.is_zero() {
             return Err(InvalidCatalogConfig::Eviction(InvalidEvictionLimit));
         }
+        if self.epoch_floor > Catalog::MAX_INCARNATION {
+            return Err(InvalidCatalogConfig::Epoch { given: self.epoch_floor });
+        }
         Ok(())
     }
 
@@ -559,6 +567,12 @@ pub enum InvalidCatalogConfig {
     /// The eviction limit is not valid.
     #[error(transparent)]
     Eviction(InvalidEvictionLimit),
+    /// `epoch_floor` is above [`Catalog::MAX_INCARNATION`], so that too few are left.
+    #[error("epoch_floor of {given} is above 2^63 - 1: give the start time in nanoseconds since 1970")]
+    Epoch {
+        /// What was given.
+        given: u64,
+    },
 }
 
 /// The endpoint was not registered; everything is as before.

@@ -13,7 +13,8 @@ use crate::ServiceName;
 /// (<https://etcd.io/docs/v3.5/learning/api/#lease-api>).
 ///
 /// A later registration of the same id takes the id over. Each registration has an *epoch*, unique in its registry and
-/// rising, so that the belated goodbye of an old process cannot remove the new one.
+/// rising, so that the belated goodbye of an old process cannot remove the new one. (Leases that outlive their registry
+/// need [`CatalogConfig::epoch_floor`](crate::CatalogConfig::epoch_floor).)
 ///
 /// | the lease is | `renew` | `update` | `deregister` | deadline, then `tick` | same id registered |
 /// |---|---|---|---|---|---|

@@ -71,6 +71,7 @@ fn bounds_that_let_nothing_in_are_refused() {
             CatalogConfig { max_ttl: Duration::ZERO, ..default },
             InvalidCatalogConfig::Ttl { min: default.min_ttl, max: Duration::ZERO },
         ),
+        (CatalogConfig { epoch_floor: u64::MAX, ..default }, InvalidCatalogConfig::Epoch { given: u64::MAX }),
     ] {
         assert_eq!(Catalog::new(config).unwrap_err(), error);
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use evenkeel_registry::{
-    Catalog, Cause, ChangeKind, EvictionLimit, Lease, LeaseLost, ServiceName, UpdateError,
+    Catalog, CatalogConfig, Cause, ChangeKind, EvictionLimit, Lease, LeaseLost, ServiceName, UpdateError,
 };
 use evenkeel_types::{Endpoint, Ratio, Timestamp, Weight};
 
@@ -103,16 +103,16 @@ fn an_update_is_neither_a_renewal_nor_a_registration() {
 }
 
 #[test]
-fn a_lease_of_another_registry_touches_nothing() {
-    let (mut ours, mut theirs, service) = (Catalog::default(), Catalog::default(), service());
-    let (mine, _) = ours.register(secs(0), &service, endpoint(), Some(TTL)).unwrap();
-    for _ in 0..3 {
-        let (foreign, _) = theirs.register(secs(0), &service, endpoint(), Some(TTL)).unwrap();
-        if foreign.epoch() > mine.epoch() {
-            assert_eq!(ours.deregister(secs(0), &foreign), Err(LeaseLost::Gone));
-        }
-    }
-    assert!(ours.renew(secs(1), &mine).is_ok());
+fn a_lease_of_an_earlier_life_touches_nothing() {
+    let life = |epoch_floor| Catalog::new(CatalogConfig { epoch_floor, ..Default::default() }).unwrap();
+    let (mut first, mut second, service) = (life(1_000), life(2_000), service());
+    let (old, _) = first.register(secs(0), &service, endpoint(), Some(TTL)).unwrap();
+    assert_eq!(second.renew(secs(0), &old), Err(LeaseLost::Gone));
+    let (new, _) = second.register(secs(0), &service, endpoint(), Some(TTL)).unwrap();
+    assert_eq!(second.deregister(secs(0), &old), Err(LeaseLost::Replaced));
+    assert_eq!(first.deregister(secs(0), &new), Err(LeaseLost::Gone), "not given yet");
+    assert!(second.renew(secs(1), &new).is_ok());
+    assert_eq!(second.snapshot(&service).endpoints()[0].incarnation(), 2_001);
 }
 
 /// Brings a lease into a state, lets one event happen, and looks at the answer and at the state after.
@@ -161,10 +161,10 @@ fn check(from: State, event: &str, answer: &str, to: State) {
         _ => panic!("no such event: {event}"),
     };
     assert_eq!(got, answer, "{case}");
-    assert_eq!(state(&mut catalog, now, &lease), to, "{case}");
+    assert_eq!(state(&catalog, now, &lease), to, "{case}");
 }
 
-fn state(catalog: &mut Catalog, now: Timestamp, lease: &Lease) -> State {
+fn state(catalog: &Catalog, now: Timestamp, lease: &Lease) -> State {
     let held = catalog.held(lease.service()).is_some();
     match catalog.clone().renew(now, lease) {
         Ok(_) => Kept,
@@ -192,7 +192,7 @@ fn one_at_a_time() -> Catalog {
         later: Ratio::ZERO,
         window: Duration::from_millis(500),
     };
-    Catalog::new(evenkeel_registry::CatalogConfig { eviction, ..Default::default() }).unwrap()
+    Catalog::new(CatalogConfig { eviction, ..Default::default() }).unwrap()
 }
 
 fn service() -> ServiceName {
