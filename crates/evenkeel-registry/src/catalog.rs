@@ -1,0 +1,664 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use evenkeel_types::{Endpoint, EndpointId, Timestamp};
+use thiserror::Error;
+
+use crate::deadlines::Deadlines;
+use crate::service::{Record, Service, Term};
+use crate::{
+    Cause, Change, ChangeKind, EvictionLimit, Held, InvalidEvictionLimit, Lease, LeaseLost, Selector,
+    ServiceName, ServiceNames, Snapshot,
+};
+
+/// Who exists, as a plain machine: it owns the data, and knows neither locks nor clocks.
+///
+/// [`Registry`](crate::Registry) is the same behind a lock, with watches. Take the catalog itself inside a machine of
+/// your own, in a simulator, or to replay a log: the same calls give the same snapshots.
+///
+/// # Time
+///
+/// Times may arrive out of order; one that is earlier than an earlier call's counts as that one. Deadlines are
+/// inclusive: a lease of 10 s renewed at 5 s holds until just before 15 s. Call [`tick`](Self::tick) at
+/// [`next_deadline`](Self::next_deadline). If you forget, nothing breaks: an overdue lease can no longer be renewed,
+/// and only its endpoint stays listed.
+///
+/// # Pauses
+///
+/// If the registry itself stood still (a suspended machine, a starved thread), renewals could not arrive, and silence
+/// proves nothing. Such a pause is noticed by the first call of any kind that comes more than half the shortest time to
+/// live after [`next_deadline`](Self::next_deadline), with no call in between. Every lease that had not expired before
+/// is then given back time:
+///
+/// - at least the lateness of that call (as Eureka adds the lateness of its timer to every lease);
+/// - as much as it needs to hold for half its own time to live from now, so that a registrant who renews at a third of
+///   it is heard in time (etcd grants the full time again after a restart);
+/// - at most the whole silence since the call before, for no renewal can have been missed for longer.
+///
+/// A lease is given this once between two renewals: a driver that is always late cannot keep the dead alive. And any
+/// call will do, not only a tick, because after a wake-up the driver and the renewals race.
+///
+/// # Incarnations
+///
+/// A registration counts as a new process. It gets an incarnation that was never given before in the life of the
+/// catalog, unless the caller set one (anything but 0), vouching for it: with the incarnation of the endpoint that is
+/// registered now, the same process has come back, after a lost lease for example, and what is known about it stays.
+/// A lower one is refused as that of an older process.
+///
+/// # Cost
+///
+/// A change is O(log n) in leases and services, and the first look after it builds the service's list anew, in O(n)
+/// pointer copies. A pause costs O(n log n).
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    config: CatalogConfig,
+    now: Timestamp,
+    epoch: u64,
+    incarnation: u64,
+    /// The highest generation that a forgotten service had.
+    forgotten: u64,
+    services: BTreeMap<ServiceName, Service>,
+    deadlines: Deadlines,
+    names_generation: u64,
+    names: OnceLock<Arc<ServiceNames>>,
+}
+
+/// The bounds of a [`Catalog`]: whatever comes from outside ends somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct CatalogConfig {
+    /// The most services, those with no endpoint left included. The default is 10 000, an order of magnitude above
+    /// large real fleets; a registrant that makes up names is stopped there.
+    pub max_services: usize,
+    /// The most endpoints of one service. The default is 10 000, for the same reason.
+    pub max_endpoints: usize,
+    /// The shortest time to live. The default is 1 s: below that, scheduling and one lost packet look like a crash.
+    /// (etcd grants no less than 2 s by default.)
+    #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    pub min_ttl: Duration,
+    /// The longest time to live. The default is 24 h: who wants to stay longer says so with `None`.
+    #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    pub max_ttl: Duration,
+    /// How many may expire at once.
+    pub eviction: EvictionLimit,
+    /// Epochs and incarnations start above this; at most [`Catalog::MAX_INCARNATION`]. The default is 0, right for a
+    /// catalog whose leases do not outlive it. If they do, in the hands of other processes, give the time of the start
+    /// in nanoseconds since 1970, so that a lease of an earlier life is never taken for one of this.
+    pub epoch_floor: u64,
+}
+
+impl Default for CatalogConfig {
+    fn default() -> Self {
+        Self {
+            max_services: 10_000,
+            max_endpoints: 10_000,
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(24 * 60 * 60),
+            eviction: EvictionLimit::default(),
+            epoch_floor: 0,
+        }
+    }
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::new(CatalogConfig::default()).expect("the default bounds are valid")
+    }
+}
+
+impl Catalog {
+    /// The highest incarnation that a caller may set, so that higher ones are left to give: 2^63 − 1, enough for
+    /// nanoseconds since 1970 until the year 2262.
+    pub const MAX_INCARNATION: u64 = u64::MAX / 2;
+
+    /// An empty catalog.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidCatalogConfig`] if a bound lets nothing in.
+    pub fn new(config: CatalogConfig) -> Result<Self, InvalidCatalogConfig> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            now: Timestamp::ORIGIN,
+            epoch: config.epoch_floor,
+            incarnation: config.epoch_floor,
+            forgotten: 0,
+            services: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            names_generation: 0,
+            names: OnceLock::new(),
+        })
+    }
+
+    /// Lists an endpoint under a service until its lease expires `ttl` after the last renewal, or with `None` until it
+    /// is deregistered.
+    ///
+    /// If the id is registered already, this registration takes it over and the older lease is lost; see
+    /// [incarnations](Self#incarnations) for what that means to readers. The endpoint's own
+    /// [`expires`](Endpoint::expires) is passed on as given: writing each new deadline there would be a visible change
+    /// per renewal.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`]; the catalog is then as before.
+    pub fn register(
+        &mut self,
+        now: Timestamp,
+        service: &ServiceName,
+        endpoint: Endpoint,
+        ttl: Option<Duration>,
+    ) -> Result<(Lease, Vec<Change>), RegisterError> {
+        let now = self.advance(now);
+        self.config.check_ttl(ttl)?;
+        self.check_room(service, endpoint.id())?;
+        let endpoint = Arc::new(self.incarnate(service, endpoint)?);
+        let id = endpoint.id().clone();
+
+        let previous = self.take_record(service, &id);
+        self.epoch += 1;
+        let lease = Lease::new(service.clone(), id.clone(), self.epoch);
+        let term = ttl.map(|ttl| Term::new(now, ttl));
+        if let Some(term) = term {
+            self.deadlines.add(term.wake, self.epoch, term.ttl, (service.clone(), id.clone()));
+        }
+        if !self.services.contains_key(service) {
+            self.names_generation += 1;
+            self.names = OnceLock::new();
+        }
+        let start = self.forgotten;
+        let entry =
+            self.services.entry(service.clone()).or_insert_with(|| Service::new(service.clone(), start));
+        entry.records.insert(id, Record { endpoint: endpoint.clone(), epoch: self.epoch, term });
+        Ok((lease, entry.publish(now, replacement(previous, endpoint))))
+    }
+
+    /// Moves the deadline of a lease to `now` plus its time to live, and returns it; [`Timestamp::MAX`] means never.
+    /// Readers see nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseLost`]: register again.
+    pub fn renew(&mut self, now: Timestamp, lease: &Lease) -> Result<Timestamp, LeaseLost> {
+        let now = self.advance(now);
+        let record = kept(&mut self.services, lease, now)?;
+        let Some(term) = &mut record.term else { return Ok(Timestamp::MAX) };
+        let renewed = Term::new(now, term.ttl);
+        self.deadlines.postpone(term.wake, renewed.wake, record.epoch);
+        *term = renewed;
+        Ok(renewed.deadline)
+    }
+
+    /// Describes the endpoint of a lease anew: weight, labels, what it announces. The deadline does not move: only
+    /// [`renew`](Self::renew) proves that the registrant lives, and a change by an operator's tool must not.
+    ///
+    /// An incarnation of 0 stands for the present one.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError`]; nothing is changed then.
+    pub fn update(
+        &mut self,
+        now: Timestamp,
+        lease: &Lease,
+        endpoint: Endpoint,
+    ) -> Result<Vec<Change>, UpdateError> {
+        let now = self.advance(now);
+        let record = kept(&mut self.services, lease, now)?;
+        if endpoint.id() != lease.id() {
+            return Err(UpdateError::OtherId);
+        }
+        let present = record.endpoint.incarnation();
+        if ![0, present].contains(&endpoint.incarnation()) {
+            return Err(UpdateError::OtherIncarnation { given: endpoint.incarnation(), present });
+        }
+        let endpoint = Arc::new(endpoint.with_incarnation(present));
+        let previous = std::mem::replace(&mut record.endpoint, endpoint.clone());
+        Ok(self.publish(now, lease.service(), replacement(Some(previous), endpoint)))
+    }
+
+    /// Ends a registration. A goodbye is proof, so it also counts after the deadline, as long as the endpoint is
+    /// still listed.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseLost`]: there is nothing to end.
+    pub fn deregister(&mut self, now: Timestamp, lease: &Lease) -> Result<Vec<Change>, LeaseLost> {
+        let now = self.advance(now);
+        listed(&mut self.services, lease)?;
+        let removed = self.take_record(lease.service(), lease.id());
+        let kind = ChangeKind::Removed { cause: Cause::Deregistered };
+        Ok(self.publish(now, lease.service(), removed.map(|endpoint| (endpoint, kind))))
+    }
+
+    /// Removes what has expired, within the [`EvictionLimit`], and returns it: by service, the longest overdue first.
+    ///
+    /// O(due · log n).
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
+        let now = self.advance(now);
+        let mut due: BTreeMap<ServiceName, Vec<(Timestamp, u64, EndpointId)>> = BTreeMap::new();
+        for (service, id) in self.deadlines.due(now) {
+            let Some(record) = self.services.get(service).and_then(|s| s.records.get(id)) else { continue };
+            let Some(term) = record.term else { continue };
+            due.entry(service.clone()).or_default().push((term.deadline, record.epoch, id.clone()));
+        }
+        let mut changes = Vec::new();
+        for (service, mut expired) in due {
+            expired.sort_unstable();
+            let allowed = self.admit_evictions(now, &service, expired.into_iter().map(|(.., id)| id));
+            let removed: Vec<_> = allowed.iter().filter_map(|id| self.take_record(&service, id)).collect();
+            let kind = ChangeKind::Removed { cause: Cause::Expired };
+            changes.extend(self.publish(now, &service, removed.into_iter().map(|endpoint| (endpoint, kind))));
+        }
+        changes
+    }
+
+    /// When to call [`tick`](Self::tick) next, if there is anything to wait for.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first()
+    }
+
+    /// Drops a service that has no endpoint left, to make room for another.
+    ///
+    /// It is [`Pending`](crate::SourceState::Pending) again. Should the name come back, its generations start above
+    /// all earlier ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ForgetError`] if it has endpoints, or is not known.
+    pub fn forget(&mut self, service: &ServiceName) -> Result<(), ForgetError> {
+        let entry = self.services.get(service).ok_or(ForgetError::Unknown)?;
+        if !entry.records.is_empty() {
+            return Err(ForgetError::InUse { endpoints: entry.records.len() });
+        }
+        self.forgotten = self.forgotten.max(entry.generation());
+        self.services.remove(service);
+        self.names_generation += 1;
+        self.names = OnceLock::new();
+        Ok(())
+    }
+
+    /// The endpoints of a service as they are now; O(1) if nothing changed since the last look, else O(n).
+    ///
+    /// Asking for an unknown service stores nothing.
+    #[must_use]
+    pub fn snapshot(&self, service: &ServiceName) -> Arc<Snapshot> {
+        match self.services.get(service) {
+            Some(entry) => entry.snapshot(),
+            None => Arc::new(Snapshot::pending(service.clone())),
+        }
+    }
+
+    /// The generation of a service, without building its list.
+    #[must_use]
+    pub fn generation(&self, service: &ServiceName) -> u64 {
+        self.services.get(service).map_or(0, Service::generation)
+    }
+
+    /// The names of all known services.
+    #[must_use]
+    pub fn services(&self) -> Arc<ServiceNames> {
+        let build =
+            || Arc::new(ServiceNames::new(self.names_generation, self.services.keys().cloned().collect()));
+        self.names.get_or_init(build).clone()
+    }
+
+    /// All endpoints that fit, of whatever service, by service and id; O(all endpoints).
+    #[must_use]
+    pub fn find(&self, selector: &Selector) -> Vec<(ServiceName, Arc<Endpoint>)> {
+        let all =
+            self.services.iter().flat_map(|(name, s)| s.records.values().map(move |r| (name, &r.endpoint)));
+        let fits = all.filter(|(_, endpoint)| selector.matches(endpoint));
+        fits.map(|(name, endpoint)| (name.clone(), endpoint.clone())).collect()
+    }
+
+    /// The lease that now holds an id, for an operator who ends or drains what is not theirs.
+    #[must_use]
+    pub fn lease(&self, service: &ServiceName, id: &EndpointId) -> Option<Lease> {
+        let record = self.services.get(service)?.records.get(id)?;
+        Some(Lease::new(service.clone(), id.clone(), record.epoch))
+    }
+
+    /// The deadline of a lease, if it is still listed; [`Timestamp::MAX`] means never.
+    #[must_use]
+    pub fn deadline(&self, lease: &Lease) -> Option<Timestamp> {
+        let record = self.services.get(lease.service())?.records.get(lease.id())?;
+        (record.epoch == lease.epoch()).then(|| record.term.map_or(Timestamp::MAX, |term| term.deadline))
+    }
+
+    /// The endpoints of a service that have expired and are kept by the [`EvictionLimit`].
+    #[must_use]
+    pub fn held(&self, service: &ServiceName) -> Option<Held> {
+        let entry = self.services.get(service)?;
+        let until = entry.window?.ends;
+        (entry.held > 0).then_some(Held { endpoints: entry.held, until })
+    }
+
+    /// The bounds that were given.
+    #[must_use]
+    pub fn config(&self) -> &CatalogConfig {
+        &self.config
+    }
+
+    /// The generation of the names, without building their list.
+    pub(crate) fn names_generation(&self) -> u64 {
+        self.names_generation
+    }
+
+    /// Takes the time in, and forgives the leases a pause of the registry.
+    fn advance(&mut self, now: Timestamp) -> Timestamp {
+        let last = self.now;
+        self.now = last.max(now);
+        if let (Some(asked), Some(shortest)) = (self.deadlines.first(), self.deadlines.shortest_ttl()) {
+            let late = self.now.saturating_since(asked.max(last));
+            if late > shortest / 2 {
+                self.forgive(last, late);
+            }
+        }
+        self.now
+    }
+
+    /// Gives back what a pause took; see [pauses](Self#pauses).
+    fn forgive(&mut self, last: Timestamp, late: Duration) {
+        let silence = self.now.saturating_since(last);
+        for record in self.services.values_mut().flat_map(|service| service.records.values_mut()) {
+            let Some(term) = &mut record.term else { continue };
+            if term.forgiven || term.deadline <= last {
+                continue;
+            }
+            let wanted = term.deadline.saturating_add(late).max(self.now.saturating_add(term.ttl / 2));
+            let moved = wanted.min(term.deadline.saturating_add(silence));
+            self.deadlines.postpone(term.wake, moved, record.epoch);
+            *term = Term { deadline: moved, wake: moved, forgiven: true, ..*term };
+        }
+    }
+
+    fn check_room(&self, service: &ServiceName, id: &EndpointId) -> Result<(), RegisterError> {
+        let CatalogConfig { max_services, max_endpoints, .. } = self.config;
+        match self.services.get(service) {
+            None if self.services.len() >= max_services => {
+                Err(RegisterError::TooManyServices { max_services })
+            }
+            Some(entry) if entry.records.len() >= max_endpoints && !entry.records.contains_key(id) => {
+                Err(RegisterError::TooManyEndpoints { max_endpoints })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the endpoint an incarnation, unless it has one that can stand.
+    fn incarnate(&mut self, service: &ServiceName, endpoint: Endpoint) -> Result<Endpoint, RegisterError> {
+        let given = endpoint.incarnation();
+        let present = self.services.get(service).and_then(|s| s.records.get(endpoint.id()));
+        let present = present.map_or(0, |record| record.endpoint.incarnation());
+        if given == 0 {
+            self.incarnation += 1;
+            return Ok(endpoint.with_incarnation(self.incarnation));
+        }
+        if given < present {
+            return Err(RegisterError::OlderIncarnation { given, present });
+        }
+        if given > Self::MAX_INCARNATION && given != present {
+            return Err(RegisterError::IncarnationTooHigh { given });
+        }
+        self.incarnation = self.incarnation.max(given);
+        Ok(endpoint)
+    }
+
+    fn publish(
+        &mut self,
+        now: Timestamp,
+        service: &ServiceName,
+        changed: impl IntoIterator<Item = (Arc<Endpoint>, ChangeKind)>,
+    ) -> Vec<Change> {
+        self.services.get_mut(service).map(|entry| entry.publish(now, changed)).unwrap_or_default()
+    }
+
+    /// Which of the expired may go now; the others are held.
+    fn admit_evictions(
+        &mut self,
+        now: Timestamp,
+        service: &ServiceName,
+        expired: impl Iterator<Item = EndpointId>,
+    ) -> Vec<EndpointId> {
+        let Some(entry) = self.services.get_mut(service) else { return Vec::new() };
+        let mut window = match entry.window {
+            Some(window) if window.is_open(now) => window,
+            earlier => {
+                let backlog = earlier.filter(|_| entry.held > 0);
+                self.config.eviction.open(now, entry.records.len(), backlog)
+            }
+        };
+        let mut allowed = Vec::new();
+        for id in expired {
+            if window.take() {
+                allowed.push(id);
+                continue;
+            }
+            let Some(record) = entry.records.get_mut(&id) else { continue };
+            let Some(term) = &mut record.term else { continue };
+            self.deadlines.postpone(term.wake, window.ends, record.epoch);
+            entry.held += usize::from(!term.held);
+            *term = Term { wake: window.ends, held: true, ..*term };
+        }
+        entry.window = Some(window);
+        allowed
+    }
+
+    /// Takes a registration out of all tables; the change has still to be published.
+    fn take_record(&mut self, service: &ServiceName, id: &EndpointId) -> Option<Arc<Endpoint>> {
+        let entry = self.services.get_mut(service)?;
+        let record = entry.records.remove(id)?;
+        if let Some(term) = record.term {
+            self.deadlines.remove(term.wake, record.epoch, term.ttl);
+            entry.held -= usize::from(term.held);
+        }
+        Some(record.endpoint)
+    }
+}
+
+impl CatalogConfig {
+    fn validate(&self) -> Result<(), InvalidCatalogConfig> {
+        if self.max_services == 0 {
+            return Err(InvalidCatalogConfig::NoServices);
+        }
+        if self.max_endpoints == 0 {
+            return Err(InvalidCatalogConfig::NoEndpoints);
+        }
+        if self.min_ttl.is_zero() || self.min_ttl > self.max_ttl {
+            return Err(InvalidCatalogConfig::Ttl { min: self.min_ttl, max: self.max_ttl });
+        }
+        if self.eviction.window.is_zero() {
+            return Err(InvalidCatalogConfig::Eviction(InvalidEvictionLimit));
+        }
+        if self.epoch_floor > Catalog::MAX_INCARNATION {
+            return Err(InvalidCatalogConfig::Epoch { given: self.epoch_floor });
+        }
+        Ok(())
+    }
+
+    fn check_ttl(&self, ttl: Option<Duration>) -> Result<(), RegisterError> {
+        match ttl {
+            Some(given) if given < self.min_ttl => {
+                Err(RegisterError::TtlTooShort { given, min: self.min_ttl })
+            }
+            Some(given) if given > self.max_ttl => {
+                Err(RegisterError::TtlTooLong { given, max: self.max_ttl })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Term {
+    fn new(now: Timestamp, ttl: Duration) -> Self {
+        let deadline = now.saturating_add(ttl);
+        Self { ttl, deadline, wake: deadline, forgiven: false, held: false }
+    }
+}
+
+/// The registration of a lease, also if it is overdue.
+fn listed<'a>(
+    services: &'a mut BTreeMap<ServiceName, Service>,
+    lease: &Lease,
+) -> Result<&'a mut Record, LeaseLost> {
+    let entry = services.get_mut(lease.service()).ok_or(LeaseLost::Gone)?;
+    let record = entry.records.get_mut(lease.id()).ok_or(LeaseLost::Gone)?;
+    match record.epoch.cmp(&lease.epoch()) {
+        std::cmp::Ordering::Equal => Ok(record),
+        std::cmp::Ordering::Greater => Err(LeaseLost::Replaced),
+        std::cmp::Ordering::Less => Err(LeaseLost::Gone),
+    }
+}
+
+/// The registration of a lease that holds.
+fn kept<'a>(
+    services: &'a mut BTreeMap<ServiceName, Service>,
+    lease: &Lease,
+    now: Timestamp,
+) -> Result<&'a mut Record, LeaseLost> {
+    let record = listed(services, lease)?;
+    if record.term.is_some_and(|term| term.deadline <= now) { Err(LeaseLost::Expired) } else { Ok(record) }
+}
+
+/// What readers see when one description takes the place of another.
+fn replacement(
+    previous: Option<Arc<Endpoint>>,
+    endpoint: Arc<Endpoint>,
+) -> impl Iterator<Item = (Arc<Endpoint>, ChangeKind)> {
+    let (first, second) = match previous {
+        None => (None, Some((endpoint, ChangeKind::Added))),
+        Some(previous) if previous.incarnation() != endpoint.incarnation() => {
+            let removed = ChangeKind::Removed { cause: Cause::Replaced };
+            (Some((previous, removed)), Some((endpoint, ChangeKind::Added)))
+        }
+        Some(previous) => {
+            let what = previous.difference(&endpoint);
+            (None, (!what.is_empty()).then_some((endpoint, ChangeKind::Updated { what })))
+        }
+    };
+    first.into_iter().chain(second)
+}
+
+/// A bound lets nothing in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidCatalogConfig {
+    /// `max_services` is zero.
+    #[error("max_services is zero: nothing could register")]
+    NoServices,
+    /// `max_endpoints` is zero.
+    #[error("max_endpoints is zero: nothing could register")]
+    NoEndpoints,
+    /// `min_ttl` is zero, or above `max_ttl`.
+    #[error("min_ttl of {min:?} must be above zero and at most max_ttl, which is {max:?}")]
+    Ttl {
+        /// The shortest time to live.
+        min: Duration,
+        /// The longest time to live.
+        max: Duration,
+    },
+    /// The eviction limit is not valid.
+    #[error(transparent)]
+    Eviction(InvalidEvictionLimit),
+    /// `epoch_floor` is above [`Catalog::MAX_INCARNATION`], so that too few are left.
+    #[error("epoch_floor of {given} is above 2^63 - 1: give the start time in nanoseconds since 1970")]
+    Epoch {
+        /// What was given.
+        given: u64,
+    },
+}
+
+/// The endpoint was not registered; everything is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The time to live is below the floor: a hiccup would look like a crash.
+    #[error("time to live of {given:?} is too short: at least {min:?} is needed")]
+    TtlTooShort {
+        /// What was asked for.
+        given: Duration,
+        /// [`CatalogConfig::min_ttl`].
+        min: Duration,
+    },
+    /// The time to live is above the ceiling: register without one, or renew now and then.
+    #[error("time to live of {given:?} is too long: at most {max:?}, or none at all")]
+    TtlTooLong {
+        /// What was asked for.
+        given: Duration,
+        /// [`CatalogConfig::max_ttl`].
+        max: Duration,
+    },
+    /// There is no room for another service: forget those with no endpoint, or raise the bound.
+    #[error("registry is full with {max_services} services: forget absent ones or raise max_services")]
+    TooManyServices {
+        /// [`CatalogConfig::max_services`].
+        max_services: usize,
+    },
+    /// There is no room for another endpoint of the service.
+    #[error(
+        "service is full with {max_endpoints} endpoints: look for registrants that change their id, or raise max_endpoints"
+    )]
+    TooManyEndpoints {
+        /// [`CatalogConfig::max_endpoints`].
+        max_endpoints: usize,
+    },
+    /// A later process is registered under the id; an older one must not push it out.
+    #[error("incarnation {given} is older than {present}, which is registered")]
+    OlderIncarnation {
+        /// What the caller set.
+        given: u64,
+        /// That of the registered endpoint.
+        present: u64,
+    },
+    /// The incarnation is above [`Catalog::MAX_INCARNATION`]: count starts, or use the start time.
+    #[error("incarnation {given} is above 2^63 - 1")]
+    IncarnationTooHigh {
+        /// What the caller set.
+        given: u64,
+    },
+}
+
+/// The endpoint was not updated; everything is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The lease no longer holds: register again.
+    #[error(transparent)]
+    Lost(#[from] LeaseLost),
+    /// The endpoint has another id than the lease: that is a registration.
+    #[error("endpoint has another id than the lease: register it instead")]
+    OtherId,
+    /// The endpoint has another incarnation: another process registers for itself.
+    #[error("incarnation {given} is not that of the registered endpoint, {present}: register it instead")]
+    OtherIncarnation {
+        /// What the caller set.
+        given: u64,
+        /// That of the registered endpoint.
+        present: u64,
+    },
+}
+
+/// The service was not forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ForgetError {
+    /// It has endpoints: deregister them first.
+    #[error("service has {endpoints} endpoints: deregister them first")]
+    InUse {
+        /// How many.
+        endpoints: usize,
+    },
+    /// Somebody watches it, and would see its generations fall.
+    #[error("service is watched: drop its watches first")]
+    Watched,
+    /// There is no such service.
+    #[error("service is not known")]
+    Unknown,
+}
