@@ -1,0 +1,399 @@
+use std::fmt;
+use std::sync::Arc;
+
+use evenkeel_types::{Now, Outcome, Timestamp, Verdict};
+
+use crate::lazy_now::LazyNow;
+use crate::probes::{Lease, Probes, Taken};
+use crate::row::Row;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::window::{Counts, Window};
+use crate::word::{Phase, Term, Word};
+use crate::{
+    Admission, BreakerConfig, ConfigError, Permit, Reason, Refusal, RefusalReason, Rules, State, Stats,
+    Transition,
+};
+
+/// A circuit breaker: one endpoint's, shared by all threads, lock-free.
+///
+/// ```text
+///             success               failure              overload, neutral   deadline    reset
+/// Closed      stay, or Open if a    stay, or Open if a   overload counts     –           stay, counts
+///             ratio is complete     rule is reached      against a ratio                 at zero
+/// Open        ignored (late)        ignored (late)       ignored (late)      HalfOpen    Closed
+/// HalfOpen    Closed, if enough     Open                 slot given back     slot free   Closed
+/// ```
+///
+/// Every change of state begins a new epoch, and so does a reset. A permit of another epoch decides nothing, in any
+/// state: an answer to a question of yesterday closes and opens nothing today. *Deadline* is the end of the open time,
+/// or of a probe's lease. Neutral neither counts nor resets, in any state.
+///
+/// An overload (HTTP 429, 503) is not a failure: it makes no run of failures, it does count against a ratio, and as a
+/// probe it decides neither way; all of that as linkerd does it. A breaker whose every probe is answered with overload
+/// stays half-open, which is the right amount of traffic for an endpoint that asks for less.
+///
+/// Half-open without traffic stays half-open: nothing is known, and the first request will tell.
+///
+/// # Time
+///
+/// `now` may go back: the later of it and what is known counts. Deadlines are inclusive and whole milliseconds, rounded
+/// up. A breaker that is never ticked works as well, it only looks open until somebody asks for a permit.
+///
+/// # Cost
+///
+/// 40 bytes with rules of consecutive failures and one probe at a time; else a box more. Closed, a permit is one relaxed
+/// load; a success is two with a consecutive rule and one `fetch_add` more for each ratio rule on a count window. Open, a
+/// refusal is one load and one reading of the clock and writes nothing. Nothing allocates after construction.
+pub struct Breaker {
+    word: AtomicU64,
+    first_probe: AtomicU64,
+    row: Row,
+    times_opened: AtomicU32,
+    rules: Arc<Rules>,
+    more: Option<Box<More>>,
+}
+
+/// What only some configurations need.
+struct More {
+    windows: Box<[Window]>,
+    probes: Box<[AtomicU64]>,
+}
+
+impl Breaker {
+    /// A closed breaker with rules of its own. For many breakers of one configuration see [`with_rules`](Self::with_rules).
+    ///
+    /// # Errors
+    ///
+    /// As [`Rules::new`].
+    pub fn new(config: &BreakerConfig) -> Result<Self, ConfigError> {
+        Ok(Self::with_rules(&Arc::new(Rules::new(config)?)))
+    }
+
+    /// A closed breaker with shared rules.
+    #[must_use]
+    pub fn with_rules(rules: &Arc<Rules>) -> Self {
+        Self {
+            word: AtomicU64::new(Word::START.bits()),
+            first_probe: AtomicU64::new(0),
+            row: Row::new(),
+            times_opened: AtomicU32::new(0),
+            rules: Arc::clone(rules),
+            more: More::new(rules),
+        }
+    }
+
+    /// The state as it was last changed: Open past its deadline is Open until someone asks for a permit or ticks.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.word(Ordering::Acquire).state()
+    }
+
+    /// Whether a permit could be had now. Changes nothing and spends no probe, so a balancer may ask many and use one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], as [`try_acquire`](Self::try_acquire) would give.
+    #[inline]
+    pub fn peek(&self, now: impl Now) -> Result<(), Refusal> {
+        match self.word(Ordering::Relaxed).phase() {
+            Phase::Closed => Ok(()),
+            _ => self.peek_unclosed(now.now()),
+        }
+    }
+
+    /// Asks to send one request. The clock is read only if the breaker is not closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: open before its deadline, or half-open with enough probes under way. Send the request elsewhere.
+    #[inline]
+    pub fn try_acquire(&self, now: impl Now) -> Result<Admission, Refusal> {
+        let word = self.word(Ordering::Relaxed);
+        match word.phase() {
+            Phase::Closed => Ok(Admission { permit: Permit::closed(word), transition: None }),
+            _ => self.acquire_unclosed(word, now.now()),
+        }
+    }
+
+    /// Says how the request went. The clock is read only for a time window, a probe, or a trip.
+    ///
+    /// A result of an epoch that has ended, or of a probe whose lease has, changes nothing.
+    #[inline]
+    pub fn record(&self, permit: Permit, outcome: &Outcome, now: impl Now) -> Option<Transition> {
+        let word = self.word(Ordering::Relaxed);
+        let (issued, lease) = permit.spend();
+        if issued != word {
+            return None;
+        }
+        let now = LazyNow::new(now);
+        match (word.phase(), outcome.verdict()) {
+            (Phase::Closed, Verdict::Neutral) => None,
+            (Phase::Closed, verdict) => self.record_closed(word, verdict, now),
+            (_, verdict) => self.record_probe(word, lease, verdict, now),
+        }
+    }
+
+    /// Gives a permit back without an outcome: the request was not sent, or its caller gave up. As a neutral outcome.
+    ///
+    /// The time is not needed at present, and nothing changes state; both are there so that they may.
+    pub fn release(&self, permit: Permit, now: impl Now) -> Option<Transition> {
+        self.record(permit, &Outcome::neutral(), now)
+    }
+
+    /// Does what is due: turns an open breaker half-open at its deadline, frees the slots of lost probes.
+    pub fn tick(&self, now: Timestamp) -> Option<Transition> {
+        let word = self.word(Ordering::Acquire);
+        match word.phase() {
+            Phase::Closed => None,
+            Phase::Open if now < word.time() => None,
+            Phase::Open => self.change(word, word.next_since(Phase::HalfOpen, now), now, Reason::WaitOver),
+            Phase::HalfOpen | Phase::HalfOpenClaimed => {
+                self.probes().free_ended(word, now);
+                None
+            }
+        }
+    }
+
+    /// When to [`tick`](Self::tick) next: the end of the open time, or of the first lease. `None` while nothing is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let word = self.word(Ordering::Acquire);
+        match word.phase() {
+            Phase::Closed => None,
+            Phase::Open => Some(word.time()),
+            Phase::HalfOpen | Phase::HalfOpenClaimed => self.probes().first_end(word),
+        }
+    }
+
+    /// Closes the breaker and forgets all counts, by an operator's word. What is under way decides nothing any more.
+    ///
+    /// Returns `None` if it was closed: then only the counts are gone.
+    pub fn reset(&self, now: Timestamp) -> Option<Transition> {
+        loop {
+            let word = self.word(Ordering::Acquire);
+            let entry = self.not_before(word, now);
+            let closed = word.next_since(Phase::Closed, entry);
+            if let Some(transition) = self.change(word, closed, entry, Reason::Reset) {
+                return (word.phase() != Phase::Closed).then_some(transition);
+            }
+        }
+    }
+
+    /// What it has counted, for a dashboard. O(buckets) for a time window.
+    #[must_use]
+    pub fn stats(&self, now: Timestamp) -> Stats {
+        let word = self.word(Ordering::Acquire);
+        let row = self.row.count(self.term(word));
+        let closed = word.phase() == Phase::Closed;
+        let half_open = matches!(word.state(), State::HalfOpen);
+        let window = self.windows().first().filter(|_| closed);
+        let Counts { failures, requests } =
+            window.map_or_else(Counts::default, |window| window.counts(self.term(word), now));
+        Stats {
+            state: word.state(),
+            epoch: word.epoch(),
+            failures_in_row: if closed { row } else { 0 },
+            window_requests: requests,
+            window_failures: failures,
+            probes_in_flight: if half_open { self.probes().taken(word, now) } else { 0 },
+            probes_passed: if half_open { row } else { 0 },
+            times_opened: self.times_opened.load(Ordering::Relaxed),
+        }
+    }
+
+    #[cold]
+    fn peek_unclosed(&self, now: Timestamp) -> Result<(), Refusal> {
+        let word = self.word(Ordering::Acquire);
+        match word.phase() {
+            Phase::Closed => Ok(()),
+            Phase::Open if now < word.time() => Err(still_open(word)),
+            Phase::Open => Ok(()),
+            Phase::HalfOpen | Phase::HalfOpenClaimed => {
+                self.probes().peek(word, self.probes_missing(word), now).map_err(probes_taken)
+            }
+        }
+    }
+
+    /// Open before its deadline is decided by the word already seen; all else looks again, in order.
+    fn acquire_unclosed(&self, word: Word, now: Timestamp) -> Result<Admission, Refusal> {
+        if word.phase() == Phase::Open && now < word.time() {
+            return Err(still_open(word));
+        }
+        loop {
+            let word = self.word(Ordering::Acquire);
+            let answer = match word.phase() {
+                Phase::Closed => Some(Ok(Admission { permit: Permit::closed(word), transition: None })),
+                Phase::Open if now < word.time() => Some(Err(still_open(word))),
+                Phase::Open => self.open_half(word, now).map(Ok),
+                Phase::HalfOpen | Phase::HalfOpenClaimed => self.take_probe(word, now),
+            };
+            if let Some(answer) = answer {
+                return answer;
+            }
+        }
+    }
+
+    /// The first request after the wait; `None` if another one was first.
+    fn open_half(&self, word: Word, now: Timestamp) -> Option<Admission> {
+        let half_open = word.next_since(Phase::HalfOpenClaimed, now);
+        let transition = self.change(word, half_open, now, Reason::WaitOver)?;
+        let lease = self.probes().take_first(half_open, now);
+        Some(Admission { permit: Permit::probe(half_open, lease), transition: Some(transition) })
+    }
+
+    /// `None` if the state changed meanwhile.
+    fn take_probe(&self, word: Word, now: Timestamp) -> Option<Result<Admission, Refusal>> {
+        let now = now.max(word.time());
+        match self.probes().take(self.term(word), self.probes_missing(word), now) {
+            Taken::Slot(lease) => {
+                Some(Ok(Admission { permit: Permit::probe(word, lease), transition: None }))
+            }
+            Taken::None(first_end) => Some(Err(probes_taken(first_end))),
+            Taken::Over => None,
+        }
+    }
+
+    /// No probe is sent whose success would not be needed. Two threads may both see the last one missing; they still
+    /// take no more than the slots.
+    fn probes_missing(&self, word: Word) -> u32 {
+        self.rules.half_open().successes_needed.saturating_sub(self.row.count(self.term(word)))
+    }
+
+    #[inline]
+    fn record_closed<N: Now>(&self, word: Word, verdict: Verdict, mut now: LazyNow<N>) -> Option<Transition> {
+        let term = self.term(word);
+        let mut reason = self.count_row(term, verdict);
+        let failed = verdict != Verdict::Success;
+        for (rule, window) in self.rules.ratios().iter().zip(self.windows()) {
+            let counts = window.record(failed, term, &mut now);
+            reason = reason.or_else(|| rule.judge(counts?));
+        }
+        let reason = reason?;
+        self.trip(word, now.read(), reason)
+    }
+
+    /// The reason to trip, if this is the last failure in a row that is too long.
+    #[inline]
+    fn count_row(&self, term: Term<'_>, verdict: Verdict) -> Option<Reason> {
+        match verdict {
+            Verdict::Success => {
+                self.row.clear(term);
+                None
+            }
+            Verdict::Failure => {
+                let failures = self.row.add(term)?;
+                self.rules.consecutive_is_reached(failures).then_some(Reason::Consecutive { failures })
+            }
+            Verdict::Overload { .. } | Verdict::Neutral => None,
+        }
+    }
+
+    fn record_probe<N: Now>(
+        &self,
+        word: Word,
+        lease: Lease,
+        verdict: Verdict,
+        mut now: LazyNow<N>,
+    ) -> Option<Transition> {
+        if !self.probes().end(word, lease) || verdict == Verdict::Neutral {
+            return None;
+        }
+        let now = now.read();
+        if now >= lease.until() {
+            return None;
+        }
+        match verdict {
+            Verdict::Success => self.pass_probe(word, now),
+            Verdict::Failure => self.trip(word, now, Reason::ProbeFailed),
+            Verdict::Overload { .. } | Verdict::Neutral => None,
+        }
+    }
+
+    fn pass_probe(&self, word: Word, now: Timestamp) -> Option<Transition> {
+        let passed = self.row.add(self.term(word))?;
+        if passed < self.rules.half_open().successes_needed {
+            return None;
+        }
+        let now = self.not_before(word, now);
+        self.change(word, word.next_since(Phase::Closed, now), now, Reason::ProbesPassed)
+    }
+
+    #[cold]
+    fn trip(&self, word: Word, now: Timestamp, reason: Reason) -> Option<Transition> {
+        let now = self.not_before(word, now);
+        let open = word.next_open(now.saturating_add(self.rules.open_for()));
+        let transition = self.change(word, open, now, reason)?;
+        self.times_opened.fetch_add(1, Ordering::Relaxed);
+        Some(transition)
+    }
+
+    /// From one word to the next, by exactly one thread; `None` for all others.
+    fn change(&self, from: Word, to: Word, at: Timestamp, reason: Reason) -> Option<Transition> {
+        self.word
+            .compare_exchange(from.bits(), to.bits(), Ordering::AcqRel, Ordering::Relaxed)
+            .ok()
+            .map(|_| Transition { from: from.state(), to: to.state(), at, reason, epoch: to.epoch() })
+    }
+
+    /// `now`, or the entry of the present state if that is later.
+    fn not_before(&self, word: Word, now: Timestamp) -> Timestamp {
+        let entry = match word.phase() {
+            Phase::Open => word.time().saturating_sub(self.rules.open_for()),
+            _ => word.time(),
+        };
+        now.max(entry)
+    }
+
+    #[inline]
+    fn word(&self, ordering: Ordering) -> Word {
+        Word::from_bits(self.word.load(ordering))
+    }
+
+    fn term(&self, word: Word) -> Term<'_> {
+        Term::new(&self.word, word)
+    }
+
+    fn windows(&self) -> &[Window] {
+        self.more.as_ref().map_or(&[], |more| &more.windows)
+    }
+
+    fn probes(&self) -> Probes<'_> {
+        Probes {
+            first: &self.first_probe,
+            others: self.more.as_ref().map_or(&[], |more| &more.probes),
+            lease: self.rules.half_open().lease,
+        }
+    }
+}
+
+impl More {
+    fn new(rules: &Rules) -> Option<Box<Self>> {
+        let windows: Box<[Window]> = rules.ratios().iter().map(|rule| Window::new(rule.window())).collect();
+        let probes: Box<[AtomicU64]> =
+            (1..rules.half_open().max_concurrent).map(|_| AtomicU64::new(0)).collect();
+        let needed = !windows.is_empty() || !probes.is_empty();
+        needed.then(|| Box::new(Self { windows, probes }))
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word(Ordering::Acquire);
+        f.debug_struct("Breaker")
+            .field("state", &word.state())
+            .field("epoch", &word.epoch())
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+fn still_open(word: Word) -> Refusal {
+    Refusal { reason: RefusalReason::Open, retry_at: Some(word.time()) }
+}
+
+fn probes_taken(first_end: Option<Timestamp>) -> Refusal {
+    Refusal { reason: RefusalReason::ProbesTaken, retry_at: first_end }
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Breaker>() <= 40);

@@ -1,0 +1,154 @@
+//! The last N requests.
+
+use super::Counts;
+use crate::sync::{AtomicU64, Ordering};
+use crate::word::{EPOCH_BITS, Term};
+
+/// A ring of the last `size` outcomes, one bit each, and their sum.
+///
+/// ```text
+/// cursor   failures 17 | epoch 17 | sequence 30
+/// bits     epoch 17 | 47 outcomes, 1 = failed            (one word for each 47 requests)
+/// ```
+///
+/// Each outcome takes a place with one `fetch_add` on the cursor, which also tells how many failures the ring holds. If
+/// none, a success has nothing to overwrite and is done: that is the whole cost of a healthy endpoint. Otherwise the bit
+/// at its place is made to say what happened, and whoever turned a bit corrects the sum.
+///
+/// Both words carry the epoch; one of an older epoch reads as empty, so that no transition has to clear a ring which
+/// others are using. Recorded by one thread after the other the sum is exact. While k other threads are between their
+/// steps, a verdict may miss their k outcomes, or still see the k that they are about to replace.
+#[derive(Debug)]
+pub(crate) struct CountWindow {
+    cursor: AtomicU64,
+    size: u32,
+    bits: Box<[AtomicU64]>,
+}
+
+impl CountWindow {
+    pub(crate) fn new(size: u32) -> Self {
+        let words = size.div_ceil(OUTCOMES_PER_WORD);
+        Self { cursor: AtomicU64::new(0), size, bits: (0..words).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Adds one outcome. Returns what the ring holds then, if there is a failure in it; `None` also if the term is over.
+    #[inline]
+    pub(crate) fn record(&self, failed: bool, term: Term<'_>) -> Option<Counts> {
+        let cursor = self.cursor.fetch_add(1, Ordering::AcqRel);
+        let usual = epoch_of(cursor) == term.epoch() && sequence_of(cursor) < REBASE_AT;
+        if usual && !failed && failures_of(cursor) == 0 {
+            return None;
+        }
+        self.place(cursor, failed, term)
+    }
+
+    pub(crate) fn counts(&self, term: Term<'_>) -> Counts {
+        let cursor = self.cursor.load(Ordering::Relaxed);
+        if epoch_of(cursor) == term.epoch() { self.counts_at(cursor) } else { Counts::default() }
+    }
+
+    fn place(&self, mut cursor: u64, failed: bool, term: Term<'_>) -> Option<Counts> {
+        while epoch_of(cursor) != term.epoch() {
+            if !term.holds() {
+                return self.give_back(cursor);
+            }
+            self.begin(term);
+            cursor = self.cursor.fetch_add(1, Ordering::AcqRel);
+        }
+        let sequence = sequence_of(cursor);
+        if sequence == REBASE_AT {
+            self.rebase(term);
+        }
+        self.set(sequence % self.size, failed, term);
+        Some(self.counts(term))
+    }
+
+    /// Undoes a `fetch_add` that met a newer epoch. If someone was faster, one success too many stays in the ring: the
+    /// price for a thread that slept between two instructions for a whole open time.
+    fn give_back(&self, cursor: u64) -> Option<Counts> {
+        let taken = cursor.wrapping_add(1);
+        let _ = self.cursor.compare_exchange(taken, cursor, Ordering::AcqRel, Ordering::Relaxed);
+        None
+    }
+
+    /// Empties a ring that still holds an older epoch.
+    fn begin(&self, term: Term<'_>) {
+        let seen = self.cursor.load(Ordering::Acquire);
+        if epoch_of(seen) != term.epoch() && term.holds() {
+            let empty = u64::from(term.epoch()) << SEQUENCE_BITS;
+            let _ = self.cursor.compare_exchange(seen, empty, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps the sequence from running out of its bits: takes whole rounds of the ring off it.
+    fn rebase(&self, term: Term<'_>) {
+        let rounds = u64::from((REBASE_AT / self.size - 1) * self.size);
+        self.update(term, |cursor| if sequence_of(cursor) < REBASE_AT { cursor } else { cursor - rounds });
+    }
+
+    fn set(&self, place: u32, failed: bool, term: Term<'_>) {
+        let Some(cell) = self.bits.get((place / OUTCOMES_PER_WORD) as usize) else { return };
+        let bit = 1 << (place % OUTCOMES_PER_WORD);
+        let mut seen = cell.load(Ordering::Acquire);
+        loop {
+            let of_this_term = seen >> OUTCOMES_PER_WORD == u64::from(term.epoch());
+            if !of_this_term && !term.holds() {
+                return;
+            }
+            let old = if of_this_term { seen } else { u64::from(term.epoch()) << OUTCOMES_PER_WORD };
+            let new = if failed { old | bit } else { old & !bit };
+            if new == old {
+                return;
+            }
+            match cell.compare_exchange_weak(seen, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return self.correct_sum(failed, term),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    fn correct_sum(&self, failed: bool, term: Term<'_>) {
+        self.update(term, |cursor| {
+            if failed { cursor.wrapping_add(ONE_FAILURE) } else { cursor.wrapping_sub(ONE_FAILURE) }
+        });
+    }
+
+    fn update(&self, term: Term<'_>, change: impl Fn(u64) -> u64) {
+        let mut seen = self.cursor.load(Ordering::Relaxed);
+        while epoch_of(seen) == term.epoch() {
+            match self.cursor.compare_exchange_weak(seen, change(seen), Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    fn counts_at(&self, cursor: u64) -> Counts {
+        // Another thread may take a failure off before its author has added it; then there is none.
+        let failures = failures_of(cursor);
+        let failures = if failures > self.size { 0 } else { failures };
+        Counts { failures: failures.into(), requests: sequence_of(cursor).min(self.size).into() }
+    }
+}
+
+const fn sequence_of(cursor: u64) -> u32 {
+    (cursor & SEQUENCE_MASK) as u32
+}
+
+const fn epoch_of(cursor: u64) -> u32 {
+    (cursor >> SEQUENCE_BITS) as u32 & crate::word::EPOCH_MASK
+}
+
+const fn failures_of(cursor: u64) -> u32 {
+    (cursor >> FAILURES_SHIFT) as u32
+}
+
+/// Fits the 17 bits of the sum with a bit to spare, which tells a sum below zero from a large one.
+pub(crate) const MAX_COUNT_SIZE: u32 = (1 << 16) - 1;
+const SEQUENCE_BITS: u32 = 30;
+const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
+/// Half of the sequence's range: 2^29 requests may pass between this one and the rebasing that it starts.
+const REBASE_AT: u32 = 1 << (SEQUENCE_BITS - 1);
+const FAILURES_SHIFT: u32 = SEQUENCE_BITS + EPOCH_BITS;
+const ONE_FAILURE: u64 = 1 << FAILURES_SHIFT;
+const OUTCOMES_PER_WORD: u32 = u64::BITS - EPOCH_BITS;
