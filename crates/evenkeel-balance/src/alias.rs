@@ -69,12 +69,10 @@ impl AliasTable {
     pub fn at(&self, draw: u64) -> usize {
         let own = below((draw >> 32) as u32, self.columns.len() as u32);
         let Some(column) = self.columns.get(own as usize) else { return 0 };
-        // `<=` would let a weight of zero through at height zero.
-        if (draw as u32) < column.threshold || column.threshold == u32::MAX {
-            own as usize
-        } else {
-            column.other as usize
-        }
+        // `<=` would let a weight of zero through at height zero. A full column names itself as the other. No branch: it
+        // would be mispredicted every other time.
+        let keeps = u32::from((draw as u32) < column.threshold);
+        (column.other ^ ((own ^ column.other) & keeps.wrapping_neg())) as usize
     }
 }
 
@@ -89,8 +87,7 @@ mod tests {
         let table = AliasTable::new(weights);
         let mut shares = vec![0.0; weights.len()];
         for (own, column) in table.columns.iter().enumerate() {
-            let kept =
-                if column.threshold == u32::MAX { 1.0 } else { f64::from(column.threshold) / 2_f64.powi(32) };
+            let kept = f64::from(column.threshold) / 2_f64.powi(32);
             shares[own] += kept / weights.len() as f64;
             shares[column.other as usize] += (1.0 - kept) / weights.len() as f64;
         }

@@ -1,6 +1,7 @@
 use evenkeel_types::{RandomSource, SplitMix64, below};
 
 use crate::built_in::are_equal;
+use crate::view::is_open_among;
 use crate::{AliasTable, Caller, InvalidPolicy, Policy, View, Wants, scan, weighted_random};
 
 /// How many endpoints a [`LeastRequest`] compares. Written as a number from 2 to 32, or `"all"`.
@@ -147,7 +148,7 @@ fn choose_of_two<V: View + ?Sized, C: Caller + ?Sized>(
     let second = second + u32::from(second >= first);
     let first = scan::usable_at(view, first, usable);
     let second = scan::usable_at(view, second, usable);
-    if view.is_open(first) && view.is_open(second) {
+    if is_open_among(view, first, usable) && is_open_among(view, second, usable) {
         return Some(if view.load(second) < view.load(first) { second } else { first });
     }
     choose_of_some(view, caller, 2, None)

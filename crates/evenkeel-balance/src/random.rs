@@ -1,5 +1,6 @@
 use evenkeel_types::below;
 
+use crate::view::is_open_among;
 use crate::{Caller, Policy, View, scan};
 
 /// A usable endpoint, each equally likely.
@@ -19,7 +20,7 @@ impl Random {
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         let usable = view.mask().usable();
         let position = scan::usable_at(view, below(scan::upper(caller.draw()), usable as u32), usable);
-        if view.is_open(position) {
+        if usable > 0 && is_open_among(view, position, usable) {
             return Some(position);
         }
         choose(view, caller)

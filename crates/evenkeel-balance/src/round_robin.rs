@@ -1,3 +1,4 @@
+use crate::view::is_open_among;
 use crate::{Caller, Policy, View, random, scan};
 
 /// Each usable endpoint in turn.
@@ -19,7 +20,7 @@ impl RoundRobin {
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         let usable = view.mask().usable();
         let position = scan::usable_at(view, caller.turn(usable as u32), usable);
-        if view.is_open(position) {
+        if usable > 0 && is_open_among(view, position, usable) {
             return Some(position);
         }
         random::choose(view, caller)

@@ -27,6 +27,12 @@ pub trait View {
     }
 }
 
+/// Whether a position found among `usable` ones is open. While all are usable there is no bit to test.
+#[inline]
+pub(crate) fn is_open_among<V: View + ?Sized>(view: &V, position: usize, usable: usize) -> bool {
+    (usable == view.mask().len() || view.mask().contains(position)) && view.admits(position)
+}
+
 /// A view over plain slices, for those who balance something without the façade.
 ///
 /// Positions beyond the end of a slice have load 0 and weight 1.

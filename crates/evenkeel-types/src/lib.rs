@@ -42,7 +42,7 @@ pub use labels::{InvalidLabels, Labels};
 pub use locality::Locality;
 pub use outcome::{Classify, HttpStatus, Origin, Outcome, Verdict};
 pub use priority::{InvalidPriority, Priority};
-pub use random::{RandomSource, SplitMix64, below};
+pub use random::{RandomSource, SplitMix64, WyRand, below};
 pub use ratio::{InvalidRatio, Ratio};
 pub use timestamp::{Now, Timestamp};
 pub use weight::Weight;

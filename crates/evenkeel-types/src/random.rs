@@ -62,6 +62,42 @@ impl RandomSource for SplitMix64 {
     }
 }
 
+/// Wang Yi's wyrand: a counter and one wide multiplication, about half a nanosecond a draw.
+///
+/// Not for secrets. It is what the façade draws with: its whole state is one word, and a draw has the shortest chain of
+/// dependent instructions of all generators that pass BigCrush and PractRand. Its output is not a permutation of its
+/// state, so of all 64-bit values some never appear, which no pick can notice. Source:
+/// <https://github.com/wangyi-fudan/wyhash> (public domain), with the constants of its final version 4.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WyRand(u64);
+
+impl WyRand {
+    /// What the state grows by at each draw.
+    pub const STEP: u64 = 0x2d35_8dcc_aa6c_78a5;
+
+    /// A generator that starts at `seed`.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The output that belongs to a state: what a holder of the bare counter needs.
+    #[inline]
+    #[must_use]
+    pub const fn mix(state: u64) -> u64 {
+        let product = state as u128 * (state ^ 0x8bb8_4b93_962e_acc9) as u128;
+        (product >> 64) as u64 ^ product as u64
+    }
+}
+
+impl RandomSource for WyRand {
+    #[inline]
+    fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(Self::STEP);
+        Self::mix(self.0)
+    }
+}
+
 /// Maps 32 uniform bits to `0..n` by multiplication (Lemire, "Fast random integer generation in an interval", 2019).
 ///
 /// Without the rejection step the bias is below n / 2^32: two in a million at ten thousand endpoints. `n` zero gives
@@ -89,6 +125,18 @@ mod tests {
             16_408_922_859_458_223_821,
         ];
         assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn wyrand_is_even_in_every_bit() {
+        let mut source = WyRand::new(0);
+        let mut counts = [0_u32; 64];
+        for _ in 0..100_000 {
+            let draw = source.next_u64();
+            counts.iter_mut().enumerate().for_each(|(bit, count)| *count += (draw >> bit & 1) as u32);
+        }
+        // Five standard deviations of a fair coin.
+        assert!(counts.iter().all(|count| count.abs_diff(50_000) < 800), "{counts:?}");
     }
 
     #[test]
