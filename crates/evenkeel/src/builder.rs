@@ -1,0 +1,163 @@
+use std::fmt;
+use std::hash::BuildHasher;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use evenkeel_balance::{BuiltIn, MemberList, PolicyConfig, Wants};
+use evenkeel_breaker::{BreakerConfig, Rules};
+use evenkeel_health::{RiseFall, RiseFallConfig};
+use evenkeel_stats::TimeConstant;
+use evenkeel_types::{Priority, SplitMix64};
+
+use crate::clock::{Clock, MonotonicClock};
+use crate::cluster::Cluster;
+use crate::config::{BuildError, ClusterConfig, LatencyConfig};
+use crate::control::{Control, Slots, Timers};
+use crate::observer::Observer;
+use crate::roster::{Masks, Roster};
+use crate::shared::Shared;
+use crate::snapshot::{Snapshot, Tier};
+use crate::update::{Index, State};
+
+/// Settings of a cluster that is about to be built, with the clock and the observer that no file can hold.
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClusterBuilder<T> {
+    config: ClusterConfig,
+    clock: Option<Box<dyn Clock>>,
+    observer: Option<Box<dyn Observer>>,
+    payload: PhantomData<fn() -> T>,
+}
+
+impl<T> ClusterBuilder<T> {
+    pub(crate) fn new(config: ClusterConfig) -> Self {
+        Self { config, clock: None, observer: None, payload: PhantomData }
+    }
+
+    /// How to choose.
+    pub fn policy(mut self, policy: PolicyConfig) -> Self {
+        self.config.policy = policy;
+        self
+    }
+
+    /// Gives every endpoint a circuit breaker.
+    pub fn breaker(mut self, breaker: BreakerConfig) -> Self {
+        self.config.breaker = Some(breaker);
+        self
+    }
+
+    /// How many check results in a row turn an endpoint up or down.
+    pub fn health(mut self, health: RiseFallConfig) -> Self {
+        self.config.health = health;
+        self
+    }
+
+    /// Estimates latencies.
+    pub fn latency(mut self, latency: LatencyConfig) -> Self {
+        self.config.latency = Some(latency);
+        self
+    }
+
+    /// The seed of all draws: the same seed, inputs and thread order give the same picks.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = Some(seed);
+        self
+    }
+
+    /// The seed of key hashes: equal over a fleet.
+    pub fn hash_seed(mut self, seed: u64) -> Self {
+        self.config.hash_seed = seed;
+        self
+    }
+
+    /// The most endpoints that an update may bring.
+    pub fn max_endpoints(mut self, max: usize) -> Self {
+        self.config.max_endpoints = max;
+        self
+    }
+
+    /// Where the time comes from. Default: the operating system's monotonic clock.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Box::new(clock));
+        self
+    }
+
+    /// Who hears what changes.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// The cluster, without endpoints: `apply` brings them. Endpoints in a configuration are for
+    /// [`Cluster::from_config`].
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names the setting and what is allowed.
+    pub fn build(self) -> Result<Cluster<T>, BuildError> {
+        let Self { config, clock, observer, payload: _ } = self;
+        if config.name.is_empty() {
+            return Err(BuildError::NoName);
+        }
+        if !(1..=MOST_ENDPOINTS).contains(&config.max_endpoints) {
+            return Err(BuildError::MaxEndpoints(config.max_endpoints));
+        }
+        let decay = config.latency.map(|latency| TimeConstant::new(latency.decay)).transpose();
+        let rules = config.breaker.as_ref().map(Rules::new).transpose()?.map(Arc::new);
+        let seed = config.seed.unwrap_or_else(seed_of_the_process);
+        let hash_key = (config.hash_seed, SplitMix64::mix(config.hash_seed));
+        let first = empty(&config.policy)?;
+        let control = Control {
+            name: config.name.into(),
+            clock: clock.unwrap_or_else(|| Box::new(MonotonicClock::new())),
+            roster: Roster::new(),
+            slots: Slots::default(),
+            timers: Timers::new(),
+            rules,
+            latency: decay.map_err(|_| BuildError::ZeroDecay)?,
+            rise_fall: RiseFall::new(&config.health)?,
+            observer,
+            listeners: ArcSwapOption::empty(),
+            stripes: stripes(),
+            hash_key,
+        };
+        let state =
+            State { policy: config.policy, index: Index::new(hash_key), next_token: 1, retired: Vec::new() };
+        Ok(Cluster::new(Shared::new(first, Arc::new(control), seed, config.max_endpoints, state)))
+    }
+}
+
+/// The snapshot before the first update. Building its policy finds settings that are out of range.
+fn empty<T>(policy: &PolicyConfig) -> Result<Snapshot<T>, BuildError> {
+    let nobody = MemberList::default();
+    let first = Tier {
+        priority: Priority::HIGHEST,
+        policy: BuiltIn::new(policy, &nobody)?,
+        masks: Arc::new(Masks::new(0, |_| crate::roster::Level::Out)),
+        nodes: Arc::new([]),
+        weights: Arc::new([]),
+        striped: false,
+    };
+    Ok(Snapshot { generation: 0, known: false, wants: Wants::empty(), first, rest: Box::default() })
+}
+
+/// As many stripes as cores, at least two: enough that two busy threads seldom meet.
+fn stripes() -> u32 {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    threads.next_power_of_two().clamp(2, 64) as u32
+}
+
+/// Different in every process, as long as nobody sets a seed.
+#[expect(clippy::disallowed_methods, reason = "the façade owns the draws; a seed makes them repeatable")]
+fn seed_of_the_process() -> u64 {
+    std::hash::RandomState::new().hash_one(0_u64)
+}
+
+impl<T> fmt::Debug for ClusterBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// What `max_endpoints` may be at most.
+const MOST_ENDPOINTS: usize = 10_000_000;

@@ -1,0 +1,315 @@
+use std::fmt;
+use std::sync::Arc;
+
+use evenkeel_balance::PolicyConfig;
+use evenkeel_health::{AdminState, CheckState, Status, Turn};
+use evenkeel_types::{Endpoint, EndpointId, Timestamp, Weight};
+
+use crate::apply::{self, Applied};
+use crate::builder::ClusterBuilder;
+use crate::config::{BuildError, ClusterConfig};
+use crate::error::{ApplyError, PickError};
+use crate::explain::Explanation;
+use crate::lanes;
+use crate::live::{Live, Node};
+use crate::pick::Pick;
+use crate::picker::Picker;
+use crate::report::ClusterReport;
+use crate::request::Request;
+use crate::shared::Shared;
+
+/// A set of endpoints that serve the same requests, and the way to pick one of them.
+///
+/// Cheap to clone; all clones are the same cluster. Picking takes no lock and allocates nothing; updates, health and
+/// breakers change what is picked from the next pick on. `T` is your own part of an endpoint, made once for each
+/// incarnation: a connection pool, a channel, or `()`.
+///
+/// ```
+/// use evenkeel::{Cluster, Endpoint, Outcome, Request};
+///
+/// let cluster = Cluster::<()>::builder("users").build()?;
+/// cluster.apply([
+///     Endpoint::at("10.0.0.1:8080".parse()?)?,
+///     Endpoint::at("10.0.0.2:8080".parse()?)?,
+/// ])?;
+///
+/// let pick = cluster.pick(&Request::new())?;
+/// println!("send the request to {}", pick.endpoint().address());
+/// pick.finish(Outcome::success());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cluster<T> {
+    pub(crate) shared: Arc<Shared<T>>,
+}
+
+impl<T> Cluster<T> {
+    /// A cluster of this name, with defaults that are about to be changed.
+    pub fn builder(name: impl Into<String>) -> ClusterBuilder<T> {
+        ClusterBuilder::new(ClusterConfig::new(name))
+    }
+
+    pub(crate) fn new(shared: Shared<T>) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.control.name
+    }
+
+    /// Picks an endpoint for a request and counts it as in flight there.
+    ///
+    /// O(1) for the built-in policies, without lock or allocation; about the cost of one `ArcSwap` load and two locked
+    /// increments. Asks tiers in the order of priority, plainly healthy endpoints before degraded ones, and never fails
+    /// while one endpoint is usable that `request` does not exclude.
+    ///
+    /// # Errors
+    ///
+    /// [`PickError`] says in numbers why there is nothing to pick.
+    #[inline]
+    pub fn pick(&self, request: &Request<'_>) -> Result<Pick<T>, PickError> {
+        let shared = &*self.shared;
+        let snapshot = shared.current.load();
+        shared.pick_from(&snapshot, request, shared.lanes.mine(), lanes::ordinal())
+    }
+
+    /// A handle for one thread, which caches the snapshot and has its own generator and cursor: the same answers for
+    /// less. Each picker draws from a stream of its own.
+    #[must_use]
+    pub fn picker(&self) -> Picker<T> {
+        Picker::new(self)
+    }
+
+    /// Makes `endpoints` the whole set. Those that are known by id and incarnation keep their payload and all that was
+    /// learnt about them; those that are missing leave, and requests in flight there go on.
+    ///
+    /// One swap of one snapshot: no pick sees half of the old set and half of the new one. O(n).
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`], and the cluster keeps what it had: for a duplicate id, a set that is empty without proof (see
+    /// [`clear`](Self::clear)), or one that is too large.
+    pub fn apply(&self, endpoints: impl IntoIterator<Item = Endpoint<T>>) -> Result<Applied, ApplyError> {
+        let wanted = endpoints.into_iter().map(|endpoint| {
+            let (endpoint, payload) = endpoint.split();
+            (endpoint, Some(payload))
+        });
+        apply::whole_set(&self.shared, wanted.collect())
+    }
+
+    /// As [`apply`](Self::apply) for descriptions without a payload: `make` is called for each new incarnation, once,
+    /// outside all locks.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply); nothing is made if the set is refused.
+    pub fn apply_with(
+        &self,
+        endpoints: impl IntoIterator<Item = Endpoint>,
+        make: impl FnMut(&Endpoint) -> T,
+    ) -> Result<Applied, ApplyError> {
+        let endpoints: Vec<Endpoint> = endpoints.into_iter().collect();
+        apply::whole_set_with(&self.shared, &endpoints, make)
+    }
+
+    /// Removes every endpoint: the caller's word that there are none.
+    pub fn clear(&self) -> Applied {
+        apply::clear(&self.shared)
+    }
+
+    /// Adds one endpoint, or changes the description of a known one. O(1) and the policy's table for a new weight, O(n)
+    /// for a new member.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::TooMany`]; or the policy refuses the set.
+    pub fn upsert(&self, endpoint: Endpoint<T>) -> Result<Applied, ApplyError> {
+        let (endpoint, payload) = endpoint.split();
+        apply::upsert(&self.shared, endpoint, payload)
+    }
+
+    /// Removes one endpoint; requests in flight there go on.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::UnknownId`]; or a policy of your own refuses the rest.
+    pub fn remove(&self, id: &EndpointId) -> Result<Applied, ApplyError> {
+        apply::remove(&self.shared, id)
+    }
+
+    /// Changes one weight; zero drains.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::UnknownId`]; or a policy of your own refuses the weight.
+    pub fn set_weight(&self, id: &EndpointId, weight: Weight) -> Result<Applied, ApplyError> {
+        apply::set_weight(&self.shared, id, weight)
+    }
+
+    /// Changes the policy. All that was learnt about endpoints stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Policy`] if a setting is out of range; the old policy stays.
+    pub fn set_policy(&self, policy: PolicyConfig) -> Result<Applied, ApplyError> {
+        apply::set_policy(&self.shared, policy)
+    }
+
+    /// The operator's word on an endpoint: ready, drain or maintenance. Only another such word changes it back.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::UnknownId`].
+    pub fn set_admin(&self, id: &EndpointId, state: AdminState) -> Result<Status, ApplyError> {
+        self.on_live(id, |live| {
+            let change = live.standing.set_admin(state);
+            live.after_flip(change);
+            change.after
+        })
+    }
+
+    /// No new picks for this endpoint; requests in flight go on. Short for [`set_admin`](Self::set_admin).
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::UnknownId`].
+    pub fn drain(&self, id: &EndpointId) -> Result<Status, ApplyError> {
+        self.set_admin(id, AdminState::Drain)
+    }
+
+    /// Ends a drain or a maintenance.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::UnknownId`].
+    pub fn undrain(&self, id: &EndpointId) -> Result<Status, ApplyError> {
+        self.set_admin(id, AdminState::Ready)
+    }
+
+    /// The result of one active check. Rise and fall decide when it turns the endpoint up or down.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::UnknownId`].
+    pub fn record_check(&self, id: &EndpointId, passed: bool) -> Result<Status, ApplyError> {
+        self.on_live(id, |live| {
+            let mut machine = live.rise_fall.lock();
+            let turn = if passed { machine.pass() } else { machine.fail() };
+            let change = turn.map(|turn| {
+                live.standing.set_check(match turn {
+                    Turn::Up => CheckState::Up,
+                    Turn::Down => CheckState::Down,
+                })
+            });
+            drop(machine);
+            if let Some(change) = change {
+                live.after_flip(change);
+            }
+            live.status()
+        })
+    }
+
+    /// The verdict of a check machine that runs elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::UnknownId`].
+    pub fn set_check(&self, id: &EndpointId, state: CheckState) -> Result<Status, ApplyError> {
+        self.on_live(id, |live| {
+            let change = live.standing.set_check(state);
+            live.after_flip(change);
+            change.after
+        })
+    }
+
+    /// Lets deadlines pass and frees what updates left behind; returns the next deadline.
+    ///
+    /// Picks let deadlines pass by themselves, so a forgotten tick strands nobody; without traffic it is the only thing
+    /// that does. Call it from a timer, or let [`drive`](Self::drive) do it.
+    pub fn tick(&self) -> Option<Timestamp> {
+        self.shared.tick()
+    }
+
+    /// How many endpoints there are, usable or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.current.load().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many endpoints are usable now.
+    #[must_use]
+    pub fn usable(&self) -> usize {
+        self.shared.current.load().nodes().filter(|node| node.live.standing.is_usable()).count()
+    }
+
+    /// The number of the current snapshot: one more with each update that changed something.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared.current.load().generation
+    }
+
+    /// Requests in flight at an endpoint; `None` if there is no such endpoint.
+    #[must_use]
+    pub fn in_flight(&self, id: &EndpointId) -> Option<usize> {
+        self.node(id).map(|node| node.in_flight())
+    }
+
+    /// What the next pick of this thread would be and why: tiers, masks, weights, candidates. Picks nothing.
+    #[must_use]
+    pub fn explain(&self, request: &Request<'_>) -> Explanation {
+        Explanation::of(&self.shared, request, self.shared.lanes.mine())
+    }
+
+    /// A view of every endpoint that can be serialised. O(n).
+    #[must_use]
+    pub fn report(&self) -> ClusterReport {
+        ClusterReport::of(&self.shared)
+    }
+
+    fn node(&self, id: &EndpointId) -> Option<Arc<Node<T>>> {
+        self.shared.state.lock().index.get(id).map(Arc::clone)
+    }
+
+    fn on_live<R>(&self, id: &EndpointId, act: impl FnOnce(&Live<T>) -> R) -> Result<R, ApplyError> {
+        let node = self.node(id).ok_or_else(|| ApplyError::UnknownId(id.clone()))?;
+        Ok(act(&node.live))
+    }
+}
+
+impl<T: Default> Cluster<T> {
+    /// The cluster that a configuration describes, with its endpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names the setting and what is allowed.
+    pub fn from_config(mut config: ClusterConfig) -> Result<Self, BuildError> {
+        let endpoints = std::mem::take(&mut config.endpoints);
+        let cluster = ClusterBuilder::new(config).build()?;
+        if !endpoints.is_empty() {
+            cluster.apply_with(endpoints, |_| T::default())?;
+        }
+        Ok(cluster)
+    }
+}
+
+impl<T> Clone for Cluster<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> fmt::Debug for Cluster<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("name", &self.name())
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

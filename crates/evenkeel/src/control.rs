@@ -1,0 +1,161 @@
+//! What all endpoints of a cluster share, without the endpoints: so that they can point here without a cycle.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use evenkeel_balance::{Event, Policy};
+use evenkeel_breaker::{Breaker, Rules, Transition};
+use evenkeel_health::{Change, RiseFall};
+use evenkeel_stats::{PeakEwma, TimeConstant};
+use evenkeel_types::Timestamp;
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::live::Live;
+use crate::observer::{Notice, Observer};
+use crate::roster::Roster;
+
+pub(crate) struct Control {
+    pub(crate) name: Box<str>,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) roster: Roster,
+    pub(crate) slots: Slots,
+    pub(crate) timers: Timers,
+    pub(crate) rules: Option<Arc<Rules>>,
+    pub(crate) latency: Option<TimeConstant>,
+    pub(crate) rise_fall: RiseFall,
+    pub(crate) observer: Option<Box<dyn Observer>>,
+    /// The policies of the current tiers, if any of them asked for events.
+    pub(crate) listeners: ArcSwapOption<Vec<Arc<dyn Policy>>>,
+    /// Stripes a node gets, when it gets any: a power of two.
+    pub(crate) stripes: u32,
+    pub(crate) hash_key: (u64, u64),
+}
+
+impl Control {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn new_breaker(&self) -> Option<Box<Breaker>> {
+        self.rules.as_ref().map(|rules| Box::new(Breaker::with_rules(rules)))
+    }
+
+    pub(crate) fn new_latency(&self) -> Option<Box<PeakEwma>> {
+        self.latency.map(|decay| Box::new(PeakEwma::new(decay)))
+    }
+
+    pub(crate) fn notify_standing<T>(&self, live: &Live<T>, change: Change) {
+        if change.turned_usable() {
+            self.tell_policies(Event::Up(live.token));
+        } else if change.turned_unusable() {
+            self.tell_policies(Event::Down(live.token));
+        }
+        if let Some(observer) = &self.observer {
+            observer.notice(&Notice::Standing { id: live.id(), before: change.before, after: change.after });
+        }
+    }
+
+    pub(crate) fn notify_breaker<T>(&self, live: &Live<T>, transition: &Transition) {
+        if let Some(observer) = &self.observer {
+            observer.notice(&Notice::Breaker { id: live.id(), transition: *transition });
+        }
+    }
+
+    pub(crate) fn tell_policies(&self, event: Event) {
+        if let Some(policies) = &*self.listeners.load() {
+            for policy in policies.iter() {
+                policy.on_event(event);
+            }
+        }
+    }
+}
+
+/// Slot numbers: the lowest free one first, given back when the endpoint is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Slots(Mutex<SlotPool>);
+
+#[derive(Debug, Default)]
+struct SlotPool {
+    free: BinaryHeap<Reverse<u32>>,
+    next: u32,
+}
+
+impl Slots {
+    pub(crate) fn take(&self) -> u32 {
+        let mut pool = self.0.lock();
+        if let Some(Reverse(slot)) = pool.free.pop() {
+            return slot;
+        }
+        let slot = pool.next;
+        pool.next = slot.saturating_add(1);
+        slot
+    }
+
+    pub(crate) fn give_back(&self, slot: u32) {
+        self.0.lock().free.push(Reverse(slot));
+    }
+
+    /// One more than the highest slot ever taken.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().next as usize
+    }
+}
+
+/// Who waits until when. The earliest deadline lies in an atomic, so that a pick sees with one load that one is due.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    earliest: AtomicU64,
+    waiting: Mutex<BinaryHeap<Reverse<Timer>>>,
+}
+
+/// An endpoint that waits for a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timer {
+    pub(crate) until: Timestamp,
+    pub(crate) slot: u32,
+    pub(crate) token: u64,
+}
+
+impl Timers {
+    pub(crate) fn new() -> Self {
+        Self { earliest: AtomicU64::new(u64::MAX), waiting: Mutex::default() }
+    }
+
+    /// The earliest deadline; [`Timestamp::MAX`] if nobody waits.
+    #[inline]
+    pub(crate) fn earliest(&self) -> Timestamp {
+        Timestamp::from_nanos(self.earliest.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn add(&self, until: Timestamp, slot: u32, token: u64) {
+        if until == Timestamp::MAX {
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        waiting.push(Reverse(Timer { until, slot, token }));
+        self.publish(&waiting);
+    }
+
+    /// Takes out what is due at `now`.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<Timer> {
+        let mut waiting = self.waiting.lock();
+        let mut due = Vec::new();
+        while let Some(&Reverse(timer)) = waiting.peek()
+            && timer.until <= now
+        {
+            waiting.pop();
+            due.push(timer);
+        }
+        self.publish(&waiting);
+        due
+    }
+
+    fn publish(&self, waiting: &BinaryHeap<Reverse<Timer>>) {
+        let earliest = waiting.peek().map_or(u64::MAX, |Reverse(timer)| timer.until.as_nanos());
+        self.earliest.store(earliest, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,137 @@
+use std::fmt;
+
+use evenkeel_balance::InvalidPolicy;
+use evenkeel_health::Cause;
+use evenkeel_types::{EndpointId, Timestamp};
+use thiserror::Error;
+
+/// Why there is nothing to pick. Small and `Copy`; the text is made only when it is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PickError {
+    /// No set was ever applied: discovery has not answered yet. Wait for the first `apply`.
+    #[error("no endpoints known yet: nothing was applied to this cluster")]
+    NotKnown,
+    /// The applied set is empty. Look at what the source says.
+    #[error("the cluster has no endpoints: its source says that there are none")]
+    Empty,
+    /// Every usable endpoint was tried by this request before.
+    #[error("all {tried} usable endpoints were tried by this request")]
+    AllTried {
+        /// How many usable endpoints are excluded.
+        tried: u32,
+    },
+    /// There are endpoints and none can take this request.
+    #[error("{0}")]
+    NoneUsable(Shortage),
+}
+
+impl PickError {
+    /// When it may be worth to ask again, if that is known: the first open breaker's deadline.
+    #[must_use]
+    pub const fn retry_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::NoneUsable(shortage) => shortage.retry_at,
+            Self::NotKnown | Self::Empty | Self::AllTried { .. } => None,
+        }
+    }
+}
+
+/// Why none of the endpoints is usable, in numbers; each endpoint is counted under its first cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Shortage {
+    /// All endpoints of the cluster.
+    pub total: u32,
+    /// Taken out of service or drained by the operator.
+    pub withdrawn: u32,
+    /// Of weight zero.
+    pub zero_weight: u32,
+    /// Announced by discovery as draining, down or starting.
+    pub announced_out: u32,
+    /// Failing their active checks.
+    pub check_down: u32,
+    /// Ejected as outliers.
+    pub ejected: u32,
+    /// With an open breaker.
+    pub breaker_open: u32,
+    /// Half open, with all probes under way.
+    pub probing: u32,
+    /// Usable, but tried by this request before.
+    pub tried: u32,
+    /// When the first open breaker lets a probe through.
+    pub retry_at: Option<Timestamp>,
+}
+
+impl Shortage {
+    pub(crate) fn count(&mut self, cause: Option<Cause>) {
+        let counter = match cause {
+            Some(Cause::Maintenance | Cause::AdminDrain) => &mut self.withdrawn,
+            Some(Cause::ZeroWeight) => &mut self.zero_weight,
+            Some(Cause::AnnouncedDraining | Cause::AnnouncedDown | Cause::AnnouncedStarting) => {
+                &mut self.announced_out
+            }
+            Some(Cause::CheckDown) => &mut self.check_down,
+            Some(Cause::Ejected) => &mut self.ejected,
+            Some(Cause::BreakerOpen) => &mut self.breaker_open,
+            _ => &mut self.probing,
+        };
+        *counter += 1;
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "none of {} endpoints is usable", self.total)?;
+        let mut separator = ": ";
+        for (count, what) in [
+            (self.withdrawn, "drained or in maintenance"),
+            (self.zero_weight, "of weight zero"),
+            (self.announced_out, "announced as out"),
+            (self.check_down, "failing checks"),
+            (self.ejected, "ejected"),
+            (self.breaker_open, "with an open breaker"),
+            (self.probing, "being probed"),
+            (self.tried, "tried before"),
+        ] {
+            if count > 0 {
+                write!(f, "{separator}{count} {what}")?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An update was refused; the cluster keeps what it had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// Two endpoints have the same id.
+    #[error("endpoints[{second}].id: {id:?} is already the id of endpoints[{first}]; ids must be unique")]
+    DuplicateId {
+        /// The id.
+        id: EndpointId,
+        /// Where it stands first.
+        first: usize,
+        /// Where it stands again.
+        second: usize,
+    },
+    /// The set is empty without proof. If there really are none, say so with `clear`.
+    #[error("endpoints: the set is empty; if there really are none, call clear()")]
+    EmptyWithoutProof,
+    /// More endpoints than the cluster allows.
+    #[error("endpoints: {count} are more than max_endpoints = {max}; raise it if that is meant")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// No endpoint has this id.
+    #[error("id: no endpoint of this cluster is called {0:?}")]
+    UnknownId(EndpointId),
+    /// The policy cannot serve the set.
+    #[error(transparent)]
+    Policy(#[from] InvalidPolicy),
+}

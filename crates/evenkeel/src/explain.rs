@@ -1,0 +1,224 @@
+use std::cell::RefCell;
+use std::fmt;
+
+use evenkeel_balance::{Mask, View};
+use evenkeel_health::Status;
+use evenkeel_types::{EndpointId, Priority, Weight};
+
+use crate::choose;
+use crate::error::PickError;
+use crate::lanes::Lane;
+use crate::request::{LaneCaller, Request};
+use crate::shared::Shared;
+use crate::snapshot::{Snapshot, Tier, TierView};
+
+/// Why the next pick would go where it would go.
+///
+/// Printed, it reads as a short trail: the tiers in order, what is usable in each, what the policy looked at, the pick.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The generation of the snapshot that was read.
+    pub generation: u64,
+    /// The policy in use.
+    pub policy: String,
+    /// Where the pick would go.
+    pub picked: Option<EndpointId>,
+    /// The failover tier of the pick.
+    pub tier: Option<Priority>,
+    /// Whether the pick comes from the degraded endpoints, because nothing plainly healthy was left.
+    pub degraded: bool,
+    /// Why there is nothing to pick, if so.
+    pub failure: Option<String>,
+    /// The tiers, first to last.
+    pub tiers: Vec<ExplainedTier>,
+}
+
+/// One failover tier.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ExplainedTier {
+    /// Its number.
+    pub priority: Priority,
+    /// How many of its endpoints are plainly usable.
+    pub usable: usize,
+    /// How many are usable but degraded.
+    pub degraded: usize,
+    /// Its endpoints.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One endpoint as the pick saw it.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Candidate {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its weight.
+    pub weight: Weight,
+    /// Requests in flight there.
+    pub in_flight: usize,
+    /// What the sources of health say.
+    pub status: Status,
+    /// Whether the request tried it before.
+    pub tried: bool,
+    /// Whether the policy looked at it.
+    pub considered: bool,
+    /// Whether it is the pick.
+    pub picked: bool,
+}
+
+impl Explanation {
+    /// Chooses on a copy of the lane, so that nothing moves.
+    pub(crate) fn of<T>(shared: &Shared<T>, request: &Request<'_>, lane: &Lane) -> Self {
+        let snapshot = shared.current.load_full();
+        let lane = lane.fork();
+        let considered = considered(shared, &snapshot, request, &lane.fork());
+        let mut caller = LaneCaller { lane: &lane, control: &shared.control, request };
+        let (picked, failure) = match choose::choose_uncounted(&snapshot, &mut caller) {
+            Ok(live) => (Some(live.token), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self::assemble(&snapshot, request, &considered, picked, failure)
+    }
+
+    fn assemble<T>(
+        snapshot: &Snapshot<T>,
+        request: &Request<'_>,
+        considered: &[u64],
+        picked: Option<u64>,
+        failure: Option<PickError>,
+    ) -> Self {
+        let node = snapshot.nodes().find(|node| Some(node.live.token) == picked);
+        Self {
+            generation: snapshot.generation,
+            policy: format!("{:?}", snapshot.first.policy)
+                .chars()
+                .take_while(|c| c.is_alphanumeric())
+                .collect(),
+            picked: node.map(|node| node.live.id()),
+            tier: node.map(|node| node.live.description().priority()),
+            degraded: node.is_some_and(|node| node.live.status().is_degraded()),
+            failure: failure.map(|error| error.to_string()),
+            tiers: snapshot
+                .tiers()
+                .map(|tier| ExplainedTier::of(tier, request, considered, picked))
+                .collect(),
+        }
+    }
+}
+
+impl ExplainedTier {
+    fn of<T>(tier: &Tier<T>, request: &Request<'_>, considered: &[u64], picked: Option<u64>) -> Self {
+        let candidates = tier.nodes.iter().map(|node| {
+            let live = &node.live;
+            Candidate {
+                id: live.id(),
+                weight: live.weight(),
+                in_flight: node.in_flight(),
+                status: live.status(),
+                tried: request.tried().contains(&live.token),
+                considered: considered.contains(&live.token),
+                picked: Some(live.token) == picked,
+            }
+        });
+        Self {
+            priority: tier.priority,
+            usable: tier.masks.preferred.usable(),
+            degraded: tier.masks.degraded.usable(),
+            candidates: candidates.collect(),
+        }
+    }
+}
+
+/// The tokens of what the policy of the first tier with something usable looks at.
+fn considered<T>(shared: &Shared<T>, snapshot: &Snapshot<T>, request: &Request<'_>, lane: &Lane) -> Vec<u64> {
+    let Some(tier) = snapshot.tiers().find(|tier| tier.masks.preferred.usable() > 0) else {
+        return Vec::new();
+    };
+    let mut caller = LaneCaller { lane, control: &shared.control, request };
+    let seen = RefCell::new(Vec::new());
+    let view = TierView { tier, mask: &tier.masks.preferred, excluded: request.tried() };
+    let _ = tier.policy.choose(&Watched { view, seen: &seen }, &mut caller);
+    let mut positions = seen.into_inner();
+    positions.sort_unstable();
+    positions.dedup();
+    positions
+        .into_iter()
+        .filter_map(|position| tier.nodes.get(position))
+        .map(|node| node.live.token)
+        .collect()
+}
+
+/// A view that remembers what was looked at.
+struct Watched<'a, T> {
+    view: TierView<'a, T>,
+    seen: &'a RefCell<Vec<usize>>,
+}
+
+impl<T> View for Watched<'_, T> {
+    fn mask(&self) -> &Mask {
+        self.view.mask()
+    }
+
+    fn load(&self, position: usize) -> u32 {
+        self.seen.borrow_mut().push(position);
+        self.view.load(position)
+    }
+
+    fn weight(&self, position: usize) -> u32 {
+        self.view.weight(position)
+    }
+
+    fn admits(&self, position: usize) -> bool {
+        self.seen.borrow_mut().push(position);
+        self.view.admits(position)
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "generation {}, policy {}", self.generation, self.policy)?;
+        for tier in &self.tiers {
+            let all = tier.candidates.len();
+            writeln!(
+                f,
+                "tier {}: {} of {all} usable, {} degraded",
+                tier.priority.get(),
+                tier.usable,
+                tier.degraded
+            )?;
+            for candidate in &tier.candidates {
+                writeln!(f, "  {candidate}")?;
+            }
+        }
+        match (&self.picked, &self.failure) {
+            (Some(id), _) if self.degraded => write!(f, "picked {id}, degraded: nothing healthier is left"),
+            (Some(id), _) => write!(f, "picked {id}"),
+            (None, Some(failure)) => write!(f, "picked nothing: {failure}"),
+            (None, None) => write!(f, "picked nothing"),
+        }
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match (self.picked, self.considered) {
+            (true, _) => '*',
+            (false, true) => '?',
+            (false, false) => ' ',
+        };
+        write!(
+            f,
+            "{mark} {}: weight {}, {} in flight, {}",
+            self.id,
+            self.weight.get(),
+            self.in_flight,
+            self.status
+        )?;
+        if self.tried { write!(f, ", tried before") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,123 @@
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use evenkeel_registry::{Registry, ServiceName, Snapshot, SourceState, Watch};
+use evenkeel_types::Endpoint;
+use parking_lot::Mutex;
+
+use crate::apply;
+use crate::cluster::Cluster;
+use crate::error::ApplyError;
+use crate::observer::Notice;
+use crate::shared::Shared;
+
+impl<T: Send + Sync + 'static> Cluster<T> {
+    /// Keeps the set of endpoints equal to that of `service` in `registry`, from now until the result is dropped.
+    ///
+    /// `make` makes the payload of each new incarnation, once, outside all locks. Changes are taken over on the thread
+    /// that makes them in the registry, before its call returns (unless another thread is at it already), so neither a
+    /// driver nor traffic is needed. While nothing was ever registered the cluster keeps what it has; when the last
+    /// endpoint leaves, the registry is the proof that there are none, and the cluster becomes empty. A set that is
+    /// refused is not taken, the old one stays, [`Following::last_error`] and the observer tell why.
+    pub fn follow(
+        &self,
+        registry: &Registry,
+        service: &ServiceName,
+        make: impl Fn(&Endpoint) -> T + Send + Sync + 'static,
+    ) -> Following<T> {
+        let follower = Arc::new(Follower {
+            shared: Arc::downgrade(&self.shared),
+            watch: registry.watch(service),
+            make: Box::new(make),
+            pokes: AtomicUsize::new(0),
+            last_error: Mutex::new(None),
+        });
+        let weak = Arc::downgrade(&follower);
+        follower.watch.on_change(move || {
+            if let Some(follower) = weak.upgrade() {
+                follower.sync();
+            }
+        });
+        follower.sync();
+        Following { follower }
+    }
+}
+
+/// A cluster that follows a service: dropping this ends it; the cluster keeps the set it has.
+#[must_use = "the cluster stops following when this is dropped"]
+pub struct Following<T> {
+    follower: Arc<Follower<T>>,
+}
+
+impl<T> Following<T> {
+    /// Why the newest set of the source was not taken; `None` if it was.
+    #[must_use]
+    pub fn last_error(&self) -> Option<ApplyError> {
+        self.follower.last_error.lock().clone()
+    }
+}
+
+impl<T> fmt::Debug for Following<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Following").field("service", self.follower.watch.service()).finish_non_exhaustive()
+    }
+}
+
+struct Follower<T> {
+    shared: Weak<Shared<T>>,
+    watch: Watch,
+    make: Box<dyn Fn(&Endpoint) -> T + Send + Sync>,
+    /// Calls of `sync` that are not served yet. Whoever brings it from zero to one serves all, so that two threads never
+    /// apply two generations in the wrong order, and a call from within `make` does not deadlock.
+    pokes: AtomicUsize,
+    last_error: Mutex<Option<ApplyError>>,
+}
+
+impl<T> Follower<T> {
+    fn sync(&self) {
+        if self.pokes.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        let reset = ResetOnPanic(&self.pokes);
+        loop {
+            let seen = self.pokes.load(Ordering::Acquire);
+            while let Some((snapshot, _)) = self.watch.take() {
+                self.take_over(&snapshot);
+            }
+            if self.pokes.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                break;
+            }
+        }
+        std::mem::forget(reset);
+    }
+
+    fn take_over(&self, snapshot: &Snapshot) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        if snapshot.state() == SourceState::Pending {
+            return;
+        }
+        let endpoints: Vec<Endpoint> =
+            snapshot.endpoints().iter().map(|endpoint| (**endpoint).clone()).collect();
+        let result = if endpoints.is_empty() {
+            apply::clear(&shared);
+            Ok(())
+        } else {
+            apply::whole_set_with(&shared, &endpoints, |endpoint| (self.make)(endpoint)).map(drop)
+        };
+        let error = result.err();
+        self.last_error.lock().clone_from(&error);
+        if let (Some(reason), Some(observer)) = (error, &shared.control.observer) {
+            observer.notice(&Notice::Rejected { reason });
+        }
+    }
+}
+
+/// If `make` panics, the next change must find the door open.
+struct ResetOnPanic<'a>(&'a AtomicUsize);
+
+impl Drop for ResetOnPanic<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}

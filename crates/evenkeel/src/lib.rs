@@ -1,0 +1,98 @@
+//! Load balancing as a library: pick an endpoint per request.
+//!
+//! A [`Cluster`] holds endpoints, what is known about their health, and a policy. Call [`pick`](Cluster::pick) for each
+//! request, send the request wherever that says, and report how it went. Nothing here does IO or needs a runtime.
+//!
+//! ```
+//! use evenkeel::{BreakerConfig, Cluster, Endpoint, Outcome, PolicyConfig, Request, Tried};
+//!
+//! let cluster = Cluster::<()>::builder("users")
+//!     .policy(PolicyConfig::least_request())
+//!     .breaker(BreakerConfig::default())
+//!     .build()?;
+//! cluster.apply([
+//!     Endpoint::new("users-1".parse()?, "10.0.0.1:8080".parse()?),
+//!     Endpoint::new("users-2".parse()?, "10.0.0.2:8080".parse()?),
+//! ])?;
+//!
+//! // A request, and a retry elsewhere if it fails.
+//! let mut tried = Tried::default();
+//! let answer = loop {
+//!     let pick = cluster.pick(&Request::new().excluding(&tried))?;
+//!     let answer = send(pick.endpoint().address());
+//!     tried.add(&pick);
+//!     pick.finish(Outcome::from(&answer));
+//!     if answer.is_ok() || tried.len() == 2 {
+//!         break answer;
+//!     }
+//! };
+//! assert!(answer.is_ok());
+//! # fn send(_: evenkeel::Address) -> Result<(), std::io::Error> { Ok(()) }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to go from here
+//!
+//! - The set of endpoints: [`Cluster::apply`], or [`Cluster::follow`] a [`Registry`].
+//! - How to choose: [`PolicyConfig`]; a policy of your own: [`Policy`].
+//! - What went wrong: [`PickError`], [`Cluster::explain`], [`Cluster::report`].
+//! - The last nanoseconds: [`Cluster::picker`].
+//! - Configuration in TOML: [`ClusterConfig`].
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `config` | yes | [`ClusterConfig::from_toml`], and `serde` |
+//! | `serde` | with `config` | configuration, reports and explanations serialise |
+
+mod apply;
+mod builder;
+mod choose;
+mod clock;
+mod cluster;
+mod config;
+mod control;
+mod driver;
+mod error;
+mod explain;
+mod follow;
+mod lanes;
+mod live;
+mod observer;
+mod pick;
+mod picker;
+mod report;
+mod request;
+mod roster;
+mod shared;
+mod snapshot;
+mod sync;
+mod update;
+
+pub use apply::Applied;
+pub use builder::ClusterBuilder;
+pub use clock::{Clock, ManualClock, MonotonicClock};
+pub use cluster::Cluster;
+#[cfg(feature = "config")]
+pub use config::ConfigError;
+pub use config::{BuildError, ClusterConfig, LatencyConfig};
+pub use driver::Driver;
+pub use error::{ApplyError, PickError, Shortage};
+pub use explain::{Candidate, ExplainedTier, Explanation};
+pub use follow::Following;
+pub use live::Live;
+pub use observer::{Notice, Observer};
+pub use pick::Pick;
+pub use picker::Picker;
+pub use report::{ClusterReport, EndpointReport};
+pub use request::{Request, Tried};
+
+pub use evenkeel_balance::{Choices, LeastRequestConfig, Policy, PolicyConfig};
+pub use evenkeel_breaker::{BreakerConfig, HalfOpen, Rule, State as BreakerState, Window};
+pub use evenkeel_health::{AdminState, Cause, CheckState, RiseFallConfig, Status};
+pub use evenkeel_registry::{Registry, ServiceName};
+pub use evenkeel_types::{
+    Address, Announced, Classify, Endpoint, EndpointId, HttpStatus, Labels, Locality, Origin, Outcome,
+    Priority, Ratio, Timestamp, Verdict, Weight,
+};

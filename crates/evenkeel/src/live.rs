@@ -1,0 +1,275 @@
+//! The part of an endpoint that lives on while its description changes.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use evenkeel_breaker::{Breaker, Permit, Refusal, State};
+use evenkeel_health::{Change, RiseFall, Standing, Status};
+use evenkeel_stats::PeakEwma;
+use evenkeel_types::{Address, Endpoint, EndpointId, Outcome, Timestamp, Verdict, Weight};
+use parking_lot::Mutex;
+
+use crate::control::Control;
+use crate::roster::Level;
+use crate::sync::CountedArc;
+
+/// An endpoint in use: its identity, its payload and what was learnt about it.
+///
+/// One of these is made for each incarnation of an endpoint and no update replaces it.
+pub struct Live<T> {
+    pub(crate) standing: Standing,
+    /// Where its bit is found: held until this value is dropped, so that a late flip never hits another's bit.
+    pub(crate) slot: u32,
+    /// Never reused in this cluster.
+    pub(crate) token: u64,
+    pub(crate) breaker: Option<Box<Breaker>>,
+    pub(crate) latency: Option<Box<PeakEwma>>,
+    pub(crate) rise_fall: Mutex<RiseFall>,
+    description: ArcSwap<Endpoint>,
+    pub(crate) control: Arc<Control>,
+    payload: T,
+}
+
+impl<T> Live<T> {
+    pub(crate) fn new(control: &Arc<Control>, slot: u32, token: u64, endpoint: Endpoint, payload: T) -> Self {
+        let standing = Standing::new();
+        let _ = standing.set_announced(endpoint.announced());
+        let _ = standing.set_drained_by_weight(endpoint.weight().is_drain());
+        Self {
+            standing,
+            slot,
+            token,
+            breaker: control.new_breaker(),
+            latency: control.new_latency(),
+            rise_fall: Mutex::new(control.rise_fall),
+            description: ArcSwap::from_pointee(endpoint),
+            control: Arc::clone(control),
+            payload,
+        }
+    }
+
+    /// The caller's payload: made once for each incarnation, never replaced.
+    #[inline]
+    pub const fn payload(&self) -> &T {
+        &self.payload
+    }
+
+    /// The name of the endpoint.
+    #[must_use]
+    pub fn id(&self) -> EndpointId {
+        self.description.load().id().clone()
+    }
+
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.description.load().incarnation()
+    }
+
+    pub(crate) fn is_called(&self, id: &EndpointId) -> bool {
+        self.description.load().id() == id
+    }
+
+    /// The preferred address, as last announced. A copy for IP addresses; never an allocation.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.description.load().address().clone()
+    }
+
+    /// The weight, as last announced.
+    #[must_use]
+    pub fn weight(&self) -> Weight {
+        self.description.load().weight()
+    }
+
+    /// The whole description, as last announced.
+    #[must_use]
+    pub fn description(&self) -> Arc<Endpoint> {
+        self.description.load_full()
+    }
+
+    /// What every source says about its health.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.standing.load()
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        let status = self.standing.load();
+        match (status.usable(), status.is_degraded()) {
+            (false, _) => Level::Out,
+            (true, false) => Level::Preferred,
+            (true, true) => Level::Degraded,
+        }
+    }
+
+    /// Takes over a new description of the same incarnation.
+    pub(crate) fn describe(&self, endpoint: Endpoint) {
+        let announced = self.standing.set_announced(endpoint.announced());
+        let weight = self.standing.set_drained_by_weight(endpoint.weight().is_drain());
+        self.description.store(Arc::new(endpoint));
+        self.after_flip(announced);
+        self.after_flip(weight);
+    }
+
+    /// Brings the masks in line with the own word and tells the observer. Every setter of `standing` ends here.
+    pub(crate) fn after_flip(&self, change: Change) {
+        if change.is_noop() {
+            return;
+        }
+        self.control.roster.publish(self.slot, || self.level());
+        self.control.notify_standing(self, change);
+    }
+
+    /// What the breaker says about one more request. Reads the clock only if it is not closed.
+    #[inline]
+    pub(crate) fn admit(&self) -> Result<Option<Permit>, Refusal> {
+        let Some(breaker) = &self.breaker else { return Ok(None) };
+        let admission = breaker.try_acquire(|| self.control.now())?;
+        if let Some(transition) = admission.transition {
+            self.after_breaker(&transition);
+        }
+        Ok(Some(admission.permit))
+    }
+
+    /// Brings the standing in line with the breaker, whose own word is the truth: of two racing transitions the later
+    /// one stays.
+    pub(crate) fn after_breaker(&self, transition: &evenkeel_breaker::Transition) {
+        let Some(breaker) = &self.breaker else { return };
+        loop {
+            let state = breaker.state();
+            let open = matches!(state, State::Open { .. });
+            self.after_flip(self.standing.set_breaker_open(open));
+            if let State::Open { until } = state {
+                self.control.timers.add(until, self.slot, self.token);
+            }
+            if breaker.state() == state {
+                break;
+            }
+        }
+        self.control.notify_breaker(self, transition);
+    }
+
+    /// Lets a deadline of the breaker pass.
+    pub(crate) fn tick(&self, now: Timestamp) {
+        let Some(breaker) = &self.breaker else { return };
+        if let Some(transition) = breaker.tick(now) {
+            self.after_breaker(&transition);
+        } else if let State::Open { until } = breaker.state() {
+            self.control.timers.add(until, self.slot, self.token);
+        }
+    }
+}
+
+impl<T> Drop for Live<T> {
+    fn drop(&mut self) {
+        self.control.slots.give_back(self.slot);
+    }
+}
+
+impl<T> fmt::Debug for Live<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("id", &self.id()).field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+/// What snapshots hold of an endpoint, and the only lasting reference to its [`Live`] part.
+///
+/// So the number of requests in flight is the count of references to `Live`, less this one: exact, in one word, and
+/// untouched by updates, which clone nodes. In small clusters under policies that read no counts, two cores that bump
+/// one count would wait for each other, so picks take a [`Stripe`] of their thread instead.
+pub(crate) struct Node<T> {
+    pub(crate) live: CountedArc<Live<T>>,
+    stripes: OnceLock<Box<Stripes<T>>>,
+}
+
+struct Stripes<T>(Box<[CountedArc<Stripe<T>>]>);
+
+/// A second-hand reference: it holds one to `Live` for as long as the node or a pick holds it.
+pub(crate) struct Stripe<T> {
+    live: CountedArc<Live<T>>,
+}
+
+impl<T> Node<T> {
+    pub(crate) fn new(live: Live<T>) -> Self {
+        Self { live: CountedArc::new(live), stripes: OnceLock::new() }
+    }
+
+    /// Requests in flight: what load-aware policies compare. One load while there are no stripes.
+    #[inline]
+    pub(crate) fn load(&self) -> u32 {
+        (CountedArc::strong_count(&self.live) as u32).saturating_sub(1)
+    }
+
+    /// Requests in flight, those in stripes too.
+    pub(crate) fn in_flight(&self) -> usize {
+        let striped = self.stripes.get().map_or(&[][..], |stripes| &stripes.0);
+        // Each stripe holds one reference to `Live`; the requests in it hold references to the stripe.
+        let in_stripes: usize = striped.iter().map(|stripe| CountedArc::strong_count(stripe) - 1).sum();
+        (CountedArc::strong_count(&self.live) - 1).saturating_sub(striped.len()) + in_stripes
+    }
+
+    /// Counts one request.
+    #[inline]
+    pub(crate) fn hold(&self) -> Hold<T> {
+        Hold::Direct(CountedArc::clone(&self.live))
+    }
+
+    /// Counts one request in the stripe of this thread.
+    pub(crate) fn hold_striped(&self, lane: u32) -> Hold<T> {
+        let stripes = self.stripes.get_or_init(|| Box::new(Stripes::new(&self.live)));
+        let stripe = &stripes.0[lane as usize & (stripes.0.len() - 1)];
+        Hold::Striped(CountedArc::clone(stripe))
+    }
+}
+
+impl<T> Stripes<T> {
+    fn new(live: &CountedArc<Live<T>>) -> Self {
+        let stripe = || CountedArc::new(Stripe { live: CountedArc::clone(live) });
+        Self((0..live.control.stripes).map(|_| stripe()).collect())
+    }
+}
+
+/// What a pick holds: the count of one request in flight.
+pub(crate) enum Hold<T> {
+    Direct(CountedArc<Live<T>>),
+    Striped(CountedArc<Stripe<T>>),
+}
+
+impl<T> Hold<T> {
+    #[inline]
+    pub(crate) fn live(&self) -> &Live<T> {
+        match self {
+            Self::Direct(live) => live,
+            Self::Striped(stripe) => &stripe.live,
+        }
+    }
+}
+
+impl<T> Live<T> {
+    /// Feeds the latency estimate. A failure never makes an endpoint look faster than it is: failing fast is not being
+    /// fast. An outcome that says nothing about the endpoint is left out.
+    pub(crate) fn observe_latency(&self, outcome: &Outcome, started: Timestamp) {
+        let Some(estimate) = &self.latency else { return };
+        let now = self.control.now();
+        let taken = outcome.latency().unwrap_or_else(|| now.saturating_since(started));
+        match outcome.verdict() {
+            Verdict::Success => estimate.observe(taken, now),
+            Verdict::Failure | Verdict::Overload { .. } => Self::raise(estimate, taken, now),
+            Verdict::Neutral => {}
+        }
+    }
+
+    /// Feeds the age of a request that ended without a verdict: it took at least that long.
+    pub(crate) fn observe_age(&self, started: Timestamp) {
+        let Some(estimate) = &self.latency else { return };
+        let now = self.control.now();
+        Self::raise(estimate, now.saturating_since(started), now);
+    }
+
+    fn raise(estimate: &PeakEwma, taken: Duration, now: Timestamp) {
+        if estimate.get(now).is_none_or(|known| taken > known) {
+            estimate.observe(taken, now);
+        }
+    }
+}

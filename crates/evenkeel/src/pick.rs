@@ -1,0 +1,109 @@
+use std::fmt;
+
+use evenkeel_balance::Event;
+use evenkeel_breaker::Permit;
+use evenkeel_types::{Outcome, Timestamp, Verdict};
+
+use crate::live::{Hold, Live};
+
+/// One request, counted as in flight at the endpoint that was picked for it, until this is dropped.
+///
+/// Owned, `Send` and `'static`: keep it in a task, a proxy's context or a response body, until the last byte is through.
+/// Say how the request went with [`finish`](Self::finish), or early and once with [`record`](Self::record), so that a
+/// stream or a WebSocket does not hold a half-open permit for hours. A pick that is dropped without a verdict leaves the
+/// count and gives its permit back; its age is a floor for the latency estimate; it is no success and no failure.
+#[must_use = "dropping a pick ends the request's place in the count: hold it until the response is through"]
+pub struct Pick<T> {
+    hold: Hold<T>,
+    permit: Option<Permit>,
+    /// When the request was picked; [`Timestamp::MAX`] if nobody measures.
+    started: Timestamp,
+    events: bool,
+}
+
+impl<T> Pick<T> {
+    #[inline]
+    pub(crate) const fn new(hold: Hold<T>, permit: Option<Permit>, started: Timestamp, events: bool) -> Self {
+        Self { hold, permit, started, events }
+    }
+
+    /// Where to send the request.
+    #[inline]
+    pub fn endpoint(&self) -> &Live<T> {
+        self.hold.live()
+    }
+
+    /// The payload of the endpoint: your connection pool, channel, client.
+    #[inline]
+    pub fn payload(&self) -> &T {
+        self.hold.live().payload()
+    }
+
+    /// Gives the verdict and ends the request.
+    #[inline]
+    pub fn finish(mut self, outcome: Outcome) {
+        self.record(outcome);
+    }
+
+    /// Gives the verdict early: when the head of the response is there, or a connection is made. Only the first counts;
+    /// the request stays in flight until the pick is dropped.
+    #[inline]
+    pub fn record(&mut self, outcome: Outcome) {
+        if self.permit.is_some() || self.is_timed() || self.events {
+            self.settle(&outcome);
+        }
+    }
+
+    const fn is_timed(&self) -> bool {
+        self.started.as_nanos() != Timestamp::MAX.as_nanos()
+    }
+
+    fn settle(&mut self, outcome: &Outcome) {
+        let live = self.hold.live();
+        if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
+            && let Some(transition) = breaker.record(permit, outcome, || live.control.now())
+        {
+            live.after_breaker(&transition);
+        }
+        if self.is_timed() {
+            live.observe_latency(outcome, self.started);
+            self.started = Timestamp::MAX;
+        }
+        if self.events && outcome.verdict() == Verdict::Failure {
+            live.control.tell_policies(Event::Failed(live.token));
+        }
+    }
+
+    /// Ends a request without a verdict: a censored sample.
+    #[cold]
+    fn abandon(&mut self) {
+        let live = self.hold.live();
+        if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
+            && let Some(transition) = breaker.release(permit, || live.control.now())
+        {
+            live.after_breaker(&transition);
+        }
+        if self.is_timed() {
+            live.observe_age(self.started);
+        }
+    }
+}
+
+impl<T> Drop for Pick<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.permit.is_some() || self.is_timed() {
+            self.abandon();
+        }
+        if self.events {
+            let live = self.hold.live();
+            live.control.tell_policies(Event::Released(live.token));
+        }
+    }
+}
+
+impl<T> fmt::Debug for Pick<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pick").field("endpoint", self.endpoint()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::{ArcSwap, Cache};
+
+use crate::choose;
+use crate::cluster::Cluster;
+use crate::error::PickError;
+use crate::lanes::Lane;
+use crate::live::Live;
+use crate::pick::Pick;
+use crate::request::{LaneCaller, Request};
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+
+/// A cluster in the hands of one thread: a cached snapshot, an own generator, an own cursor.
+///
+/// The same answers as [`Cluster::pick`] for less, since the snapshot is not loaded again while it has not changed. Keep
+/// one in each worker. It sees every update at its next pick; while it is idle it may keep one old snapshot alive.
+pub struct Picker<T> {
+    cache: Cache<Arc<ArcSwap<Snapshot<T>>>, Arc<Snapshot<T>>>,
+    shared: Arc<Shared<T>>,
+    lane: Lane,
+    stripe: u32,
+}
+
+impl<T> Picker<T> {
+    pub(crate) fn new(cluster: &Cluster<T>) -> Self {
+        let shared = Arc::clone(&cluster.shared);
+        let number = PICKERS.fetch_add(1, Ordering::Relaxed);
+        // Far from the numbers of the cluster's own lanes, so that no stream is drawn from twice.
+        let lane = Lane::new(shared.seed, u64::from(number) | 1 << 32);
+        Self { cache: Cache::new(Arc::clone(&shared.current)), shared, lane, stripe: number }
+    }
+
+    /// As [`Cluster::pick`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::pick`].
+    #[inline]
+    pub fn pick(&mut self, request: &Request<'_>) -> Result<Pick<T>, PickError> {
+        let snapshot = self.cache.load();
+        self.shared.pick_from(snapshot, request, &self.lane, self.stripe)
+    }
+
+    /// Chooses an endpoint without counting a request there, for those who only want to know where to.
+    ///
+    /// Nothing is reported back, so neither breaker nor load learns from it, and half-open endpoints are not probed: it
+    /// answers from health, weights and loads alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::pick`].
+    #[inline]
+    pub fn choose(&mut self, request: &Request<'_>) -> Result<&Live<T>, PickError> {
+        let snapshot = self.cache.load();
+        let mut caller = LaneCaller { lane: &self.lane, control: &self.shared.control, request };
+        choose::choose_uncounted(snapshot, &mut caller)
+    }
+}
+
+impl<T> fmt::Debug for Picker<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Picker").field("cluster", &self.shared.control.name).finish_non_exhaustive()
+    }
+}
+
+static PICKERS: AtomicU32 = AtomicU32::new(0);

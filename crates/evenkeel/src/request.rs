@@ -1,0 +1,176 @@
+use std::hash::Hasher;
+
+use evenkeel_balance::Caller;
+use evenkeel_types::Timestamp;
+use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
+
+use crate::control::Control;
+use crate::lanes::Lane;
+use crate::pick::Pick;
+
+/// What a pick needs to know of a request: nothing, a key, what was tried before.
+///
+/// ```
+/// use evenkeel::{Request, Tried};
+/// let tried = Tried::default();
+/// let request = Request::with_key("user-42").excluding(&tried);
+/// # let _ = request;
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    key: Key<'a>,
+    tried: &'a [u64],
+    strictness: Strictness,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Key<'a> {
+    #[default]
+    None,
+    Bytes(&'a [u8]),
+    Hash(u64),
+}
+
+/// What a request does when only tried endpoints are left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    /// It fails with [`AllTried`](crate::PickError::AllTried).
+    #[default]
+    Exclude,
+    /// It takes one of them again.
+    Prefer,
+}
+
+impl<'a> Request<'a> {
+    /// A request without a key, tried nowhere yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { key: Key::None, tried: &[], strictness: Strictness::Exclude }
+    }
+
+    /// A request with a key, for policies that send equal keys to one endpoint.
+    ///
+    /// The key is hashed only if the policy asks for it, by SipHash-1-3 under the cluster's hash seed: a client that
+    /// chooses keys cannot aim at an endpoint without knowing the seed.
+    #[must_use]
+    pub fn with_key(key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self { key: Key::Bytes(key.as_ref()), ..Self::new() }
+    }
+
+    /// A request whose key the caller has hashed.
+    #[must_use]
+    pub const fn with_hash(hash: u64) -> Self {
+        Self { key: Key::Hash(hash), tried: &[], strictness: Strictness::Exclude }
+    }
+
+    /// The same, never to be sent where `tried` was: a retry. If nothing else is usable the pick fails with
+    /// [`AllTried`](crate::PickError::AllTried).
+    #[must_use]
+    pub fn excluding(mut self, tried: &'a Tried) -> Self {
+        self.tried = &tried.0;
+        self.strictness = Strictness::Exclude;
+        self
+    }
+
+    /// The same, sent elsewhere than `tried` if anything else is usable.
+    #[must_use]
+    pub fn preferring_others(mut self, tried: &'a Tried) -> Self {
+        self.tried = &tried.0;
+        self.strictness = Strictness::Prefer;
+        self
+    }
+
+    #[inline]
+    pub(crate) const fn tried(&self) -> &'a [u64] {
+        self.tried
+    }
+
+    pub(crate) const fn strictness(&self) -> Strictness {
+        self.strictness
+    }
+}
+
+/// Where a request was sent before. Holds eight without an allocation.
+///
+/// ```
+/// use evenkeel::{Cluster, Endpoint, Outcome, PickError, Request, Tried};
+///
+/// let cluster = Cluster::<()>::builder("users").build()?;
+/// cluster.apply([
+///     Endpoint::at("10.0.0.1:80".parse()?)?,
+///     Endpoint::at("10.0.0.2:80".parse()?)?,
+/// ])?;
+/// let mut tried = Tried::default();
+/// let first = cluster.pick(&Request::new())?;
+/// tried.add(&first);
+/// first.finish(Outcome::failure());
+///
+/// let second = cluster.pick(&Request::new().excluding(&tried))?;
+/// tried.add(&second);
+/// assert!(matches!(
+///     cluster.pick(&Request::new().excluding(&tried)),
+///     Err(PickError::AllTried { tried: 2 })
+/// ));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Tried(SmallVec<[u64; 8]>);
+
+impl Tried {
+    /// Remembers where `pick` went.
+    pub fn add<T>(&mut self, pick: &Pick<T>) {
+        let token = pick.endpoint().token;
+        if !self.0.contains(&token) {
+            self.0.push(token);
+        }
+    }
+
+    /// How many endpoints were tried.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The inputs of one pick: the lane of the thread or of the picker, and the request.
+pub(crate) struct LaneCaller<'a> {
+    pub(crate) lane: &'a Lane,
+    pub(crate) control: &'a Control,
+    pub(crate) request: &'a Request<'a>,
+}
+
+impl Caller for LaneCaller<'_> {
+    #[inline]
+    fn draw(&mut self) -> u64 {
+        self.lane.draw()
+    }
+
+    #[inline]
+    fn turn(&mut self, length: u32) -> u32 {
+        self.lane.turn(length)
+    }
+
+    fn key(&mut self) -> Option<u64> {
+        match self.request.key {
+            Key::None => None,
+            Key::Hash(hash) => Some(hash),
+            Key::Bytes(bytes) => {
+                let (first, second) = self.control.hash_key;
+                let mut hasher = SipHasher13::new_with_keys(first, second);
+                hasher.write(bytes);
+                Some(hasher.finish())
+            }
+        }
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.control.now()
+    }
+}

@@ -1,0 +1,201 @@
+//! Which endpoint stands where, and how a flip of its health finds its bit while an update swaps everything.
+//!
+//! Every endpoint has a *slot* for as long as it lives; the current [`Places`] say at which position of which tier a
+//! slot stands, and hold the masks of the tiers. The endpoint's own health word is the truth and the masks follow it:
+//!
+//! ```text
+//! flip                                    update
+//! 1  change the own word                  1  read the flip counter
+//! 2  count the flip                       2  make new masks from the own words
+//! 3  load the current places              3  swap the places
+//! 4  set the bit there to the own word    4  read the flip counter; if it moved, set every bit to the own word again
+//! ```
+//!
+//! Between 2 and 3 of either side stands a sequentially consistent fence. A flip that loads the old places in 3 has counted before the swap, so the
+//! update sees the counter moved and repairs; a flip that loads the new ones sets the bit itself. Bits are set under the
+//! mask's lock to what the own word says at that moment, so of two writers none can leave an older truth. The model
+//! check at the end of this file walks all interleavings.
+
+use std::sync::Arc;
+
+use evenkeel_balance::Mask;
+
+use crate::sync::{AtomicU64, Ordering, Swap, fence};
+
+/// The masks of one tier: what is plainly usable, and what is usable but degraded.
+#[derive(Debug)]
+pub(crate) struct Masks {
+    pub(crate) preferred: Mask,
+    pub(crate) degraded: Mask,
+}
+
+/// What the own word of an endpoint says about where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Preferred,
+    Degraded,
+    Out,
+}
+
+impl Masks {
+    pub(crate) fn new(len: usize, level: impl Fn(usize) -> Level) -> Self {
+        Self {
+            preferred: Mask::new(len, |position| level(position) == Level::Preferred),
+            degraded: Mask::new(len, |position| level(position) == Level::Degraded),
+        }
+    }
+
+    pub(crate) fn refresh(&self, position: usize, level: impl Fn() -> Level) {
+        self.preferred.refresh(position, || level() == Level::Preferred);
+        self.degraded.refresh(position, || level() == Level::Degraded);
+    }
+}
+
+/// Where every slot stands.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    tiers: Box<[Arc<Masks>]>,
+    of_slot: Box<[Place]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) tier: u32,
+    pub(crate) position: u32,
+}
+
+impl Place {
+    pub(crate) const NOWHERE: Self = Self { tier: u32::MAX, position: u32::MAX };
+}
+
+impl Places {
+    pub(crate) fn new(tiers: Box<[Arc<Masks>]>, of_slot: Box<[Place]>) -> Self {
+        Self { tiers, of_slot }
+    }
+
+    pub(crate) fn of(&self, slot: u32) -> Option<Place> {
+        self.of_slot.get(slot as usize).copied().filter(|place| *place != Place::NOWHERE)
+    }
+
+    fn refresh(&self, slot: u32, level: impl Fn() -> Level) {
+        let Some(place) = self.of(slot) else { return };
+        if let Some(masks) = self.tiers.get(place.tier as usize) {
+            masks.refresh(place.position as usize, level);
+        }
+    }
+}
+
+/// The current places, and the count of flips that lets an update notice what it might have missed.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    places: Swap<Places>,
+    flips: AtomicU64,
+}
+
+impl Roster {
+    pub(crate) fn new() -> Self {
+        Self { places: Swap::new(Arc::new(Places::default())), flips: AtomicU64::new(0) }
+    }
+
+    /// Brings the bit of `slot` in line with its own word, which must have been changed before.
+    pub(crate) fn publish(&self, slot: u32, level: impl Fn() -> Level) {
+        self.flips.fetch_add(1, Ordering::SeqCst);
+        // Against the fence in `swap`: either this load sees the new places, or the update sees the count moved.
+        fence(Ordering::SeqCst);
+        self.places.load().refresh(slot, level);
+    }
+
+    /// The count of flips so far: read it before making new masks.
+    pub(crate) fn flips(&self) -> u64 {
+        self.flips.load(Ordering::SeqCst)
+    }
+
+    /// Makes `places` the current ones. `before` is what [`flips`](Self::flips) said before they were made; if something
+    /// flipped since, `repair` is called to bring every bit in line again.
+    pub(crate) fn swap(&self, places: &Arc<Places>, before: u64, repair: impl FnOnce(&Places)) {
+        self.places.store(Arc::clone(places));
+        fence(Ordering::SeqCst);
+        if self.flips() != before {
+            repair(places);
+        }
+    }
+
+    pub(crate) fn places(&self) -> Arc<Places> {
+        self.places.load()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use loom::sync::atomic::AtomicBool;
+    use loom::thread;
+
+    use super::*;
+
+    fn places(word: &AtomicBool) -> Arc<Places> {
+        let masks = Arc::new(Masks::new(1, |_| level(word)));
+        Arc::new(Places::new([masks].into(), [Place { tier: 0, position: 0 }].into()))
+    }
+
+    fn level(word: &AtomicBool) -> Level {
+        if word.load(Ordering::SeqCst) { Level::Preferred } else { Level::Out }
+    }
+
+    fn bit(roster: &Roster) -> bool {
+        let places = roster.places();
+        let place = places.of(0).expect("the one slot");
+        places.tiers[place.tier as usize].preferred.contains(place.position as usize)
+    }
+
+    fn update(roster: &Roster, word: &AtomicBool) {
+        let before = roster.flips();
+        roster.swap(&places(word), before, |places| places.refresh(0, || level(word)));
+    }
+
+    fn flip(roster: &Roster, word: &AtomicBool, usable: bool) {
+        word.swap(usable, Ordering::SeqCst);
+        roster.publish(0, || level(word));
+    }
+
+    /// A flip during a swap is never lost: the bit that picks read ends as the own word says.
+    #[test]
+    fn a_flip_during_a_swap_is_kept() {
+        loom::model(|| {
+            let shared = loom::sync::Arc::new((Roster::new(), AtomicBool::new(true)));
+            let (roster, word) = &*shared;
+            roster.swap(&places(word), roster.flips(), |_| {});
+            let flipper = {
+                let shared = shared.clone();
+                thread::spawn(move || flip(&shared.0, &shared.1, false))
+            };
+            update(roster, word);
+            flipper.join().expect("the flipper ends");
+            assert!(!word.load(Ordering::SeqCst));
+            assert!(!bit(roster), "the flip was lost in the swap");
+        });
+    }
+
+    /// Two flippers and an update: whatever the order, bit and word agree in the end.
+    #[test]
+    fn two_flips_and_a_swap_agree_in_the_end() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(|| {
+            let shared = loom::sync::Arc::new((Roster::new(), AtomicBool::new(true)));
+            let (roster, word) = &*shared;
+            roster.swap(&places(word), roster.flips(), |_| {});
+            let flippers: Vec<_> = [false, true]
+                .into_iter()
+                .map(|usable| {
+                    let shared = shared.clone();
+                    thread::spawn(move || flip(&shared.0, &shared.1, usable))
+                })
+                .collect();
+            update(roster, word);
+            for flipper in flippers {
+                flipper.join().expect("a flipper ends");
+            }
+            assert_eq!(bit(roster), word.load(Ordering::SeqCst));
+        });
+    }
+}

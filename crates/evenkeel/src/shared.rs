@@ -1,0 +1,149 @@
+//! What all handles of one cluster share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use evenkeel_balance::{BuiltIn, Event, Wants};
+use evenkeel_types::Timestamp;
+use parking_lot::Mutex;
+
+use crate::choose::{self, Chosen};
+use crate::control::{Control, Timer};
+use crate::error::PickError;
+use crate::lanes::{Lane, Lanes};
+use crate::live::Live;
+use crate::pick::Pick;
+use crate::request::{LaneCaller, Request};
+use crate::snapshot::Snapshot;
+use crate::update::State;
+
+pub(crate) struct Shared<T> {
+    pub(crate) current: Arc<ArcSwap<Snapshot<T>>>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) lanes: Lanes,
+    pub(crate) seed: u64,
+    pub(crate) max_endpoints: usize,
+    pub(crate) state: Mutex<State<T>>,
+    /// Held by the one that ticks.
+    ticking: Mutex<()>,
+}
+
+impl<T> Shared<T> {
+    pub(crate) fn new(
+        first: Snapshot<T>,
+        control: Arc<Control>,
+        seed: u64,
+        max_endpoints: usize,
+        state: State<T>,
+    ) -> Self {
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(first)),
+            control,
+            lanes: Lanes::new(seed),
+            seed,
+            max_endpoints,
+            state: Mutex::new(state),
+            ticking: Mutex::new(()),
+        }
+    }
+
+    /// One pick from `snapshot` with the inputs of `lane`.
+    #[inline]
+    pub(crate) fn pick_from(
+        &self,
+        snapshot: &Snapshot<T>,
+        request: &Request<'_>,
+        lane: &Lane,
+        stripe: u32,
+    ) -> Result<Pick<T>, PickError> {
+        if self.control.timers.earliest() != Timestamp::MAX {
+            self.tick_if_due();
+        }
+        let mut caller = LaneCaller { lane, control: &self.control, request };
+        match choose::choose(snapshot, &mut caller) {
+            Ok(chosen) => Ok(self.hold(snapshot, chosen, stripe)),
+            Err(error) => Err(self.refuse(error)),
+        }
+    }
+
+    #[inline]
+    fn hold(&self, snapshot: &Snapshot<T>, chosen: Chosen<'_, T>, stripe: u32) -> Pick<T> {
+        let Chosen { node, tier, permit } = chosen;
+        let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
+        let events = snapshot.wants.contains(Wants::EVENTS);
+        let started = if node.live.latency.is_some() { self.control.now() } else { Timestamp::MAX };
+        if events {
+            self.control.tell_policies(Event::Picked(node.live.token));
+        }
+        Pick::new(hold, permit, started, events)
+    }
+
+    #[cold]
+    fn refuse(&self, error: PickError) -> PickError {
+        if let Some(observer) = &self.control.observer {
+            observer.refused(&error);
+        }
+        error
+    }
+
+    /// A pick saw that somebody waits: if a deadline is due, one of the picks that see it lets it pass.
+    #[cold]
+    fn tick_if_due(&self) {
+        let now = self.control.now();
+        if now >= self.control.timers.earliest()
+            && let Some(_one) = self.ticking.try_lock()
+        {
+            self.tick_at(now);
+        }
+    }
+
+    /// Lets every deadline up to `now` pass and frees what nobody holds any more.
+    pub(crate) fn tick(&self) -> Option<Timestamp> {
+        {
+            let _one = self.ticking.lock();
+            self.tick_at(self.control.now());
+        }
+        let free = self.state.lock().sweep();
+        drop(free);
+        Some(self.control.timers.earliest()).filter(|&earliest| earliest != Timestamp::MAX)
+    }
+
+    fn tick_at(&self, now: Timestamp) {
+        for timer in self.control.timers.due(now) {
+            self.with_live(timer, |live| live.tick(now));
+        }
+    }
+
+    /// Finds the endpoint that waits, unless it is gone.
+    fn with_live(&self, timer: Timer, act: impl FnOnce(&Live<T>)) {
+        let snapshot = self.current.load();
+        let place = self.control.roster.places().of(timer.slot);
+        let by_place = place.and_then(|place| {
+            let tier = snapshot.tiers().nth(place.tier as usize)?;
+            tier.nodes.get(place.position as usize)
+        });
+        let is_meant = |live: &Live<T>| live.token == timer.token;
+        match by_place {
+            Some(node) if is_meant(&node.live) => act(&node.live),
+            // An update is under way between the places and the snapshot: look at all.
+            _ => {
+                if let Some(node) = snapshot.nodes().find(|node| is_meant(&node.live)) {
+                    act(&node.live);
+                }
+            }
+        }
+    }
+
+    /// Lets the policies of `snapshot` hear events, if one of them asked for that.
+    pub(crate) fn listen(&self, snapshot: &Snapshot<T>) {
+        if !snapshot.wants.contains(Wants::EVENTS) {
+            self.control.listeners.store(None);
+            return;
+        }
+        let listeners = snapshot.tiers().filter_map(|tier| match &tier.policy {
+            BuiltIn::Custom(policy) if policy.wants().contains(Wants::EVENTS) => Some(Arc::clone(policy)),
+            _ => None,
+        });
+        self.control.listeners.store(Some(Arc::new(listeners.collect())));
+    }
+}

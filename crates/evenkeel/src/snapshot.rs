@@ -1,0 +1,89 @@
+//! One immutable view of a cluster: what a pick reads.
+
+use std::sync::Arc;
+
+use evenkeel_balance::{BuiltIn, Mask, View, Wants};
+use evenkeel_types::Priority;
+
+use crate::live::{Live, Node};
+use crate::roster::Masks;
+use crate::update::TierPlan;
+
+pub(crate) struct Snapshot<T> {
+    pub(crate) generation: u64,
+    /// Whether a set was ever applied.
+    pub(crate) known: bool,
+    /// What the policies want to be told, over all tiers.
+    pub(crate) wants: Wants,
+    /// The tier that is used first lies here, so that the usual pick follows one pointer less.
+    pub(crate) first: Tier<T>,
+    pub(crate) rest: Box<[Tier<T>]>,
+}
+
+pub(crate) struct Tier<T> {
+    pub(crate) priority: Priority,
+    pub(crate) policy: BuiltIn,
+    pub(crate) masks: Arc<Masks>,
+    pub(crate) nodes: Arc<[Arc<Node<T>>]>,
+    pub(crate) weights: Arc<[u32]>,
+    pub(crate) striped: bool,
+}
+
+impl<T> Tier<T> {
+    /// Whether the plan is this tier, so that its policy need not be built again.
+    pub(crate) fn is_as(&self, plan: &TierPlan<T>) -> bool {
+        Arc::ptr_eq(&self.nodes, &plan.nodes) && Arc::ptr_eq(&self.weights, &plan.weights)
+    }
+}
+
+impl<T> Snapshot<T> {
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = &Tier<T>> + Clone {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<Node<T>>> {
+        self.tiers().flat_map(|tier| tier.nodes.iter())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tiers().map(|tier| tier.nodes.len()).sum()
+    }
+}
+
+/// A tier as a policy sees it for one request.
+pub(crate) struct TierView<'a, T> {
+    pub(crate) tier: &'a Tier<T>,
+    pub(crate) mask: &'a Mask,
+    /// Tokens of endpoints that this request must not get.
+    pub(crate) excluded: &'a [u64],
+}
+
+impl<T> TierView<'_, T> {
+    #[inline]
+    fn live(&self, position: usize) -> Option<&Live<T>> {
+        self.tier.nodes.get(position).map(|node| &*node.live)
+    }
+}
+
+impl<T> View for TierView<'_, T> {
+    #[inline]
+    fn mask(&self) -> &Mask {
+        self.mask
+    }
+
+    #[inline]
+    fn load(&self, position: usize) -> u32 {
+        self.tier.nodes.get(position).map_or(u32::MAX, |node| node.load())
+    }
+
+    #[inline]
+    fn weight(&self, position: usize) -> u32 {
+        self.tier.weights.get(position).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn admits(&self, position: usize) -> bool {
+        self.excluded.is_empty()
+            || self.live(position).is_some_and(|live| !self.excluded.contains(&live.token))
+    }
+}

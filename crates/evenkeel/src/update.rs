@@ -1,0 +1,249 @@
+//! How the next snapshot comes about: plan the tiers, build their policies, and only then change anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evenkeel_balance::{BuiltIn, Members, Policy, PolicyConfig, Wants};
+use evenkeel_types::{Endpoint, EndpointId, Priority};
+use hashbrown::HashTable;
+
+use crate::error::ApplyError;
+use crate::live::Node;
+use crate::roster::{Masks, Place, Places};
+use crate::shared::Shared;
+use crate::snapshot::{Snapshot, Tier};
+
+/// What only updates touch; behind one lock that no pick and no flip takes.
+pub(crate) struct State<T> {
+    pub(crate) policy: PolicyConfig,
+    pub(crate) index: Index<T>,
+    pub(crate) next_token: u64,
+    /// Snapshots that a pick may still hold. They wait here, so that it is never a picking thread that frees one.
+    pub(crate) retired: Vec<Arc<Snapshot<T>>>,
+}
+
+impl<T> State<T> {
+    /// Takes out the retired snapshots that nobody holds any more; drop them after unlocking.
+    pub(crate) fn sweep(&mut self) -> Vec<Arc<Snapshot<T>>> {
+        let (held, free) = self.retired.drain(..).partition(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.retired = held;
+        free
+    }
+}
+
+/// Nodes by id.
+pub(crate) struct Index<T> {
+    table: HashTable<Arc<Node<T>>>,
+    key: (u64, u64),
+}
+
+impl<T> Index<T> {
+    pub(crate) fn new(key: (u64, u64)) -> Self {
+        Self { table: HashTable::new(), key }
+    }
+
+    pub(crate) fn get(&self, id: &EndpointId) -> Option<&Arc<Node<T>>> {
+        self.table.find(hash(self.key, id), |node| node.live.is_called(id))
+    }
+
+    pub(crate) fn insert(&mut self, node: Arc<Node<T>>) {
+        let key = self.key;
+        let rehash = |node: &Arc<Node<T>>| hash(key, &node.live.id());
+        self.table.insert_unique(rehash(&node), node, rehash);
+    }
+
+    pub(crate) fn remove(&mut self, id: &EndpointId) -> Option<Arc<Node<T>>> {
+        let found = self.table.find_entry(hash(self.key, id), |node| node.live.is_called(id)).ok()?;
+        Some(found.remove().0)
+    }
+}
+
+pub(crate) fn hash(key: (u64, u64), id: &EndpointId) -> u64 {
+    use std::hash::Hasher;
+    let mut hasher = siphasher::sip::SipHasher13::new_with_keys(key.0, key.1);
+    hasher.write(id.as_str().as_bytes());
+    hasher.finish()
+}
+
+/// One tier as it shall be.
+pub(crate) struct TierPlan<T> {
+    pub(crate) priority: Priority,
+    pub(crate) nodes: Arc<[Arc<Node<T>>]>,
+    pub(crate) weights: Arc<[u32]>,
+}
+
+/// Descriptions that nodes shall take over, by token.
+pub(crate) type Pending = BTreeMap<u64, Endpoint>;
+
+/// A tier's members for a policy that is being built.
+struct PlannedMembers<'a, T> {
+    plan: &'a TierPlan<T>,
+    pending: &'a Pending,
+}
+
+impl<T> Members for PlannedMembers<'_, T> {
+    fn weights(&self) -> &[u32] {
+        &self.plan.weights
+    }
+
+    fn token(&self, position: usize) -> u64 {
+        self.plan.nodes[position].live.token
+    }
+
+    fn endpoint(&self, position: usize) -> Arc<Endpoint> {
+        let live = &self.plan.nodes[position].live;
+        self.pending
+            .get(&live.token)
+            .map_or_else(|| live.description(), |endpoint| Arc::new(endpoint.clone()))
+    }
+}
+
+/// What becomes of the policies that are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policies {
+    /// They make their own successors.
+    Keep,
+    /// The configuration is new: they are made from it.
+    Renew,
+}
+
+/// A node with its tier and its weight.
+pub(crate) type Row<T> = (Arc<Node<T>>, Priority, u32);
+
+/// Sorts nodes into tiers, in the order given within each. There is always a first tier, if only an empty one.
+pub(crate) fn tiers<T>(rows: impl IntoIterator<Item = Row<T>>) -> Vec<TierPlan<T>> {
+    let mut tiers: BTreeMap<Priority, Vec<Row<T>>> = BTreeMap::new();
+    for row in rows {
+        tiers.entry(row.1).or_default().push(row);
+    }
+    if tiers.is_empty() {
+        tiers.insert(Priority::HIGHEST, Vec::new());
+    }
+    let plan = |(priority, rows): (Priority, Vec<Row<T>>)| {
+        let weights = rows.iter().map(|&(_, _, weight)| weight).collect();
+        TierPlan { priority, nodes: rows.into_iter().map(|(node, ..)| node).collect(), weights }
+    };
+    tiers.into_iter().map(plan).collect()
+}
+
+/// The plan that changes nothing: a start for small edits.
+pub(crate) fn as_planned<T>(snapshot: &Snapshot<T>) -> Vec<TierPlan<T>> {
+    snapshot
+        .tiers()
+        .map(|tier| TierPlan {
+            priority: tier.priority,
+            nodes: Arc::clone(&tier.nodes),
+            weights: Arc::clone(&tier.weights),
+        })
+        .collect()
+}
+
+/// Makes the plan real: builds what must be built, then takes over descriptions, then swaps once. Nothing has changed if
+/// it fails.
+pub(crate) fn commit<T>(
+    shared: &Shared<T>,
+    state: &mut State<T>,
+    plans: Vec<TierPlan<T>>,
+    pending: Pending,
+    policies: Policies,
+) -> Result<Arc<Snapshot<T>>, ApplyError> {
+    let old = shared.current.load_full();
+    // A new policy is no news about the endpoints.
+    let known = old.known || policies == Policies::Keep;
+    let policies = plans
+        .iter()
+        .map(|plan| policy_for(plan, &old, &state.policy, &pending, policies))
+        .collect::<Result<Vec<BuiltIn>, ApplyError>>()?;
+    take_over(&plans, pending);
+    let snapshot = Arc::new(assemble(shared, &old, plans, policies, known));
+    shared.listen(&snapshot);
+    state.retired.push(shared.current.swap(Arc::clone(&snapshot)));
+    Ok(snapshot)
+}
+
+fn policy_for<T>(
+    plan: &TierPlan<T>,
+    old: &Snapshot<T>,
+    config: &PolicyConfig,
+    pending: &Pending,
+    policies: Policies,
+) -> Result<BuiltIn, ApplyError> {
+    let members = PlannedMembers { plan, pending };
+    let keeps = policies == Policies::Keep && old.known;
+    let before = old.tiers().find(|tier| tier.priority == plan.priority && keeps);
+    Ok(match before {
+        Some(tier) if tier.is_as(plan) => tier.policy.clone(),
+        Some(tier) => tier.policy.rebuild(config, &members)?,
+        None => BuiltIn::new(config, &members)?,
+    })
+}
+
+fn take_over<T>(plans: &[TierPlan<T>], mut pending: Pending) {
+    if pending.is_empty() {
+        return;
+    }
+    for node in plans.iter().flat_map(|plan| plan.nodes.iter()) {
+        if let Some(endpoint) = pending.remove(&node.live.token) {
+            node.live.describe(endpoint);
+        }
+    }
+}
+
+/// The new snapshot; its masks are already in place when it returns, so that no flip can miss them.
+fn assemble<T>(
+    shared: &Shared<T>,
+    old: &Snapshot<T>,
+    plans: Vec<TierPlan<T>>,
+    policies: Vec<BuiltIn>,
+    known: bool,
+) -> Snapshot<T> {
+    let same_places = old.tiers().count() == plans.len()
+        && old.tiers().zip(&plans).all(|(tier, plan)| Arc::ptr_eq(&tier.nodes, &plan.nodes));
+    let masks: Vec<Arc<Masks>> = if same_places {
+        old.tiers().map(|tier| Arc::clone(&tier.masks)).collect()
+    } else {
+        place(shared, &plans)
+    };
+    let mut tiers: Vec<Tier<T>> = plans
+        .into_iter()
+        .zip(policies)
+        .zip(masks)
+        .map(|((plan, policy), masks)| Tier {
+            striped: !policy.wants().contains(Wants::LOADS) && plan.nodes.len() <= STRIPED_BELOW,
+            priority: plan.priority,
+            policy,
+            masks,
+            nodes: plan.nodes,
+            weights: plan.weights,
+        })
+        .collect();
+    let wants = tiers.iter().fold(Wants::empty(), |wants, tier| wants | tier.policy.wants());
+    let first = tiers.remove(0);
+    Snapshot { generation: old.generation + 1, known, wants, first, rest: tiers.into() }
+}
+
+/// Makes masks for the planned tiers and swaps them in.
+fn place<T>(shared: &Shared<T>, plans: &[TierPlan<T>]) -> Vec<Arc<Masks>> {
+    let roster = &shared.control.roster;
+    let before = roster.flips();
+    let mut of_slot = vec![Place::NOWHERE; shared.control.slots.len()];
+    let mut masks = Vec::with_capacity(plans.len());
+    for (tier, plan) in plans.iter().enumerate() {
+        masks.push(Arc::new(Masks::new(plan.nodes.len(), |position| plan.nodes[position].live.level())));
+        for (position, node) in plan.nodes.iter().enumerate() {
+            of_slot[node.live.slot as usize] = Place { tier: tier as u32, position: position as u32 };
+        }
+    }
+    let places = Arc::new(Places::new(masks.clone().into(), of_slot.into()));
+    roster.swap(&places, before, |_| {
+        for (plan, masks) in plans.iter().zip(&masks) {
+            for (position, node) in plan.nodes.iter().enumerate() {
+                masks.refresh(position, || node.live.level());
+            }
+        }
+    });
+    masks
+}
+
+/// Up to so many endpoints, two cores meet at one of them often enough for stripes to pay.
+const STRIPED_BELOW: usize = 16;

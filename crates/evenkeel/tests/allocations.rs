@@ -1,0 +1,95 @@
+//! A pick and its end allocate nothing, for every policy, with exclusions, with half of the set down, and through both
+//! handles.
+
+use allocation_counter::measure;
+use evenkeel::{
+    BreakerConfig, Cluster, Endpoint, LatencyConfig, ManualClock, Outcome, PolicyConfig, Request, Tried,
+    Weight,
+};
+
+const ENDPOINTS: usize = 100;
+
+fn cluster(policy: PolicyConfig, half_down: bool, full: bool) -> Cluster<u64> {
+    let mut builder = Cluster::builder("allocations").policy(policy).seed(7).clock(ManualClock::default());
+    if full {
+        builder = builder.breaker(BreakerConfig::default()).latency(LatencyConfig::default());
+    }
+    let cluster = builder.build().expect("valid settings");
+    let endpoint = |number: usize| {
+        let address = format!("10.0.0.{number}:80").parse().expect("an address");
+        let weight = Weight::new(1 + number as u32 % 3);
+        Endpoint::at(address).expect("a short name").with_weight(weight).with_payload(number as u64)
+    };
+    cluster.apply((0..ENDPOINTS).map(endpoint)).expect("a valid set");
+    if half_down {
+        for number in (0..ENDPOINTS).step_by(2) {
+            let id = format!("10.0.0.{number}:80").parse().expect("an id");
+            cluster.drain(&id).expect("it exists");
+        }
+    }
+    cluster
+}
+
+fn check(what: &str, mut act: impl FnMut()) {
+    // The first call of a thread may set up its number, the first of a striped node its stripes.
+    (0..ENDPOINTS * 4).for_each(|_| act());
+    let counted = measure(|| (0..1000).for_each(|_| act()));
+    assert_eq!(counted.count_total, 0, "{what} allocates");
+}
+
+#[test]
+fn a_pick_and_its_end_allocate_nothing() {
+    for policy in PolicyConfig::all() {
+        for (half_down, full) in [(false, false), (true, false), (false, true), (true, true)] {
+            let name = format!("{} half down: {half_down}, breaker and latency: {full}", policy.name());
+            let cluster = cluster(policy.clone(), half_down, full);
+            check(&name, || {
+                let pick = cluster.pick(&Request::with_key("user-42")).expect("some are usable");
+                assert!(pick.payload() < &(ENDPOINTS as u64));
+                pick.finish(Outcome::success());
+            });
+            check(&format!("{name}, dropped"), || {
+                drop(cluster.pick(&Request::new()).expect("some are usable"));
+            });
+            let mut picker = cluster.picker();
+            check(&format!("{name}, picker"), || {
+                picker.pick(&Request::new()).expect("some are usable").finish(Outcome::overload(None));
+            });
+            check(&format!("{name}, choosing alone"), || {
+                assert!(picker.choose(&Request::new()).is_ok());
+            });
+        }
+    }
+}
+
+#[test]
+fn exclusions_allocate_nothing() {
+    for policy in PolicyConfig::all() {
+        for half_down in [false, true] {
+            let cluster = cluster(policy.clone(), half_down, true);
+            let mut tried = Tried::default();
+            while tried.len() < 8 {
+                tried.add(
+                    &cluster.pick(&Request::new().excluding(&tried)).expect("more than eight are usable"),
+                );
+            }
+            check(&format!("{} with exclusions, half down: {half_down}", policy.name()), || {
+                let pick = cluster.pick(&Request::new().excluding(&tried)).expect("others are usable");
+                pick.finish(Outcome::success());
+            });
+        }
+    }
+}
+
+#[test]
+fn collecting_tried_endpoints_allocates_nothing_up_to_eight() {
+    let cluster = cluster(PolicyConfig::least_request(), false, true);
+    check("eight retries", || {
+        let mut tried = Tried::default();
+        for _ in 0..8 {
+            let pick = cluster.pick(&Request::new().excluding(&tried)).expect("others are usable");
+            tried.add(&pick);
+            pick.finish(Outcome::neutral());
+        }
+    });
+}

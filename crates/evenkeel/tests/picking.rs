@@ -1,0 +1,224 @@
+//! What a pick answers: tiers, exclusions, degraded endpoints, and errors that count their causes.
+
+use evenkeel::{
+    AdminState, Announced, CheckState, Cluster, Endpoint, EndpointId, ManualClock, Outcome, PickError,
+    PolicyConfig, Priority, Request, Tried, Weight,
+};
+
+fn id(name: &str) -> EndpointId {
+    name.parse().expect("a valid id")
+}
+
+fn endpoint(name: &str) -> Endpoint {
+    Endpoint::new(id(name), "10.0.0.1:80".parse().expect("an address"))
+}
+
+fn cluster(policy: PolicyConfig, endpoints: impl IntoIterator<Item = Endpoint>) -> Cluster<()> {
+    let cluster = Cluster::builder("test")
+        .policy(policy)
+        .seed(3)
+        .clock(ManualClock::default())
+        .build()
+        .expect("valid settings");
+    cluster.apply(endpoints).expect("a valid set");
+    cluster
+}
+
+/// The ids of `count` picks, each finished at once, without repetitions, sorted.
+fn reached(cluster: &Cluster<()>, count: usize) -> Vec<String> {
+    let pick = |_| cluster.pick(&Request::new()).expect("one is usable").endpoint().id().to_string();
+    let mut ids: Vec<String> = (0..count).map(pick).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+fn for_every_policy(check: impl Fn(PolicyConfig)) {
+    PolicyConfig::all().into_iter().for_each(check);
+}
+
+#[test]
+fn every_policy_reaches_every_usable_endpoint_and_no_other() {
+    for_every_policy(|policy| {
+        let cluster = cluster(policy, ["a", "b", "c", "d"].map(endpoint));
+        assert_eq!(reached(&cluster, 200), ["a", "b", "c", "d"]);
+        cluster.drain(&id("b")).unwrap();
+        cluster.set_weight(&id("d"), Weight::DRAIN).unwrap();
+        assert_eq!(reached(&cluster, 200), ["a", "c"]);
+        cluster.undrain(&id("b")).unwrap();
+        assert_eq!(reached(&cluster, 200), ["a", "b", "c"]);
+    });
+}
+
+#[test]
+fn a_retry_goes_elsewhere_until_all_were_tried() {
+    for_every_policy(|policy| {
+        let cluster = cluster(policy, ["a", "b", "c", "d"].map(endpoint));
+        cluster.drain(&id("d")).unwrap();
+        let mut tried = Tried::default();
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let pick = cluster.pick(&Request::new().excluding(&tried)).unwrap();
+            ids.push(pick.endpoint().id().to_string());
+            tried.add(&pick);
+        }
+        ids.sort();
+        assert_eq!(ids, ["a", "b", "c"]);
+        assert_eq!(
+            cluster.pick(&Request::new().excluding(&tried)).unwrap_err(),
+            PickError::AllTried { tried: 3 }
+        );
+        assert!(cluster.pick(&Request::new().preferring_others(&tried)).is_ok());
+    });
+}
+
+#[test]
+fn tiers_are_used_in_order_and_degraded_endpoints_last() {
+    let backup = Priority::new(1).unwrap();
+    for_every_policy(|policy| {
+        let cluster =
+            cluster(policy, [endpoint("a"), endpoint("b"), endpoint("backup").with_priority(backup)]);
+        assert_eq!(reached(&cluster, 100), ["a", "b"]);
+        cluster.set_check(&id("a"), CheckState::Degraded).unwrap();
+        assert_eq!(reached(&cluster, 100), ["b"], "degraded is used after its peers");
+        cluster.set_check(&id("b"), CheckState::Down).unwrap();
+        assert_eq!(reached(&cluster, 100), ["backup"], "a healthy backup before a degraded primary");
+        cluster.drain(&id("backup")).unwrap();
+        assert_eq!(reached(&cluster, 100), ["a"], "degraded is better than nothing");
+        cluster.set_check(&id("a"), CheckState::Up).unwrap();
+        assert_eq!(reached(&cluster, 100), ["a"]);
+    });
+}
+
+#[test]
+fn retries_move_on_to_the_next_tier() {
+    let backup = Priority::new(7).unwrap();
+    let cluster =
+        cluster(PolicyConfig::round_robin(), [endpoint("a"), endpoint("backup").with_priority(backup)]);
+    let mut tried = Tried::default();
+    let first = cluster.pick(&Request::new()).unwrap();
+    tried.add(&first);
+    assert_eq!(first.endpoint().id(), id("a"));
+    let second = cluster.pick(&Request::new().excluding(&tried)).unwrap();
+    assert_eq!(second.endpoint().id(), id("backup"));
+}
+
+#[test]
+fn never_told_empty_and_unusable_are_three_errors() {
+    let cluster =
+        Cluster::<()>::builder("test").clock(ManualClock::default()).build().expect("valid settings");
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown);
+    cluster.set_policy(PolicyConfig::random()).unwrap();
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown, "a policy is no endpoint");
+    cluster.clear();
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::Empty);
+    cluster.apply([endpoint("a")]).unwrap();
+    cluster.set_admin(&id("a"), AdminState::Maintenance).unwrap();
+    assert!(matches!(cluster.pick(&Request::new()), Err(PickError::NoneUsable(_))));
+}
+
+#[test]
+fn an_error_counts_each_endpoint_under_its_first_cause() {
+    let cluster = cluster(
+        PolicyConfig::least_request(),
+        [
+            endpoint("drained"),
+            endpoint("maintenance"),
+            endpoint("zero").with_weight(Weight::DRAIN),
+            endpoint("announced").with_announced(Announced::Draining),
+            endpoint("failing"),
+            endpoint("failing too"),
+        ],
+    );
+    cluster.drain(&id("drained")).unwrap();
+    cluster.set_admin(&id("maintenance"), AdminState::Maintenance).unwrap();
+    for name in ["failing", "failing too"] {
+        cluster.set_check(&id(name), CheckState::Down).unwrap();
+    }
+    let error = cluster.pick(&Request::new()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "none of 6 endpoints is usable: 2 drained or in maintenance, 1 of weight zero, 1 announced as out, \
+         2 failing checks"
+    );
+}
+
+#[test]
+fn rise_and_fall_decide_what_checks_say() {
+    let cluster = cluster(PolicyConfig::round_robin(), ["a", "b"].map(endpoint));
+    let report = |passed| cluster.record_check(&id("a"), passed).unwrap().usable();
+    assert!(!report(false), "the first verdict decides alone");
+    assert!(!report(true));
+    assert!(report(true), "two passes in a row bring it back");
+    assert!(report(false));
+    assert!(report(false));
+    assert!(!report(false), "three failures in a row take it out");
+}
+
+#[test]
+fn a_passing_check_does_not_end_a_drain() {
+    let cluster = cluster(PolicyConfig::round_robin(), ["a", "b"].map(endpoint));
+    cluster.drain(&id("a")).unwrap();
+    for _ in 0..5 {
+        cluster.record_check(&id("a"), true).unwrap();
+    }
+    assert_eq!(reached(&cluster, 20), ["b"]);
+}
+
+#[test]
+fn a_pick_counts_until_it_is_dropped_also_in_small_striped_clusters() {
+    for_every_policy(|policy| {
+        for size in [2, 100] {
+            let cluster = cluster(policy.clone(), (0..size).map(|n| endpoint(&format!("e{n}"))));
+            let in_flight =
+                || (0..size).map(|n| cluster.in_flight(&id(&format!("e{n}"))).unwrap()).sum::<usize>();
+            let picks: Vec<_> = (0..50).map(|_| cluster.pick(&Request::new()).unwrap()).collect();
+            assert_eq!(in_flight(), 50);
+            let mut kept = picks.into_iter();
+            kept.next().unwrap().finish(Outcome::success());
+            drop(kept.next());
+            assert_eq!(in_flight(), 48);
+            drop(kept);
+            assert_eq!(in_flight(), 0);
+        }
+    });
+}
+
+#[test]
+fn least_request_avoids_the_busy_endpoint() {
+    let cluster = cluster(PolicyConfig::least_request(), ["a", "b"].map(endpoint));
+    let held: Vec<_> = (0..10).map(|_| cluster.pick(&Request::new()).unwrap()).collect();
+    assert_eq!((cluster.in_flight(&id("a")), cluster.in_flight(&id("b"))), (Some(5), Some(5)));
+    let (on_a, _on_b): (Vec<_>, Vec<_>) = held.into_iter().partition(|pick| pick.endpoint().id() == id("a"));
+    drop(on_a);
+    assert_eq!(reached(&cluster, 20), ["a"]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_picks() {
+    let run = || {
+        let cluster = cluster(PolicyConfig::least_request(), (0..50).map(|n| endpoint(&format!("e{n}"))));
+        let pick = |_| cluster.pick(&Request::new()).expect("one is usable").endpoint().id().to_string();
+        (0..200).map(pick).collect::<Vec<_>>()
+    };
+    // One thread each, so both clusters use the lane of the same ordinal.
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn pickers_give_the_same_answers_and_see_every_update() {
+    let cluster = cluster(PolicyConfig::round_robin(), ["a", "b", "c"].map(endpoint));
+    let mut picker = cluster.picker();
+    let mut reached = |count: usize| {
+        let mut ids: Vec<_> =
+            (0..count).map(|_| picker.pick(&Request::new()).unwrap().endpoint().id().to_string()).collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    };
+    assert_eq!(reached(3), ["a", "b", "c"]);
+    cluster.remove(&id("b")).unwrap();
+    assert_eq!(reached(2), ["a", "c"]);
+    cluster.drain(&id("a")).unwrap();
+    assert_eq!(reached(2), ["c"]);
+}
