@@ -273,3 +273,93 @@ impl<T> Live<T> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model {
+    use loom::thread;
+
+    use super::*;
+    use crate::builder::ClusterBuilder;
+    use crate::cluster::Cluster;
+    use crate::config::ClusterConfig;
+    use crate::request::Request;
+    use crate::{ManualClock, Outcome};
+
+    fn endpoint(name: &str) -> Endpoint {
+        Endpoint::new(name.parse().expect("an id"), "10.0.0.1:80".parse().expect("an address"))
+    }
+
+    fn cluster(names: &[&str]) -> Cluster<()> {
+        let builder = ClusterBuilder::new(ClusterConfig::new("model")).seed(1).clock(ManualClock::default());
+        let cluster = builder.build().expect("valid settings");
+        cluster.apply(names.iter().map(|name| endpoint(name))).expect("a valid set");
+        cluster
+    }
+
+    fn check(model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(model);
+    }
+
+    /// Two requests come and go while a third thread reads: the count is never more than they are, and ends at zero.
+    #[test]
+    fn the_count_of_a_guard_is_exact() {
+        check(|| {
+            let cluster = cluster(&["a"]);
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    let cluster = cluster.clone();
+                    thread::spawn(move || {
+                        let pick = cluster.pick(&Request::new()).expect("a is usable");
+                        assert!((1..=2).contains(&cluster.shared.current.load().first.nodes[0].in_flight()));
+                        pick.finish(Outcome::success());
+                    })
+                })
+                .collect();
+            assert!(cluster.shared.current.load().first.nodes[0].in_flight() <= 2);
+            for thread in threads {
+                thread.join().expect("a picking thread ends");
+            }
+            assert_eq!(cluster.shared.current.load().first.nodes[0].in_flight(), 0);
+        });
+    }
+
+    /// A pick during an update finds an endpoint of the old or of the new set, and is counted where it went.
+    #[test]
+    fn a_pick_during_an_update_is_counted_where_it_went() {
+        check(|| {
+            let cluster = cluster(&["a", "b"]);
+            let picker = {
+                let cluster = cluster.clone();
+                thread::spawn(move || {
+                    let pick = cluster.pick(&Request::new()).expect("one is usable at any time");
+                    let name = pick.endpoint().id();
+                    assert!(["a", "b", "c"].contains(&name.as_str()));
+                    drop(pick);
+                })
+            };
+            cluster.apply(["b", "c"].map(endpoint)).expect("a valid set");
+            picker.join().expect("the picking thread ends");
+            assert!(cluster.shared.current.load().nodes().all(|node| node.in_flight() == 0));
+        });
+    }
+
+    /// A drain that meets an update is kept: the next pick avoids the endpoint.
+    #[test]
+    fn a_drain_during_an_update_is_kept() {
+        check(|| {
+            let cluster = cluster(&["a", "b"]);
+            let node = Arc::clone(&cluster.shared.current.load().first.nodes[0]);
+            let drainer = thread::spawn(move || {
+                let change = node.live.standing.set_admin(crate::AdminState::Drain);
+                node.live.after_flip(change);
+            });
+            cluster.apply(["c", "a"].map(endpoint)).expect("a valid set");
+            drainer.join().expect("the drainer ends");
+            let snapshot = cluster.shared.current.load();
+            assert!(!snapshot.first.masks.preferred.contains(1), "the flip was lost in the swap");
+            assert_eq!(cluster.pick(&Request::new()).expect("c is usable").endpoint().id().as_str(), "c");
+        });
+    }
+}

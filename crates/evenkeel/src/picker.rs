@@ -2,8 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use arc_swap::{ArcSwap, Cache};
-
 use crate::choose;
 use crate::cluster::Cluster;
 use crate::error::PickError;
@@ -13,13 +11,14 @@ use crate::pick::Pick;
 use crate::request::{LaneCaller, Request};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
+use crate::sync::Cached;
 
 /// A cluster in the hands of one thread: a cached snapshot, an own generator, an own cursor.
 ///
 /// The same answers as [`Cluster::pick`] for less, since the snapshot is not loaded again while it has not changed. Keep
 /// one in each worker. It sees every update at its next pick; while it is idle it may keep one old snapshot alive.
 pub struct Picker<T> {
-    cache: Cache<Arc<ArcSwap<Snapshot<T>>>, Arc<Snapshot<T>>>,
+    cache: Cached<Snapshot<T>>,
     shared: Arc<Shared<T>>,
     lane: Lane,
     stripe: u32,
@@ -31,7 +30,7 @@ impl<T> Picker<T> {
         let number = PICKERS.fetch_add(1, Ordering::Relaxed);
         // Far from the numbers of the cluster's own lanes, so that no stream is drawn from twice.
         let lane = Lane::new(shared.seed, u64::from(number) | 1 << 32);
-        Self { cache: Cache::new(Arc::clone(&shared.current)), shared, lane, stripe: number }
+        Self { cache: shared.current.cached(), shared, lane, stripe: number }
     }
 
     /// As [`Cluster::pick`].

@@ -94,7 +94,7 @@ pub(crate) struct Roster {
 
 impl Roster {
     pub(crate) fn new() -> Self {
-        Self { places: Swap::new(Arc::new(Places::default())), flips: AtomicU64::new(0) }
+        Self { places: Swap::new(Places::default()), flips: AtomicU64::new(0) }
     }
 
     /// Brings the bit of `slot` in line with its own word, which must have been changed before.
@@ -113,7 +113,7 @@ impl Roster {
     /// Makes `places` the current ones. `before` is what [`flips`](Self::flips) said before they were made; if something
     /// flipped since, `repair` is called to bring every bit in line again.
     pub(crate) fn swap(&self, places: &Arc<Places>, before: u64, repair: impl FnOnce(&Places)) {
-        self.places.store(Arc::clone(places));
+        self.places.swap(Arc::clone(places));
         fence(Ordering::SeqCst);
         if self.flips() != before {
             repair(places);
@@ -121,7 +121,7 @@ impl Roster {
     }
 
     pub(crate) fn places(&self) -> Arc<Places> {
-        self.places.load()
+        self.places.load_full()
     }
 }
 

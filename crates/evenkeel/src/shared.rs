@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use evenkeel_balance::{BuiltIn, Event, Wants};
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
@@ -15,10 +14,11 @@ use crate::live::Live;
 use crate::pick::Pick;
 use crate::request::{LaneCaller, Request};
 use crate::snapshot::Snapshot;
+use crate::sync::Swap;
 use crate::update::State;
 
 pub(crate) struct Shared<T> {
-    pub(crate) current: Arc<ArcSwap<Snapshot<T>>>,
+    pub(crate) current: Swap<Snapshot<T>>,
     pub(crate) control: Arc<Control>,
     pub(crate) lanes: Lanes,
     pub(crate) seed: u64,
@@ -37,7 +37,7 @@ impl<T> Shared<T> {
         state: State<T>,
     ) -> Self {
         Self {
-            current: Arc::new(ArcSwap::from_pointee(first)),
+            current: Swap::new(first),
             control,
             lanes: Lanes::new(seed),
             seed,

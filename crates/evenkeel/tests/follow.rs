@@ -1,0 +1,125 @@
+//! A cluster that follows a service of the in-process registry.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use evenkeel::{
+    ApplyError, Cluster, Endpoint, ManualClock, PickError, PolicyConfig, Registry, Request, ServiceName,
+    Timestamp,
+};
+
+fn users() -> ServiceName {
+    ServiceName::new("users").expect("a valid name")
+}
+
+fn endpoint(name: &str) -> Endpoint {
+    Endpoint::new(name.parse().expect("a valid id"), "10.0.0.1:80".parse().expect("an address"))
+}
+
+fn cluster() -> Cluster<usize> {
+    let builder = Cluster::builder("users").policy(PolicyConfig::round_robin()).seed(1);
+    builder.clock(ManualClock::default()).max_endpoints(3).build().expect("valid settings")
+}
+
+#[test]
+fn the_set_follows_registrations_expiries_and_departures() {
+    let (registry, cluster, made) = (Registry::default(), cluster(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&made);
+    let following = cluster.follow(&registry, &users(), move |_| counter.fetch_add(1, Ordering::Relaxed));
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown, "nobody registered yet");
+
+    let now = Timestamp::ORIGIN;
+    let ttl = Some(Duration::from_secs(10));
+    let (lease, _) = registry.register(now, &users(), endpoint("a"), ttl).unwrap();
+    let (other, _) = registry.register(now, &users(), endpoint("b"), None).unwrap();
+    assert_eq!(cluster.len(), 2, "taken over before the registration returns");
+
+    registry.renew(Timestamp::from_secs(5), &lease).unwrap();
+    registry.tick(Timestamp::from_secs(14));
+    assert_eq!(cluster.len(), 2);
+    registry.tick(Timestamp::from_secs(15));
+    assert_eq!(cluster.len(), 1, "the lease ran out");
+
+    registry.deregister(Timestamp::from_secs(16), &other).unwrap();
+    assert_eq!(
+        cluster.pick(&Request::new()).unwrap_err(),
+        PickError::Empty,
+        "the last one left: proof of absence"
+    );
+    assert_eq!(following.last_error(), None);
+    assert_eq!(made.load(Ordering::Relaxed), 2, "one payload for each incarnation");
+}
+
+#[test]
+fn a_process_that_registers_again_is_a_new_incarnation() {
+    let (registry, cluster) = (Registry::default(), cluster());
+    let _following = cluster.follow(&registry, &users(), |_| 0);
+    let _lease = registry.register(Timestamp::ORIGIN, &users(), endpoint("a"), None).unwrap();
+    let old = cluster.pick(&Request::new()).unwrap();
+    let _lease = registry.register(Timestamp::ORIGIN, &users(), endpoint("a"), None).unwrap();
+    let id = "a".parse().unwrap();
+    assert_eq!((cluster.len(), cluster.in_flight(&id)), (1, Some(0)));
+    drop(old);
+    assert_eq!(cluster.in_flight(&id), Some(0));
+}
+
+#[test]
+fn a_set_that_is_refused_leaves_the_old_one() {
+    let (registry, cluster) = (Registry::default(), cluster());
+    let following = cluster.follow(&registry, &users(), |_| 0);
+    let leases: Vec<_> = ["a", "b", "c", "d"]
+        .map(|name| registry.register(Timestamp::ORIGIN, &users(), endpoint(name), None).unwrap().0)
+        .into();
+    assert_eq!(cluster.len(), 3);
+    assert_eq!(following.last_error(), Some(ApplyError::TooMany { count: 4, max: 3 }));
+    registry.deregister(Timestamp::ORIGIN, &leases[0]).unwrap();
+    assert_eq!((cluster.len(), following.last_error()), (3, None));
+}
+
+#[test]
+fn dropping_the_follower_ends_it_and_keeps_the_set() {
+    let (registry, cluster) = (Registry::default(), cluster());
+    let following = cluster.follow(&registry, &users(), |_| 0);
+    let (lease, _) = registry.register(Timestamp::ORIGIN, &users(), endpoint("a"), None).unwrap();
+    drop(following);
+    registry.deregister(Timestamp::ORIGIN, &lease).unwrap();
+    assert_eq!(cluster.len(), 1);
+}
+
+#[test]
+fn making_a_payload_may_use_the_registry_and_the_cluster() {
+    let (registry, cluster) = (Registry::default(), cluster());
+    let (inner, own) = (registry.clone(), cluster.clone());
+    let _following = cluster.follow(&registry, &users(), move |made| {
+        if made.id().as_str() == "a" {
+            let _lease = inner
+                .register(Timestamp::ORIGIN, &users(), endpoint("b"), None)
+                .expect("a valid registration");
+        }
+        own.len()
+    });
+    let _lease = registry.register(Timestamp::ORIGIN, &users(), endpoint("a"), None).unwrap();
+    assert_eq!(cluster.len(), 2);
+}
+
+#[test]
+fn registrations_from_many_threads_all_arrive() {
+    let registry = Registry::default();
+    let cluster = Cluster::<usize>::builder("users").seed(1).build().unwrap();
+    let _following = cluster.follow(&registry, &users(), |_| 0);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let registry = &registry;
+            scope.spawn(move || {
+                for n in 0..25 {
+                    let name = format!("{thread}-{n}");
+                    let _lease = registry
+                        .register(Timestamp::ORIGIN, &users(), endpoint(&name), None)
+                        .expect("room enough");
+                }
+            });
+        }
+    });
+    assert_eq!(cluster.len(), 100);
+}
