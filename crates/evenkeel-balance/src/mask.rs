@@ -215,3 +215,39 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod model {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    /// Two flips and a reader: the reader finds positions that exist, and bits and order agree in the end.
+    #[test]
+    fn flips_and_a_reader_agree_in_the_end() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(|| {
+            let mask = Arc::new(Mask::new(3, |position| position != 2));
+            let flippers: Vec<_> = [(0, false), (2, true)]
+                .into_iter()
+                .map(|(position, usable)| {
+                    let mask = Arc::clone(&mask);
+                    thread::spawn(move || mask.set(position, usable))
+                })
+                .collect();
+            let usable = mask.usable();
+            assert!((1..=3).contains(&usable));
+            assert!((0..usable).all(|index| mask.at(index) < 3));
+            assert!(mask.contains(1), "nobody touched it");
+            for flipper in flippers {
+                assert!(flipper.join().expect("a flipper ends"));
+            }
+            let mut by_order: Vec<_> = (0..mask.usable()).map(|index| mask.at(index)).collect();
+            by_order.sort_unstable();
+            assert_eq!(by_order, [1, 2]);
+            assert_eq!(mask.iter().collect::<Vec<_>>(), [1, 2]);
+        });
+    }
+}
