@@ -133,7 +133,7 @@ fn empty<T>(policy: &PolicyConfig) -> Result<Snapshot<T>, BuildError> {
     let first = Tier {
         priority: Priority::HIGHEST,
         policy: BuiltIn::new(policy, &nobody)?,
-        masks: Arc::new(Masks::new(0, |_| crate::roster::Level::Out)),
+        masks: Arc::new(Masks::new(&[])),
         nodes: Arc::new([]),
         weights: Arc::new([]),
         striped: false,

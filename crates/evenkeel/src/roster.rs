@@ -38,10 +38,10 @@ pub(crate) enum Level {
 }
 
 impl Masks {
-    pub(crate) fn new(len: usize, level: impl Fn(usize) -> Level) -> Self {
+    pub(crate) fn new(levels: &[Level]) -> Self {
         Self {
-            preferred: Mask::new(len, |position| level(position) == Level::Preferred),
-            degraded: Mask::new(len, |position| level(position) == Level::Degraded),
+            preferred: Mask::new(levels.len(), |position| levels[position] == Level::Preferred),
+            degraded: Mask::new(levels.len(), |position| levels[position] == Level::Degraded),
         }
     }
 
@@ -58,15 +58,28 @@ pub(crate) struct Places {
     of_slot: Box<[Place]>,
 }
 
+/// A tier and a position in one word: 8 bits for the at most 129 tiers, 24 for a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) tier: u32,
-    pub(crate) position: u32,
-}
+pub(crate) struct Place(u32);
 
 impl Place {
-    pub(crate) const NOWHERE: Self = Self { tier: u32::MAX, position: u32::MAX };
+    pub(crate) const NOWHERE: Self = Self(u32::MAX);
+
+    pub(crate) const fn new(tier: usize, position: usize) -> Self {
+        Self((tier as u32) << POSITION_BITS | position as u32)
+    }
+
+    pub(crate) const fn tier(self) -> usize {
+        (self.0 >> POSITION_BITS) as usize
+    }
+
+    pub(crate) const fn position(self) -> usize {
+        (self.0 & ((1 << POSITION_BITS) - 1)) as usize
+    }
 }
+
+/// Enough for 16 million positions; a cluster allows ten.
+const POSITION_BITS: u32 = 24;
 
 impl Places {
     pub(crate) fn new(tiers: Box<[Arc<Masks>]>, of_slot: Box<[Place]>) -> Self {
@@ -79,8 +92,8 @@ impl Places {
 
     fn refresh(&self, slot: u32, level: impl Fn() -> Level) {
         let Some(place) = self.of(slot) else { return };
-        if let Some(masks) = self.tiers.get(place.tier as usize) {
-            masks.refresh(place.position as usize, level);
+        if let Some(masks) = self.tiers.get(place.tier()) {
+            masks.refresh(place.position(), level);
         }
     }
 }
@@ -133,8 +146,8 @@ mod model {
     use super::*;
 
     fn places(word: &AtomicBool) -> Arc<Places> {
-        let masks = Arc::new(Masks::new(1, |_| level(word)));
-        Arc::new(Places::new([masks].into(), [Place { tier: 0, position: 0 }].into()))
+        let masks = Arc::new(Masks::new(&[level(word)]));
+        Arc::new(Places::new([masks].into(), [Place::new(0, 0)].into()))
     }
 
     fn level(word: &AtomicBool) -> Level {
@@ -144,7 +157,7 @@ mod model {
     fn bit(roster: &Roster) -> bool {
         let places = roster.places();
         let place = places.of(0).expect("the one slot");
-        places.tiers[place.tier as usize].preferred.contains(place.position as usize)
+        places.tiers[place.tier()].preferred.contains(place.position())
     }
 
     fn update(roster: &Roster, word: &AtomicBool) {

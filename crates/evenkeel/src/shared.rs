@@ -119,8 +119,8 @@ impl<T> Shared<T> {
         let snapshot = self.current.load();
         let place = self.control.roster.places().of(timer.slot);
         let by_place = place.and_then(|place| {
-            let tier = snapshot.tiers().nth(place.tier as usize)?;
-            tier.nodes.get(place.position as usize)
+            let tier = snapshot.tiers().nth(place.tier())?;
+            tier.nodes.get(place.position())
         });
         let is_meant = |live: &Live<T>| live.token == timer.token;
         match by_place {

@@ -229,9 +229,10 @@ fn place<T>(shared: &Shared<T>, plans: &[TierPlan<T>]) -> Vec<Arc<Masks>> {
     let mut of_slot = vec![Place::NOWHERE; shared.control.slots.len()];
     let mut masks = Vec::with_capacity(plans.len());
     for (tier, plan) in plans.iter().enumerate() {
-        masks.push(Arc::new(Masks::new(plan.nodes.len(), |position| plan.nodes[position].live.level())));
+        let levels: Vec<_> = plan.nodes.iter().map(|node| node.live.level()).collect();
+        masks.push(Arc::new(Masks::new(&levels)));
         for (position, node) in plan.nodes.iter().enumerate() {
-            of_slot[node.live.slot as usize] = Place { tier: tier as u32, position: position as u32 };
+            of_slot[node.live.slot as usize] = Place::new(tier, position);
         }
     }
     let places = Arc::new(Places::new(masks.clone().into(), of_slot.into()));
