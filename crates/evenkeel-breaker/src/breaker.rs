@@ -7,7 +7,7 @@ use crate::lazy_now::LazyNow;
 use crate::probes::{Lease, Probes, Taken};
 use crate::row::Row;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::window::{Counts, Window};
+use crate::window::{Counts, Watch};
 use crate::word::{Phase, Term, Word};
 use crate::{
     Admission, BreakerConfig, ConfigError, Permit, Reason, Refusal, RefusalReason, Rules, State, Stats,
@@ -55,7 +55,7 @@ pub struct Breaker {
 
 /// What only some configurations need.
 struct More {
-    windows: Box<[Window]>,
+    watches: Box<[Watch]>,
     probes: Box<[AtomicU64]>,
 }
 
@@ -186,9 +186,9 @@ impl Breaker {
         let row = self.row.count(self.term(word));
         let closed = word.phase() == Phase::Closed;
         let half_open = matches!(word.state(), State::HalfOpen);
-        let window = self.windows().first().filter(|_| closed);
+        let watch = self.watches().first().filter(|_| closed);
         let Counts { failures, requests } =
-            window.map_or_else(Counts::default, |window| window.counts(self.term(word), now));
+            watch.map_or_else(Counts::default, |watch| watch.counts(self.term(word), now));
         Stats {
             state: word.state(),
             epoch: word.epoch(),
@@ -215,6 +215,7 @@ impl Breaker {
     }
 
     /// Open before its deadline is decided by the word already seen; all else looks again, in order.
+    #[inline(never)]
     fn acquire_unclosed(&self, word: Word, now: Timestamp) -> Result<Admission, Refusal> {
         if word.phase() == Phase::Open && now < word.time() {
             return Err(still_open(word));
@@ -263,13 +264,11 @@ impl Breaker {
     fn record_closed<N: Now>(&self, word: Word, verdict: Verdict, mut now: LazyNow<N>) -> Option<Transition> {
         let term = self.term(word);
         let mut reason = self.count_row(term, verdict);
-        let failed = verdict != Verdict::Success;
-        for (rule, window) in self.rules.ratios().iter().zip(self.windows()) {
-            let counts = window.record(failed, term, &mut now);
-            reason = reason.or_else(|| rule.judge(counts?));
+        for watch in self.watches() {
+            let found = watch.record(verdict != Verdict::Success, term, &mut now);
+            reason = reason.or(found);
         }
-        let reason = reason?;
-        self.trip(word, now.read(), reason)
+        reason.and_then(|reason| self.trip(word, now.read(), reason))
     }
 
     /// The reason to trip, if this is the last failure in a row that is too long.
@@ -288,6 +287,7 @@ impl Breaker {
         }
     }
 
+    #[cold]
     fn record_probe<N: Now>(
         &self,
         word: Word,
@@ -349,12 +349,14 @@ impl Breaker {
         Word::from_bits(self.word.load(ordering))
     }
 
+    #[inline]
     fn term(&self, word: Word) -> Term<'_> {
         Term::new(&self.word, word)
     }
 
-    fn windows(&self) -> &[Window] {
-        self.more.as_ref().map_or(&[], |more| &more.windows)
+    #[inline]
+    fn watches(&self) -> &[Watch] {
+        self.more.as_ref().map_or(&[], |more| &more.watches)
     }
 
     fn probes(&self) -> Probes<'_> {
@@ -368,11 +370,11 @@ impl Breaker {
 
 impl More {
     fn new(rules: &Rules) -> Option<Box<Self>> {
-        let windows: Box<[Window]> = rules.ratios().iter().map(|rule| Window::new(rule.window())).collect();
+        let watches: Box<[Watch]> = rules.ratios().iter().copied().map(Watch::new).collect();
         let probes: Box<[AtomicU64]> =
             (1..rules.half_open().max_concurrent).map(|_| AtomicU64::new(0)).collect();
-        let needed = !windows.is_empty() || !probes.is_empty();
-        needed.then(|| Box::new(Self { windows, probes }))
+        let needed = !watches.is_empty() || !probes.is_empty();
+        needed.then(|| Box::new(Self { watches, probes }))
     }
 }
 

@@ -47,6 +47,7 @@ impl CountWindow {
         if epoch_of(cursor) == term.epoch() { self.counts_at(cursor) } else { Counts::default() }
     }
 
+    #[inline(never)]
     fn place(&self, mut cursor: u64, failed: bool, term: Term<'_>) -> Option<Counts> {
         while epoch_of(cursor) != term.epoch() {
             if !term.holds() {
@@ -56,7 +57,7 @@ impl CountWindow {
             cursor = self.cursor.fetch_add(1, Ordering::AcqRel);
         }
         let sequence = sequence_of(cursor);
-        if sequence == REBASE_AT {
+        if sequence >= REBASE_AT {
             self.rebase(term);
         }
         self.set(sequence % self.size, failed, term);
@@ -152,3 +153,44 @@ const REBASE_AT: u32 = 1 << (SEQUENCE_BITS - 1);
 const FAILURES_SHIFT: u32 = SEQUENCE_BITS + EPOCH_BITS;
 const ONE_FAILURE: u64 = 1 << FAILURES_SHIFT;
 const OUTCOMES_PER_WORD: u32 = u64::BITS - EPOCH_BITS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::word::Word;
+
+    fn recorded(window: &CountWindow, failed: bool) -> Counts {
+        let cell = AtomicU64::new(Word::START.bits());
+        window.record(failed, Term::new(&cell, Word::START));
+        window.counts(Term::new(&cell, Word::START))
+    }
+
+    #[test]
+    fn the_sequence_is_rebased_without_losing_its_place() {
+        for size in [1, 3, 100, MAX_COUNT_SIZE] {
+            let window = CountWindow::new(size);
+            // The place before the last of the range, as a ring that has been full for long.
+            window.cursor.store((REBASE_AT - 1).into(), Ordering::Relaxed);
+            let full = u64::from(size);
+            assert_eq!(recorded(&window, true), Counts { failures: 1, requests: full });
+            assert_eq!(recorded(&window, false), Counts { failures: u64::from(size > 1), requests: full });
+            assert!(sequence_of(window.cursor.load(Ordering::Relaxed)) < REBASE_AT, "{size}");
+            for _ in 2..size {
+                assert_eq!(recorded(&window, false), Counts { failures: 1, requests: full });
+            }
+            assert_eq!(recorded(&window, false), Counts { failures: 0, requests: full });
+        }
+    }
+
+    #[test]
+    fn who_comes_from_an_ended_epoch_takes_nothing() {
+        let window = CountWindow::new(4);
+        recorded(&window, true);
+        let ended = Word::from_bits(0);
+        let cell = AtomicU64::new(Word::START.bits());
+        window.cursor.fetch_add(1 << SEQUENCE_BITS, Ordering::Relaxed);
+        let before = window.cursor.load(Ordering::Relaxed);
+        assert_eq!(window.record(true, Term::new(&cell, ended)), None);
+        assert_eq!(window.cursor.load(Ordering::Relaxed), before);
+    }
+}
