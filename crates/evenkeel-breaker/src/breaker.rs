@@ -118,7 +118,7 @@ impl Breaker {
     /// Says how the request went. The clock is read only for a time window, a probe, or a trip.
     ///
     /// A result of an epoch that has ended, or of a probe whose lease has, changes nothing.
-    #[inline]
+    #[inline(always)]
     pub fn record(&self, permit: Permit, outcome: &Outcome, now: impl Now) -> Option<Transition> {
         let word = self.word(Ordering::Relaxed);
         let (issued, lease) = permit.spend();
@@ -127,9 +127,8 @@ impl Breaker {
         }
         let now = LazyNow::new(now);
         match (word.phase(), outcome.verdict()) {
-            (Phase::Closed, Verdict::Neutral) => None,
-            (Phase::Closed, verdict) => self.record_closed(word, verdict, now),
-            (_, verdict) => self.record_probe(word, lease, verdict, now),
+            (Phase::Closed, Verdict::Success) => self.record_success(word, now),
+            (_, verdict) => self.record_unhealthy(word, lease, verdict, now),
         }
     }
 
@@ -260,34 +259,57 @@ impl Breaker {
         self.rules.half_open().successes_needed.saturating_sub(self.row.count(self.term(word)))
     }
 
-    #[inline]
-    fn record_closed<N: Now>(&self, word: Word, verdict: Verdict, mut now: LazyNow<N>) -> Option<Transition> {
+    /// The path of a healthy endpoint. Always inlined, and its rare branches never: what the compiler would save on the
+    /// stack for their sake has to be written out before the window's atomic addition can start.
+    #[inline(always)]
+    fn record_success<N: Now>(&self, word: Word, mut now: LazyNow<N>) -> Option<Transition> {
         let term = self.term(word);
-        let mut reason = self.count_row(term, verdict);
-        for watch in self.watches() {
-            let found = watch.record(verdict != Verdict::Success, term, &mut now);
-            reason = reason.or(found);
-        }
-        reason.and_then(|reason| self.trip(word, now.read(), reason))
-    }
-
-    /// The reason to trip, if this is the last failure in a row that is too long.
-    #[inline]
-    fn count_row(&self, term: Term<'_>, verdict: Verdict) -> Option<Reason> {
-        match verdict {
-            Verdict::Success => {
-                self.row.clear(term);
-                None
-            }
-            Verdict::Failure => {
-                let failures = self.row.add(term)?;
-                self.rules.consecutive_is_reached(failures).then_some(Reason::Consecutive { failures })
-            }
-            Verdict::Overload { .. } | Verdict::Neutral => None,
+        self.row.clear(term);
+        match self.watch(false, term, &mut now) {
+            Some(reason) => self.trip(word, now, reason),
+            None => None,
         }
     }
 
     #[cold]
+    #[inline(never)]
+    fn record_unhealthy<N: Now>(
+        &self,
+        word: Word,
+        lease: Lease,
+        verdict: Verdict,
+        mut now: LazyNow<N>,
+    ) -> Option<Transition> {
+        if word.phase() != Phase::Closed {
+            return self.record_probe(word, lease, verdict, now);
+        }
+        let term = self.term(word);
+        let in_a_row = match verdict {
+            Verdict::Success | Verdict::Neutral => return None,
+            Verdict::Overload { .. } => None,
+            Verdict::Failure => self.too_many_in_a_row(term),
+        };
+        let in_windows = self.watch(true, term, &mut now);
+        self.trip(word, now, in_a_row.or(in_windows)?)
+    }
+
+    fn too_many_in_a_row(&self, term: Term<'_>) -> Option<Reason> {
+        let failures = self.row.add(term)?;
+        self.rules.consecutive_is_reached(failures).then_some(Reason::Consecutive { failures })
+    }
+
+    /// Adds an outcome to every window. Returns the reason to trip of the first that has one.
+    #[inline(always)]
+    fn watch<N: Now>(&self, failed: bool, term: Term<'_>, now: &mut LazyNow<N>) -> Option<Reason> {
+        let mut reason = None;
+        for watch in self.watches() {
+            if let Some(found) = watch.record(failed, term, now) {
+                reason = reason.or(Some(found));
+            }
+        }
+        reason
+    }
+
     fn record_probe<N: Now>(
         &self,
         word: Word,
@@ -298,12 +320,11 @@ impl Breaker {
         if !self.probes().end(word, lease) || verdict == Verdict::Neutral {
             return None;
         }
-        let now = now.read();
-        if now >= lease.until() {
+        if now.read() >= lease.until() {
             return None;
         }
         match verdict {
-            Verdict::Success => self.pass_probe(word, now),
+            Verdict::Success => self.pass_probe(word, now.read()),
             Verdict::Failure => self.trip(word, now, Reason::ProbeFailed),
             Verdict::Overload { .. } | Verdict::Neutral => None,
         }
@@ -319,8 +340,9 @@ impl Breaker {
     }
 
     #[cold]
-    fn trip(&self, word: Word, now: Timestamp, reason: Reason) -> Option<Transition> {
-        let now = self.not_before(word, now);
+    #[inline(never)]
+    fn trip<N: Now>(&self, word: Word, mut now: LazyNow<N>, reason: Reason) -> Option<Transition> {
+        let now = self.not_before(word, now.read());
         let open = word.next_open(now.saturating_add(self.rules.open_for()));
         let transition = self.change(word, open, now, reason)?;
         self.times_opened.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,5 @@
 //! Laws that hold for every sequence of events, at any times.
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 use std::time::Duration;
 

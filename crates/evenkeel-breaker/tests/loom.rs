@@ -1,6 +1,7 @@
 //! Every interleaving of concurrent callers. Run with
 //! `RUSTFLAGS="--cfg loom" cargo test -p evenkeel-breaker --release --test loom`.
 #![cfg(loom)]
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! The table in the documentation of `Breaker`: every state meets every event.
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 use evenkeel_breaker::{Breaker, BreakerConfig, HalfOpen, Permit, Reason, Rule, State, Window};
 use evenkeel_types::{Outcome, Ratio, Timestamp};

@@ -1,4 +1,5 @@
 //! Many threads share a breaker, and no outcome is lost (gobreaker, TestCircuitBreakerInParallel).
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 use std::thread;
 use std::time::Duration;

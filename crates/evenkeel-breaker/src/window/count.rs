@@ -31,15 +31,17 @@ impl CountWindow {
         Self { cursor: AtomicU64::new(0), size, bits: (0..words).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// Adds one outcome. Returns what the ring holds then, if there is a failure in it; `None` also if the term is over.
+    /// Takes the next place in the ring. Each is to be [`fill`](Self::fill)ed, unless a success finds no failure.
     #[inline]
-    pub(crate) fn record(&self, failed: bool, term: Term<'_>) -> Option<Counts> {
-        let cursor = self.cursor.fetch_add(1, Ordering::AcqRel);
-        let usual = epoch_of(cursor) == term.epoch() && sequence_of(cursor) < REBASE_AT;
-        if usual && !failed && failures_of(cursor) == 0 {
-            return None;
-        }
-        self.place(cursor, failed, term)
+    pub(crate) fn take_place(&self) -> Place {
+        Place(self.cursor.fetch_add(1, Ordering::AcqRel))
+    }
+
+    /// Whether there was no failure in the ring when the place was taken: then a success has nothing to do.
+    #[inline]
+    pub(crate) fn holds_no_failure(&self, place: Place, term: Term<'_>) -> bool {
+        // One comparison for all: no failures, this epoch, and a sequence that needs no rebasing.
+        place.0 >> (SEQUENCE_BITS - 1) == u64::from(term.epoch()) << 1
     }
 
     pub(crate) fn counts(&self, term: Term<'_>) -> Counts {
@@ -47,8 +49,9 @@ impl CountWindow {
         if epoch_of(cursor) == term.epoch() { self.counts_at(cursor) } else { Counts::default() }
     }
 
-    #[inline(never)]
-    fn place(&self, mut cursor: u64, failed: bool, term: Term<'_>) -> Option<Counts> {
+    /// Says what happened at the place. Returns what the ring holds then; `None` if the term is over.
+    pub(crate) fn fill(&self, place: Place, failed: bool, term: Term<'_>) -> Option<Counts> {
+        let mut cursor = place.0;
         while epoch_of(cursor) != term.epoch() {
             if !term.holds() {
                 return self.give_back(cursor);
@@ -132,6 +135,10 @@ impl CountWindow {
     }
 }
 
+/// A place in the ring: the cursor as it was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(u64);
+
 const fn sequence_of(cursor: u64) -> u32 {
     (cursor & SEQUENCE_MASK) as u32
 }
@@ -161,8 +168,12 @@ mod tests {
 
     fn recorded(window: &CountWindow, failed: bool) -> Counts {
         let cell = AtomicU64::new(Word::START.bits());
-        window.record(failed, Term::new(&cell, Word::START));
-        window.counts(Term::new(&cell, Word::START))
+        let term = Term::new(&cell, Word::START);
+        let place = window.take_place();
+        if failed || !window.holds_no_failure(place, term) {
+            window.fill(place, failed, term);
+        }
+        window.counts(term)
     }
 
     #[test]
@@ -190,7 +201,7 @@ mod tests {
         let cell = AtomicU64::new(Word::START.bits());
         window.cursor.fetch_add(1 << SEQUENCE_BITS, Ordering::Relaxed);
         let before = window.cursor.load(Ordering::Relaxed);
-        assert_eq!(window.record(true, Term::new(&cell, ended)), None);
+        assert_eq!(window.fill(window.take_place(), true, Term::new(&cell, ended)), None);
         assert_eq!(window.cursor.load(Ordering::Relaxed), before);
     }
 }

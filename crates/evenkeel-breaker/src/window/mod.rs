@@ -9,8 +9,8 @@ use crate::lazy_now::LazyNow;
 use crate::rules::RatioRule;
 use crate::word::Term;
 use crate::{Reason, Window as Shape};
-use count::CountWindow;
 pub(crate) use count::MAX_COUNT_SIZE;
+use count::{CountWindow, Place};
 use time::TimeWindow;
 
 /// What a window holds.
@@ -33,18 +33,33 @@ impl Watch {
     }
 
     /// Adds one outcome. Returns the reason to trip, if there is one now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record<N: Now>(
         &self,
         failed: bool,
         term: Term<'_>,
         now: &mut LazyNow<N>,
     ) -> Option<Reason> {
-        let counts = match &self.window {
-            Window::Count(window) => window.record(failed, term),
-            Window::Time(window) => window.record(failed, term, now.read()),
-        };
-        self.rule.judge(counts?)
+        match &self.window {
+            Window::Count(window) => {
+                let place = window.take_place();
+                if !failed && window.holds_no_failure(place, term) {
+                    return None;
+                }
+                self.fill(window, place, failed, term)
+            }
+            Window::Time(window) => self.add(window, failed, term, now.read()),
+        }
+    }
+
+    #[inline(never)]
+    fn fill(&self, window: &CountWindow, place: Place, failed: bool, term: Term<'_>) -> Option<Reason> {
+        self.rule.judge(window.fill(place, failed, term)?)
+    }
+
+    #[inline(never)]
+    fn add(&self, window: &TimeWindow, failed: bool, term: Term<'_>, now: Timestamp) -> Option<Reason> {
+        self.rule.judge(window.record(failed, term, now)?)
     }
 
     pub(crate) fn counts(&self, term: Term<'_>, now: Timestamp) -> Counts {
