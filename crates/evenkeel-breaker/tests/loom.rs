@@ -12,6 +12,8 @@ use loom::thread;
 
 const OPEN: Timestamp = Timestamp::from_secs(1);
 const DUE: Timestamp = Timestamp::from_secs(6);
+/// After a second trip at `DUE`.
+const DUE_AGAIN: Timestamp = Timestamp::from_secs(11);
 const LEASE_OVER: Timestamp = Timestamp::from_secs(36);
 
 fn model(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
@@ -181,4 +183,23 @@ fn an_ended_epoch_leaves_nothing_behind() {
             assert_eq!(breaker.stats(OPEN).window_failures.max(1), 1);
         });
     }
+}
+
+/// A thread that looked for a slot in an ended epoch, and finds its slot free in the next: the probe of the next epoch
+/// keeps its lease, and decides.
+#[test]
+fn a_late_look_for_a_slot_takes_none_from_the_next_epoch() {
+    model(3, || {
+        let breaker = opened(HalfOpen { successes_needed: 1, ..HalfOpen::default() });
+        assert_eq!(reason(breaker.tick(DUE)), Some(Reason::WaitOver));
+        let late = breaker.clone();
+        let late = thread::spawn(move || late.try_acquire(DUE).map(|admission| admission.permit.epoch()));
+        assert_eq!(reason(breaker.reset(DUE)), Some(Reason::Reset));
+        let permit = breaker.try_acquire(DUE).unwrap().permit;
+        assert!(breaker.record(permit, &Outcome::failure(), DUE).is_some());
+        let probe = breaker.try_acquire(DUE_AGAIN).unwrap().permit;
+        let closed = breaker.record(probe, &Outcome::success(), DUE_AGAIN);
+        assert_eq!(reason(closed), Some(Reason::ProbesPassed));
+        let _ = late.join().unwrap();
+    });
 }
