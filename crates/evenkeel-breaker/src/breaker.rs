@@ -30,7 +30,8 @@ use crate::{
 ///
 /// An overload (HTTP 429, 503) is not a failure: it makes no run of failures, it does count against a ratio, and as a
 /// probe it decides neither way; all of that as linkerd does it. A breaker whose every probe is answered with overload
-/// stays half-open, which is the right amount of traffic for an endpoint that asks for less.
+/// stays half-open, which is the right amount of traffic for an endpoint that asks for less. How long it asked us to
+/// stay away (`Retry-After`) is for whoever chooses the endpoint; the breaker does not look at it.
 ///
 /// Half-open without traffic stays half-open: nothing is known, and the first request will tell.
 ///
@@ -42,8 +43,9 @@ use crate::{
 /// # Cost
 ///
 /// 40 bytes with rules of consecutive failures and one probe at a time; else a box more. Closed, a permit is one relaxed
-/// load; a success is two with a consecutive rule and one `fetch_add` more for each ratio rule on a count window. Open, a
-/// refusal is one load and one reading of the clock and writes nothing. Nothing allocates after construction.
+/// load; a success is two with a consecutive rule, one `fetch_add` more for each ratio rule on a count window, and a
+/// clock, a `fetch_add` and a look at each bucket for one on a time window. Open, a refusal is one load and one reading
+/// of the clock and writes nothing. Nothing allocates after construction.
 pub struct Breaker {
     word: AtomicU64,
     first_probe: AtomicU64,
@@ -117,7 +119,8 @@ impl Breaker {
 
     /// Says how the request went. The clock is read only for a time window, a probe, or a trip.
     ///
-    /// A result of an epoch that has ended, or of a probe whose lease has, changes nothing.
+    /// A result of an epoch that has ended, or of a probe whose lease has, changes nothing. O(1), and O(buckets) for a
+    /// time window.
     #[inline(always)]
     pub fn record(&self, permit: Permit, outcome: &Outcome, now: impl Now) -> Option<Transition> {
         let word = self.word(Ordering::Relaxed);
@@ -132,9 +135,10 @@ impl Breaker {
         }
     }
 
-    /// Gives a permit back without an outcome: the request was not sent, or its caller gave up. As a neutral outcome.
+    /// Gives a permit back without an outcome: the request was not sent, or its caller gave up.
     ///
-    /// The time is not needed at present, and nothing changes state; both are there so that they may.
+    /// The same as recording a neutral outcome: a probe's slot is free again, nothing is counted, and no rule so far
+    /// changes the state or reads the clock.
     pub fn release(&self, permit: Permit, now: impl Now) -> Option<Transition> {
         self.record(permit, &Outcome::neutral(), now)
     }
