@@ -7,7 +7,7 @@ use crate::lazy_now::LazyNow;
 use crate::probes::{Lease, Probes, Taken};
 use crate::row::Row;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::window::{Counts, Window};
+use crate::window::{Counts, Watch};
 use crate::word::{Phase, Term, Word};
 use crate::{
     Admission, BreakerConfig, ConfigError, Permit, Reason, Refusal, RefusalReason, Rules, State, Stats,
@@ -30,7 +30,8 @@ use crate::{
 ///
 /// An overload (HTTP 429, 503) is not a failure: it makes no run of failures, it does count against a ratio, and as a
 /// probe it decides neither way; all of that as linkerd does it. A breaker whose every probe is answered with overload
-/// stays half-open, which is the right amount of traffic for an endpoint that asks for less.
+/// stays half-open, which is the right amount of traffic for an endpoint that asks for less. How long it asked us to
+/// stay away (`Retry-After`) is for whoever chooses the endpoint; the breaker does not look at it.
 ///
 /// Half-open without traffic stays half-open: nothing is known, and the first request will tell.
 ///
@@ -42,8 +43,9 @@ use crate::{
 /// # Cost
 ///
 /// 40 bytes with rules of consecutive failures and one probe at a time; else a box more. Closed, a permit is one relaxed
-/// load; a success is two with a consecutive rule and one `fetch_add` more for each ratio rule on a count window. Open, a
-/// refusal is one load and one reading of the clock and writes nothing. Nothing allocates after construction.
+/// load; a success is two with a consecutive rule, one `fetch_add` more for each ratio rule on a count window, and a
+/// clock, a `fetch_add` and a look at each bucket for one on a time window. Open, a refusal is one load and one reading
+/// of the clock and writes nothing. Nothing allocates after construction.
 pub struct Breaker {
     word: AtomicU64,
     first_probe: AtomicU64,
@@ -55,7 +57,7 @@ pub struct Breaker {
 
 /// What only some configurations need.
 struct More {
-    windows: Box<[Window]>,
+    watches: Box<[Watch]>,
     probes: Box<[AtomicU64]>,
 }
 
@@ -117,8 +119,9 @@ impl Breaker {
 
     /// Says how the request went. The clock is read only for a time window, a probe, or a trip.
     ///
-    /// A result of an epoch that has ended, or of a probe whose lease has, changes nothing.
-    #[inline]
+    /// A result of an epoch that has ended, or of a probe whose lease has, changes nothing. O(1), and O(buckets) for a
+    /// time window.
+    #[inline(always)]
     pub fn record(&self, permit: Permit, outcome: &Outcome, now: impl Now) -> Option<Transition> {
         let word = self.word(Ordering::Relaxed);
         let (issued, lease) = permit.spend();
@@ -127,15 +130,15 @@ impl Breaker {
         }
         let now = LazyNow::new(now);
         match (word.phase(), outcome.verdict()) {
-            (Phase::Closed, Verdict::Neutral) => None,
-            (Phase::Closed, verdict) => self.record_closed(word, verdict, now),
-            (_, verdict) => self.record_probe(word, lease, verdict, now),
+            (Phase::Closed, Verdict::Success) => self.record_success(word, now),
+            (_, verdict) => self.record_unhealthy(word, lease, verdict, now),
         }
     }
 
-    /// Gives a permit back without an outcome: the request was not sent, or its caller gave up. As a neutral outcome.
+    /// Gives a permit back without an outcome: the request was not sent, or its caller gave up.
     ///
-    /// The time is not needed at present, and nothing changes state; both are there so that they may.
+    /// The same as recording a neutral outcome: a probe's slot is free again, nothing is counted, and no rule so far
+    /// changes the state or reads the clock.
     pub fn release(&self, permit: Permit, now: impl Now) -> Option<Transition> {
         self.record(permit, &Outcome::neutral(), now)
     }
@@ -186,9 +189,9 @@ impl Breaker {
         let row = self.row.count(self.term(word));
         let closed = word.phase() == Phase::Closed;
         let half_open = matches!(word.state(), State::HalfOpen);
-        let window = self.windows().first().filter(|_| closed);
+        let watch = self.watches().first().filter(|_| closed);
         let Counts { failures, requests } =
-            window.map_or_else(Counts::default, |window| window.counts(self.term(word), now));
+            watch.map_or_else(Counts::default, |watch| watch.counts(self.term(word), now));
         Stats {
             state: word.state(),
             epoch: word.epoch(),
@@ -215,6 +218,7 @@ impl Breaker {
     }
 
     /// Open before its deadline is decided by the word already seen; all else looks again, in order.
+    #[inline(never)]
     fn acquire_unclosed(&self, word: Word, now: Timestamp) -> Result<Admission, Refusal> {
         if word.phase() == Phase::Open && now < word.time() {
             return Err(still_open(word));
@@ -259,33 +263,55 @@ impl Breaker {
         self.rules.half_open().successes_needed.saturating_sub(self.row.count(self.term(word)))
     }
 
-    #[inline]
-    fn record_closed<N: Now>(&self, word: Word, verdict: Verdict, mut now: LazyNow<N>) -> Option<Transition> {
+    /// The path of a healthy endpoint. Always inlined, and its rare branches never: what the compiler would save on the
+    /// stack for their sake has to be written out before the window's atomic addition can start.
+    #[inline(always)]
+    fn record_success<N: Now>(&self, word: Word, mut now: LazyNow<N>) -> Option<Transition> {
         let term = self.term(word);
-        let mut reason = self.count_row(term, verdict);
-        let failed = verdict != Verdict::Success;
-        for (rule, window) in self.rules.ratios().iter().zip(self.windows()) {
-            let counts = window.record(failed, term, &mut now);
-            reason = reason.or_else(|| rule.judge(counts?));
+        self.row.clear(term);
+        match self.watch(false, term, &mut now) {
+            Some(reason) => self.trip(word, now, reason),
+            None => None,
         }
-        let reason = reason?;
-        self.trip(word, now.read(), reason)
     }
 
-    /// The reason to trip, if this is the last failure in a row that is too long.
-    #[inline]
-    fn count_row(&self, term: Term<'_>, verdict: Verdict) -> Option<Reason> {
-        match verdict {
-            Verdict::Success => {
-                self.row.clear(term);
-                None
-            }
-            Verdict::Failure => {
-                let failures = self.row.add(term)?;
-                self.rules.consecutive_is_reached(failures).then_some(Reason::Consecutive { failures })
-            }
-            Verdict::Overload { .. } | Verdict::Neutral => None,
+    #[cold]
+    #[inline(never)]
+    fn record_unhealthy<N: Now>(
+        &self,
+        word: Word,
+        lease: Lease,
+        verdict: Verdict,
+        mut now: LazyNow<N>,
+    ) -> Option<Transition> {
+        if word.phase() != Phase::Closed {
+            return self.record_probe(word, lease, verdict, now);
         }
+        let term = self.term(word);
+        let in_a_row = match verdict {
+            Verdict::Success | Verdict::Neutral => return None,
+            Verdict::Overload { .. } => None,
+            Verdict::Failure => self.too_many_in_a_row(term),
+        };
+        let in_windows = self.watch(true, term, &mut now);
+        self.trip(word, now, in_a_row.or(in_windows)?)
+    }
+
+    fn too_many_in_a_row(&self, term: Term<'_>) -> Option<Reason> {
+        let failures = self.row.add(term)?;
+        self.rules.consecutive_is_reached(failures).then_some(Reason::Consecutive { failures })
+    }
+
+    /// Adds an outcome to every window. Returns the reason to trip of the first that has one.
+    #[inline(always)]
+    fn watch<N: Now>(&self, failed: bool, term: Term<'_>, now: &mut LazyNow<N>) -> Option<Reason> {
+        let mut reason = None;
+        for watch in self.watches() {
+            if let Some(found) = watch.record(failed, term, now) {
+                reason = reason.or(Some(found));
+            }
+        }
+        reason
     }
 
     fn record_probe<N: Now>(
@@ -298,12 +324,11 @@ impl Breaker {
         if !self.probes().end(word, lease) || verdict == Verdict::Neutral {
             return None;
         }
-        let now = now.read();
-        if now >= lease.until() {
+        if now.read() >= lease.until() {
             return None;
         }
         match verdict {
-            Verdict::Success => self.pass_probe(word, now),
+            Verdict::Success => self.pass_probe(word, now.read()),
             Verdict::Failure => self.trip(word, now, Reason::ProbeFailed),
             Verdict::Overload { .. } | Verdict::Neutral => None,
         }
@@ -319,8 +344,9 @@ impl Breaker {
     }
 
     #[cold]
-    fn trip(&self, word: Word, now: Timestamp, reason: Reason) -> Option<Transition> {
-        let now = self.not_before(word, now);
+    #[inline(never)]
+    fn trip<N: Now>(&self, word: Word, mut now: LazyNow<N>, reason: Reason) -> Option<Transition> {
+        let now = self.not_before(word, now.read());
         let open = word.next_open(now.saturating_add(self.rules.open_for()));
         let transition = self.change(word, open, now, reason)?;
         self.times_opened.fetch_add(1, Ordering::Relaxed);
@@ -349,12 +375,14 @@ impl Breaker {
         Word::from_bits(self.word.load(ordering))
     }
 
+    #[inline]
     fn term(&self, word: Word) -> Term<'_> {
         Term::new(&self.word, word)
     }
 
-    fn windows(&self) -> &[Window] {
-        self.more.as_ref().map_or(&[], |more| &more.windows)
+    #[inline]
+    fn watches(&self) -> &[Watch] {
+        self.more.as_ref().map_or(&[], |more| &more.watches)
     }
 
     fn probes(&self) -> Probes<'_> {
@@ -368,11 +396,11 @@ impl Breaker {
 
 impl More {
     fn new(rules: &Rules) -> Option<Box<Self>> {
-        let windows: Box<[Window]> = rules.ratios().iter().map(|rule| Window::new(rule.window())).collect();
+        let watches: Box<[Watch]> = rules.ratios().iter().copied().map(Watch::new).collect();
         let probes: Box<[AtomicU64]> =
             (1..rules.half_open().max_concurrent).map(|_| AtomicU64::new(0)).collect();
-        let needed = !windows.is_empty() || !probes.is_empty();
-        needed.then(|| Box::new(Self { windows, probes }))
+        let needed = !watches.is_empty() || !probes.is_empty();
+        needed.then(|| Box::new(Self { watches, probes }))
     }
 }
 

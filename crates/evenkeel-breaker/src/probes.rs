@@ -54,13 +54,16 @@ impl Probes<'_> {
         }
     }
 
-    /// The slot of the request that turned the breaker half-open. Others take it for taken already.
+    /// The slot of the request that turned the breaker half-open. Others take it for taken already, until a lease has
+    /// passed; only a thread that has slept since an older epoch can be in the way, and only once.
     pub(crate) fn take_first(&self, word: Word, now: Timestamp) -> Lease {
-        let seen = Slot(self.first.load(Ordering::Acquire));
-        let new = Slot::leased(word, seen.turn() + 1, now.saturating_add(self.lease));
-        // If this fails, more than a lease has passed since, and the permit is worth nothing anyway.
-        let _ = self.swap(0, seen, new);
-        Lease::new(new, 0)
+        loop {
+            let seen = Slot(self.first.load(Ordering::Acquire));
+            let new = Slot::leased(word, seen.turn() + 1, now.saturating_add(self.lease));
+            if seen.is_of(word) || self.swap(0, seen, new) {
+                return Lease::new(new, 0);
+            }
+        }
     }
 
     /// Whether [`take`](Self::take) would find a slot; if not, the end of the first lease.

@@ -34,10 +34,18 @@ impl Row {
     }
 
     /// Starts again from zero. Writes only if there is something to forget.
+    #[inline]
     pub(crate) fn clear(&self, term: Term<'_>) {
-        let mut seen = self.0.load(Ordering::Relaxed);
+        let seen = self.0.load(Ordering::Relaxed);
+        if count_in(seen, term) != 0 {
+            self.forget(seen, term);
+        }
+    }
+
+    #[cold]
+    fn forget(&self, mut seen: u32, term: Term<'_>) {
+        let empty = term.epoch() << COUNT_BITS;
         while count_in(seen, term) != 0 {
-            let empty = term.epoch() << COUNT_BITS;
             match self.0.compare_exchange_weak(seen, empty, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => seen = now,

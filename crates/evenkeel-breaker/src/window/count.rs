@@ -31,15 +31,17 @@ impl CountWindow {
         Self { cursor: AtomicU64::new(0), size, bits: (0..words).map(|_| AtomicU64::new(0)).collect() }
     }
 
-    /// Adds one outcome. Returns what the ring holds then, if there is a failure in it; `None` also if the term is over.
+    /// Takes the next place in the ring. Each is to be [`fill`](Self::fill)ed, unless a success finds no failure.
     #[inline]
-    pub(crate) fn record(&self, failed: bool, term: Term<'_>) -> Option<Counts> {
-        let cursor = self.cursor.fetch_add(1, Ordering::AcqRel);
-        let usual = epoch_of(cursor) == term.epoch() && sequence_of(cursor) < REBASE_AT;
-        if usual && !failed && failures_of(cursor) == 0 {
-            return None;
-        }
-        self.place(cursor, failed, term)
+    pub(crate) fn take_place(&self) -> Place {
+        Place(self.cursor.fetch_add(1, Ordering::AcqRel))
+    }
+
+    /// Whether there was no failure in the ring when the place was taken: then a success has nothing to do.
+    #[inline]
+    pub(crate) fn holds_no_failure(&self, place: Place, term: Term<'_>) -> bool {
+        // One comparison for all: no failures, this epoch, and a sequence that needs no rebasing.
+        place.0 >> (SEQUENCE_BITS - 1) == u64::from(term.epoch()) << 1
     }
 
     pub(crate) fn counts(&self, term: Term<'_>) -> Counts {
@@ -47,7 +49,9 @@ impl CountWindow {
         if epoch_of(cursor) == term.epoch() { self.counts_at(cursor) } else { Counts::default() }
     }
 
-    fn place(&self, mut cursor: u64, failed: bool, term: Term<'_>) -> Option<Counts> {
+    /// Says what happened at the place. Returns what the ring holds then; `None` if the term is over.
+    pub(crate) fn fill(&self, place: Place, failed: bool, term: Term<'_>) -> Option<Counts> {
+        let mut cursor = place.0;
         while epoch_of(cursor) != term.epoch() {
             if !term.holds() {
                 return self.give_back(cursor);
@@ -56,7 +60,7 @@ impl CountWindow {
             cursor = self.cursor.fetch_add(1, Ordering::AcqRel);
         }
         let sequence = sequence_of(cursor);
-        if sequence == REBASE_AT {
+        if sequence >= REBASE_AT {
             self.rebase(term);
         }
         self.set(sequence % self.size, failed, term);
@@ -131,6 +135,10 @@ impl CountWindow {
     }
 }
 
+/// A place in the ring: the cursor as it was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(u64);
+
 const fn sequence_of(cursor: u64) -> u32 {
     (cursor & SEQUENCE_MASK) as u32
 }
@@ -152,3 +160,48 @@ const REBASE_AT: u32 = 1 << (SEQUENCE_BITS - 1);
 const FAILURES_SHIFT: u32 = SEQUENCE_BITS + EPOCH_BITS;
 const ONE_FAILURE: u64 = 1 << FAILURES_SHIFT;
 const OUTCOMES_PER_WORD: u32 = u64::BITS - EPOCH_BITS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::word::Word;
+
+    fn recorded(window: &CountWindow, failed: bool) -> Counts {
+        let cell = AtomicU64::new(Word::START.bits());
+        let term = Term::new(&cell, Word::START);
+        let place = window.take_place();
+        if failed || !window.holds_no_failure(place, term) {
+            window.fill(place, failed, term);
+        }
+        window.counts(term)
+    }
+
+    #[test]
+    fn the_sequence_is_rebased_without_losing_its_place() {
+        for size in [1, 3, 100, MAX_COUNT_SIZE] {
+            let window = CountWindow::new(size);
+            // The place before the last of the range, as a ring that has been full for long.
+            window.cursor.store((REBASE_AT - 1).into(), Ordering::Relaxed);
+            let full = u64::from(size);
+            assert_eq!(recorded(&window, true), Counts { failures: 1, requests: full });
+            assert_eq!(recorded(&window, false), Counts { failures: u64::from(size > 1), requests: full });
+            assert!(sequence_of(window.cursor.load(Ordering::Relaxed)) < REBASE_AT, "{size}");
+            for _ in 2..size {
+                assert_eq!(recorded(&window, false), Counts { failures: 1, requests: full });
+            }
+            assert_eq!(recorded(&window, false), Counts { failures: 0, requests: full });
+        }
+    }
+
+    #[test]
+    fn who_comes_from_an_ended_epoch_takes_nothing() {
+        let window = CountWindow::new(4);
+        recorded(&window, true);
+        let ended = Word::from_bits(0);
+        let cell = AtomicU64::new(Word::START.bits());
+        window.cursor.fetch_add(1 << SEQUENCE_BITS, Ordering::Relaxed);
+        let before = window.cursor.load(Ordering::Relaxed);
+        assert_eq!(window.fill(window.take_place(), true, Term::new(&cell, ended)), None);
+        assert_eq!(window.cursor.load(Ordering::Relaxed), before);
+    }
+}

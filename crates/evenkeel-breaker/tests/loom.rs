@@ -1,0 +1,205 @@
+//! Every interleaving of concurrent callers. Run with
+//! `RUSTFLAGS="--cfg loom" cargo test -p evenkeel-breaker --release --test loom`.
+#![cfg(loom)]
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
+use std::time::Duration;
+
+use evenkeel_breaker::{Breaker, BreakerConfig, HalfOpen, Permit, Reason, Rule, State, Transition, Window};
+use evenkeel_types::{Outcome, Ratio, Timestamp};
+use loom::sync::Arc;
+use loom::thread;
+
+const OPEN: Timestamp = Timestamp::from_secs(1);
+const DUE: Timestamp = Timestamp::from_secs(6);
+/// After a second trip at `DUE`.
+const DUE_AGAIN: Timestamp = Timestamp::from_secs(11);
+const LEASE_OVER: Timestamp = Timestamp::from_secs(36);
+
+fn model(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(scenario);
+}
+
+fn breaker(rule: Rule, half_open: HalfOpen) -> Arc<Breaker> {
+    let config = BreakerConfig { rules: vec![rule], half_open, ..BreakerConfig::default() };
+    Arc::new(Breaker::new(&config).unwrap())
+}
+
+/// Open since second 1, until second 6.
+fn opened(half_open: HalfOpen) -> Arc<Breaker> {
+    let breaker = breaker(Rule::Consecutive { failures: 1 }, half_open);
+    let permit = breaker.try_acquire(OPEN).unwrap().permit;
+    assert_eq!(
+        reason(breaker.record(permit, &Outcome::failure(), OPEN)),
+        Some(Reason::Consecutive { failures: 1 })
+    );
+    breaker
+}
+
+fn reason(transition: Option<Transition>) -> Option<Reason> {
+    transition.map(|transition| transition.reason)
+}
+
+type Probe = (Option<Permit>, usize);
+
+/// The permit, and how many transitions were reported.
+fn probe(breaker: &Breaker) -> Probe {
+    match breaker.try_acquire(DUE) {
+        Ok(admission) => (Some(admission.permit), usize::from(admission.transition.is_some())),
+        Err(_) => (None, 0),
+    }
+}
+
+fn check_probes(half_open: HalfOpen, ticks: bool, granted: usize) {
+    model(3, move || {
+        let breaker = opened(half_open);
+        let others: Vec<_> = (0..2)
+            .map(|index| {
+                let breaker = breaker.clone();
+                thread::spawn(move || match (ticks, index) {
+                    (true, 1) => (None, usize::from(breaker.tick(DUE).is_some())),
+                    _ => probe(&breaker),
+                })
+            })
+            .collect();
+        let mut all = vec![probe(&breaker)];
+        all.extend(others.into_iter().map(|other| other.join().unwrap()));
+        assert_eq!(all.iter().map(|(_, reported)| reported).sum::<usize>(), 1, "one transition");
+        assert_eq!(all.iter().filter(|(permit, _)| permit.is_some()).count(), granted);
+        assert_eq!(breaker.stats(DUE).probes_in_flight as usize, granted);
+    });
+}
+
+#[test]
+fn probes_are_never_oversubscribed() {
+    let one = HalfOpen::default();
+    let two = HalfOpen { max_concurrent: 2, ..one };
+    check_probes(one, false, 1);
+    check_probes(two, false, 2);
+    check_probes(one, true, 1);
+}
+
+fn check_one_trip(rule: Rule, already: usize) {
+    model(3, move || {
+        let breaker = breaker(rule, HalfOpen::default());
+        let fail = |breaker: &Breaker| {
+            let permit = breaker.try_acquire(OPEN).ok().map(|admission| admission.permit);
+            permit.and_then(|permit| breaker.record(permit, &Outcome::failure(), OPEN))
+        };
+        for _ in 0..already {
+            assert_eq!(fail(&breaker), None);
+        }
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let breaker = breaker.clone();
+                thread::spawn(move || fail(&breaker))
+            })
+            .collect();
+        let mine = fail(&breaker);
+        let trips: Vec<_> =
+            others.into_iter().filter_map(|other| other.join().unwrap()).chain(mine).collect();
+        assert_eq!(trips.len(), 1, "{trips:?}");
+        assert_eq!(breaker.state(), trips[0].to);
+        assert_eq!(breaker.stats(OPEN).times_opened, 1);
+    });
+}
+
+#[test]
+fn a_run_of_failures_trips_once() {
+    check_one_trip(Rule::Consecutive { failures: 3 }, 0);
+    check_one_trip(Rule::Consecutive { failures: 3 }, 1);
+}
+
+#[test]
+fn a_ratio_trips_once() {
+    let ratio = |window| Rule::Ratio { failures: Ratio::HALF, min_requests: 3, window };
+    check_one_trip(ratio(Window::Count { size: 3 }), 0);
+    check_one_trip(ratio(Window::Time { span: Duration::from_secs(10), buckets: 2 }), 1);
+}
+
+/// A lost probe's late failure against a tick that frees its slot and the next probe that takes it and succeeds: one of
+/// the two probes ends the epoch, never both, and never none.
+#[test]
+fn a_lease_that_ended_decides_nothing() {
+    model(3, || {
+        let breaker = opened(HalfOpen { successes_needed: 1, ..HalfOpen::default() });
+        let lost = breaker.try_acquire(DUE).unwrap().permit;
+        let epoch = lost.epoch();
+        let (late, ticker) = (breaker.clone(), breaker.clone());
+        // The clock of the late thread is behind: as it sees it, the lease still runs.
+        let late = thread::spawn(move || late.record(lost, &Outcome::failure(), DUE));
+        let ticker = thread::spawn(move || ticker.tick(LEASE_OVER));
+        let next = breaker.try_acquire(LEASE_OVER).ok().map(|admission| admission.permit);
+        let passed = next.and_then(|permit| breaker.record(permit, &Outcome::success(), LEASE_OVER));
+        let said = [passed, ticker.join().unwrap(), late.join().unwrap()];
+        let ended = said.iter().flatten().filter(|said| said.epoch == epoch + 1).count();
+        assert!(ended == 1, "{said:?}");
+    });
+}
+
+/// The last success that is needed, a failure, and an operator, all at once: the epoch ends once.
+#[test]
+fn one_of_several_ends_the_epoch() {
+    model(3, || {
+        let breaker = opened(HalfOpen { max_concurrent: 2, successes_needed: 2, ..HalfOpen::default() });
+        let first = breaker.try_acquire(DUE).unwrap().permit;
+        let second = breaker.try_acquire(DUE).unwrap().permit;
+        let epoch = second.epoch();
+        assert_eq!(breaker.record(first, &Outcome::success(), DUE), None);
+        let third = breaker.try_acquire(DUE);
+        assert!(third.is_err(), "only one success is missing");
+
+        let (prober, operator) = (breaker.clone(), breaker.clone());
+        let prober = thread::spawn(move || prober.record(second, &Outcome::success(), DUE));
+        let operator = thread::spawn(move || operator.reset(DUE));
+        let third = breaker.try_acquire(DUE).ok().map(|admission| admission.permit);
+        let failed = third.and_then(|permit| breaker.record(permit, &Outcome::failure(), DUE));
+        let said = [prober.join().unwrap(), operator.join().unwrap(), failed];
+        let ended = said.iter().flatten().filter(|said| said.epoch == epoch + 1).count();
+        assert!(ended == 1, "{said:?}");
+    });
+}
+
+/// A result that crosses a reset counts either before it or not at all.
+#[test]
+fn an_ended_epoch_leaves_nothing_behind() {
+    let ratio = |window| Rule::Ratio { failures: Ratio::ONE, min_requests: 2, window };
+    for rule in [
+        Rule::Consecutive { failures: 2 },
+        ratio(Window::Count { size: 2 }),
+        ratio(Window::Time { span: Duration::from_secs(10), buckets: 2 }),
+    ] {
+        model(3, move || {
+            let breaker = breaker(rule, HalfOpen::default());
+            let permit = breaker.try_acquire(OPEN).unwrap().permit;
+            let late = breaker.clone();
+            let late = thread::spawn(move || late.record(permit, &Outcome::failure(), OPEN));
+            assert_eq!(breaker.reset(OPEN), None);
+            let permit = breaker.try_acquire(OPEN).unwrap().permit;
+            assert_eq!(breaker.record(permit, &Outcome::failure(), OPEN), None, "the first of this epoch");
+            assert_eq!(late.join().unwrap(), None);
+            assert_eq!(breaker.stats(OPEN).window_failures.max(1), 1);
+        });
+    }
+}
+
+/// A thread that looked for a slot in an ended epoch, and finds its slot free in the next: the probe of the next epoch
+/// keeps its lease, and decides.
+#[test]
+fn a_late_look_for_a_slot_takes_none_from_the_next_epoch() {
+    model(3, || {
+        let breaker = opened(HalfOpen { successes_needed: 1, ..HalfOpen::default() });
+        assert_eq!(reason(breaker.tick(DUE)), Some(Reason::WaitOver));
+        let late = breaker.clone();
+        let late = thread::spawn(move || late.try_acquire(DUE).map(|admission| admission.permit.epoch()));
+        assert_eq!(reason(breaker.reset(DUE)), Some(Reason::Reset));
+        let permit = breaker.try_acquire(DUE).unwrap().permit;
+        assert!(breaker.record(permit, &Outcome::failure(), DUE).is_some());
+        let probe = breaker.try_acquire(DUE_AGAIN).unwrap().permit;
+        let closed = breaker.record(probe, &Outcome::success(), DUE_AGAIN);
+        assert_eq!(reason(closed), Some(Reason::ProbesPassed));
+        let _ = late.join().unwrap();
+    });
+}
