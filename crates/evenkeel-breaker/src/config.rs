@@ -57,7 +57,7 @@ impl Default for BreakerConfig {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "kebab-case", deny_unknown_fields)
+    serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum Rule {
     /// So many failures in a row.
@@ -87,7 +87,7 @@ pub enum Rule {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "kebab-case", deny_unknown_fields)
+    serde(rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum Window {
     /// The last so many requests of the present epoch. Reads no clock; 8 bytes for each 47 requests.

@@ -2,7 +2,7 @@ use evenkeel_types::Timestamp;
 
 /// What a breaker does with requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum State {
     /// Lets every request through.
     Closed,
@@ -33,7 +33,7 @@ pub struct Transition {
 
 /// What caused a [`Transition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reason {
     /// So many failures in a row. Reported also if a ratio was reached by the same outcome.

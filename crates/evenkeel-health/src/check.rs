@@ -602,7 +602,7 @@ mod tests {
     #[test]
     fn reads_the_words_of_the_field() {
         let text =
-            r#"{"inter":"5s","fastinter":"500ms","thresholds":{"healthy_threshold":1,"start":"fully-down"}}"#;
+            r#"{"inter":"5s","fastinter":"500ms","thresholds":{"healthy_threshold":1,"start":"fully_down"}}"#;
         let config: CheckConfig = serde_json::from_str(text).unwrap();
         assert_eq!(config.interval, Duration::from_secs(5));
         assert_eq!(config.fast_interval, Some(Duration::from_millis(500)));

@@ -45,7 +45,7 @@ impl Default for RiseFallConfig {
 ///
 /// All but [`FirstVerdict`](Self::FirstVerdict) are the values of `init-state` in HAProxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Start {
     /// Unchecked: usable, and the first result alone decides, whatever it is.

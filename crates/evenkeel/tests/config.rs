@@ -27,7 +27,7 @@ lease = "20s"
 [health]
 rise = 3
 fall = 2
-start = "first-verdict"
+start = "first_verdict"
 
 [latency]
 decay = "5s"
