@@ -11,7 +11,7 @@
 //! 4  set the bit there to the own word    4  read the flip counter; if it moved, set every bit to the own word again
 //! ```
 //!
-//! Between 2 and 3 of either side stands a sequentially consistent fence. A flip that loads the old places in 3 has counted before the swap, so the
+//! A sequentially consistent fence stands between 2 and 3 of a flip, and between 3 and 4 of an update. A flip that loads the old places in 3 has counted before the swap, so the
 //! update sees the counter moved and repairs; a flip that loads the new ones sets the bit itself. Bits are set under the
 //! mask's lock to what the own word says at that moment, so of two writers none can leave an older truth. The model
 //! check at the end of this file walks all interleavings.
@@ -46,8 +46,14 @@ impl Masks {
     }
 
     pub(crate) fn refresh(&self, position: usize, level: impl Fn() -> Level) {
-        self.preferred.refresh(position, || level() == Level::Preferred);
-        self.degraded.refresh(position, || level() == Level::Degraded);
+        // The gaining mask first: a usable endpoint is at no moment in neither.
+        let mut masks = [(&self.preferred, Level::Preferred), (&self.degraded, Level::Degraded)];
+        if level() == Level::Degraded {
+            masks.reverse();
+        }
+        for (mask, mine) in masks {
+            mask.refresh(position, || level() == mine);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The synchronisation that is model-checked: loom's types under `--cfg loom`, the real ones otherwise.
 //!
-//! loom cannot see into arc-swap, so the models swap under a mutex: the same atomic exchange of one pointer, without
+//! loom cannot see into arc-swap, so the models exchange an atomic index: the same exchange of one word, without
 //! arc-swap's own bookkeeping, which has models and tests of its own.
 
 #[cfg(loom)]
@@ -69,16 +69,27 @@ mod real {
 
 #[cfg(loom)]
 mod model {
-    use loom::sync::Mutex;
+    use std::sync::Mutex;
+
+    use loom::sync::atomic::{AtomicUsize, Ordering};
 
     use super::Arc;
 
+    /// An atomic index into all values there ever were: loom sees the exchange with the orderings that arc-swap
+    /// promises (a load acquires, a swap releases) and no more, so that a missing fence shows.
     #[derive(Debug)]
-    pub(crate) struct Swap<T>(Arc<Mutex<Arc<T>>>);
+    pub(crate) struct Swap<T>(Arc<Values<T>>);
+
+    #[derive(Debug)]
+    struct Values<T> {
+        current: AtomicUsize,
+        all: Mutex<Vec<Arc<T>>>,
+    }
 
     impl<T> Swap<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(Arc::new(Mutex::new(Arc::new(value))))
+            let all = Mutex::new(vec![Arc::new(value)]);
+            Self(Arc::new(Values { current: AtomicUsize::new(0), all }))
         }
 
         pub(crate) fn load(&self) -> Arc<T> {
@@ -86,11 +97,18 @@ mod model {
         }
 
         pub(crate) fn load_full(&self) -> Arc<T> {
-            Arc::clone(&self.0.lock().expect("a model that panics ends at once"))
+            let current = self.0.current.load(Ordering::Acquire);
+            Arc::clone(&self.0.all.lock().expect("a model that panics ends at once")[current])
         }
 
         pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
-            std::mem::replace(&mut *self.0.lock().expect("a model that panics ends at once"), value)
+            let index = {
+                let mut all = self.0.all.lock().expect("a model that panics ends at once");
+                all.push(value);
+                all.len() - 1
+            };
+            let before = self.0.current.swap(index, Ordering::AcqRel);
+            Arc::clone(&self.0.all.lock().expect("a model that panics ends at once")[before])
         }
 
         pub(crate) fn cached(&self) -> Cached<T> {
