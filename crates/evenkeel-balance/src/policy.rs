@@ -33,6 +33,9 @@ pub trait Policy: Send + Sync + fmt::Debug {
     /// [`Members::token`]), drop the rest. `None` means that this very object serves any members, as a policy without
     /// tables does.
     ///
+    /// Events go on reaching this policy until the successor is in use. So *share* counts with it (an `Arc`), do not copy
+    /// them, or what ends in between is counted for ever.
+    ///
     /// # Errors
     ///
     /// [`InvalidPolicy`] if it cannot serve these members; the cluster then keeps what it had.

@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use crate::error::ApplyError;
 use crate::live::{Live, Node};
 use crate::observer::Notice;
-use crate::shared::Shared;
+use crate::shared::{Shared, Told};
 use crate::snapshot::Snapshot;
 use crate::update::{self, Pending, Policies, Row, State, TierPlan};
 
@@ -26,13 +26,15 @@ pub struct Applied {
     pub removed: Vec<EndpointId>,
     /// Endpoints whose description changed.
     pub updated: Vec<EndpointId>,
+    /// Whether the policy is new.
+    pub policy_changed: bool,
 }
 
 impl Applied {
     /// Whether everything was so already.
     #[must_use]
     pub fn is_noop(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.updated.is_empty()
+        self.added.is_empty() && self.removed.is_empty() && self.updated.is_empty() && !self.policy_changed
     }
 }
 
@@ -41,11 +43,17 @@ struct Leftover<T> {
     snapshots: Vec<Arc<Snapshot<T>>>,
     nodes: Vec<Arc<Node<T>>>,
     payloads: Vec<T>,
+    told: Vec<Told<T>>,
 }
 
 impl<T> Leftover<T> {
     const fn new() -> Self {
-        Self { snapshots: Vec::new(), nodes: Vec::new(), payloads: Vec::new() }
+        Self { snapshots: Vec::new(), nodes: Vec::new(), payloads: Vec::new(), told: Vec::new() }
+    }
+
+    /// Runs what may run user code: drops, policies, the observer.
+    fn let_go(self) {
+        self.told.into_iter().for_each(Told::tell);
     }
 }
 
@@ -55,7 +63,8 @@ pub(crate) fn whole_set<T>(
     wanted: Vec<(Endpoint, Option<T>)>,
 ) -> Result<Applied, ApplyError> {
     check(shared, wanted.iter().map(|(endpoint, _)| endpoint))?;
-    replace(shared, wanted).map(Option::unwrap_or_default)
+    let mut wanted = wanted;
+    replace(shared, &mut wanted).map(Option::unwrap_or_default)
 }
 
 /// As [`whole_set`]; makes the payloads of new endpoints outside the lock. If another update comes between, what is
@@ -66,26 +75,24 @@ pub(crate) fn whole_set_with<T>(
     mut make: impl FnMut(&Endpoint) -> T,
 ) -> Result<Applied, ApplyError> {
     check(shared, endpoints.iter())?;
-    let mut made: Vec<Option<T>> = endpoints.iter().map(|_| None).collect();
+    let mut wanted: Vec<_> = endpoints.iter().map(|endpoint| (endpoint.clone(), None)).collect();
     loop {
-        let missing = {
-            let state = shared.state.lock();
-            let is_missing = |(position, endpoint): &(usize, &Endpoint)| {
-                made[*position].is_none() && known(&state, endpoint).is_none()
-            };
-            let missing = endpoints.iter().enumerate().filter(is_missing);
-            missing.map(|(position, _)| position).collect::<Vec<_>>()
-        };
+        let missing = missing(&shared.state.lock(), &wanted);
         for position in missing {
-            made[position] = Some(make(&endpoints[position]));
+            wanted[position].1 = Some(make(&endpoints[position]));
         }
-        let wanted = endpoints.iter().cloned().zip(made).collect();
-        match replace(shared, wanted)? {
-            Some(applied) => return Ok(applied),
-            // Another update removed an endpoint that was known a moment ago.
-            None => made = endpoints.iter().map(|endpoint| Some(make(endpoint))).collect(),
+        // None: another update removed an endpoint that was known a moment ago. What was made is kept.
+        if let Some(applied) = replace(shared, &mut wanted)? {
+            return Ok(applied);
         }
     }
+}
+
+/// The positions of endpoints that are neither known nor have a payload yet.
+fn missing<T>(state: &State<T>, wanted: &[(Endpoint, Option<T>)]) -> Vec<usize> {
+    let lacks =
+        |(endpoint, payload): &(Endpoint, Option<T>)| payload.is_none() && known(state, endpoint).is_none();
+    wanted.iter().enumerate().filter(|(_, wanted)| lacks(wanted)).map(|(position, _)| position).collect()
 }
 
 pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
@@ -99,17 +106,15 @@ pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
         }
         let removed = old.nodes().map(|node| node.live.id()).collect::<Vec<_>>();
         leftover.nodes.extend(removed.iter().filter_map(|id| state.index.remove(id)));
-        let mut applied = Applied { removed, ..Applied::default() };
-        // A custom policy that refuses an empty set keeps its tables: there is nothing to pick all the same.
-        let empty = || update::tiers([]);
-        applied.generation =
-            match commit(shared, state, empty(), Pending::new(), Policies::Keep, &mut leftover) {
-                Ok(generation) => generation,
-                Err(_) => old.generation,
-            };
-        applied
+        // No policy is asked about an empty set, so none can refuse it.
+        let nobody = update::tiers([]);
+        let generation = commit(shared, state, nobody, Pending::new(), Policies::Keep, &mut leftover);
+        let generation = generation.unwrap_or(old.generation);
+        drop(old);
+        leftover.snapshots.extend(state.sweep());
+        Applied { generation, removed, ..Applied::default() }
     };
-    drop(leftover);
+    leftover.let_go();
     tell(shared, &applied);
     applied
 }
@@ -125,6 +130,7 @@ pub(crate) fn upsert<T>(shared: &Shared<T>, endpoint: Endpoint, payload: T) -> R
         let replaced = state.index.get(&id).map(|node| node.live.token);
         let count = old.len() + usize::from(replaced.is_none());
         if count > shared.max_endpoints {
+            leftover.payloads.push(payload);
             return Err(ApplyError::TooMany { count, max: shared.max_endpoints });
         }
         let mut rows = rows(old);
@@ -185,8 +191,10 @@ pub(crate) fn set_policy<T>(shared: &Shared<T>, policy: PolicyConfig) -> Result<
             }
         }
     };
-    drop(leftover);
-    Ok(Applied { generation, ..Applied::default() })
+    leftover.let_go();
+    let applied = Applied { generation, policy_changed: true, ..Applied::default() };
+    tell(shared, &applied);
+    Ok(applied)
 }
 
 /// A small change, worked out under the lock.
@@ -206,9 +214,11 @@ fn edit<T>(
     let mut leftover = Leftover::new();
     let result = {
         let mut state = shared.state.lock();
-        carry_out(shared, &mut state, plan, &mut leftover)
+        let result = carry_out(shared, &mut state, plan, &mut leftover);
+        leftover.snapshots.extend(state.sweep());
+        result
     };
-    drop(leftover);
+    leftover.let_go();
     if let Ok(applied) = &result {
         tell(shared, applied);
     }
@@ -292,13 +302,18 @@ fn rows<T>(snapshot: &Snapshot<T>) -> Vec<Row<T>> {
 }
 
 /// Makes `wanted` the whole set, or returns `None` if a payload is missing.
-fn replace<T>(shared: &Shared<T>, wanted: Vec<(Endpoint, Option<T>)>) -> Result<Option<Applied>, ApplyError> {
+fn replace<T>(
+    shared: &Shared<T>,
+    wanted: &mut Vec<(Endpoint, Option<T>)>,
+) -> Result<Option<Applied>, ApplyError> {
     let mut leftover = Leftover::new();
     let result = {
         let mut state = shared.state.lock();
-        replace_locked(shared, &mut state, wanted, &mut leftover)
+        let result = replace_locked(shared, &mut state, wanted, &mut leftover);
+        leftover.snapshots.extend(state.sweep());
+        result
     };
-    drop(leftover);
+    leftover.let_go();
     if let Ok(Some(applied)) = &result {
         tell(shared, applied);
     }
@@ -308,7 +323,7 @@ fn replace<T>(shared: &Shared<T>, wanted: Vec<(Endpoint, Option<T>)>) -> Result<
 fn replace_locked<T>(
     shared: &Shared<T>,
     state: &mut State<T>,
-    wanted: Vec<(Endpoint, Option<T>)>,
+    wanted: &mut Vec<(Endpoint, Option<T>)>,
     leftover: &mut Leftover<T>,
 ) -> Result<Option<Applied>, ApplyError> {
     let old = shared.current.load_full();
@@ -316,13 +331,10 @@ fn replace_locked<T>(
     let mut pending = Pending::new();
     let mut rows = Vec::with_capacity(wanted.len());
     let mut fresh = Vec::new();
-    let lacks_payload =
-        wanted.iter().any(|(endpoint, payload)| payload.is_none() && known(state, endpoint).is_none());
-    if lacks_payload {
-        leftover.payloads.extend(wanted.into_iter().filter_map(|(_, payload)| payload));
+    if !missing(state, wanted).is_empty() {
         return Ok(None);
     }
-    for (endpoint, payload) in wanted {
+    for (endpoint, payload) in wanted.drain(..) {
         let (priority, weight) = (endpoint.priority(), endpoint.weight().get());
         let node = match known(state, &endpoint).map(Arc::clone) {
             Some(node) => {
@@ -409,9 +421,9 @@ fn commit<T>(
     policies: Policies,
     leftover: &mut Leftover<T>,
 ) -> Result<u64, ApplyError> {
-    let snapshot = update::commit(shared, state, plans, pending, policies)?;
-    leftover.snapshots.extend(state.sweep());
-    Ok(snapshot.generation)
+    let committed = update::commit(shared, state, plans, pending, policies)?;
+    leftover.told.push(committed.told);
+    Ok(committed.generation)
 }
 
 fn new_node<T>(shared: &Shared<T>, state: &mut State<T>, endpoint: Endpoint, payload: T) -> Arc<Node<T>> {

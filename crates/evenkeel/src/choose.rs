@@ -49,7 +49,12 @@ pub(crate) fn choose_uncounted<'s, T>(
     let view = TierView { tier, mask: &tier.masks.preferred, excluded: caller.request.tried() };
     let position = tier.policy.choose(&view, caller);
     match position.and_then(|position| tier.nodes.get(position)) {
-        Some(node) if node.live.standing.is_usable() => Ok(&node.live),
+        Some(node)
+            if node.live.standing.is_usable()
+                && (view.excluded.is_empty() || !view.excluded.contains(&node.live.token)) =>
+        {
+            Ok(&node.live)
+        }
         _ => choose_on(snapshot, caller, |live| live.standing.is_usable().then_some(()))
             .map(|(node, ..)| &*node.live),
     }
@@ -67,6 +72,23 @@ type Admit<T, A> = fn(&Live<T>) -> Option<A>;
 /// Where a choice ended: the endpoint, its tier, and what it gave.
 type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A);
 
+/// What the next pick would find: asks breakers, and spends nothing.
+pub(crate) fn choose_dry<'s, T>(
+    snapshot: &'s Snapshot<T>,
+    caller: &mut LaneCaller<'_>,
+) -> Result<&'s Live<T>, PickError> {
+    let tier = &snapshot.first;
+    let would_admit = |live: &Live<T>| (live.standing.is_usable() && live.would_admit()).then_some(());
+    let view = TierView { tier, mask: &tier.masks.preferred, excluded: caller.request.tried() };
+    let position = tier.policy.choose(&view, caller);
+    match position.and_then(|position| tier.nodes.get(position)) {
+        Some(node) if !view.excluded.contains(&node.live.token) && would_admit(&node.live).is_some() => {
+            Ok(&node.live)
+        }
+        _ => choose_on(snapshot, caller, would_admit).map(|(node, ..)| &*node.live),
+    }
+}
+
 #[cold]
 fn choose_on<'s, T, A>(
     snapshot: &'s Snapshot<T>,
@@ -83,7 +105,7 @@ fn choose_on<'s, T, A>(
     {
         return Ok(found);
     }
-    Err(explain_failure(snapshot, request, caller))
+    Err(explain_failure(snapshot, request))
 }
 
 /// Plainly usable ones in the order of tiers, then degraded ones.
@@ -149,7 +171,7 @@ fn ask_all<'s, T, A>(
 }
 
 /// Counts why nothing was left. O(n), on the way out only.
-fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>, caller: &LaneCaller<'_>) -> PickError {
+fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickError {
     if !snapshot.known {
         return PickError::NotKnown;
     }
@@ -168,8 +190,7 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>, caller: &La
     if shortage.tried > 0 && shortage.probing == 0 && request.strictness() == Strictness::Exclude {
         return PickError::AllTried { tried: shortage.tried };
     }
-    let earliest = caller.control.timers.earliest();
-    shortage.retry_at = (earliest != evenkeel_types::Timestamp::MAX).then_some(earliest);
+    shortage.retry_at = snapshot.nodes().filter_map(|node| node.live.open_until()).min();
     PickError::NoneUsable(shortage)
 }
 

@@ -84,7 +84,8 @@ impl<T> Cluster<T> {
     /// Makes `endpoints` the whole set. Those that are known by id and incarnation keep their payload and all that was
     /// learnt about them; those that are missing leave, and requests in flight there go on.
     ///
-    /// One swap of one snapshot: no pick sees half of the old set and half of the new one. O(n).
+    /// Membership and weights change by one swap of one snapshot: no pick sees half of the old set and half of the new
+    /// one. What each endpoint is said to be (address, announced health) changes one by one just before. O(n).
     ///
     /// # Errors
     ///
@@ -229,6 +230,12 @@ impl<T> Cluster<T> {
     /// that does. Call it from a timer, or let [`drive`](Self::drive) do it.
     pub fn tick(&self) -> Option<Timestamp> {
         self.shared.tick()
+    }
+
+    /// The present by the cluster's clock: what deadlines in errors and reports are measured in.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.control.now()
     }
 
     /// How many endpoints there are, usable or not.

@@ -48,7 +48,7 @@ impl Control {
         self.latency.map(|decay| Box::new(PeakEwma::new(decay)))
     }
 
-    pub(crate) fn notify_standing<T>(&self, live: &Live<T>, change: Change) {
+    pub(crate) fn tell_standing<T>(&self, live: &Live<T>, change: Change) {
         if change.turned_usable() {
             self.tell_policies(Event::Up(live.token));
         } else if change.turned_unusable() {
@@ -59,7 +59,7 @@ impl Control {
         }
     }
 
-    pub(crate) fn notify_breaker<T>(&self, live: &Live<T>, transition: &Transition) {
+    pub(crate) fn tell_breaker<T>(&self, live: &Live<T>, transition: &Transition) {
         if let Some(observer) = &self.observer {
             observer.notice(&Notice::Breaker { id: live.id(), transition: *transition });
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 
 impl<T: Send + Sync + 'static> Cluster<T> {
-    /// Starts a thread that calls [`tick`](Self::tick) at least every `interval` and at every deadline.
+    /// Starts a thread that calls [`tick`](Self::tick) every `interval`, and earlier for the deadlines known by then.
     ///
     /// Opt-in: picks let deadlines pass by themselves, so a cluster under traffic needs no driver. Without traffic it
     /// brings endpoints back and frees old snapshots. 100 ms is plenty; below 1 ms it is taken as 1 ms.

@@ -21,8 +21,8 @@ use crate::snapshot::{Snapshot, Tier, TierView};
 pub struct Explanation {
     /// The generation of the snapshot that was read.
     pub generation: u64,
-    /// The policy in use.
-    pub policy: String,
+    /// The policy, as it is written in a configuration.
+    pub policy: &'static str,
     /// Where the pick would go.
     pub picked: Option<EndpointId>,
     /// The failover tier of the pick.
@@ -78,14 +78,16 @@ impl Explanation {
         let lane = lane.fork();
         let considered = considered(shared, &snapshot, request, &lane.fork());
         let mut caller = LaneCaller { lane: &lane, control: &shared.control, request };
-        let (picked, failure) = match choose::choose_uncounted(&snapshot, &mut caller) {
+        let (picked, failure) = match choose::choose_dry(&snapshot, &mut caller) {
             Ok(live) => (Some(live.token), None),
             Err(error) => (None, Some(error)),
         };
-        Self::assemble(&snapshot, request, &considered, picked, failure)
+        let policy = shared.state.lock().policy.name();
+        Self::assemble(policy, &snapshot, request, &considered, picked, failure)
     }
 
     fn assemble<T>(
+        policy: &'static str,
         snapshot: &Snapshot<T>,
         request: &Request<'_>,
         considered: &[u64],
@@ -95,10 +97,7 @@ impl Explanation {
         let node = snapshot.nodes().find(|node| Some(node.live.token) == picked);
         Self {
             generation: snapshot.generation,
-            policy: format!("{:?}", snapshot.first.policy)
-                .chars()
-                .take_while(|c| c.is_alphanumeric())
-                .collect(),
+            policy,
             picked: node.map(|node| node.live.id()),
             tier: node.map(|node| node.live.description().priority()),
             degraded: node.is_some_and(|node| node.live.status().is_degraded()),

@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use evenkeel_breaker::{Breaker, Permit, Refusal, State};
+use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
 use evenkeel_health::{Change, RiseFall, Standing, Status};
 use evenkeel_stats::PeakEwma;
 use evenkeel_types::{Address, Endpoint, EndpointId, Outcome, Timestamp, Verdict, Weight};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::control::Control;
 use crate::roster::Level;
@@ -103,22 +104,40 @@ impl<T> Live<T> {
         }
     }
 
-    /// Takes over a new description of the same incarnation.
-    pub(crate) fn describe(&self, endpoint: Endpoint) {
+    /// Takes over a new description of the same incarnation; returns what to tell once the locks are gone.
+    pub(crate) fn describe(&self, endpoint: Endpoint) -> News {
+        let mut news = News::default();
         let announced = self.standing.set_announced(endpoint.announced());
         let weight = self.standing.set_drained_by_weight(endpoint.weight().is_drain());
         self.description.store(Arc::new(endpoint));
-        self.after_flip(announced);
-        self.after_flip(weight);
+        self.publish(announced, &mut news);
+        self.publish(weight, &mut news);
+        news
     }
 
-    /// Brings the masks in line with the own word and tells the observer. Every setter of `standing` ends here.
-    pub(crate) fn after_flip(&self, change: Change) {
-        if change.is_noop() {
-            return;
+    /// Brings the masks in line with the own word, and keeps the change to be told.
+    fn publish(&self, change: Change, news: &mut News) {
+        if !change.is_noop() {
+            self.control.roster.publish(self.slot, || self.level());
+            news.changes.push(change);
         }
-        self.control.roster.publish(self.slot, || self.level());
-        self.control.notify_standing(self, change);
+    }
+
+    /// Brings the masks in line with the own word and tells everybody. Not to be called under a lock.
+    pub(crate) fn after_flip(&self, change: Change) {
+        let mut news = News::default();
+        self.publish(change, &mut news);
+        self.tell(&news);
+    }
+
+    /// Tells policies and the observer, whose code runs here: not to be called under a lock.
+    pub(crate) fn tell(&self, news: &News) {
+        for &change in &news.changes {
+            self.control.tell_standing(self, change);
+        }
+        if let Some(transition) = &news.transition {
+            self.control.tell_breaker(self, transition);
+        }
     }
 
     /// What the breaker says about one more request. Reads the clock only if it is not closed.
@@ -127,37 +146,52 @@ impl<T> Live<T> {
         let Some(breaker) = &self.breaker else { return Ok(None) };
         let admission = breaker.try_acquire(|| self.control.now())?;
         if let Some(transition) = admission.transition {
-            self.after_breaker(&transition);
+            self.tell(&self.after_breaker(transition));
         }
         Ok(Some(admission.permit))
     }
 
     /// Brings the standing in line with the breaker, whose own word is the truth: of two racing transitions the later
     /// one stays.
-    pub(crate) fn after_breaker(&self, transition: &evenkeel_breaker::Transition) {
-        let Some(breaker) = &self.breaker else { return };
+    pub(crate) fn after_breaker(&self, transition: Transition) -> News {
+        let mut news = News { transition: Some(transition), ..News::default() };
+        let Some(breaker) = &self.breaker else { return news };
         loop {
             let state = breaker.state();
             let open = matches!(state, State::Open { .. });
-            self.after_flip(self.standing.set_breaker_open(open));
+            self.publish(self.standing.set_breaker_open(open), &mut news);
             if let State::Open { until } = state {
                 self.control.timers.add(until, self.slot, self.token);
             }
             if breaker.state() == state {
-                break;
+                return news;
             }
         }
-        self.control.notify_breaker(self, transition);
     }
 
-    /// Lets a deadline of the breaker pass.
-    pub(crate) fn tick(&self, now: Timestamp) {
-        let Some(breaker) = &self.breaker else { return };
+    /// Lets a deadline of the breaker pass; returns what to tell once the locks are gone.
+    pub(crate) fn tick(&self, now: Timestamp) -> News {
+        let Some(breaker) = &self.breaker else { return News::default() };
         if let Some(transition) = breaker.tick(now) {
-            self.after_breaker(&transition);
-        } else if let State::Open { until } = breaker.state() {
+            return self.after_breaker(transition);
+        }
+        if let State::Open { until } = breaker.state() {
             self.control.timers.add(until, self.slot, self.token);
         }
+        News::default()
+    }
+
+    /// When its open breaker lets a probe through.
+    pub(crate) fn open_until(&self) -> Option<Timestamp> {
+        match self.breaker.as_ref()?.state() {
+            State::Open { until } => Some(until),
+            State::Closed | State::HalfOpen => None,
+        }
+    }
+
+    /// Whether the breaker would let a request in; spends nothing.
+    pub(crate) fn would_admit(&self) -> bool {
+        self.breaker.as_ref().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
     }
 }
 
@@ -171,6 +205,14 @@ impl<T> fmt::Debug for Live<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").field("id", &self.id()).field("status", &self.status()).finish_non_exhaustive()
     }
+}
+
+/// What changed at an endpoint, to be told when no lock is held.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct News {
+    changes: SmallVec<[Change; 2]>,
+    transition: Option<Transition>,
 }
 
 /// What snapshots hold of an endpoint, and the only lasting reference to its [`Live`] part.
@@ -195,18 +237,19 @@ impl<T> Node<T> {
         Self { live: CountedArc::new(live), stripes: OnceLock::new() }
     }
 
-    /// Requests in flight: what load-aware policies compare. One load while there are no stripes.
+    /// Requests in flight: what load-aware policies compare and reports show. One word while there are no stripes.
     #[inline]
-    pub(crate) fn load(&self) -> u32 {
-        (CountedArc::strong_count(&self.live) as u32).saturating_sub(1)
+    pub(crate) fn in_flight(&self) -> usize {
+        let held = CountedArc::strong_count(&self.live) - 1;
+        match self.stripes.get() {
+            None => held,
+            Some(stripes) => stripes.in_flight(held),
+        }
     }
 
-    /// Requests in flight, those in stripes too.
-    pub(crate) fn in_flight(&self) -> usize {
-        let striped = self.stripes.get().map_or(&[][..], |stripes| &stripes.0);
-        // Each stripe holds one reference to `Live`; the requests in it hold references to the stripe.
-        let in_stripes: usize = striped.iter().map(|stripe| CountedArc::strong_count(stripe) - 1).sum();
-        (CountedArc::strong_count(&self.live) - 1).saturating_sub(striped.len()) + in_stripes
+    /// Makes stripes, if there are none yet. They stay: an endpoint that leaves a small cluster keeps its counts exact.
+    pub(crate) fn stripe(&self) {
+        let _ = self.stripes.get_or_init(|| Box::new(Stripes::new(&self.live)));
     }
 
     /// Counts one request.
@@ -215,9 +258,10 @@ impl<T> Node<T> {
         Hold::Direct(CountedArc::clone(&self.live))
     }
 
-    /// Counts one request in the stripe of this thread.
+    /// Counts one request in the stripe of this thread, if there are stripes.
+    #[inline]
     pub(crate) fn hold_striped(&self, lane: u32) -> Hold<T> {
-        let stripes = self.stripes.get_or_init(|| Box::new(Stripes::new(&self.live)));
+        let Some(stripes) = self.stripes.get() else { return self.hold() };
         let stripe = &stripes.0[lane as usize & (stripes.0.len() - 1)];
         Hold::Striped(CountedArc::clone(stripe))
     }
@@ -227,6 +271,12 @@ impl<T> Stripes<T> {
     fn new(live: &CountedArc<Live<T>>) -> Self {
         let stripe = || CountedArc::new(Stripe { live: CountedArc::clone(live) });
         Self((0..live.control.stripes).map(|_| stripe()).collect())
+    }
+
+    /// Each stripe holds one of the `held` references; the requests in it hold references to the stripe.
+    fn in_flight(&self, held: usize) -> usize {
+        let in_stripes: usize = self.0.iter().map(|stripe| CountedArc::strong_count(stripe) - 1).sum();
+        held.saturating_sub(self.0.len()) + in_stripes
     }
 }
 

@@ -18,13 +18,16 @@ pub struct Pick<T> {
     permit: Option<Permit>,
     /// When the request was picked; [`Timestamp::MAX`] if nobody measures.
     started: Timestamp,
+    /// Whether the policy hears of failures and of the end.
     events: bool,
+    /// Whether a verdict was given: only the first counts.
+    judged: bool,
 }
 
 impl<T> Pick<T> {
     #[inline]
     pub(crate) const fn new(hold: Hold<T>, permit: Option<Permit>, started: Timestamp, events: bool) -> Self {
-        Self { hold, permit, started, events }
+        Self { hold, permit, started, events, judged: false }
     }
 
     /// Where to send the request.
@@ -49,7 +52,8 @@ impl<T> Pick<T> {
     /// the request stays in flight until the pick is dropped.
     #[inline]
     pub fn record(&mut self, outcome: Outcome) {
-        if self.permit.is_some() || self.is_timed() || self.events {
+        if !self.judged && (self.permit.is_some() || self.is_timed() || self.events) {
+            self.judged = true;
             self.settle(&outcome);
         }
     }
@@ -63,7 +67,7 @@ impl<T> Pick<T> {
         if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
             && let Some(transition) = breaker.record(permit, outcome, || live.control.now())
         {
-            live.after_breaker(&transition);
+            live.tell(&live.after_breaker(transition));
         }
         if self.is_timed() {
             live.observe_latency(outcome, self.started);
@@ -81,7 +85,7 @@ impl<T> Pick<T> {
         if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
             && let Some(transition) = breaker.release(permit, || live.control.now())
         {
-            live.after_breaker(&transition);
+            live.tell(&live.after_breaker(transition));
         }
         if self.is_timed() {
             live.observe_age(self.started);

@@ -54,6 +54,7 @@ impl<T> Picker<T> {
     /// As [`Cluster::pick`].
     #[inline]
     pub fn choose(&mut self, request: &Request<'_>) -> Result<&Live<T>, PickError> {
+        self.shared.tick_if_due();
         let snapshot = self.cache.load();
         let mut caller = LaneCaller { lane: &self.lane, control: &self.shared.control, request };
         choose::choose_uncounted(snapshot, &mut caller)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_balance::{BuiltIn, Event, Wants};
+use evenkeel_balance::{BuiltIn, Event, Policy, Wants};
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
@@ -10,7 +10,7 @@ use crate::choose::{self, Chosen};
 use crate::control::{Control, Timer};
 use crate::error::PickError;
 use crate::lanes::{Lane, Lanes};
-use crate::live::Live;
+use crate::live::{News, Node};
 use crate::pick::Pick;
 use crate::request::{LaneCaller, Request};
 use crate::snapshot::Snapshot;
@@ -56,9 +56,7 @@ impl<T> Shared<T> {
         lane: &Lane,
         stripe: u32,
     ) -> Result<Pick<T>, PickError> {
-        if self.control.timers.earliest() != Timestamp::MAX {
-            self.tick_if_due();
-        }
+        self.tick_if_due();
         let mut caller = LaneCaller { lane, control: &self.control, request };
         match choose::choose(snapshot, &mut caller) {
             Ok(chosen) => Ok(self.hold(snapshot, chosen, stripe)),
@@ -86,52 +84,59 @@ impl<T> Shared<T> {
         error
     }
 
-    /// A pick saw that somebody waits: if a deadline is due, one of the picks that see it lets it pass.
-    #[cold]
-    fn tick_if_due(&self) {
-        let now = self.control.now();
-        if now >= self.control.timers.earliest()
-            && let Some(_one) = self.ticking.try_lock()
-        {
-            self.tick_at(now);
+    /// One load while nobody waits for a deadline.
+    #[inline]
+    pub(crate) fn tick_if_due(&self) {
+        if self.control.timers.earliest() != Timestamp::MAX {
+            self.tick_if_due_now();
         }
+    }
+
+    /// Somebody waits: if the deadline is due, one of the picks that see it lets it pass.
+    #[cold]
+    fn tick_if_due_now(&self) {
+        let now = self.control.now();
+        if now < self.control.timers.earliest() {
+            return;
+        }
+        let Some(one) = self.ticking.try_lock() else { return };
+        let told = self.tick_at(now);
+        drop(one);
+        told.tell();
     }
 
     /// Lets every deadline up to `now` pass and frees what nobody holds any more.
     pub(crate) fn tick(&self) -> Option<Timestamp> {
-        {
+        let told = {
             let _one = self.ticking.lock();
-            self.tick_at(self.control.now());
-        }
+            self.tick_at(self.control.now())
+        };
+        told.tell();
         let free = self.state.lock().sweep();
         drop(free);
         Some(self.control.timers.earliest()).filter(|&earliest| earliest != Timestamp::MAX)
     }
 
-    fn tick_at(&self, now: Timestamp) {
-        for timer in self.control.timers.due(now) {
-            self.with_live(timer, |live| live.tick(now));
-        }
+    fn tick_at(&self, now: Timestamp) -> Told<T> {
+        let due = self.control.timers.due(now).into_iter().filter_map(|timer| self.find(timer));
+        let ticked = due.map(|node| {
+            let news = node.live.tick(now);
+            (node, news)
+        });
+        Told(ticked.collect())
     }
 
     /// Finds the endpoint that waits, unless it is gone.
-    fn with_live(&self, timer: Timer, act: impl FnOnce(&Live<T>)) {
+    fn find(&self, timer: Timer) -> Option<Arc<Node<T>>> {
         let snapshot = self.current.load();
         let place = self.control.roster.places().of(timer.slot);
         let by_place = place.and_then(|place| {
             let tier = snapshot.tiers().nth(place.tier())?;
             tier.nodes.get(place.position())
         });
-        let is_meant = |live: &Live<T>| live.token == timer.token;
-        match by_place {
-            Some(node) if is_meant(&node.live) => act(&node.live),
-            // An update is under way between the places and the snapshot: look at all.
-            _ => {
-                if let Some(node) = snapshot.nodes().find(|node| is_meant(&node.live)) {
-                    act(&node.live);
-                }
-            }
-        }
+        let is_meant = |node: &&Arc<Node<T>>| node.live.token == timer.token;
+        // An update may be under way between the places and the snapshot: then look at all.
+        by_place.filter(is_meant).or_else(|| snapshot.nodes().find(is_meant)).map(Arc::clone)
     }
 
     /// Lets the policies of `snapshot` hear events, if one of them asked for that.
@@ -140,10 +145,28 @@ impl<T> Shared<T> {
             self.control.listeners.store(None);
             return;
         }
-        let listeners = snapshot.tiers().filter_map(|tier| match &tier.policy {
-            BuiltIn::Custom(policy) if policy.wants().contains(Wants::EVENTS) => Some(Arc::clone(policy)),
-            _ => None,
-        });
-        self.control.listeners.store(Some(Arc::new(listeners.collect())));
+        let mut listeners: Vec<Arc<dyn Policy>> = Vec::new();
+        for tier in snapshot.tiers() {
+            // One policy may serve several tiers: it hears each event once.
+            if let BuiltIn::Custom(policy) = &tier.policy
+                && policy.wants().contains(Wants::EVENTS)
+                && !listeners.iter().any(|known| Arc::ptr_eq(known, policy))
+            {
+                listeners.push(Arc::clone(policy));
+            }
+        }
+        self.control.listeners.store(Some(Arc::new(listeners)));
+    }
+}
+
+/// What happened at which endpoints, to be told when no lock is held.
+#[must_use]
+pub(crate) struct Told<T>(pub(crate) Vec<(Arc<Node<T>>, News)>);
+
+impl<T> Told<T> {
+    pub(crate) fn tell(self) {
+        for (node, news) in self.0 {
+            node.live.tell(&news);
+        }
     }
 }

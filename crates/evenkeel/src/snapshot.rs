@@ -73,7 +73,7 @@ impl<T> View for TierView<'_, T> {
 
     #[inline]
     fn load(&self, position: usize) -> u32 {
-        self.tier.nodes.get(position).map_or(u32::MAX, |node| node.load())
+        self.tier.nodes.get(position).map_or(u32::MAX, |node| node.in_flight() as u32)
     }
 
     #[inline]

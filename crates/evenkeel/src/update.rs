@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_balance::{BuiltIn, Members, Policy, PolicyConfig, Wants};
+use evenkeel_balance::{BuiltIn, Members, Policy, PolicyConfig, Random, Wants};
 use evenkeel_types::{Endpoint, EndpointId, Priority};
 use hashbrown::HashTable;
 
 use crate::error::ApplyError;
 use crate::live::Node;
 use crate::roster::{Masks, Place, Places};
-use crate::shared::Shared;
+use crate::shared::{Shared, Told};
 use crate::snapshot::{Snapshot, Tier};
 
 /// What only updates touch; behind one lock that no pick and no flip takes.
@@ -98,6 +98,12 @@ impl<T> Members for PlannedMembers<'_, T> {
     }
 }
 
+/// A swap that was made, and what to tell once the locks are gone.
+pub(crate) struct Committed<T> {
+    pub(crate) generation: u64,
+    pub(crate) told: Told<T>,
+}
+
 /// What becomes of the policies that are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Policies {
@@ -146,7 +152,7 @@ pub(crate) fn commit<T>(
     plans: Vec<TierPlan<T>>,
     pending: Pending,
     policies: Policies,
-) -> Result<Arc<Snapshot<T>>, ApplyError> {
+) -> Result<Committed<T>, ApplyError> {
     let old = shared.current.load_full();
     // A new policy is no news about the endpoints.
     let known = old.known || policies == Policies::Keep;
@@ -154,11 +160,12 @@ pub(crate) fn commit<T>(
         .iter()
         .map(|plan| policy_for(plan, &old, &state.policy, &pending, policies))
         .collect::<Result<Vec<BuiltIn>, ApplyError>>()?;
-    take_over(&plans, pending);
+    let told = take_over(&plans, pending);
     let snapshot = Arc::new(assemble(shared, &old, plans, policies, known));
     shared.listen(&snapshot);
-    state.retired.push(shared.current.swap(Arc::clone(&snapshot)));
-    Ok(snapshot)
+    let generation = snapshot.generation;
+    state.retired.push(shared.current.swap(snapshot));
+    Ok(Committed { generation, told })
 }
 
 fn policy_for<T>(
@@ -168,6 +175,13 @@ fn policy_for<T>(
     pending: &Pending,
     policies: Policies,
 ) -> Result<BuiltIn, ApplyError> {
+    if plan.nodes.is_empty() {
+        // Nothing to choose from, and no policy can refuse that; but a setting out of range shows here too.
+        if policies == Policies::Renew && !matches!(config, PolicyConfig::Custom(_)) {
+            BuiltIn::new(config, &PlannedMembers { plan, pending })?;
+        }
+        return Ok(BuiltIn::Random(Random));
+    }
     let members = PlannedMembers { plan, pending };
     let keeps = policies == Policies::Keep && old.known;
     let before = old.tiers().find(|tier| tier.priority == plan.priority && keeps);
@@ -178,15 +192,17 @@ fn policy_for<T>(
     })
 }
 
-fn take_over<T>(plans: &[TierPlan<T>], mut pending: Pending) {
+fn take_over<T>(plans: &[TierPlan<T>], mut pending: Pending) -> Told<T> {
+    let mut told = Told(Vec::new());
     if pending.is_empty() {
-        return;
+        return told;
     }
     for node in plans.iter().flat_map(|plan| plan.nodes.iter()) {
         if let Some(endpoint) = pending.remove(&node.live.token) {
-            node.live.describe(endpoint);
+            told.0.push((Arc::clone(node), node.live.describe(endpoint)));
         }
     }
+    told
 }
 
 /// The new snapshot; its masks are already in place when it returns, so that no flip can miss them.
@@ -204,12 +220,20 @@ fn assemble<T>(
     } else {
         place(shared, &plans)
     };
+    let is_striped = |plan: &TierPlan<T>, policy: &BuiltIn| {
+        !policy.wants().contains(Wants::LOADS) && plan.nodes.len() <= STRIPED_BELOW
+    };
+    for (plan, policy) in plans.iter().zip(&policies) {
+        if is_striped(plan, policy) {
+            plan.nodes.iter().for_each(|node| node.stripe());
+        }
+    }
     let mut tiers: Vec<Tier<T>> = plans
         .into_iter()
         .zip(policies)
         .zip(masks)
         .map(|((plan, policy), masks)| Tier {
-            striped: !policy.wants().contains(Wants::LOADS) && plan.nodes.len() <= STRIPED_BELOW,
+            striped: is_striped(&plan, &policy),
             priority: plan.priority,
             policy,
             masks,

@@ -218,3 +218,33 @@ fn retries_and_breakers_agree() {
         PickError::AllTried { tried: 1 }
     );
 }
+
+#[test]
+fn choosing_alone_lets_deadlines_pass_too() {
+    let world = world(&["a"]);
+    for _ in 0..3 {
+        world.cluster.pick(&Request::new()).unwrap().finish(Outcome::failure());
+    }
+    let mut picker = world.cluster.picker();
+    assert!(picker.choose(&Request::new()).is_err());
+    world.advance(5);
+    assert!(picker.choose(&Request::new()).is_ok());
+}
+
+#[test]
+fn an_explanation_asks_the_breaker_and_spends_no_probe() {
+    let world = world(&["a"]);
+    for _ in 0..3 {
+        world.cluster.pick(&Request::new()).unwrap().finish(Outcome::failure());
+    }
+    assert_eq!(world.cluster.explain(&Request::new()).picked, None);
+    world.advance(5);
+    world.cluster.tick();
+    for _ in 0..3 {
+        assert_eq!(world.cluster.explain(&Request::new()).picked, Some(id("a")));
+    }
+    let probe = world.cluster.pick(&Request::new()).unwrap();
+    let explained = world.cluster.explain(&Request::new());
+    assert_eq!(explained.failure.as_deref(), Some("none of 1 endpoints is usable: 1 being probed"));
+    drop(probe);
+}

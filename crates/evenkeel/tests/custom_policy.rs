@@ -9,11 +9,12 @@ use evenkeel_balance::{Caller, Event, InvalidPolicy, Members, View, Wants, laws}
 /// Endpoints ordered by (connections + 1) × 4096 ÷ weight, 0 while idle; ties by when they were put back.
 #[derive(Debug, Default)]
 struct LeastConn {
-    order: Mutex<Order>,
+    /// Shared with its successors, since events reach it until they are in use.
+    order: Arc<Mutex<Order>>,
     positions: BTreeMap<u64, usize>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Order {
     servers: BTreeMap<u64, Server>,
     clock: u64,
@@ -70,18 +71,15 @@ impl Policy for LeastConn {
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        let old = self.order.lock().map_err(|_| InvalidPolicy::Custom("a thread panicked".into()))?;
-        let mut order = Order { clock: old.clock, ..Order::default() };
+        let mut order = self.order.lock().map_err(|_| InvalidPolicy::Custom("a thread panicked".into()))?;
         let mut positions = BTreeMap::new();
         for (position, &weight) in members.weights().iter().enumerate() {
             let token = members.token(position);
-            let known = old.servers.get(&token).copied();
             let fresh = Server { weight: 0, connections: 0, put_back: position as u64 };
-            let server = Server { weight: weight.into(), ..known.unwrap_or(fresh) };
-            order.servers.insert(token, server);
+            order.servers.entry(token).or_insert(fresh).weight = weight.into();
             positions.insert(token, position);
         }
-        Ok(Some(Arc::new(Self { order: Mutex::new(order), positions })))
+        Ok(Some(Arc::new(Self { order: Arc::clone(&self.order), positions })))
     }
 }
 

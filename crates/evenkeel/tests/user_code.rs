@@ -1,0 +1,182 @@
+//! Code of the user runs outside all locks: observers, policies, payloads and their drops may call the cluster.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use evenkeel::{
+    Announced, BreakerConfig, Cluster, Endpoint, EndpointId, ManualClock, Notice, Outcome, Policy,
+    PolicyConfig, Priority, Request, Rule, Weight,
+};
+use evenkeel_balance::{Caller, Event, View, Wants};
+
+fn id(name: &str) -> EndpointId {
+    name.parse().expect("a valid id")
+}
+
+fn endpoint(name: &str) -> Endpoint {
+    Endpoint::new(id(name), "10.0.0.1:80".parse().expect("an address"))
+}
+
+#[test]
+fn an_observer_may_call_the_cluster_from_every_notice() {
+    let own: Arc<OnceLock<Cluster<()>>> = Arc::default();
+    let clock = Arc::new(ManualClock::default());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (cell, log) = (Arc::clone(&own), Arc::clone(&heard));
+    let observer = move |notice: &Notice| {
+        if let Some(cluster) = cell.get() {
+            let _ = cluster.report();
+            cluster.tick();
+            let _ = cluster.set_weight(&id("c"), Weight::new(3));
+        }
+        log.lock().expect("no panic").push(match notice {
+            Notice::Standing { .. } => "standing",
+            Notice::Breaker { .. } => "breaker",
+            Notice::Applied { .. } => "applied",
+            _ => "other",
+        });
+    };
+    let rules = vec![Rule::Consecutive { failures: 1 }];
+    let cluster = Cluster::builder("test")
+        .breaker(BreakerConfig { rules, ..BreakerConfig::default() })
+        .clock(Arc::clone(&clock))
+        .observer(observer)
+        .build()
+        .unwrap();
+    assert!(own.set(cluster.clone()).is_ok());
+    cluster.apply(["a", "b", "c"].map(endpoint)).unwrap();
+    cluster.set_weight(&id("a"), Weight::DRAIN).unwrap();
+    cluster.upsert(endpoint("a").with_announced(Announced::Down)).unwrap();
+    cluster.drain(&id("b")).unwrap();
+    cluster.pick(&Request::new()).unwrap().finish(Outcome::failure());
+    clock.advance(Duration::from_secs(60));
+    cluster.tick();
+    cluster.set_policy(PolicyConfig::random()).unwrap();
+    cluster.clear();
+    let heard = heard.lock().unwrap();
+    for what in ["standing", "breaker", "applied"] {
+        assert!(heard.contains(&what), "{what} is missing in {heard:?}");
+    }
+}
+
+#[test]
+fn a_payload_that_is_dropped_may_call_the_cluster() {
+    struct Talkative(Arc<OnceLock<Cluster<Talkative>>>);
+    impl Drop for Talkative {
+        fn drop(&mut self) {
+            if let Some(cluster) = self.0.get() {
+                let _ = cluster.report();
+            }
+        }
+    }
+    let own: Arc<OnceLock<Cluster<Talkative>>> = Arc::default();
+    let cluster = Cluster::builder("test").max_endpoints(2).build().unwrap();
+    assert!(own.set(cluster.clone()).is_ok());
+    let with_payload = |name: &str| endpoint(name).with_payload(Talkative(Arc::clone(&own)));
+    cluster.apply(["a", "b"].map(with_payload)).unwrap();
+    cluster.apply(["a", "b"].map(with_payload)).unwrap();
+    cluster.upsert(with_payload("a")).unwrap();
+    assert!(cluster.upsert(with_payload("c")).is_err());
+    cluster.remove(&id("a")).unwrap();
+    cluster.clear();
+}
+
+#[test]
+fn what_left_is_freed_by_the_update_that_removed_it() {
+    let payload = Arc::new(());
+    let cluster = Cluster::builder("test").build().unwrap();
+    cluster
+        .apply([endpoint("a").with_payload(Arc::clone(&payload)), endpoint("b").with_payload(Arc::new(()))])
+        .unwrap();
+    cluster.remove(&id("a")).unwrap();
+    assert_eq!(Arc::strong_count(&payload), 1);
+}
+
+#[test]
+fn counts_stay_exact_when_a_policy_that_reads_loads_comes_later() {
+    let cluster = Cluster::<()>::builder("test").policy(PolicyConfig::round_robin()).seed(1).build().unwrap();
+    cluster.apply(["a", "b"].map(endpoint)).unwrap();
+    let held: Vec<_> = (0..4).map(|_| cluster.pick(&Request::new()).unwrap()).collect();
+    cluster.set_policy(PolicyConfig::least_request()).unwrap();
+    cluster.upsert(endpoint("new")).unwrap();
+    for _ in 0..2 {
+        let first = cluster.pick(&Request::new()).unwrap();
+        assert_eq!(first.endpoint().id(), id("new"), "the others have two requests each");
+        std::mem::forget(first);
+    }
+    drop(held);
+    let mut counts = [0; 3];
+    for _ in 0..3000 {
+        let pick = cluster.pick(&Request::new()).unwrap();
+        counts[["a", "b", "new"].iter().position(|name| pick.endpoint().id() == id(name)).unwrap()] += 1;
+    }
+    assert!(counts[0] > 1300 && counts[1] > 1300 && counts[2] == 0, "two idle ones share: {counts:?}");
+}
+
+/// Writes down what it hears.
+#[derive(Debug, Default)]
+struct Listener(Arc<Mutex<Vec<Event>>>);
+
+impl Policy for Listener {
+    fn pick(&self, view: &dyn View, _: &mut dyn Caller) -> Option<usize> {
+        view.mask().iter().find(|&position| view.admits(position))
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::EVENTS
+    }
+
+    fn on_event(&self, event: Event) {
+        self.0.lock().expect("no panic").push(event);
+    }
+}
+
+#[test]
+fn a_policy_hears_each_event_once_and_only_the_first_verdict() {
+    let heard = Arc::default();
+    let policy = PolicyConfig::custom(Listener(Arc::clone(&heard)));
+    let cluster = Cluster::<()>::builder("test").policy(policy).build().unwrap();
+    let backup = Priority::new(1).unwrap();
+    cluster.apply([endpoint("a"), endpoint("b").with_priority(backup)]).unwrap();
+    heard.lock().unwrap().clear();
+
+    let mut pick = cluster.pick(&Request::new()).unwrap();
+    pick.record(Outcome::failure());
+    pick.finish(Outcome::failure());
+    let mut pick = cluster.pick(&Request::new()).unwrap();
+    pick.record(Outcome::success());
+    pick.finish(Outcome::failure());
+    cluster.drain(&id("a")).unwrap();
+    cluster.undrain(&id("a")).unwrap();
+
+    use Event::{Down, Failed, Picked, Released, Up};
+    let heard = heard.lock().unwrap().clone();
+    assert_eq!(heard, [Picked(1), Failed(1), Released(1), Picked(1), Released(1), Down(1), Up(1)]);
+}
+
+#[test]
+fn a_policy_that_refuses_an_empty_set_is_not_asked() {
+    #[derive(Debug)]
+    struct Needy;
+    impl Policy for Needy {
+        fn pick(&self, view: &dyn View, _: &mut dyn Caller) -> Option<usize> {
+            view.mask().iter().find(|&position| view.admits(position))
+        }
+        fn rebuild(
+            &self,
+            members: &dyn evenkeel_balance::Members,
+        ) -> Result<Option<Arc<dyn Policy>>, evenkeel_balance::InvalidPolicy> {
+            match members.weights().len() {
+                0 => Err(evenkeel_balance::InvalidPolicy::Custom("nobody is there".into())),
+                _ => Ok(None),
+            }
+        }
+    }
+    let cluster = Cluster::<()>::builder("test").build().unwrap();
+    cluster.apply([endpoint("a")]).unwrap();
+    cluster.set_policy(PolicyConfig::custom(Needy)).unwrap();
+    assert_eq!(cluster.clear().removed, [id("a")]);
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), evenkeel::PickError::Empty);
+    cluster.apply([endpoint("b")]).unwrap();
+    assert_eq!(cluster.pick(&Request::new()).unwrap().endpoint().id(), id("b"));
+}
