@@ -96,3 +96,8 @@ pub use evenkeel_types::{
     Address, Announced, Classify, Endpoint, EndpointId, HttpStatus, Labels, Locality, Origin, Outcome,
     Priority, Ratio, Timestamp, Verdict, Weight,
 };
+
+/// The first program of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
