@@ -28,7 +28,7 @@ impl Title {
     }
 
     pub(crate) fn proxy(options: &Options) -> Self {
-        Self { fixed: options.policy.name().to_owned(), length: None, seen: None }
+        Self { fixed: format!("{}   Ctrl-C ends it", options.policy.name()), length: None, seen: None }
     }
 
     /// ` 7.9 s of 20 s   least_request   400 requests/s   p50 6.2 ms   p99 18 ms   0 lost`

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::request::Parts;
+use hyper::http::{request, response};
 use hyper::{Uri, Version};
 
 /// The head of a request as the backend shall see it.
-pub(crate) fn for_backend(head: &mut Parts, client: IpAddr) {
+pub(crate) fn for_backend(head: &mut request::Parts, client: IpAddr) {
     strip_hop_by_hop(&mut head.headers);
     if !head.headers.contains_key(header::HOST)
         && let Some(authority) = head.uri.authority()
@@ -21,10 +21,11 @@ pub(crate) fn for_backend(head: &mut Parts, client: IpAddr) {
     add_to_list(&mut head.headers, header::VIA, VIA);
 }
 
-/// The head of an answer as the client shall see it.
-pub(crate) fn for_client(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    add_to_list(headers, header::VIA, VIA);
+/// The head of an answer as the client shall see it: in the proxy's own version, whatever the backend speaks.
+pub(crate) fn for_client(head: &mut response::Parts) {
+    strip_hop_by_hop(&mut head.headers);
+    head.version = Version::HTTP_11;
+    add_to_list(&mut head.headers, header::VIA, VIA);
 }
 
 /// Removes what is meant for one connection only: RFC 9110, section 7.6.1.
@@ -74,11 +75,11 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 #[cfg(test)]
 mod tests {
-    use hyper::Request;
+    use hyper::{Request, Response};
 
     use super::*;
 
-    fn head(headers: &[(&'static str, &'static str)]) -> Parts {
+    fn head(headers: &[(&'static str, &'static str)]) -> request::Parts {
         let mut request = Request::builder().uri("http://shop.example:8080/cart?item=7");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -102,6 +103,15 @@ mod tests {
         assert_eq!(left, ["accept", "host", "x-forwarded-for", "via"]);
         assert_eq!(head.headers[header::HOST], "shop.example:8080");
         assert_eq!(head.uri, "/cart?item=7");
+    }
+
+    #[test]
+    fn an_answer_speaks_the_version_of_the_proxy() {
+        let answer = Response::builder().version(Version::HTTP_10).header("connection", "close");
+        let (mut head, ()) = answer.body(()).unwrap().into_parts();
+        for_client(&mut head);
+        assert_eq!(head.version, Version::HTTP_11);
+        assert_eq!(head.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["via"]);
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl Pool {
                 return Ok(connection);
             }
         }
+        self.connect().await
+    }
+
+    /// A new connection, whatever is idle.
+    pub(crate) async fn connect(&self) -> Result<Connection, ConnectError> {
         connect(&self.address).await
     }
 

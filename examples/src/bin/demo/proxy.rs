@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::headers;
 use crate::passing::Passing;
 use crate::phases::Ledger;
-use crate::pool::{ConnectError, RequestBody, Upstream};
+use crate::pool::{ConnectError, Connection, Pool, RequestBody, Upstream};
 
 /// The proxy: a cluster to pick from, and what it counts.
 #[derive(Debug)]
@@ -99,9 +99,10 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         headers::for_backend(&mut head, client.ip());
         match self.forward(head, body).await {
-            Ok(mut answer) => {
-                headers::for_client(answer.headers_mut());
-                answer.map(Either::Left)
+            Ok(answer) => {
+                let (mut head, body) = answer.into_parts();
+                headers::for_client(&mut head);
+                Response::from_parts(head, Either::Left(body))
             }
             Err(refusal) => self.refuse(&refusal),
         }
@@ -155,12 +156,9 @@ impl Proxy {
         request: Request<RequestBody>,
     ) -> Result<Response<Passing>, TryError> {
         let started = Instant::now();
-        let exchange = async {
-            let mut connection = pick.payload().pool.checkout().await?;
-            let response = connection.send_request(request).await?;
-            Ok::<_, TryError>((connection, response))
-        };
-        let answer = tokio::time::timeout(TRY_TIMEOUT, exchange).await.unwrap_or(Err(TryError::Timeout));
+        let answer = tokio::time::timeout(TRY_TIMEOUT, exchange(&pick.payload().pool, request))
+            .await
+            .unwrap_or(Err(TryError::Timeout));
         let status = answer.as_ref().map(|(_, response)| HttpStatus(response.status().as_u16()));
         pick.record(Outcome::from(&status).with_latency(started.elapsed()));
         match answer {
@@ -219,6 +217,24 @@ fn request(head: &Parts, body: RequestBody) -> Request<RequestBody> {
     *request.uri_mut() = head.uri.clone();
     *request.headers_mut() = head.headers.clone();
     request
+}
+
+/// The backend may have closed an idle connection just now. What was provably not sent goes over a new one.
+async fn exchange(
+    pool: &Pool,
+    request: Request<RequestBody>,
+) -> Result<(Connection, Response<Incoming>), TryError> {
+    let mut connection = pool.checkout().await?;
+    let unsent = match connection.try_send_request(request).await {
+        Ok(response) => return Ok((connection, response)),
+        Err(mut error) => match error.take_message() {
+            Some(unsent) => unsent,
+            None => return Err(error.into_error().into()),
+        },
+    };
+    let mut connection = pool.connect().await?;
+    let response = connection.send_request(unsent).await?;
+    Ok((connection, response))
 }
 
 fn is_good(answer: &Response<Passing>) -> bool {

@@ -72,11 +72,14 @@ pub(crate) fn lines(world: &World, shares: &BTreeMap<EndpointId, f64>, now: Time
     let report = world.cluster.report();
     let present: BTreeMap<_, _> = report.endpoints.iter().map(|endpoint| (&endpoint.id, endpoint)).collect();
     let heading = Line { text: heading(), tone: Tone::Heading };
-    let rows = world.meters.all().into_iter().map(|(id, meter)| {
+    let meters = world.meters.all();
+    let hidden = meters.len().saturating_sub(MOST_ROWS);
+    let rows = meters.into_iter().take(MOST_ROWS).map(|(id, meter)| {
         let share = shares.get(&id).copied().unwrap_or(0.0);
         present.get(&id).map_or_else(|| gone(&id, share), |report| row(report, share, &meter, now))
     });
-    std::iter::once(heading).chain(rows).collect()
+    let more = (hidden > 0).then(|| Line { text: format!("… and {hidden} more"), tone: Tone::Faint });
+    std::iter::once(heading).chain(rows).chain(more).collect()
 }
 
 fn heading() -> String {
@@ -181,6 +184,9 @@ fn shortened(text: &str, width: usize) -> String {
     }
     text.chars().take(width - 1).chain(['…']).collect()
 }
+
+/// More would not fit on a terminal of 24 lines, and what does not fit cannot be drawn anew in place.
+const MOST_ROWS: usize = 18;
 
 const NAME: usize = 18;
 
