@@ -1,0 +1,11 @@
+//! What the benches, the scoreboard and the instruction counts have in common: the worlds they measure in, and the
+//! floors they measure against.
+
+mod floors;
+mod world;
+
+pub use floors::{ClosedBreaker, F8Guard, FloorReader, FloorWorld};
+pub use world::{
+    KEYS, POLICIES, Weights, cluster, endpoint, endpoints, is_usable, mask, members, policy, table_loads,
+    unsettled, weights,
+};
