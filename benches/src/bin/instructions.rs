@@ -40,18 +40,24 @@ fn run(case: &str, calls: u64) -> Result<(), Box<dyn Error>> {
     let (way, policy) = case.split_once('/').ok_or("a case is WAY/POLICY")?;
     let cluster = cluster(policy, ENDPOINTS, 1.0, Weights::Equal);
     let mut picker = cluster.picker();
-    for _ in 0..calls {
-        let request = black_box(Request::new());
-        match way {
-            "evenkeel" => cluster.pick(&request)?.finish(Outcome::success()),
-            "picker" => picker.pick(&request)?.finish(Outcome::success()),
-            "choose" => {
-                black_box(picker.choose(&request)?);
-            }
-            _ => return Err(format!("no way to pick is called {way}").into()),
+    let request = Request::new();
+    match way {
+        "evenkeel" => {
+            repeat(calls, || cluster.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok())
         }
+        "picker" => {
+            repeat(calls, || picker.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok())
+        }
+        "choose" => repeat(calls, || picker.choose(&request).is_ok()),
+        _ => return Err(format!("no way to pick is called {way}").into()),
     }
     Ok(())
+}
+
+fn repeat(calls: u64, mut act: impl FnMut() -> bool) {
+    for _ in 0..calls {
+        black_box(act());
+    }
 }
 
 fn check() -> Result<(), Box<dyn Error>> {
