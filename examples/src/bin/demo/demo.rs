@@ -5,21 +5,23 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel::{Clock, EndpointId, Weight};
+use evenkeel::Weight;
 use evenkeel_types::SplitMix64;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::backend::CHECK_PATH;
 use crate::checker::Check;
-use crate::checks::{self, Drained, Fairness, Results};
+use crate::checks::{self, Fairness, Results};
 use crate::display::{self, Title};
-use crate::fleet::{Fleet, FleetError};
+use crate::fleet::Fleet;
 use crate::journal::By;
 use crate::load::{self, Schedule, Seen};
 use crate::options::Options;
 use crate::screen::Screen;
-use crate::story::{self, Act, Cast, Cue};
+use crate::stage::Stage;
+use crate::story::{self, Cast};
 use crate::summary::{self, Chapter};
 use crate::world::{Settings, World};
 
@@ -39,15 +41,7 @@ pub(crate) async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     world.journal.tell(By::Cluster, format!("b1 to b{} joined", story::STARTING));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let target = listener.local_addr()?;
-    let checking = world.check(Check { path: CHECK_PATH.parse()?, fails_from: 300 });
-    let beating = tokio::spawn({
-        let fleet = Arc::clone(&fleet);
-        async move { fleet.keep_alive().await }
-    });
-    let looking = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.ledger.look_at(&world.cluster).await }
-    });
+    let helpers = start_helpers(&world, &fleet)?;
     let (stop, serving) = world.serve(listener);
     let mut screen = Screen::new();
     screen.update(&[introduction(options, target)], &[]);
@@ -66,9 +60,7 @@ pub(crate) async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
 
     let _ = stop.send(true);
     serving.await?;
-    for task in [checking, beating, looking] {
-        task.abort();
-    }
+    helpers.iter().for_each(JoinHandle::abort);
     let mut screen = showing.end().await;
 
     let checks = checks::all(&Results {
@@ -84,6 +76,15 @@ pub(crate) async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     });
     screen.update(&closing_words(&cast, &ending.chapters, &seen, world.proxy.retries(), &checks), &[]);
     Ok(!checks.iter().any(checks::is_broken))
+}
+
+/// Active checks, the heartbeats of the backends, and the look at each phase.
+fn start_helpers(world: &Arc<World>, fleet: &Arc<Fleet>) -> Result<[JoinHandle<()>; 3], Box<dyn Error>> {
+    let checking = world.check(Check { path: CHECK_PATH.parse()?, fails_from: 300 });
+    let (fleet, world) = (Arc::clone(fleet), Arc::clone(world));
+    let beating = tokio::spawn(async move { fleet.keep_alive().await });
+    let looking = tokio::spawn(async move { world.ledger.look_at(&world.cluster).await });
+    Ok([checking, beating, looking])
 }
 
 fn introduction(options: &Options, target: SocketAddr) -> String {
@@ -118,118 +119,3 @@ async fn raise_fleet(world: &World, length: Duration) -> Result<Fleet, Box<dyn E
 fn at_least(duration: Duration, millis: u64) -> Duration {
     duration.max(Duration::from_millis(millis))
 }
-
-/// Where the story is played.
-struct Stage<'a> {
-    world: &'a World,
-    fleet: &'a Fleet,
-    cast: &'a Cast,
-    start: Instant,
-}
-
-/// What the script noted on the way.
-struct Played {
-    chapters: Vec<Chapter>,
-    /// What the drained backend had served when it had run dry.
-    dry_at: Option<u64>,
-    /// How often the crashed backend had been picked when it returned.
-    tries_at_return: u64,
-}
-
-/// What there is to judge at the end.
-struct Ending {
-    chapters: Vec<Chapter>,
-    drained: Drained,
-    returned: (EndpointId, u64),
-    added: (EndpointId, u64),
-}
-
-impl Stage<'_> {
-    async fn play(&self, script: &[Cue]) -> Result<Played, FleetError> {
-        let mut played = Played { chapters: vec![self.chapter(None)], dry_at: None, tries_at_return: 0 };
-        for cue in script {
-            tokio::time::sleep_until(self.start + cue.at).await;
-            played.chapters.push(self.chapter(Some(cue.act)));
-            self.world.journal.tell(By::Story, self.cast.tell(cue.act).to_string());
-            self.perform(cue.act, &mut played).await?;
-        }
-        Ok(played)
-    }
-
-    async fn perform(&self, act: Act, played: &mut Played) -> Result<(), FleetError> {
-        let (cast, fleet) = (self.cast, self.fleet);
-        let conduct = fleet.conduct(cast.subject(act));
-        match (act, conduct) {
-            (Act::Slow, Some(conduct)) => conduct.slow_down(story::SLOWDOWN),
-            (Act::Recover, Some(conduct)) => conduct.slow_down(1),
-            (Act::Fail, Some(conduct)) => conduct.fail(true),
-            (Act::Mend, Some(conduct)) => conduct.fail(false),
-            (Act::Kill, _) => fleet.kill(&cast.killed),
-            (Act::Return, _) => {
-                played.tries_at_return = self.tries(&cast.killed);
-                fleet.restart(&cast.killed).await?;
-            }
-            (Act::Drain, Some(conduct)) => {
-                if self.drain().await {
-                    played.dry_at = Some(conduct.served());
-                }
-            }
-            (Act::Add, _) => {
-                let pace = story::PACES[story::STARTING as usize];
-                fleet.add(&cast.added, pace, Weight::new(story::WEIGHT)).await?;
-            }
-            (Act::Weigh, _) => {
-                fleet.set_weight(&cast.heavier, Weight::new(story::HEAVIER))?;
-                fleet.set_weight(&cast.lighter, Weight::new(story::LIGHTER))?;
-            }
-            (Act::Slow | Act::Recover | Act::Fail | Act::Mend | Act::Drain, None) => {}
-        }
-        Ok(())
-    }
-
-    /// Drains, and waits until nothing is in flight any more: whether that happened.
-    async fn drain(&self) -> bool {
-        let (world, id) = (self.world, &self.cast.drained);
-        if world.cluster.drain(id).is_err() {
-            return false;
-        }
-        world.meters.of(id).mark_drained(world.clock.now());
-        let dry = async {
-            while world.cluster.in_flight(id).is_some_and(|count| count > 0) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let ran_dry = tokio::time::timeout(DRY_WITHIN, dry).await.is_ok();
-        if ran_dry {
-            world.journal.tell(By::Cluster, format!("{id} has nothing in flight any more"));
-        }
-        ran_dry
-    }
-
-    fn chapter(&self, act: Option<Act>) -> Chapter {
-        Chapter { at: self.start.elapsed(), act, tries: self.world.meters.tries() }
-    }
-
-    fn tries(&self, id: &EndpointId) -> u64 {
-        self.world.meters.of(id).tries()
-    }
-}
-
-impl Played {
-    fn end(mut self, stage: &Stage<'_>) -> Ending {
-        self.chapters.push(stage.chapter(None));
-        let cast = stage.cast;
-        let served = stage.fleet.conduct(&cast.drained).map(|conduct| conduct.served());
-        let arrivals = served.zip(self.dry_at).map(|(served, dry_at)| served - dry_at);
-        let picks = stage.world.meters.of(&cast.drained).tries_while_drained();
-        Ending {
-            chapters: self.chapters,
-            drained: Drained { id: cast.drained.clone(), picks, arrivals },
-            returned: (cast.killed.clone(), stage.tries(&cast.killed) - self.tries_at_return),
-            added: (cast.added.clone(), stage.tries(&cast.added)),
-        }
-    }
-}
-
-/// Longer than the proxy waits for an answer.
-const DRY_WITHIN: Duration = Duration::from_secs(5);

@@ -65,6 +65,20 @@ impl Seen {
         }
     }
 
+    fn note_latency(&self, taken: Duration, now: Timestamp) {
+        self.latency.record(taken);
+        self.recent.record(taken, now);
+    }
+
+    fn note_answer(&self, answer: Result<(), Lost>) {
+        match answer {
+            Ok(()) => {
+                self.answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(lost) => self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(lost),
+        }
+    }
+
     pub(crate) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
@@ -95,8 +109,8 @@ pub(crate) async fn run(
     clock: MonotonicClock,
     usable: impl Fn() -> usize + Clone + Send + 'static,
 ) {
-    let next = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
+    let next = Arc::new(AtomicU64::new(0));
     let mut clients = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let (next, seen, usable) = (Arc::clone(&next), Arc::clone(&seen), usable.clone());
@@ -110,21 +124,10 @@ pub(crate) async fn run(
                 let due = schedule.due(number);
                 tokio::time::sleep_until(start + due).await;
                 let usable_before = usable();
-                let answer = tokio::time::timeout(PATIENCE, client.send(number)).await;
-                let taken = (start + due).elapsed();
-                seen.latency.record(taken);
-                seen.recent.record(taken, clock.now());
-                match answer.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}"))) {
-                    Ok(()) => {
-                        seen.answered.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Err(reason) => {
-                        client.connection = None;
-                        let avoidable = usable_before + usable() > 0;
-                        let lost = Lost { due, reason, avoidable };
-                        seen.lost.lock().unwrap_or_else(PoisonError::into_inner).push(lost);
-                    }
-                }
+                let answer = client.send_patiently(number).await;
+                seen.note_latency((start + due).elapsed(), clock.now());
+                let avoidable = usable_before + usable() > 0;
+                seen.note_answer(answer.map_err(|reason| Lost { due, reason, avoidable }));
             }
         });
     }
@@ -138,6 +141,12 @@ struct Client {
 }
 
 impl Client {
+    /// As [`send`](Self::send), for as long as a client would wait. A connection that failed is not used again.
+    async fn send_patiently(&mut self, number: u64) -> Result<(), String> {
+        let answer = tokio::time::timeout(PATIENCE, self.send(number)).await;
+        answer.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+    }
+
     /// Ok for a 2xx answer that came through completely.
     async fn send(&mut self, number: u64) -> Result<(), String> {
         let text = |error: hyper::Error| error.to_string();

@@ -17,6 +17,7 @@ mod phases;
 mod pool;
 mod proxy;
 mod screen;
+mod stage;
 mod story;
 mod summary;
 mod table;

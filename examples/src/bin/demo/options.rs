@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use evenkeel::{Address, PolicyConfig};
 
 /// Watch evenkeel balance, steer around trouble and recover.
@@ -10,8 +11,8 @@ use evenkeel::{Address, PolicyConfig};
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "demo", version, max_term_width = 100)]
 pub(crate) struct Options {
-    /// How the proxy chooses: least_request, round_robin, smooth_weighted_round_robin, random or weighted_random
-    #[arg(long, value_name = "NAME", default_value = "least_request", value_parser = policy)]
+    /// How the proxy chooses
+    #[arg(long, value_name = "NAME", default_value = "least_request", value_parser = policies())]
     pub(crate) policy: PolicyConfig,
 
     /// How long the story takes, 3 to 600
@@ -39,11 +40,11 @@ pub(crate) struct Options {
     pub(crate) check: String,
 }
 
-fn policy(name: &str) -> Result<PolicyConfig, String> {
-    let mut all = PolicyConfig::all();
-    let names: Vec<_> = all.iter().map(PolicyConfig::name).collect();
-    let found = all.iter().position(|policy| policy.name() == name);
-    found.map(|index| all.swap_remove(index)).ok_or_else(|| format!("known are {}", names.join(", ")))
+fn policies() -> impl TypedValueParser<Value = PolicyConfig> {
+    let names = PolicyConfig::all().into_iter().map(|policy| policy.name());
+    PossibleValuesParser::new(names).try_map(|name| {
+        PolicyConfig::all().into_iter().find(|policy| policy.name() == name).ok_or("this policy is not known")
+    })
 }
 
 fn tcp_address(text: &str) -> Result<Address, String> {
