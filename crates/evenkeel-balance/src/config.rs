@@ -1,3 +1,4 @@
+use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -113,6 +114,16 @@ impl PolicyConfig {
     }
 }
 
+impl FromStr for PolicyConfig {
+    type Err = UnknownPolicy;
+
+    /// The policy of this name at its defaults; the names of [`name`](Self::name), without the aliases of a file.
+    fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
+        let known = Self::all().into_iter().find(|policy| policy.name() == name);
+        known.ok_or_else(|| UnknownPolicy(name.to_owned()))
+    }
+}
+
 impl Default for PolicyConfig {
     fn default() -> Self {
         Self::least_request()
@@ -123,6 +134,13 @@ impl Default for PolicyConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct NoSettings {}
+
+/// There is no policy of this name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "unknown policy {0:?}: allowed are least_request, round_robin, smooth_weighted_round_robin, random, weighted_random"
+)]
+pub struct UnknownPolicy(pub String);
 
 /// A policy cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -137,4 +155,18 @@ pub enum InvalidPolicy {
     /// A policy of your own refused its members, and says why.
     #[error("policy: {0}")]
     Custom(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_and_an_unknown_one_tells_all() {
+        let error = "p3c".parse::<PolicyConfig>().unwrap_err().to_string();
+        for policy in PolicyConfig::all() {
+            assert_eq!(policy.name().parse::<PolicyConfig>().unwrap().name(), policy.name());
+            assert!(error.contains(policy.name()), "{error}");
+        }
+    }
 }

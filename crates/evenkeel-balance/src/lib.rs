@@ -60,7 +60,7 @@ mod weighted_random;
 pub use alias::AliasTable;
 pub use built_in::BuiltIn;
 pub use caller::{Caller, Script};
-pub use config::{InvalidPolicy, PolicyConfig};
+pub use config::{InvalidPolicy, NoSettings, PolicyConfig, UnknownPolicy};
 pub use least_request::{Choices, LeastRequest, LeastRequestConfig};
 pub use mask::Mask;
 pub use policy::{Event, MemberList, Members, Policy, Wants};

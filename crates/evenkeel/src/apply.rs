@@ -472,10 +472,6 @@ fn tell<T>(shared: &Shared<T>, applied: &Applied) {
     if let Some(observer) = &shared.control.observer
         && !applied.is_noop()
     {
-        observer.notice(&Notice::Applied {
-            generation: applied.generation,
-            added: applied.added.clone(),
-            removed: applied.removed.clone(),
-        });
+        observer.notice(&Notice::Applied(applied.clone()));
     }
 }

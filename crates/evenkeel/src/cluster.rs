@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use evenkeel_balance::PolicyConfig;
-use evenkeel_health::{AdminState, CheckState, Status, Turn};
+use evenkeel_health::{AdminState, Status};
 use evenkeel_types::{Endpoint, EndpointId, Timestamp, Weight};
 
 use crate::apply::{self, Applied};
@@ -10,8 +10,8 @@ use crate::builder::ClusterBuilder;
 use crate::config::{BuildError, ClusterConfig};
 use crate::error::{ApplyError, PickError};
 use crate::explain::Explanation;
+use crate::handle::Handle;
 use crate::lanes;
-use crate::live::{Live, Node};
 use crate::pick::Pick;
 use crate::picker::Picker;
 use crate::report::ClusterReport;
@@ -157,26 +157,23 @@ impl<T> Cluster<T> {
         apply::set_policy(&self.shared, policy)
     }
 
-    /// The operator's word on an endpoint: ready, drain or maintenance. Only another such word changes it back.
+    /// The endpoint of this id, to watch it and to say what is known about it from outside.
     ///
     /// # Errors
     ///
     /// [`ApplyError::UnknownId`].
-    pub fn set_admin(&self, id: &EndpointId, state: AdminState) -> Result<Status, ApplyError> {
-        self.on_live(id, |live| {
-            let change = live.standing.set_admin(state);
-            live.after_flip(change);
-            change.after
-        })
+    pub fn endpoint(&self, id: &EndpointId) -> Result<Handle<T>, ApplyError> {
+        let node = self.shared.state.lock().index.get(id).map(Arc::clone);
+        node.map(Handle::new).ok_or_else(|| ApplyError::UnknownId(id.clone()))
     }
 
-    /// No new picks for this endpoint; requests in flight go on. Short for [`set_admin`](Self::set_admin).
+    /// No new picks for this endpoint; requests in flight go on. See [`Handle::set_admin`].
     ///
     /// # Errors
     ///
     /// [`ApplyError::UnknownId`].
     pub fn drain(&self, id: &EndpointId) -> Result<Status, ApplyError> {
-        self.set_admin(id, AdminState::Drain)
+        Ok(self.endpoint(id)?.set_admin(AdminState::Drain))
     }
 
     /// Ends a drain or a maintenance.
@@ -185,43 +182,16 @@ impl<T> Cluster<T> {
     ///
     /// [`ApplyError::UnknownId`].
     pub fn undrain(&self, id: &EndpointId) -> Result<Status, ApplyError> {
-        self.set_admin(id, AdminState::Ready)
+        Ok(self.endpoint(id)?.set_admin(AdminState::Ready))
     }
 
-    /// The result of one active check. Rise and fall decide when it turns the endpoint up or down.
+    /// The result of one active check of whatever has this id now; a prober that may be late uses [`Handle::record_check`].
     ///
     /// # Errors
     ///
     /// [`ApplyError::UnknownId`].
     pub fn record_check(&self, id: &EndpointId, passed: bool) -> Result<Status, ApplyError> {
-        self.on_live(id, |live| {
-            let mut machine = live.rise_fall.lock();
-            let turn = if passed { machine.pass() } else { machine.fail() };
-            let change = turn.map(|turn| {
-                live.standing.set_check(match turn {
-                    Turn::Up => CheckState::Up,
-                    Turn::Down => CheckState::Down,
-                })
-            });
-            drop(machine);
-            if let Some(change) = change {
-                live.after_flip(change);
-            }
-            live.status()
-        })
-    }
-
-    /// The verdict of a check machine that runs elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// [`ApplyError::UnknownId`].
-    pub fn set_check(&self, id: &EndpointId, state: CheckState) -> Result<Status, ApplyError> {
-        self.on_live(id, |live| {
-            let change = live.standing.set_check(state);
-            live.after_flip(change);
-            change.after
-        })
+        Ok(self.endpoint(id)?.record_check(passed))
     }
 
     /// Lets deadlines pass and frees what updates left behind; returns the next deadline.
@@ -265,7 +235,7 @@ impl<T> Cluster<T> {
     /// Requests in flight at an endpoint; `None` if there is no such endpoint.
     #[must_use]
     pub fn in_flight(&self, id: &EndpointId) -> Option<usize> {
-        self.node(id).map(|node| node.in_flight())
+        self.endpoint(id).ok().map(|endpoint| endpoint.in_flight())
     }
 
     /// What the next pick of this thread would be and why: tiers, masks, weights, candidates. Picks nothing.
@@ -278,15 +248,6 @@ impl<T> Cluster<T> {
     #[must_use]
     pub fn report(&self) -> ClusterReport {
         ClusterReport::of(&self.shared)
-    }
-
-    fn node(&self, id: &EndpointId) -> Option<Arc<Node<T>>> {
-        self.shared.state.lock().index.get(id).map(Arc::clone)
-    }
-
-    fn on_live<R>(&self, id: &EndpointId, act: impl FnOnce(&Live<T>) -> R) -> Result<R, ApplyError> {
-        let node = self.node(id).ok_or_else(|| ApplyError::UnknownId(id.clone()))?;
-        Ok(act(&node.live))
     }
 }
 

@@ -57,6 +57,7 @@ mod driver;
 mod error;
 mod explain;
 mod follow;
+mod handle;
 mod lanes;
 mod live;
 mod observer;
@@ -81,6 +82,7 @@ pub use driver::Driver;
 pub use error::{ApplyError, PickError, Shortage};
 pub use explain::{Candidate, ExplainedTier, Explanation};
 pub use follow::Following;
+pub use handle::Handle;
 pub use live::Live;
 pub use observer::{Notice, Observer};
 pub use pick::Pick;
@@ -88,13 +90,21 @@ pub use picker::Picker;
 pub use report::{ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 
-pub use evenkeel_balance::{Choices, LeastRequestConfig, Policy, PolicyConfig};
-pub use evenkeel_breaker::{BreakerConfig, HalfOpen, Rule, State as BreakerState, Window};
-pub use evenkeel_health::{AdminState, Cause, CheckState, RiseFallConfig, Status};
-pub use evenkeel_registry::{Registry, ServiceName};
+pub use evenkeel_balance::{
+    Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, Mask, Members, Policy, PolicyConfig, View,
+    Wants,
+};
+pub use evenkeel_breaker::{
+    BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
+    Transition as BreakerTransition, Window,
+};
+pub use evenkeel_health::{AdminState, Cause, CheckState, RiseFallConfig, Start, Status};
+pub use evenkeel_registry::{
+    CatalogConfig, Lease, LeaseLost, RegisterError, Registry, ServiceName, UpdateError, Watch,
+};
 pub use evenkeel_types::{
     Address, Announced, Classify, Endpoint, EndpointId, HttpStatus, Labels, Locality, Origin, Outcome,
-    Priority, Ratio, Timestamp, Verdict, Weight,
+    Priority, RandomSource, Ratio, Timestamp, Verdict, Weight,
 };
 
 /// The first program of the README, compiled and run.

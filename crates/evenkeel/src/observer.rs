@@ -2,6 +2,7 @@ use evenkeel_breaker::Transition;
 use evenkeel_health::Status;
 use evenkeel_types::EndpointId;
 
+use crate::apply::Applied;
 use crate::error::PickError;
 
 /// Hears what changes in a cluster. Called after the fact, on the thread that caused it, outside all locks: be quick, and
@@ -37,14 +38,7 @@ pub enum Notice {
         transition: Transition,
     },
     /// A new set of endpoints is in use.
-    Applied {
-        /// The generation of the new snapshot.
-        generation: u64,
-        /// Who came.
-        added: Vec<EndpointId>,
-        /// Who went.
-        removed: Vec<EndpointId>,
-    },
+    Applied(Applied),
     /// A followed source offered a set that was not taken; the old one stays in use.
     Rejected {
         /// Why.

@@ -33,6 +33,8 @@ pub struct ClusterReport {
 pub struct EndpointReport {
     /// Its id.
     pub id: EndpointId,
+    /// Which process under that id it is.
+    pub incarnation: u64,
     /// Its preferred address.
     pub address: Address,
     /// Its failover tier.
@@ -81,6 +83,7 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
             let status = live.status();
             EndpointReport {
                 id: description.id().clone(),
+                incarnation: description.incarnation(),
                 address: description.address().clone(),
                 priority: tier.priority,
                 weight: description.weight(),

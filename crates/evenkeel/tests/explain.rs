@@ -46,7 +46,7 @@ fn the_next_pick_is_the_one_explained() {
 #[test]
 fn it_tells_tier_masks_weights_and_candidates() {
     let cluster = cluster(PolicyConfig::least_request());
-    cluster.set_check(&id("b"), CheckState::Down).unwrap();
+    cluster.endpoint(&id("b")).unwrap().set_check(CheckState::Down);
     let mut tried = Tried::default();
     let pick = loop {
         let pick = cluster.pick(&Request::new()).unwrap();

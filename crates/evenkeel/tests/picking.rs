@@ -79,13 +79,13 @@ fn tiers_are_used_in_order_and_degraded_endpoints_last() {
         let cluster =
             cluster(policy, [endpoint("a"), endpoint("b"), endpoint("backup").with_priority(backup)]);
         assert_eq!(reached(&cluster, 100), ["a", "b"]);
-        cluster.set_check(&id("a"), CheckState::Degraded).unwrap();
+        cluster.endpoint(&id("a")).unwrap().set_check(CheckState::Degraded);
         assert_eq!(reached(&cluster, 100), ["b"], "degraded is used after its peers");
-        cluster.set_check(&id("b"), CheckState::Down).unwrap();
+        cluster.endpoint(&id("b")).unwrap().set_check(CheckState::Down);
         assert_eq!(reached(&cluster, 100), ["backup"], "a healthy backup before a degraded primary");
         cluster.drain(&id("backup")).unwrap();
         assert_eq!(reached(&cluster, 100), ["a"], "degraded is better than nothing");
-        cluster.set_check(&id("a"), CheckState::Up).unwrap();
+        cluster.endpoint(&id("a")).unwrap().set_check(CheckState::Up);
         assert_eq!(reached(&cluster, 100), ["a"]);
     });
 }
@@ -113,7 +113,7 @@ fn never_told_empty_and_unusable_are_three_errors() {
     cluster.clear();
     assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::Empty);
     cluster.apply([endpoint("a")]).unwrap();
-    cluster.set_admin(&id("a"), AdminState::Maintenance).unwrap();
+    cluster.endpoint(&id("a")).unwrap().set_admin(AdminState::Maintenance);
     assert!(matches!(cluster.pick(&Request::new()), Err(PickError::NoneUsable(_))));
 }
 
@@ -131,9 +131,9 @@ fn an_error_counts_each_endpoint_under_its_first_cause() {
         ],
     );
     cluster.drain(&id("drained")).unwrap();
-    cluster.set_admin(&id("maintenance"), AdminState::Maintenance).unwrap();
+    cluster.endpoint(&id("maintenance")).unwrap().set_admin(AdminState::Maintenance);
     for name in ["failing", "failing too"] {
-        cluster.set_check(&id(name), CheckState::Down).unwrap();
+        cluster.endpoint(&id(name)).unwrap().set_check(CheckState::Down);
     }
     let error = cluster.pick(&Request::new()).unwrap_err();
     assert_eq!(

@@ -32,7 +32,7 @@ fn an_observer_may_call_the_cluster_from_every_notice() {
         log.lock().expect("no panic").push(match notice {
             Notice::Standing { .. } => "standing",
             Notice::Breaker { .. } => "breaker",
-            Notice::Applied { .. } => "applied",
+            Notice::Applied(_) => "applied",
             _ => "other",
         });
     };
