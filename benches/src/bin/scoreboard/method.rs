@@ -102,9 +102,10 @@ impl Bench {
     /// Nanoseconds a call, averaged over the threads.
     fn batch(&self, case: &mut Case, calls: u64) -> f64 {
         let threads = case.runners.len();
-        // A quarter of the batch, and for a large world enough to have been everywhere: whoever ran before has taken
-        // the caches.
-        let warm_up = (calls / 4).max((4 * case.n as u64).min(2 * calls));
+        // Whoever ran before has taken the caches: a large world is walked through until they are back. Calls that are so
+        // long that few fit a batch bring their own memory.
+        let everywhere = if calls < SHORT_BATCH { calls } else { 16 * case.n as u64 };
+        let warm_up = (calls / 4).max(everywhere);
         let start = Arc::new(AtomicUsize::new(0));
         for (worker, runner) in self.workers.iter().zip(case.runners.drain(..)) {
             let job = Job { runner, warm_up, calls, start: Arc::clone(&start), threads };
@@ -174,5 +175,7 @@ pub(crate) fn quantile(samples: &[f64], share: f64) -> f64 {
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }
 
+/// Updates have fewer calls in a batch, picks have more.
+const SHORT_BATCH: u64 = 1000;
 /// More than enough, at a factor of up to 16 each.
 const MOST_CALIBRATIONS: usize = 16;
