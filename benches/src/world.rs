@@ -1,4 +1,4 @@
-use evenkeel::{AdminState, ApplyError, Cluster, Endpoint, PolicyConfig, Weight};
+use evenkeel::{AdminState, Cluster, Endpoint, PolicyConfig, Weight};
 use evenkeel_balance::{Mask, MemberList};
 
 /// The policies, by the names they have in a configuration file.
@@ -67,8 +67,8 @@ pub fn cluster(policy_name: &str, n: usize, share: f64, weights: Weights) -> Clu
     cluster.apply(endpoints(n, weights)).expect("valid endpoints");
     let down = endpoints(n, weights).enumerate().filter(|(position, _)| !is_usable(*position, share));
     for (_, endpoint) in down {
-        let done: Result<_, ApplyError> = cluster.set_admin(endpoint.id(), AdminState::Maintenance);
-        done.expect("a known endpoint");
+        let endpoint = cluster.endpoint(endpoint.id()).expect("a known endpoint");
+        assert!(!endpoint.set_admin(AdminState::Maintenance).usable());
     }
     cluster
 }
