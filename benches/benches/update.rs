@@ -44,10 +44,8 @@ fn apply(criterion: &mut Criterion) {
 fn flip(criterion: &mut Criterion) {
     each_size(criterion, "flip, down and up", |n| {
         let cluster = cluster("least_request", n, 1.0, Weights::Equal);
-        let id = endpoint(n / 2, Weights::Equal).id().clone();
-        move || {
-            cluster.set_check(&id, CheckState::Down).is_ok() && cluster.set_check(&id, CheckState::Up).is_ok()
-        }
+        let endpoint = cluster.endpoint(endpoint(n / 2, Weights::Equal).id()).expect("a known endpoint");
+        move || !endpoint.set_check(CheckState::Down).usable() && endpoint.set_check(CheckState::Up).usable()
     });
 }
 

@@ -204,7 +204,7 @@ pub(crate) fn updates(cases: &mut Cases, n: usize) {
     };
     cases.add_single("update", "evenkeel/least_request:apply-whole-list", n, 1, repeat(apply));
     let known = cluster("least_request", n, 1.0, Weights::Equal);
-    let id = endpoint(n / 2, Weights::Equal).id().clone();
-    let flip = move || (known.set_check(&id, CheckState::Down), known.set_check(&id, CheckState::Up));
+    let flipped = known.endpoint(endpoint(n / 2, Weights::Equal).id()).expect("a known endpoint");
+    let flip = move || (flipped.set_check(CheckState::Down), flipped.set_check(CheckState::Up));
     cases.add_single("update", "evenkeel/least_request:flip", n, 2, repeat(flip));
 }
