@@ -43,10 +43,10 @@ fn run(case: &str, calls: u64) -> Result<(), Box<dyn Error>> {
     let request = Request::new();
     match way {
         "evenkeel" => {
-            repeat(calls, || cluster.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok())
+            repeat(calls, || cluster.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok());
         }
         "picker" => {
-            repeat(calls, || picker.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok())
+            repeat(calls, || picker.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok());
         }
         "choose" => repeat(calls, || picker.choose(&request).is_ok()),
         _ => return Err(format!("no way to pick is called {way}").into()),

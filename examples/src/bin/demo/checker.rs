@@ -53,13 +53,17 @@ struct CheckTask(AbortHandle);
 impl CheckTask {
     fn start(cluster: &Cluster<Upstream>, endpoint: &Endpoint, check: &Check) -> Self {
         let (cluster, check) = (cluster.clone(), check.clone());
-        let (id, address) = (endpoint.id().clone(), endpoint.address().clone());
+        let (id, incarnation) = (endpoint.id().clone(), endpoint.incarnation());
+        let address = endpoint.address().clone();
         let task = async move {
             loop {
                 let answer = tokio::time::timeout(TIMEOUT, ask(&address, &check)).await;
                 let passed = matches!(answer, Ok(Ok(status)) if status < check.fails_from);
-                // It may have left in the meantime.
-                let _ = cluster.record_check(&id, passed);
+                // It may have left in the meantime, or be another process by now.
+                let known = cluster.endpoint(&id).ok();
+                if let Some(known) = known.filter(|known| known.description().incarnation() == incarnation) {
+                    known.record_check(passed);
+                }
                 tokio::time::sleep(INTERVAL).await;
             }
         };

@@ -65,8 +65,10 @@ fn in_words(notice: &Notice) -> Option<String> {
             let (from, to) = (breaker_word(transition.from), breaker_word(transition.to));
             Some(format!("{id} breaker: {from} -> {to}, {}", reason_in_words(transition.reason)))
         }
-        Notice::Applied { added, removed, .. } => {
-            let parts = [("joined", added), ("left", removed)].into_iter().filter(|(_, ids)| !ids.is_empty());
+        Notice::Applied(applied) => {
+            let parts = [("joined", &applied.added), ("left", &applied.removed)]
+                .into_iter()
+                .filter(|(_, ids)| !ids.is_empty());
             let text: Vec<_> = parts.map(|(what, ids)| format!("{} {what}", names(ids))).collect();
             (!text.is_empty()).then(|| text.join(", "))
         }
