@@ -102,10 +102,10 @@ impl Bench {
     /// Nanoseconds a call, averaged over the threads.
     fn batch(&self, case: &mut Case, calls: u64) -> f64 {
         let threads = case.runners.len();
-        // Whoever ran before has taken the caches: a large world is walked through until they are back. Calls that are so
-        // long that few fit a batch bring their own memory.
-        let everywhere = if calls < SHORT_BATCH { calls } else { 16 * case.n as u64 };
-        let warm_up = (calls / 4).max(everywhere);
+        // Whoever ran before has taken the caches: a large world is walked through until they are back, unless its calls
+        // are so long that this would take for ever.
+        let longest = if calls < SHORT_BATCH { calls } else { 8 * calls };
+        let warm_up = (calls / 4).max((16 * case.n as u64).min(longest));
         let start = Arc::new(AtomicUsize::new(0));
         for (worker, runner) in self.workers.iter().zip(case.runners.drain(..)) {
             let job = Job { runner, warm_up, calls, start: Arc::clone(&start), threads };
