@@ -62,7 +62,7 @@ impl BuiltIn {
     }
 
     /// An open position, or `None` if none is open.
-    #[inline]
+    #[inline(always)]
     pub fn choose<V: View, C: Caller>(&self, view: &V, caller: &mut C) -> Option<usize> {
         match self {
             Self::LeastRequest(policy) => policy.choose(view, caller),

@@ -122,7 +122,7 @@ impl LeastRequest {
     }
 
     /// A position, or `None` if none is open.
-    #[inline]
+    #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         let usable = view.mask().usable();
         match (self.choices, &self.weighted) {
@@ -136,7 +136,7 @@ impl LeastRequest {
 }
 
 /// Two distinct ones of equal weight: the case that must cost nothing.
-#[inline]
+#[inline(always)]
 fn choose_of_two<V: View + ?Sized, C: Caller + ?Sized>(
     view: &V,
     caller: &mut C,
@@ -155,6 +155,7 @@ fn choose_of_two<V: View + ?Sized, C: Caller + ?Sized>(
 }
 
 /// Up to `choices` distinct open ones; with exclusions or races fewer may be met, then the best of those counts.
+#[inline(never)]
 fn choose_of_some<V: View + ?Sized, C: Caller + ?Sized>(
     view: &V,
     caller: &mut C,
@@ -183,6 +184,7 @@ fn choose_of_some<V: View + ?Sized, C: Caller + ?Sized>(
 }
 
 /// All open ones, from a first candidate drawn by weight; equals are told apart by reservoir sampling.
+#[inline(never)]
 fn choose_of_all<V: View + ?Sized, C: Caller + ?Sized>(
     view: &V,
     caller: &mut C,

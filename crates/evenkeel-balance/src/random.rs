@@ -16,7 +16,7 @@ pub struct Random;
 
 impl Random {
     /// A position, or `None` if none is open.
-    #[inline]
+    #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         let usable = view.mask().usable();
         let position = scan::usable_at(view, below(scan::upper(caller.draw()), usable as u32), usable);

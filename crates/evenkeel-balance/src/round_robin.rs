@@ -16,7 +16,7 @@ pub struct RoundRobin;
 
 impl RoundRobin {
     /// The next position, or `None` if none is open.
-    #[inline]
+    #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         let usable = view.mask().usable();
         let position = scan::usable_at(view, caller.turn(usable as u32), usable);

@@ -45,7 +45,7 @@ impl SmoothWeightedRoundRobin {
     }
 
     /// The next position, or `None` if none is open.
-    #[inline]
+    #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         let place = caller.turn(self.cycle.len() as u32);
         if let Some(&position) = self.cycle.get(place as usize)

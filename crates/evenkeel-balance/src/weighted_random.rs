@@ -1,5 +1,6 @@
 use evenkeel_types::below;
 
+use crate::view::is_open_among;
 use crate::{AliasTable, Caller, Policy, View, scan};
 
 /// A usable endpoint, each as likely as its weight says.
@@ -26,11 +27,14 @@ impl WeightedRandom {
     }
 
     /// A position, or `None` if none is open.
-    #[inline]
+    #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        let position = self.table.at(caller.draw());
-        if view.is_open(position) {
-            return Some(position);
+        let usable = view.mask().usable();
+        if 2 * usable >= view.mask().len() {
+            let position = self.table.at(caller.draw());
+            if usable > 0 && is_open_among(view, position, usable) {
+                return Some(position);
+            }
         }
         again(view, caller, self.greatest, |draw| self.table.at(draw))
     }
@@ -38,6 +42,7 @@ impl WeightedRandom {
 
 /// After a weighted draw that missed: draws on, from `sample` while many are usable, from the usable positions by
 /// rejection where few are, and lets a scan decide if all of that misses.
+#[inline(never)]
 pub(crate) fn again<V: View + ?Sized, C: Caller + ?Sized>(
     view: &V,
     caller: &mut C,

@@ -137,6 +137,7 @@ fn empty<T>(policy: &PolicyConfig) -> Result<Snapshot<T>, BuildError> {
         nodes: Arc::new([]),
         weights: Arc::new([]),
         striped: false,
+        has_stripes: false,
     };
     Ok(Snapshot { generation: 0, known: false, wants: Wants::empty(), first, rest: Box::default() })
 }

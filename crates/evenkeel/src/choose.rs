@@ -21,7 +21,7 @@ pub(crate) struct Chosen<'s, T> {
 type Excluded = SmallVec<[u64; 16]>;
 
 /// Chooses for `request`. The usual case is the first draw in the first tier; everything else is out of line.
-#[inline]
+#[inline(always)]
 pub(crate) fn choose<'s, T>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
@@ -30,7 +30,7 @@ pub(crate) fn choose<'s, T>(
     let view = TierView { tier, mask: &tier.masks.preferred, excluded: caller.request.tried() };
     let position = tier.policy.choose(&view, caller);
     if let Some(node) = position.and_then(|position| tier.nodes.get(position))
-        && (view.excluded.is_empty() || !view.excluded.contains(&node.live.token))
+        && (view.excluded.is_empty() || !is_among(view.excluded, node.live.token))
         && let Some(permit) = admit(&node.live)
     {
         return Ok(Chosen { node, tier, permit });
@@ -40,7 +40,7 @@ pub(crate) fn choose<'s, T>(
 }
 
 /// Chooses without asking the breaker for a permit: an endpoint whose breaker is not open will do.
-#[inline]
+#[inline(always)]
 pub(crate) fn choose_uncounted<'s, T>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
@@ -51,13 +51,20 @@ pub(crate) fn choose_uncounted<'s, T>(
     match position.and_then(|position| tier.nodes.get(position)) {
         Some(node)
             if node.live.standing.is_usable()
-                && (view.excluded.is_empty() || !view.excluded.contains(&node.live.token)) =>
+                && (view.excluded.is_empty() || !is_among(view.excluded, node.live.token)) =>
         {
             Ok(&node.live)
         }
         _ => choose_on(snapshot, caller, |live| live.standing.is_usable().then_some(()))
             .map(|(node, ..)| &*node.live),
     }
+}
+
+/// A retry's question, out of the way of first attempts.
+#[cold]
+#[inline(never)]
+pub(crate) fn is_among(tokens: &[u64], token: u64) -> bool {
+    tokens.contains(&token)
 }
 
 /// The endpoint's own word, then its breaker's. The mask may lag behind a flip by a moment; the own word does not.
@@ -82,7 +89,7 @@ pub(crate) fn choose_dry<'s, T>(
     let view = TierView { tier, mask: &tier.masks.preferred, excluded: caller.request.tried() };
     let position = tier.policy.choose(&view, caller);
     match position.and_then(|position| tier.nodes.get(position)) {
-        Some(node) if !view.excluded.contains(&node.live.token) && would_admit(&node.live).is_some() => {
+        Some(node) if !is_among(view.excluded, node.live.token) && would_admit(&node.live).is_some() => {
             Ok(&node.live)
         }
         _ => choose_on(snapshot, caller, would_admit).map(|(node, ..)| &*node.live),

@@ -67,7 +67,7 @@ impl<T> Cluster<T> {
     /// # Errors
     ///
     /// [`PickError`] says in numbers why there is nothing to pick.
-    #[inline]
+    #[inline(always)]
     pub fn pick(&self, request: &Request<'_>) -> Result<Pick<T>, PickError> {
         let shared = &*self.shared;
         let snapshot = shared.current.load();

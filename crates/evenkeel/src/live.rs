@@ -230,6 +230,9 @@ struct Stripes<T>(Box<[CountedArc<Stripe<T>>]>);
 /// A second-hand reference: it holds one to `Live` for as long as the node or a pick holds it.
 pub(crate) struct Stripe<T> {
     live: CountedArc<Live<T>>,
+    /// Keeps the counts of two stripes on different cache lines, wherever the allocator puts them. Alignment would do
+    /// that too, but put the count and `live` apart.
+    _apart: [u64; 13],
 }
 
 impl<T> Node<T> {
@@ -245,6 +248,16 @@ impl<T> Node<T> {
             None => held,
             Some(stripes) => stripes.in_flight(held),
         }
+    }
+
+    /// Requests in flight at a node that has no stripes: one word.
+    #[inline]
+    pub(crate) fn references(&self) -> u32 {
+        (CountedArc::strong_count(&self.live) as u32).wrapping_sub(1)
+    }
+
+    pub(crate) fn has_stripes(&self) -> bool {
+        self.stripes.get().is_some()
     }
 
     /// Makes stripes, if there are none yet. They stay: an endpoint that leaves a small cluster keeps its counts exact.
@@ -269,7 +282,7 @@ impl<T> Node<T> {
 
 impl<T> Stripes<T> {
     fn new(live: &CountedArc<Live<T>>) -> Self {
-        let stripe = || CountedArc::new(Stripe { live: CountedArc::clone(live) });
+        let stripe = || CountedArc::new(Stripe { live: CountedArc::clone(live), _apart: [0; 13] });
         Self((0..live.control.stripes).map(|_| stripe()).collect())
     }
 

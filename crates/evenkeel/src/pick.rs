@@ -43,14 +43,14 @@ impl<T> Pick<T> {
     }
 
     /// Gives the verdict and ends the request.
-    #[inline]
+    #[inline(always)]
     pub fn finish(mut self, outcome: Outcome) {
         self.record(outcome);
     }
 
     /// Gives the verdict early: when the head of the response is there, or a connection is made. Only the first counts;
     /// the request stays in flight until the pick is dropped.
-    #[inline]
+    #[inline(always)]
     pub fn record(&mut self, outcome: Outcome) {
         if !self.judged && (self.permit.is_some() || self.is_timed() || self.events) {
             self.judged = true;
@@ -62,6 +62,7 @@ impl<T> Pick<T> {
         self.started.as_nanos() != Timestamp::MAX.as_nanos()
     }
 
+    #[inline(never)]
     fn settle(&mut self, outcome: &Outcome) {
         let live = self.hold.live();
         if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
@@ -94,7 +95,7 @@ impl<T> Pick<T> {
 }
 
 impl<T> Drop for Pick<T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.permit.is_some() || self.is_timed() {
             self.abandon();

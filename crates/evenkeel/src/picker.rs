@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crossbeam_utils::CachePadded;
+
 use crate::choose;
 use crate::cluster::Cluster;
 use crate::error::PickError;
@@ -20,7 +22,7 @@ use crate::sync::Cached;
 pub struct Picker<T> {
     cache: Cached<Snapshot<T>>,
     shared: Arc<Shared<T>>,
-    lane: Lane,
+    lane: CachePadded<Lane>,
     stripe: u32,
 }
 
@@ -29,7 +31,7 @@ impl<T> Picker<T> {
         let shared = Arc::clone(&cluster.shared);
         let number = PICKERS.fetch_add(1, Ordering::Relaxed);
         // Far from the numbers of the cluster's own lanes, so that no stream is drawn from twice.
-        let lane = Lane::new(shared.seed, u64::from(number) | 1 << 32);
+        let lane = CachePadded::new(Lane::new(shared.seed, u64::from(number) | 1 << 32));
         Self { cache: shared.current.cached(), shared, lane, stripe: number }
     }
 
@@ -38,7 +40,7 @@ impl<T> Picker<T> {
     /// # Errors
     ///
     /// As [`Cluster::pick`].
-    #[inline]
+    #[inline(always)]
     pub fn pick(&mut self, request: &Request<'_>) -> Result<Pick<T>, PickError> {
         let snapshot = self.cache.load();
         self.shared.pick_from(snapshot, request, &self.lane, self.stripe)
@@ -52,7 +54,7 @@ impl<T> Picker<T> {
     /// # Errors
     ///
     /// As [`Cluster::pick`].
-    #[inline]
+    #[inline(always)]
     pub fn choose(&mut self, request: &Request<'_>) -> Result<&Live<T>, PickError> {
         self.shared.tick_if_due();
         let snapshot = self.cache.load();

@@ -48,7 +48,7 @@ impl<T> Shared<T> {
     }
 
     /// One pick from `snapshot` with the inputs of `lane`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pick_from(
         &self,
         snapshot: &Snapshot<T>,
@@ -64,7 +64,7 @@ impl<T> Shared<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn hold(&self, snapshot: &Snapshot<T>, chosen: Chosen<'_, T>, stripe: u32) -> Pick<T> {
         let Chosen { node, tier, permit } = chosen;
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use evenkeel_balance::{BuiltIn, Mask, View, Wants};
 use evenkeel_types::Priority;
 
+use crate::choose;
 use crate::live::{Live, Node};
 use crate::roster::Masks;
 use crate::update::TierPlan;
@@ -26,7 +27,10 @@ pub(crate) struct Tier<T> {
     pub(crate) masks: Arc<Masks>,
     pub(crate) nodes: Arc<[Arc<Node<T>>]>,
     pub(crate) weights: Arc<[u32]>,
+    /// Whether picks count in stripes.
     pub(crate) striped: bool,
+    /// Whether some node has stripes, so that its count is a sum.
+    pub(crate) has_stripes: bool,
 }
 
 impl<T> Tier<T> {
@@ -73,7 +77,8 @@ impl<T> View for TierView<'_, T> {
 
     #[inline]
     fn load(&self, position: usize) -> u32 {
-        self.tier.nodes.get(position).map_or(u32::MAX, |node| node.in_flight() as u32)
+        let Some(node) = self.tier.nodes.get(position) else { return u32::MAX };
+        if self.tier.has_stripes { node.in_flight() as u32 } else { node.references() }
     }
 
     #[inline]
@@ -84,6 +89,6 @@ impl<T> View for TierView<'_, T> {
     #[inline]
     fn admits(&self, position: usize) -> bool {
         self.excluded.is_empty()
-            || self.live(position).is_some_and(|live| !self.excluded.contains(&live.token))
+            || self.live(position).is_some_and(|live| !choose::is_among(self.excluded, live.token))
     }
 }

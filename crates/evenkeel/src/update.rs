@@ -234,6 +234,7 @@ fn assemble<T>(
         .zip(masks)
         .map(|((plan, policy), masks)| Tier {
             striped: is_striped(&plan, &policy),
+            has_stripes: plan.nodes.iter().any(|node| node.has_stripes()),
             priority: plan.priority,
             policy,
             masks,
