@@ -1,7 +1,6 @@
 use evenkeel_types::{RandomSource, SplitMix64, below};
 
 use crate::built_in::are_equal;
-use crate::view::is_open_among;
 use crate::{AliasTable, Caller, InvalidPolicy, Policy, View, Wants, scan, weighted_random};
 
 /// How many endpoints a [`LeastRequest`] compares. Written as a number from 2 to 32, or `"all"`.
@@ -146,12 +145,20 @@ fn choose_of_two<V: View + ?Sized, C: Caller + ?Sized>(
     let first = below(scan::upper(draw), usable as u32);
     let second = below(scan::lower(draw), usable as u32 - 1);
     let second = second + u32::from(second >= first);
-    let first = scan::usable_at(view, first, usable);
-    let second = scan::usable_at(view, second, usable);
-    if is_open_among(view, first, usable) && is_open_among(view, second, usable) {
-        return Some(if view.load(second) < view.load(first) { second } else { first });
+    if usable == view.mask().len() && view.admits_all() {
+        return Some(less_loaded(view, first as usize, second as usize));
+    }
+    let (first, second) = (view.mask().at(first as usize), view.mask().at(second as usize));
+    if view.is_open(first) && view.is_open(second) {
+        return Some(less_loaded(view, first, second));
     }
     choose_of_some(view, caller, 2, None)
+}
+
+/// Equals go to the first, which is as random as the second.
+#[inline(always)]
+fn less_loaded<V: View + ?Sized>(view: &V, first: usize, second: usize) -> usize {
+    if view.load(second) < view.load(first) { second } else { first }
 }
 
 /// Up to `choices` distinct open ones; with exclusions or races fewer may be met, then the best of those counts.

@@ -20,6 +20,11 @@ pub trait View {
         true
     }
 
+    /// Whether the request admits every position, so that nobody need ask for each. `false` is always a safe answer.
+    fn admits_all(&self) -> bool {
+        false
+    }
+
     /// Whether a pick may return this position.
     #[inline]
     fn is_open(&self, position: usize) -> bool {
@@ -30,7 +35,8 @@ pub trait View {
 /// Whether a position found among `usable` ones is open. While all are usable there is no bit to test.
 #[inline]
 pub(crate) fn is_open_among<V: View + ?Sized>(view: &V, position: usize, usable: usize) -> bool {
-    (usable == view.mask().len() || view.mask().contains(position)) && view.admits(position)
+    (usable == view.mask().len() || view.mask().contains(position))
+        && (view.admits_all() || view.admits(position))
 }
 
 /// A view over plain slices, for those who balance something without the façade.
@@ -78,5 +84,10 @@ impl View for Table<'_> {
     #[inline]
     fn admits(&self, position: usize) -> bool {
         !self.excluded.contains(&position)
+    }
+
+    #[inline]
+    fn admits_all(&self) -> bool {
+        self.excluded.is_empty()
     }
 }

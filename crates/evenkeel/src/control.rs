@@ -131,6 +131,12 @@ impl Timers {
         Timestamp::from_nanos(self.earliest.load(Ordering::Relaxed))
     }
 
+    /// Whether anybody waits for a deadline.
+    #[inline]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.earliest() != Timestamp::MAX
+    }
+
     pub(crate) fn add(&self, until: Timestamp, slot: u32, token: u64) {
         if until == Timestamp::MAX {
             return;

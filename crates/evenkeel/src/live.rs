@@ -34,7 +34,13 @@ pub struct Live<T> {
 }
 
 impl<T> Live<T> {
-    pub(crate) fn new(control: &Arc<Control>, slot: u32, token: u64, endpoint: Endpoint, payload: T) -> Self {
+    pub(crate) fn new(
+        control: &Arc<Control>,
+        slot: u32,
+        token: u64,
+        endpoint: Arc<Endpoint>,
+        payload: T,
+    ) -> Self {
         let standing = Standing::new();
         let _ = standing.set_announced(endpoint.announced());
         let _ = standing.set_drained_by_weight(endpoint.weight().is_drain());
@@ -45,7 +51,7 @@ impl<T> Live<T> {
             breaker: control.new_breaker(),
             latency: control.new_latency(),
             rise_fall: Mutex::new(control.rise_fall),
-            description: ArcSwap::from_pointee(endpoint),
+            description: ArcSwap::new(endpoint),
             control: Arc::clone(control),
             payload,
         }
@@ -236,8 +242,8 @@ pub(crate) struct Stripe<T> {
 }
 
 impl<T> Node<T> {
-    pub(crate) fn new(live: Live<T>) -> Self {
-        Self { live: CountedArc::new(live), stripes: OnceLock::new() }
+    pub(crate) const fn new(live: CountedArc<Live<T>>) -> Self {
+        Self { live, stripes: OnceLock::new() }
     }
 
     /// Requests in flight: what load-aware policies compare and reports show. One word while there are no stripes.

@@ -6,6 +6,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::choose;
 use crate::cluster::Cluster;
+use crate::control::Control;
 use crate::error::PickError;
 use crate::lanes::Lane;
 use crate::live::Live;
@@ -22,6 +23,8 @@ use crate::sync::Cached;
 pub struct Picker<T> {
     cache: Cached<Snapshot<T>>,
     shared: Arc<Shared<T>>,
+    /// The cluster's, one pointer nearer.
+    control: Arc<Control>,
     lane: CachePadded<Lane>,
     stripe: u32,
 }
@@ -32,7 +35,13 @@ impl<T> Picker<T> {
         let number = PICKERS.fetch_add(1, Ordering::Relaxed);
         // Far from the numbers of the cluster's own lanes, so that no stream is drawn from twice.
         let lane = CachePadded::new(Lane::new(shared.seed, u64::from(number) | 1 << 32));
-        Self { cache: shared.current.cached(), shared, lane, stripe: number }
+        Self {
+            cache: shared.current.cached(),
+            control: Arc::clone(&shared.control),
+            shared,
+            lane,
+            stripe: number,
+        }
     }
 
     /// As [`Cluster::pick`].
@@ -56,9 +65,11 @@ impl<T> Picker<T> {
     /// As [`Cluster::pick`].
     #[inline(always)]
     pub fn choose(&mut self, request: &Request<'_>) -> Result<&Live<T>, PickError> {
-        self.shared.tick_if_due();
+        if self.control.timers.is_waited_for() {
+            self.shared.tick_if_due();
+        }
         let snapshot = self.cache.load();
-        let mut caller = LaneCaller { lane: &self.lane, control: &self.shared.control, request };
+        let mut caller = LaneCaller { lane: &self.lane, control: &self.control, request };
         choose::choose_uncounted(snapshot, &mut caller)
     }
 }

@@ -87,7 +87,7 @@ impl<T> Shared<T> {
     /// One load while nobody waits for a deadline.
     #[inline]
     pub(crate) fn tick_if_due(&self) {
-        if self.control.timers.earliest() != Timestamp::MAX {
+        if self.control.timers.is_waited_for() {
             self.tick_if_due_now();
         }
     }

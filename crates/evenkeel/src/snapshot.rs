@@ -87,6 +87,11 @@ impl<T> View for TierView<'_, T> {
     }
 
     #[inline]
+    fn admits_all(&self) -> bool {
+        self.excluded.is_empty()
+    }
+
+    #[inline]
     fn admits(&self, position: usize) -> bool {
         self.excluded.is_empty()
             || self.live(position).is_some_and(|live| !choose::is_among(self.excluded, live.token))
