@@ -100,9 +100,11 @@ impl<R: RandomSource> Caller for Script<R> {
     }
 }
 
-/// `place` brought into a cycle of `length` places: one comparison as a rule, a division when the cycle has shrunk.
+/// `place` brought into a cycle of `length` places: one comparison as a rule, a division when the cycle has shrunk. For
+/// those who implement [`Caller::turn`].
 #[inline]
-pub(crate) const fn place_in(place: u32, length: u32) -> u32 {
+#[must_use]
+pub const fn place_in(place: u32, length: u32) -> u32 {
     if place < length {
         place
     } else if place == length || length == 0 {

@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use evenkeel_types::{RandomSource, SplitMix64, below};
 
 use crate::built_in::are_equal;
@@ -83,7 +85,9 @@ pub struct LeastRequestConfig {
 /// **Weights.** The first candidate is drawn by weight; another replaces it iff (its load + 1) ÷ its weight is at most the
 /// load ÷ weight of the best so far, that is, if it would still be no worse off after taking the request. With equal
 /// weights this is exactly "fewer in flight"; with unequal ones the shares are exactly the weights while loads are low,
-/// also for two endpoints, and follow the load when it builds up. **Ties** stay with the candidate drawn first.
+/// also for two endpoints, and follow the load when it builds up. Candidates are drawn by weight; if one weight is so
+/// large that its endpoint takes all draws, the other candidate is drawn uniformly. **Ties** stay with the candidate drawn
+/// first.
 /// **Cost.** O(d), or O(n) for a full scan. **When.** The default for most traffic. **When not.** Load is not told by
 /// the requests in flight (batch jobs of very different size). **Source.** Mitzenmacher, "The power of two choices in
 /// randomized load balancing", IEEE TPDS 2001; Envoy `LEAST_REQUEST`, gRPC A48, Finagle `P2C` (draws without
@@ -181,6 +185,16 @@ fn choose_of_some<V: View + ?Sized, C: Caller + ?Sized>(
         met += 1;
         best = Some(better(best, Candidate::at(view, position)));
         if met == choices as usize {
+            return best.map(|candidate| candidate.position);
+        }
+    }
+    // One heavy endpoint can take every weighted draw: whoever has met too few meets others without regard to weight, so
+    // that load always has something to be compared with.
+    for _ in 0..scan::DRAWS {
+        let usable = view.mask().usable();
+        let position = scan::usable_at(view, below(scan::upper(caller.draw()), usable as u32), usable);
+        if usable > 0 && view.is_open(position) && !seen[..met].contains(&position) {
+            best = Some(better(best, Candidate::at(view, position)));
             break;
         }
     }
@@ -190,7 +204,8 @@ fn choose_of_some<V: View + ?Sized, C: Caller + ?Sized>(
     }
 }
 
-/// All open ones, from a first candidate drawn by weight; equals are told apart by reservoir sampling.
+/// All open ones. With equal weights the least loaded, ties told apart at random; with unequal ones the least by load ÷
+/// weight, unless one drawn by weight is within a request of it, so that idle shares are the weights.
 #[inline(never)]
 fn choose_of_all<V: View + ?Sized, C: Caller + ?Sized>(
     view: &V,
@@ -198,32 +213,29 @@ fn choose_of_all<V: View + ?Sized, C: Caller + ?Sized>(
     weighted: Option<&Weighted>,
 ) -> Option<usize> {
     let mut ties = SplitMix64::new(caller.draw());
-    if let Some(weighted) = weighted {
-        let first = weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))?;
-        let rest = view.mask().iter().filter(|&position| position != first && view.admits(position));
-        let best =
-            rest.fold(Candidate::at(view, first), |best, p| better(Some(best), Candidate::at(view, p)));
-        return Some(best.position);
-    }
-    let mut best = None;
+    let mut least: Option<Candidate> = None;
     let mut equals = 0;
     for position in view.mask().iter().filter(|&position| view.admits(position)) {
-        let load = view.load(position);
-        match best {
-            Some((_, least)) if load > least => {}
-            Some((_, least)) if load == least => {
-                equals += 1;
-                if below(scan::upper(ties.next_u64()), equals) == 0 {
-                    best = Some((position, load));
-                }
-            }
-            _ => {
-                equals = 1;
-                best = Some((position, load));
-            }
+        let candidate = Candidate::at(view, position);
+        let order = least.map_or(Ordering::Less, |least| candidate.compare(least));
+        equals = match order {
+            Ordering::Less => 1,
+            Ordering::Equal => equals + 1,
+            Ordering::Greater => equals,
+        };
+        let is_chosen = match order {
+            Ordering::Less => true,
+            // Reservoir sampling: the k-th equal replaces with probability 1 / k.
+            Ordering::Equal => below(scan::upper(ties.next_u64()), equals) == 0,
+            Ordering::Greater => false,
+        };
+        if is_chosen {
+            least = Some(candidate);
         }
     }
-    best.map(|(position, _)| position)
+    let (least, Some(weighted)) = (least?, weighted) else { return least.map(|least| least.position) };
+    let drawn = weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))?;
+    Some(better(Some(Candidate::at(view, drawn)), least).position)
 }
 
 #[inline]
@@ -256,6 +268,11 @@ impl Candidate {
     #[inline]
     fn at<V: View + ?Sized>(view: &V, position: usize) -> Self {
         Self { position, load: view.load(position).into(), weight: view.weight(position).max(1).into() }
+    }
+
+    /// By load ÷ weight. Both products fit: 32 bits each.
+    fn compare(self, other: Self) -> Ordering {
+        (self.load * other.weight).cmp(&(other.load * self.weight))
     }
 }
 
@@ -354,6 +371,32 @@ mod tests {
                 assert!(
                     (f64::from(count) - expected).abs() < 5.0 * expected.sqrt(),
                     "{counts:?} for {weights:?}"
+                );
+            }
+        }
+    }
+
+    /// Endpoint 0 never answers: its requests pile up, all others are idle.
+    #[test]
+    fn a_heavy_black_hole_does_not_swallow_the_traffic() {
+        for weights in [vec![4, 1, 1, 1, 1], vec![10, 1, 1, 1], vec![100, 1, 1, 1], vec![1000, 1, 1, 1, 1, 1]]
+        {
+            for choices in [Choices::Draw(2), Choices::All] {
+                let mask = Mask::all_usable(weights.len());
+                let policy = policy(choices, &weights);
+                let mut loads = vec![0; weights.len()];
+                let mut caller = Script::seeded(3);
+                for _ in 0..20_000 {
+                    let view = Table::new(&mask, &weights, &loads);
+                    if policy.choose(&view, &mut caller) == Some(0) {
+                        loads[0] += 1;
+                    }
+                }
+                // Once it has a request for each unit of its weight, any idle one is better.
+                assert!(
+                    loads[0] <= 20 * weights[0].max(10),
+                    "{choices:?} {weights:?}: {} swallowed",
+                    loads[0]
                 );
             }
         }

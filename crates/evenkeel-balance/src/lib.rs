@@ -59,7 +59,7 @@ mod weighted_random;
 
 pub use alias::AliasTable;
 pub use built_in::BuiltIn;
-pub use caller::{Caller, Script};
+pub use caller::{Caller, Script, place_in};
 pub use config::{InvalidPolicy, NoSettings, PolicyConfig, UnknownPolicy};
 pub use least_request::{Choices, LeastRequest, LeastRequestConfig};
 pub use mask::Mask;

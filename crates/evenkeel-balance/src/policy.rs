@@ -33,6 +33,8 @@ pub trait Policy: Send + Sync + fmt::Debug {
     /// [`Members::token`]), drop the rest. `None` means that this very object serves any members, as a policy without
     /// tables does.
     ///
+    /// Called, like [`wants`](Self::wants), while the cluster's updates are locked: do not call the cluster from it.
+    ///
     /// Events go on reaching this policy until the successor is in use. So *share* counts with it (an `Arc`), do not copy
     /// them, or what ends in between is counted for ever.
     ///

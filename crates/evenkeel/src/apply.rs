@@ -1,8 +1,9 @@
 //! The updates: each works out a plan, commits it, and tells what changed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use evenkeel_balance::PolicyConfig;
+use evenkeel_balance::{BuiltIn, PolicyConfig};
 use evenkeel_types::{Difference, Endpoint, EndpointId, Weight};
 use hashbrown::HashTable;
 
@@ -12,7 +13,7 @@ use crate::observer::Notice;
 use crate::shared::{Shared, Told};
 use crate::snapshot::Snapshot;
 use crate::sync::CountedArc;
-use crate::update::{self, Pending, Policies, Row, State, TierPlan};
+use crate::update::{self, Change, Pending, Row, State, TierPlan};
 
 /// What an update changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,13 +30,16 @@ pub struct Applied {
     pub updated: Vec<EndpointId>,
     /// Whether the policy is new.
     pub policy_changed: bool,
+    /// Whether endpoints that stay stand in another order.
+    pub reordered: bool,
 }
 
 impl Applied {
     /// Whether everything was so already.
     #[must_use]
     pub fn is_noop(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.updated.is_empty() && !self.policy_changed
+        let same_members = self.added.is_empty() && self.removed.is_empty() && self.updated.is_empty();
+        same_members && !self.policy_changed && !self.reordered
     }
 }
 
@@ -44,12 +48,21 @@ struct Leftover<T> {
     snapshots: Vec<Arc<Snapshot<T>>>,
     nodes: Vec<Arc<Node<T>>>,
     payloads: Vec<T>,
+    policies: Vec<PolicyConfig>,
+    built: Vec<BuiltIn>,
     told: Vec<Told<T>>,
 }
 
 impl<T> Leftover<T> {
     const fn new() -> Self {
-        Self { snapshots: Vec::new(), nodes: Vec::new(), payloads: Vec::new(), told: Vec::new() }
+        Self {
+            snapshots: Vec::new(),
+            nodes: Vec::new(),
+            payloads: Vec::new(),
+            policies: Vec::new(),
+            built: Vec::new(),
+            told: Vec::new(),
+        }
     }
 
     /// Runs what may run user code: drops, policies, the observer.
@@ -109,7 +122,12 @@ pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
         leftover.nodes.extend(removed.iter().filter_map(|id| state.index.remove(id)));
         // No policy is asked about an empty set, so none can refuse it.
         let nobody = update::tiers([]);
-        let generation = commit(shared, state, nobody, Pending::new(), Policies::Keep, &mut leftover);
+        let generation = commit(
+            shared,
+            state,
+            Change { plans: nobody, pending: Pending::new(), config: None },
+            &mut leftover,
+        );
         let generation = generation.unwrap_or(old.generation);
         drop(old);
         leftover.snapshots.extend(state.sweep());
@@ -135,7 +153,7 @@ pub(crate) fn upsert<T>(shared: &Shared<T>, endpoint: Endpoint, payload: T) -> R
             return Err(ApplyError::TooMany { count, max: shared.max_endpoints });
         }
         let mut rows = rows(old);
-        let fresh = new_nodes(shared, state, vec![(endpoint, payload)]);
+        let fresh = new_nodes(shared, vec![(endpoint, payload)]);
         let Some(node) = fresh.into_iter().next() else { return Ok(Edit::nothing()) };
         let row = (Arc::clone(&node), node.live.description().priority(), node.live.weight().get());
         match rows.iter().position(|(node, ..)| Some(node.live.token) == replaced) {
@@ -181,20 +199,20 @@ pub(crate) fn set_weight<T>(
 
 pub(crate) fn set_policy<T>(shared: &Shared<T>, policy: PolicyConfig) -> Result<Applied, ApplyError> {
     let mut leftover = Leftover::new();
-    let generation = {
+    let result = {
         let mut state = shared.state.lock();
-        let before = std::mem::replace(&mut state.policy, policy);
         let plans = update::as_planned(&shared.current.load());
-        match commit(shared, &mut state, plans, Pending::new(), Policies::Renew, &mut leftover) {
-            Ok(generation) => generation,
-            Err(error) => {
-                state.policy = before;
-                return Err(error);
-            }
-        }
+        let change = Change { plans, pending: Pending::new(), config: Some(&policy) };
+        let result = commit(shared, &mut state, change, &mut leftover);
+        leftover.policies.push(match &result {
+            Ok(_) => std::mem::replace(&mut state.policy, policy),
+            Err(_) => policy,
+        });
+        leftover.snapshots.extend(state.sweep());
+        result
     };
     leftover.let_go();
-    let applied = Applied { generation, policy_changed: true, ..Applied::default() };
+    let applied = Applied { generation: result?, policy_changed: true, ..Applied::default() };
     tell(shared, &applied);
     Ok(applied)
 }
@@ -252,7 +270,7 @@ fn carry_out<T>(
         Some(plans) => {
             // What a refused plan would have brought is dropped outside the lock.
             leftover.nodes.extend(insert.iter().map(Arc::clone));
-            commit(shared, state, plans, pending, Policies::Keep, leftover)?
+            commit(shared, state, Change { plans, pending, config: None }, leftover)?
         }
     };
     leftover.nodes.extend(remove.iter().filter_map(|id| state.index.remove(id)));
@@ -362,7 +380,7 @@ fn replace_locked<T>(
         }
         places.push((node, priority, weight));
     }
-    let fresh = new_nodes(shared, state, arrivals);
+    let fresh = new_nodes(shared, arrivals);
     let mut arrived = fresh.iter();
     for (node, priority, weight) in places {
         if let Some(node) = node.or_else(|| arrived.next().map(Arc::clone)) {
@@ -372,12 +390,15 @@ fn replace_locked<T>(
     leftover.nodes.extend(fresh.iter().map(Arc::clone));
     let (gone, replaced) = leavers(&old, &rows, &applied.added);
     applied.removed = gone;
-    if applied.is_noop() && replaced.is_empty() && old.known && is_in_order(&old, &rows) {
-        applied.generation = old.generation;
-        return Ok(Some(applied));
-    }
     let plans = share_unchanged(&old, update::tiers(rows));
-    applied.generation = commit(shared, state, plans, pending, Policies::Keep, leftover)?;
+    if applied.is_noop() && replaced.is_empty() && old.known {
+        applied.reordered = !is_in_order(&old, &plans);
+        if !applied.reordered {
+            applied.generation = old.generation;
+            return Ok(Some(applied));
+        }
+    }
+    applied.generation = commit(shared, state, Change { plans, pending, config: None }, leftover)?;
     for id in applied.removed.iter().chain(&replaced) {
         leftover.nodes.extend(state.index.remove(id));
     }
@@ -401,11 +422,10 @@ fn leavers<T>(
     left.map(|node| node.live.id()).partition(|id| added.binary_search(&id).is_err())
 }
 
-fn is_in_order<T>(old: &Snapshot<T>, rows: &[Row<T>]) -> bool {
-    let plans =
-        update::tiers(rows.iter().map(|(node, priority, weight)| (Arc::clone(node), *priority, *weight)));
-    old.tiers().count() == plans.len()
-        && old.tiers().zip(&plans).all(|(tier, plan)| has_same_nodes(tier, plan))
+/// Whether plans that share what is unchanged share everything.
+fn is_in_order<T>(old: &Snapshot<T>, plans: &[TierPlan<T>]) -> bool {
+    let mut tiers = old.tiers().zip(plans);
+    old.tiers().count() == plans.len() && tiers.all(|(tier, plan)| Arc::ptr_eq(&tier.nodes, &plan.nodes))
 }
 
 fn has_same_nodes<T>(tier: &crate::snapshot::Tier<T>, plan: &TierPlan<T>) -> bool {
@@ -430,26 +450,23 @@ fn share_unchanged<T>(old: &Snapshot<T>, mut plans: Vec<TierPlan<T>>) -> Vec<Tie
 fn commit<T>(
     shared: &Shared<T>,
     state: &mut State<T>,
-    plans: Vec<TierPlan<T>>,
-    pending: Pending,
-    policies: Policies,
+    change: Change<'_, T>,
     leftover: &mut Leftover<T>,
 ) -> Result<u64, ApplyError> {
-    let committed = update::commit(shared, state, plans, pending, policies)?;
+    let committed = update::commit(shared, state, change, &mut leftover.built)?;
     leftover.told.push(committed.told);
     Ok(committed.generation)
 }
 
 /// Nodes for endpoints that are new. Descriptions first, then live parts, then nodes: what picks read lies close together
 /// and not between what they do not read, which at ten thousand endpoints decides whether it stays in the cache.
-fn new_nodes<T>(shared: &Shared<T>, state: &mut State<T>, arrivals: Vec<(Endpoint, T)>) -> Vec<Arc<Node<T>>> {
+fn new_nodes<T>(shared: &Shared<T>, arrivals: Vec<(Endpoint, T)>) -> Vec<Arc<Node<T>>> {
     let described: Vec<(Arc<Endpoint>, T)> =
         arrivals.into_iter().map(|(endpoint, payload)| (Arc::new(endpoint), payload)).collect();
     let lives: Vec<_> = described
         .into_iter()
         .map(|(endpoint, payload)| {
-            let token = state.next_token;
-            state.next_token += 1;
+            let token = TOKENS.fetch_add(1, Ordering::Relaxed);
             CountedArc::new(Live::new(&shared.control, shared.control.slots.take(), token, endpoint, payload))
         })
         .collect();
@@ -498,3 +515,7 @@ fn tell<T>(shared: &Shared<T>, applied: &Applied) {
         observer.notice(&Notice::Applied(applied.clone()));
     }
 }
+
+/// Tokens are unique in the process, so that what was tried in one cluster excludes nobody in another. Nothing is decided
+/// by their value.
+static TOKENS: AtomicU64 = AtomicU64::new(1);

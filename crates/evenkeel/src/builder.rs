@@ -121,8 +121,7 @@ impl<T> ClusterBuilder<T> {
             stripes: stripes(),
             hash_key,
         };
-        let state =
-            State { policy: config.policy, index: Index::new(hash_key), next_token: 1, retired: Vec::new() };
+        let state = State { policy: config.policy, index: Index::new(hash_key), retired: Vec::new() };
         Ok(Cluster::new(Shared::new(first, Arc::new(control), seed, config.max_endpoints, state)))
     }
 }

@@ -176,7 +176,7 @@ impl<T> Cluster<T> {
         Ok(self.endpoint(id)?.set_admin(AdminState::Drain))
     }
 
-    /// Ends a drain or a maintenance.
+    /// Ends a drain, and a maintenance too: the operator's word is "ready" again.
     ///
     /// # Errors
     ///

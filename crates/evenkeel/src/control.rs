@@ -146,12 +146,13 @@ impl Timers {
         self.publish(&waiting);
     }
 
-    /// Takes out what is due at `now`.
-    pub(crate) fn due(&self, now: Timestamp) -> Vec<Timer> {
+    /// Takes out what is due at `now`, `most` at once.
+    pub(crate) fn due(&self, now: Timestamp, most: usize) -> Vec<Timer> {
         let mut waiting = self.waiting.lock();
         let mut due = Vec::new();
         while let Some(&Reverse(timer)) = waiting.peek()
             && timer.until <= now
+            && due.len() < most
         {
             waiting.pop();
             due.push(timer);

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -25,8 +26,9 @@ impl<T: Send + Sync + 'static> Cluster<T> {
         let run = move || {
             while !flag.load(Ordering::Acquire) {
                 let now = cluster.shared.control.now();
-                let wait =
-                    cluster.tick().map_or(interval, |deadline| deadline.saturating_since(now).min(interval));
+                // An observer that panics has been printed by now, and must not end the driving.
+                let next = catch_unwind(AssertUnwindSafe(|| cluster.tick())).unwrap_or_default();
+                let wait = next.map_or(interval, |deadline| deadline.saturating_since(now).min(interval));
                 thread::park_timeout(wait.max(Duration::from_micros(100)));
             }
         };

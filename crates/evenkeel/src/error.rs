@@ -131,6 +131,9 @@ pub enum ApplyError {
     /// No endpoint has this id.
     #[error("id: no endpoint of this cluster is called {0:?}")]
     UnknownId(EndpointId),
+    /// A payload could not be made: the caller's `make` panicked while following.
+    #[error("payload: making it panicked; the panic was printed by its thread")]
+    Panicked,
     /// The policy cannot serve the set.
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),

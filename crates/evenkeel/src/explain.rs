@@ -1,7 +1,6 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use evenkeel_balance::{Mask, View};
 use evenkeel_health::Status;
 use evenkeel_types::{EndpointId, Priority, Weight};
 
@@ -10,7 +9,7 @@ use crate::error::PickError;
 use crate::lanes::Lane;
 use crate::request::{LaneCaller, Request};
 use crate::shared::Shared;
-use crate::snapshot::{Snapshot, Tier, TierView};
+use crate::snapshot::{Snapshot, Tier};
 
 /// Why the next pick would go where it would go.
 ///
@@ -65,7 +64,7 @@ pub struct Candidate {
     pub status: Status,
     /// Whether the request tried it before.
     pub tried: bool,
-    /// Whether the policy looked at it.
+    /// Whether the policy looked at its load, or picked it.
     pub considered: bool,
     /// Whether it is the pick.
     pub picked: bool,
@@ -74,14 +73,17 @@ pub struct Candidate {
 impl Explanation {
     /// Chooses on a copy of the lane, so that nothing moves.
     pub(crate) fn of<T>(shared: &Shared<T>, request: &Request<'_>, lane: &Lane) -> Self {
+        shared.tick_if_due();
         let snapshot = shared.current.load_full();
         let lane = lane.fork();
-        let considered = considered(shared, &snapshot, request, &lane.fork());
-        let mut caller = LaneCaller { lane: &lane, control: &shared.control, request };
-        let (picked, failure) = match choose::choose_dry(&snapshot, &mut caller) {
+        let seen = RefCell::default();
+        let mut caller = LaneCaller::new(&lane, &shared.control, request);
+        let (picked, failure) = match choose::choose_dry(&snapshot, &mut caller, Some(&seen)) {
             Ok(live) => (Some(live.token), None),
             Err(error) => (None, Some(error)),
         };
+        let mut considered: Vec<u64> = seen.into_inner();
+        considered.extend(picked);
         let policy = shared.state.lock().policy.name();
         Self::assemble(policy, &snapshot, request, &considered, picked, failure)
     }
@@ -130,51 +132,6 @@ impl ExplainedTier {
             degraded: tier.masks.degraded.usable(),
             candidates: candidates.collect(),
         }
-    }
-}
-
-/// The tokens of what the policy of the first tier with something usable looks at.
-fn considered<T>(shared: &Shared<T>, snapshot: &Snapshot<T>, request: &Request<'_>, lane: &Lane) -> Vec<u64> {
-    let Some(tier) = snapshot.tiers().find(|tier| tier.masks.preferred.usable() > 0) else {
-        return Vec::new();
-    };
-    let mut caller = LaneCaller { lane, control: &shared.control, request };
-    let seen = RefCell::new(Vec::new());
-    let view = TierView { tier, mask: &tier.masks.preferred, excluded: request.tried() };
-    let _ = tier.policy.choose(&Watched { view, seen: &seen }, &mut caller);
-    let mut positions = seen.into_inner();
-    positions.sort_unstable();
-    positions.dedup();
-    positions
-        .into_iter()
-        .filter_map(|position| tier.nodes.get(position))
-        .map(|node| node.live.token)
-        .collect()
-}
-
-/// A view that remembers what was looked at.
-struct Watched<'a, T> {
-    view: TierView<'a, T>,
-    seen: &'a RefCell<Vec<usize>>,
-}
-
-impl<T> View for Watched<'_, T> {
-    fn mask(&self) -> &Mask {
-        self.view.mask()
-    }
-
-    fn load(&self, position: usize) -> u32 {
-        self.seen.borrow_mut().push(position);
-        self.view.load(position)
-    }
-
-    fn weight(&self, position: usize) -> u32 {
-        self.view.weight(position)
-    }
-
-    fn admits(&self, position: usize) -> bool {
-        self.seen.borrow_mut().push(position);
-        self.view.admits(position)
     }
 }
 

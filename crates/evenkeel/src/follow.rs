@@ -1,4 +1,5 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -19,7 +20,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     /// that makes them in the registry, before its call returns (unless another thread is at it already), so neither a
     /// driver nor traffic is needed. While nothing was ever registered the cluster keeps what it has; when the last
     /// endpoint leaves, the registry is the proof that there are none, and the cluster becomes empty. A set that is
-    /// refused is not taken, the old one stays, [`Following::last_error`] and the observer tell why.
+    /// refused is not taken, the old one stays, [`Following::last_error`] and the observer tell why, and the next change or [`Following::retry`] tries again.
     pub fn follow(
         &self,
         registry: &Registry,
@@ -31,7 +32,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
             watch: registry.watch(service),
             make: Box::new(make),
             pokes: AtomicUsize::new(0),
-            last_error: Mutex::new(None),
+            refused: Mutex::new(None),
         });
         let weak = Arc::downgrade(&follower);
         follower.watch.on_change(move || {
@@ -54,7 +55,17 @@ impl<T> Following<T> {
     /// Why the newest set of the source was not taken; `None` if it was.
     #[must_use]
     pub fn last_error(&self) -> Option<ApplyError> {
-        self.follower.last_error.lock().clone()
+        self.follower.refused.lock().as_ref().map(|(_, error)| error.clone())
+    }
+
+    /// Tries again to take the newest set, if it was refused; returns why it still is.
+    ///
+    /// # Errors
+    ///
+    /// What kept the set from being taken.
+    pub fn retry(&self) -> Result<(), ApplyError> {
+        self.follower.sync();
+        self.last_error().map_or(Ok(()), Err)
     }
 }
 
@@ -71,7 +82,8 @@ struct Follower<T> {
     /// Calls of `sync` that are not served yet. Whoever brings it from zero to one serves all, so that two threads never
     /// apply two generations in the wrong order, and a call from within `make` does not deadlock.
     pokes: AtomicUsize,
-    last_error: Mutex<Option<ApplyError>>,
+    /// The newest set, if it was not taken, and why.
+    refused: Mutex<Option<(Arc<Snapshot>, ApplyError)>>,
 }
 
 impl<T> Follower<T> {
@@ -79,45 +91,43 @@ impl<T> Follower<T> {
         if self.pokes.fetch_add(1, Ordering::AcqRel) > 0 {
             return;
         }
-        let reset = ResetOnPanic(&self.pokes);
         loop {
             let seen = self.pokes.load(Ordering::Acquire);
-            while let Some((snapshot, _)) = self.watch.take() {
-                self.take_over(&snapshot);
+            let refused = self.refused.lock().take().map(|(snapshot, _)| snapshot);
+            if let Some(newest) = self.watch.take().map(|(snapshot, _)| snapshot).or(refused) {
+                self.take_over(newest);
             }
             if self.pokes.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                break;
+                return;
             }
         }
-        std::mem::forget(reset);
     }
 
-    fn take_over(&self, snapshot: &Snapshot) {
+    fn take_over(&self, snapshot: Arc<Snapshot>) {
         let Some(shared) = self.shared.upgrade() else { return };
         if snapshot.state() == SourceState::Pending {
             return;
         }
-        let endpoints: Vec<Endpoint> =
-            snapshot.endpoints().iter().map(|endpoint| (**endpoint).clone()).collect();
-        let result = if endpoints.is_empty() {
-            apply::clear(&shared);
-            Ok(())
-        } else {
-            apply::whole_set_with(&shared, &endpoints, |endpoint| (self.make)(endpoint)).map(drop)
-        };
-        let error = result.err();
-        self.last_error.lock().clone_from(&error);
-        if let (Some(reason), Some(observer)) = (error, &shared.control.observer) {
+        let Err(reason) = self.apply(&shared, &snapshot) else { return };
+        *self.refused.lock() = Some((snapshot, reason.clone()));
+        if let Some(observer) = &shared.control.observer {
             observer.notice(&Notice::Rejected { reason });
         }
     }
-}
 
-/// If `make` panics, the next change must find the door open.
-struct ResetOnPanic<'a>(&'a AtomicUsize);
-
-impl Drop for ResetOnPanic<'_> {
-    fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
+    /// A panic in `make` is caught: it comes on the thread of whoever registers, and must neither reach the registry nor
+    /// end the following.
+    fn apply(&self, shared: &Shared<T>, snapshot: &Snapshot) -> Result<(), ApplyError> {
+        let endpoints: Vec<Endpoint> =
+            snapshot.endpoints().iter().map(|endpoint| (**endpoint).clone()).collect();
+        if endpoints.is_empty() {
+            apply::clear(shared);
+            return Ok(());
+        }
+        let whole_set = || apply::whole_set_with(shared, &endpoints, |endpoint| (self.make)(endpoint));
+        match catch_unwind(AssertUnwindSafe(whole_set)) {
+            Ok(result) => result.map(drop),
+            Err(_) => Err(ApplyError::Panicked),
+        }
     }
 }

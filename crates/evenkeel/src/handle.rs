@@ -63,7 +63,8 @@ impl<T> Handle<T> {
         self.status()
     }
 
-    /// The verdict of a check machine that runs elsewhere.
+    /// The verdict of a check machine that runs elsewhere. Use this or [`record_check`](Self::record_check), not both: the
+    /// one does not know what the other has counted.
     pub fn set_check(&self, state: CheckState) -> Status {
         let change = self.standing.set_check(state);
         self.after_flip(change);

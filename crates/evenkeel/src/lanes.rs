@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
+use evenkeel_balance::place_in;
 use evenkeel_types::{SplitMix64, WyRand};
 
 #[derive(Debug)]
@@ -16,7 +17,8 @@ pub(crate) struct Lanes(Box<[CachePadded<Lane>]>);
 #[derive(Debug)]
 pub(crate) struct Lane {
     state: AtomicU64,
-    place: AtomicU32,
+    /// Places in cycles: one for each tier and its degraded part, from the fourth tier on shared.
+    places: [AtomicU32; PLACES],
 }
 
 impl Lanes {
@@ -39,7 +41,11 @@ impl Lane {
     /// The lane number `index` of a cluster: seeds are spread by mixing, so neighbours have nothing in common.
     pub(crate) fn new(seed: u64, index: u64) -> Self {
         let state = SplitMix64::mix(seed ^ SplitMix64::mix(index.wrapping_add(1)));
-        Self { state: AtomicU64::new(state), place: AtomicU32::new((SplitMix64::mix(!state) >> 33) as u32) }
+        let start = |cycle: usize| (SplitMix64::mix(!state ^ cycle as u64) >> 33) as u32;
+        Self {
+            state: AtomicU64::new(state),
+            places: std::array::from_fn(|cycle| AtomicU32::new(start(cycle))),
+        }
     }
 
     #[inline]
@@ -50,16 +56,10 @@ impl Lane {
     }
 
     #[inline]
-    pub(crate) fn turn(&self, length: u32) -> u32 {
-        let place = self.place.load(Ordering::Relaxed);
-        let place = if place < length {
-            place
-        } else if length == 0 || place == length {
-            0
-        } else {
-            place % length
-        };
-        self.place.store(place.wrapping_add(1), Ordering::Relaxed);
+    pub(crate) fn turn(&self, cycle: usize, length: u32) -> u32 {
+        let own = &self.places[cycle % PLACES];
+        let place = place_in(own.load(Ordering::Relaxed), length);
+        own.store(place.wrapping_add(1), Ordering::Relaxed);
         place
     }
 
@@ -67,7 +67,7 @@ impl Lane {
     pub(crate) fn fork(&self) -> Self {
         Self {
             state: AtomicU64::new(self.state.load(Ordering::Relaxed)),
-            place: AtomicU32::new(self.place.load(Ordering::Relaxed)),
+            places: std::array::from_fn(|cycle| AtomicU32::new(self.places[cycle].load(Ordering::Relaxed))),
         }
     }
 }
@@ -94,6 +94,8 @@ thread_local! {
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 const UNKNOWN: u32 = u32::MAX;
+/// As many as fit a cache line beside the generator.
+const PLACES: usize = 8;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -112,7 +114,7 @@ mod tests {
     fn a_fork_leaves_the_lane_where_it_was() {
         let lane = Lane::new(1, 1);
         let fork = lane.fork();
-        let ahead = (fork.draw(), fork.turn(10), fork.turn(10));
-        assert_eq!((lane.draw(), lane.turn(10), lane.turn(10)), ahead);
+        let ahead = (fork.draw(), fork.turn(0, 10), fork.turn(1, 10));
+        assert_eq!((lane.draw(), lane.turn(0, 10), lane.turn(1, 10)), ahead);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
-use evenkeel_health::{Change, RiseFall, Standing, Status};
+use evenkeel_health::{Cause, Change, CheckState, RiseFall, Standing, Status};
 use evenkeel_stats::PeakEwma;
 use evenkeel_types::{Address, Endpoint, EndpointId, Outcome, Timestamp, Verdict, Weight};
 use parking_lot::Mutex;
@@ -44,6 +44,11 @@ impl<T> Live<T> {
         let standing = Standing::new();
         let _ = standing.set_announced(endpoint.announced());
         let _ = standing.set_drained_by_weight(endpoint.weight().is_drain());
+        let _ = standing.set_check(match (control.rise_fall.is_checked(), control.rise_fall.is_up()) {
+            (_, false) => CheckState::Down,
+            (true, true) => CheckState::Up,
+            (false, true) => CheckState::Unknown,
+        });
         Self {
             standing,
             slot,
@@ -187,12 +192,12 @@ impl<T> Live<T> {
         News::default()
     }
 
-    /// When its open breaker lets a probe through.
-    pub(crate) fn open_until(&self) -> Option<Timestamp> {
-        match self.breaker.as_ref()?.state() {
-            State::Open { until } => Some(until),
-            State::Closed | State::HalfOpen => None,
-        }
+    /// When the breaker may let a request in, if nothing but the breaker keeps requests away.
+    pub(crate) fn breaker_deadline(&self) -> Option<Timestamp> {
+        let status = self.standing.load();
+        let by_breaker_alone =
+            status.causes().filter(|cause| cause.is_blocking()).all(|c| c == Cause::BreakerOpen);
+        self.breaker.as_ref().filter(|_| by_breaker_alone)?.next_deadline()
     }
 
     /// Whether the breaker would let a request in; spends nothing.

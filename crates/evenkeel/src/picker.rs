@@ -69,7 +69,7 @@ impl<T> Picker<T> {
             self.shared.tick_if_due();
         }
         let snapshot = self.cache.load();
-        let mut caller = LaneCaller { lane: &self.lane, control: &self.control, request };
+        let mut caller = LaneCaller::new(&self.lane, &self.control, request);
         choose::choose_uncounted(snapshot, &mut caller)
     }
 }

@@ -1,7 +1,7 @@
 use std::hash::Hasher;
 
 use evenkeel_balance::Caller;
-use evenkeel_types::Timestamp;
+use evenkeel_types::{Timestamp, below};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
@@ -144,6 +144,15 @@ pub(crate) struct LaneCaller<'a> {
     pub(crate) lane: &'a Lane,
     pub(crate) control: &'a Control,
     pub(crate) request: &'a Request<'a>,
+    /// Which of the lane's places a turn takes: every tier, and its degraded part, goes round by itself.
+    pub(crate) cycle: usize,
+}
+
+impl<'a> LaneCaller<'a> {
+    #[inline]
+    pub(crate) const fn new(lane: &'a Lane, control: &'a Control, request: &'a Request<'a>) -> Self {
+        Self { lane, control, request, cycle: 0 }
+    }
 }
 
 impl Caller for LaneCaller<'_> {
@@ -154,7 +163,12 @@ impl Caller for LaneCaller<'_> {
 
     #[inline]
     fn turn(&mut self, length: u32) -> u32 {
-        self.lane.turn(length)
+        if self.request.tried().is_empty() {
+            self.lane.turn(self.cycle, length)
+        } else {
+            // A retry takes no turn: first attempts would skip the endpoint after every one that fails.
+            below((self.lane.draw() >> 32) as u32, length)
+        }
     }
 
     fn key(&mut self) -> Option<u64> {

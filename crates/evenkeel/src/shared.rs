@@ -57,7 +57,7 @@ impl<T> Shared<T> {
         stripe: u32,
     ) -> Result<Pick<T>, PickError> {
         self.tick_if_due();
-        let mut caller = LaneCaller { lane, control: &self.control, request };
+        let mut caller = LaneCaller::new(lane, &self.control, request);
         match choose::choose(snapshot, &mut caller) {
             Ok(chosen) => Ok(self.hold(snapshot, chosen, stripe)),
             Err(error) => Err(self.refuse(error)),
@@ -100,7 +100,7 @@ impl<T> Shared<T> {
             return;
         }
         let Some(one) = self.ticking.try_lock() else { return };
-        let told = self.tick_at(now);
+        let told = self.tick_at(now, TIMERS_A_PICK);
         drop(one);
         told.tell();
     }
@@ -109,7 +109,7 @@ impl<T> Shared<T> {
     pub(crate) fn tick(&self) -> Option<Timestamp> {
         let told = {
             let _one = self.ticking.lock();
-            self.tick_at(self.control.now())
+            self.tick_at(self.control.now(), usize::MAX)
         };
         told.tell();
         let free = self.state.lock().sweep();
@@ -117,26 +117,36 @@ impl<T> Shared<T> {
         Some(self.control.timers.earliest()).filter(|&earliest| earliest != Timestamp::MAX)
     }
 
-    fn tick_at(&self, now: Timestamp) -> Told<T> {
-        let due = self.control.timers.due(now).into_iter().filter_map(|timer| self.find(timer));
-        let ticked = due.map(|node| {
+    fn tick_at(&self, now: Timestamp, most: usize) -> Told<T> {
+        let due = self.control.timers.due(now, most);
+        let ticked = self.find(due).into_iter().map(|node| {
             let news = node.live.tick(now);
             (node, news)
         });
         Told(ticked.collect())
     }
 
-    /// Finds the endpoint that waits, unless it is gone.
-    fn find(&self, timer: Timer) -> Option<Arc<Node<T>>> {
-        let snapshot = self.current.load();
-        let place = self.control.roster.places().of(timer.slot);
-        let by_place = place.and_then(|place| {
-            let tier = snapshot.tiers().nth(place.tier())?;
-            tier.nodes.get(place.position())
-        });
-        let is_meant = |node: &&Arc<Node<T>>| node.live.token == timer.token;
-        // An update may be under way between the places and the snapshot: then look at all.
-        by_place.filter(is_meant).or_else(|| snapshot.nodes().find(is_meant)).map(Arc::clone)
+    /// Finds the endpoints that wait; those that are gone are left out.
+    fn find(&self, timers: Vec<Timer>) -> Vec<Arc<Node<T>>> {
+        let (snapshot, places) = (self.current.load(), self.control.roster.places());
+        let mut elsewhere = Vec::new();
+        let mut found = Vec::with_capacity(timers.len());
+        for timer in timers {
+            let place = places.of(timer.slot);
+            let tier = place.and_then(|place| snapshot.tiers().nth(place.tier()));
+            let node = tier.zip(place).and_then(|(tier, place)| tier.nodes.get(place.position()));
+            match node.filter(|node| node.live.token == timer.token) {
+                Some(node) => found.push(Arc::clone(node)),
+                None => elsewhere.push(timer.token),
+            }
+        }
+        // Gone; or an update is under way between the places and the snapshot: one look at all tells.
+        elsewhere.sort_unstable();
+        if !elsewhere.is_empty() {
+            let is_meant = |node: &&Arc<Node<T>>| elsewhere.binary_search(&node.live.token).is_ok();
+            found.extend(snapshot.nodes().filter(is_meant).map(Arc::clone));
+        }
+        found
     }
 
     /// Lets the policies of `snapshot` hear events, if one of them asked for that.
@@ -170,3 +180,6 @@ impl<T> Told<T> {
         }
     }
 }
+
+/// How many deadlines one pick lets pass: a request must not pay for thousands.
+const TIMERS_A_PICK: usize = 64;

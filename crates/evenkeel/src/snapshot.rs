@@ -5,7 +5,7 @@ use std::sync::Arc;
 use evenkeel_balance::{BuiltIn, Mask, View, Wants};
 use evenkeel_types::Priority;
 
-use crate::choose;
+use crate::choose::{self, Watch};
 use crate::live::{Live, Node};
 use crate::roster::Masks;
 use crate::update::TierPlan;
@@ -60,6 +60,8 @@ pub(crate) struct TierView<'a, T> {
     pub(crate) mask: &'a Mask,
     /// Tokens of endpoints that this request must not get.
     pub(crate) excluded: &'a [u64],
+    /// Who wants to know whose load is read.
+    pub(crate) watch: Watch<'a>,
 }
 
 impl<T> TierView<'_, T> {
@@ -78,6 +80,9 @@ impl<T> View for TierView<'_, T> {
     #[inline]
     fn load(&self, position: usize) -> u32 {
         let Some(node) = self.tier.nodes.get(position) else { return u32::MAX };
+        if let Some(watch) = self.watch {
+            watch.borrow_mut().push(node.live.token);
+        }
         if self.tier.has_stripes { node.in_flight() as u32 } else { node.references() }
     }
 

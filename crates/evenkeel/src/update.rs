@@ -17,7 +17,6 @@ use crate::snapshot::{Snapshot, Tier};
 pub(crate) struct State<T> {
     pub(crate) policy: PolicyConfig,
     pub(crate) index: Index<T>,
-    pub(crate) next_token: u64,
     /// Snapshots that a pick may still hold. They wait here, so that it is never a picking thread that frees one.
     pub(crate) retired: Vec<Arc<Snapshot<T>>>,
 }
@@ -104,13 +103,21 @@ pub(crate) struct Committed<T> {
     pub(crate) told: Told<T>,
 }
 
+/// What an update shall change.
+pub(crate) struct Change<'a, T> {
+    pub(crate) plans: Vec<TierPlan<T>>,
+    pub(crate) pending: Pending,
+    /// The policy, if it is new.
+    pub(crate) config: Option<&'a PolicyConfig>,
+}
+
 /// What becomes of the policies that are in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Policies {
+#[derive(Clone, Copy)]
+enum Policies<'a> {
     /// They make their own successors.
-    Keep,
-    /// The configuration is new: they are made from it.
-    Renew,
+    Keep(&'a PolicyConfig),
+    /// They are made from a new configuration.
+    Renew(&'a PolicyConfig),
 }
 
 /// A node with its tier and its weight.
@@ -145,22 +152,25 @@ pub(crate) fn as_planned<T>(snapshot: &Snapshot<T>) -> Vec<TierPlan<T>> {
 }
 
 /// Makes the plan real: builds what must be built, then takes over descriptions, then swaps once. Nothing has changed if
-/// it fails.
+/// it fails; what was built till then is left in `built`, to be dropped without the lock.
 pub(crate) fn commit<T>(
     shared: &Shared<T>,
     state: &mut State<T>,
-    plans: Vec<TierPlan<T>>,
-    pending: Pending,
-    policies: Policies,
+    change: Change<'_, T>,
+    built: &mut Vec<BuiltIn>,
 ) -> Result<Committed<T>, ApplyError> {
+    let Change { plans, pending, config } = change;
     let old = shared.current.load_full();
     // A new policy is no news about the endpoints.
-    let known = old.known || policies == Policies::Keep;
-    let policies = plans
-        .iter()
-        .map(|plan| policy_for(plan, &old, &state.policy, &pending, policies))
-        .collect::<Result<Vec<BuiltIn>, ApplyError>>()?;
+    let known = old.known || config.is_none();
+    let config = config.map_or(Policies::Keep(&state.policy), Policies::Renew);
+    for plan in &plans {
+        built.push(policy_for(plan, &old, config, &pending)?);
+    }
+    // Asked before anything changes: it is the code of others.
+    let wants: Vec<Wants> = built.iter().map(Policy::wants).collect();
     let told = take_over(&plans, pending);
+    let policies = std::mem::take(built).into_iter().zip(wants).collect();
     let snapshot = Arc::new(assemble(shared, &old, plans, policies, known));
     shared.listen(&snapshot);
     let generation = snapshot.generation;
@@ -171,21 +181,24 @@ pub(crate) fn commit<T>(
 fn policy_for<T>(
     plan: &TierPlan<T>,
     old: &Snapshot<T>,
-    config: &PolicyConfig,
+    policies: Policies<'_>,
     pending: &Pending,
-    policies: Policies,
 ) -> Result<BuiltIn, ApplyError> {
+    let members = PlannedMembers { plan, pending };
     if plan.nodes.is_empty() {
         // Nothing to choose from, and no policy can refuse that; but a setting out of range shows here too.
-        if policies == Policies::Renew && !matches!(config, PolicyConfig::Custom(_)) {
-            BuiltIn::new(config, &PlannedMembers { plan, pending })?;
+        if let Policies::Renew(config) = policies
+            && !matches!(config, PolicyConfig::Custom(_))
+        {
+            BuiltIn::new(config, &members)?;
         }
         return Ok(BuiltIn::Random(Random));
     }
-    let members = PlannedMembers { plan, pending };
-    let keeps = policies == Policies::Keep && old.known;
-    let before = old.tiers().find(|tier| tier.priority == plan.priority && keeps);
-    Ok(match before {
+    let config = match policies {
+        Policies::Renew(config) => return Ok(BuiltIn::new(config, &members)?),
+        Policies::Keep(config) => config,
+    };
+    Ok(match old.tiers().find(|tier| tier.priority == plan.priority && old.known) {
         Some(tier) if tier.is_as(plan) => tier.policy.clone(),
         Some(tier) => tier.policy.rebuild(config, &members)?,
         None => BuiltIn::new(config, &members)?,
@@ -210,7 +223,7 @@ fn assemble<T>(
     shared: &Shared<T>,
     old: &Snapshot<T>,
     plans: Vec<TierPlan<T>>,
-    policies: Vec<BuiltIn>,
+    policies: Vec<(BuiltIn, Wants)>,
     known: bool,
 ) -> Snapshot<T> {
     let same_places = old.tiers().count() == plans.len()
@@ -220,20 +233,20 @@ fn assemble<T>(
     } else {
         place(shared, &plans)
     };
-    let is_striped = |plan: &TierPlan<T>, policy: &BuiltIn| {
-        !policy.wants().contains(Wants::LOADS) && plan.nodes.len() <= STRIPED_BELOW
-    };
-    for (plan, policy) in plans.iter().zip(&policies) {
-        if is_striped(plan, policy) {
+    let is_striped =
+        |plan: &TierPlan<T>, wants: Wants| !wants.contains(Wants::LOADS) && plan.nodes.len() <= STRIPED_BELOW;
+    for (plan, (_, wants)) in plans.iter().zip(&policies) {
+        if is_striped(plan, *wants) {
             plan.nodes.iter().for_each(|node| node.stripe());
         }
     }
+    let wants = policies.iter().fold(Wants::empty(), |all, (_, wants)| all | *wants);
     let mut tiers: Vec<Tier<T>> = plans
         .into_iter()
         .zip(policies)
         .zip(masks)
-        .map(|((plan, policy), masks)| Tier {
-            striped: is_striped(&plan, &policy),
+        .map(|((plan, (policy, wants)), masks)| Tier {
+            striped: is_striped(&plan, wants),
             has_stripes: plan.nodes.iter().any(|node| node.has_stripes()),
             priority: plan.priority,
             policy,
@@ -242,7 +255,6 @@ fn assemble<T>(
             weights: plan.weights,
         })
         .collect();
-    let wants = tiers.iter().fold(Wants::empty(), |wants, tier| wants | tier.policy.wants());
     let first = tiers.remove(0);
     Snapshot { generation: old.generation + 1, known, wants, first, rest: tiers.into() }
 }

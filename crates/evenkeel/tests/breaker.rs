@@ -248,3 +248,32 @@ fn an_explanation_asks_the_breaker_and_spends_no_probe() {
     assert_eq!(explained.failure.as_deref(), Some("none of 1 endpoints is usable: 1 being probed"));
     drop(probe);
 }
+
+#[test]
+fn a_deadline_of_those_who_left_costs_one_look() {
+    let world = world(&["a", "b"]);
+    let breaker_trips = |names: &[String]| {
+        let endpoint = |name: &String| Endpoint::new(id(name), "10.0.0.1:80".parse().expect("an address"));
+        world.cluster.apply(names.iter().map(endpoint)).expect("a valid set");
+        let held: Vec<_> =
+            (0..3 * names.len()).map(|_| world.cluster.pick(&Request::new()).expect("usable")).collect();
+        held.into_iter().for_each(|pick| pick.finish(Outcome::failure()));
+    };
+    breaker_trips(&(0..500).map(|n| format!("old-{n}")).collect::<Vec<_>>());
+    assert_eq!(world.cluster.usable(), 0);
+    breaker_trips(&(0..500).map(|n| format!("new-{n}")).collect::<Vec<_>>());
+    world.advance(5);
+    // A pick lets 64 deadlines pass at most; the others follow.
+    assert_eq!(world.cluster.tick(), None);
+    assert_eq!(world.cluster.usable(), 500);
+}
+
+#[test]
+fn an_explanation_lets_deadlines_pass() {
+    let world = world(&["a"]);
+    for _ in 0..3 {
+        world.cluster.pick(&Request::new()).unwrap().finish(Outcome::failure());
+    }
+    world.advance(5);
+    assert_eq!(world.cluster.explain(&Request::new()).picked, Some(id("a")));
+}

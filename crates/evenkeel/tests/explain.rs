@@ -61,7 +61,7 @@ fn it_tells_tier_masks_weights_and_candidates() {
     let text = explained.to_string();
     for line in [
         "tier 0: 2 of 3 usable, 0 degraded",
-        "? a: weight 3, 1 in flight, usable, tried before",
+        "  a: weight 3, 1 in flight, usable, tried before",
         "  b: weight 1, 0 in flight, unusable: check down",
         "* c: weight 1, 0 in flight, usable",
         "tier 1: 1 of 1 usable, 0 degraded",

@@ -123,3 +123,20 @@ fn registrations_from_many_threads_all_arrive() {
     });
     assert_eq!(cluster.len(), 100);
 }
+
+#[test]
+fn a_payload_that_cannot_be_made_is_told_and_tried_again() {
+    let (registry, cluster, broken) = (Registry::default(), cluster(), Arc::new(AtomicUsize::new(1)));
+    let switch = Arc::clone(&broken);
+    let following = cluster.follow(&registry, &users(), move |_| {
+        assert_eq!(switch.load(Ordering::Relaxed), 0, "broken");
+        7
+    });
+    let _lease = registry.register(Timestamp::ORIGIN, &users(), endpoint("a"), None).unwrap();
+    assert_eq!((cluster.len(), following.last_error()), (0, Some(ApplyError::Panicked)));
+    assert_eq!(registry.waker_panics(), 0);
+    assert_eq!(following.retry(), Err(ApplyError::Panicked));
+    broken.store(0, Ordering::Relaxed);
+    assert_eq!(following.retry(), Ok(()));
+    assert_eq!((cluster.len(), following.last_error()), (1, None));
+}

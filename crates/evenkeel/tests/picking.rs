@@ -222,3 +222,97 @@ fn pickers_give_the_same_answers_and_see_every_update() {
     cluster.drain(&id("a")).unwrap();
     assert_eq!(reached(2), ["c"]);
 }
+
+fn shares(cluster: &Cluster<()>, picks: usize, mut request: impl FnMut() -> Tried) -> Vec<(String, usize)> {
+    let mut counts = std::collections::BTreeMap::new();
+    for _ in 0..picks {
+        let tried = request();
+        let pick = cluster.pick(&Request::new().excluding(&tried)).expect("one is usable");
+        *counts.entry(pick.endpoint().id().to_string()).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
+
+/// Shares hold in every tier, among degraded ones, and for retries: nobody gets what belongs to four.
+#[test]
+fn shares_hold_beyond_the_first_tier() {
+    let backup = Priority::new(1).unwrap();
+    let backups = || ["b0", "b1", "b2", "b3"].map(|name| endpoint(name).with_priority(backup));
+    for_every_policy(|policy| {
+        let is_exact = policy.name().ends_with("round_robin");
+        let check = |shares: Vec<(String, usize)>, expected: &[usize], what: &str| {
+            assert_eq!(shares.len(), expected.len(), "{what} under {}: {shares:?}", policy.name());
+            for ((_, count), &expected) in shares.iter().zip(expected) {
+                let bound = if is_exact { 1 } else { 5 * (expected as f64).sqrt() as usize };
+                assert!(count.abs_diff(expected) <= bound, "{what} under {}: {shares:?}", policy.name());
+            }
+        };
+        let failover = cluster(policy.clone(), [endpoint("p")].into_iter().chain(backups()));
+        failover.drain(&id("p")).unwrap();
+        check(shares(&failover, 4000, Tried::default), &[1000; 4], "failover");
+
+        let weighted = backups().into_iter().zip(1..).map(|(b, weight)| b.with_weight(Weight::new(weight)));
+        let weighted = cluster(policy.clone(), [endpoint("p")].into_iter().chain(weighted));
+        weighted.drain(&id("p")).unwrap();
+        check(shares(&weighted, 4000, Tried::default), &[400, 800, 1200, 1600], "weighted failover");
+
+        let degraded = cluster(policy.clone(), ["d0", "d1", "d2", "d3"].map(endpoint));
+        for endpoint in degraded.endpoints() {
+            endpoint.set_check(CheckState::Degraded);
+        }
+        check(shares(&degraded, 4000, Tried::default), &[1000; 4], "degraded");
+    });
+}
+
+#[test]
+fn retries_take_no_turn_from_first_attempts() {
+    let cluster = cluster(PolicyConfig::round_robin(), ["a", "b"].map(endpoint));
+    let mut firsts = [0; 2];
+    for _ in 0..1000 {
+        let first = cluster.pick(&Request::new()).unwrap();
+        let is_a = first.endpoint().id() == id("a");
+        firsts[usize::from(is_a)] += 1;
+        if is_a {
+            let mut tried = Tried::default();
+            tried.add(&first);
+            first.finish(Outcome::failure());
+            assert_eq!(cluster.pick(&Request::new().excluding(&tried)).unwrap().endpoint().id(), id("b"));
+        }
+    }
+    assert_eq!(firsts, [500, 500]);
+}
+
+#[test]
+fn what_was_tried_in_one_cluster_excludes_nobody_in_another() {
+    let (first, second) =
+        (cluster(PolicyConfig::random(), [endpoint("a")]), cluster(PolicyConfig::random(), [endpoint("a")]));
+    let mut tried = Tried::default();
+    tried.add(&first.pick(&Request::new()).unwrap());
+    assert!(first.pick(&Request::new().excluding(&tried)).is_err());
+    assert!(second.pick(&Request::new().excluding(&tried)).is_ok());
+}
+
+#[test]
+fn every_start_of_health_checks_is_what_it_says() {
+    use evenkeel::{RiseFallConfig, Start};
+    for (start, usable, after_one_failure, after_one_pass) in [
+        (Start::FirstVerdict, true, false, true),
+        (Start::Up, true, false, true),
+        (Start::FullyUp, true, true, true),
+        (Start::Down, false, false, true),
+        (Start::FullyDown, false, false, false),
+    ] {
+        let health = RiseFallConfig { start, ..RiseFallConfig::default() };
+        let fresh = || {
+            let cluster = Cluster::<()>::builder("test").health(health).build().unwrap();
+            cluster.apply([endpoint("a")]).unwrap();
+            cluster.endpoint(&id("a")).unwrap()
+        };
+        assert_eq!(fresh().status().usable(), usable, "{start:?}");
+        assert_eq!(fresh().record_check(false).usable(), after_one_failure, "{start:?}");
+        assert_eq!(fresh().record_check(true).usable(), after_one_pass, "{start:?}");
+        let failing = fresh();
+        (0..5).for_each(|_| drop(failing.record_check(false).to_string()));
+        assert!(!failing.status().usable(), "{start:?}");
+    }
+}

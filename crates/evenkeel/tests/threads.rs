@@ -79,3 +79,23 @@ fn no_flip_is_lost_in_an_update() {
         assert_eq!(reached.len(), if round % 2 == 0 { 5 } else { 10 }, "round {round}: {reached:?}");
     }
 }
+
+/// One endpoint that is always usable and changes between plainly healthy and degraded: every pick finds it.
+#[test]
+fn moving_between_healthy_and_degraded_hides_nobody() {
+    let cluster = Cluster::<()>::builder("test").seed(1).build().unwrap();
+    cluster.apply([endpoint(0)]).unwrap();
+    let flipped = cluster.endpoint(&id(0)).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                flipped.set_check(evenkeel::CheckState::Degraded);
+                flipped.set_check(evenkeel::CheckState::Up);
+            }
+        });
+        let failed = (0..300_000).filter(|_| cluster.pick(&Request::new()).is_err()).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(failed, 0);
+    });
+}

@@ -151,7 +151,8 @@ fn a_policy_hears_each_event_once_and_only_the_first_verdict() {
 
     use Event::{Down, Failed, Picked, Released, Up};
     let heard = heard.lock().unwrap().clone();
-    assert_eq!(heard, [Picked(1), Failed(1), Released(1), Picked(1), Released(1), Down(1), Up(1)]);
+    let &[Picked(a), ..] = &heard[..] else { unreachable!("{heard:?}") };
+    assert_eq!(heard, [Picked(a), Failed(a), Released(a), Picked(a), Released(a), Down(a), Up(a)]);
 }
 
 #[test]
@@ -179,4 +180,98 @@ fn a_policy_that_refuses_an_empty_set_is_not_asked() {
     assert_eq!(cluster.pick(&Request::new()).unwrap_err(), evenkeel::PickError::Empty);
     cluster.apply([endpoint("b")]).unwrap();
     assert_eq!(cluster.pick(&Request::new()).unwrap().endpoint().id(), id("b"));
+}
+
+#[test]
+fn a_policy_that_is_dropped_may_call_the_cluster() {
+    #[derive(Debug)]
+    struct Talkative(Arc<OnceLock<Cluster<()>>>, bool);
+    impl Policy for Talkative {
+        fn pick(&self, view: &dyn View, _: &mut dyn Caller) -> Option<usize> {
+            view.mask().iter().find(|&position| view.admits(position))
+        }
+        fn rebuild(
+            &self,
+            _: &dyn evenkeel_balance::Members,
+        ) -> Result<Option<Arc<dyn Policy>>, evenkeel_balance::InvalidPolicy> {
+            match self.1 {
+                true => Err(evenkeel_balance::InvalidPolicy::Custom("never".into())),
+                false => Ok(Some(Arc::new(Self(Arc::clone(&self.0), false)))),
+            }
+        }
+    }
+    impl Drop for Talkative {
+        fn drop(&mut self) {
+            if let Some(cluster) = self.0.get() {
+                let _ = cluster.report();
+            }
+        }
+    }
+    let own: Arc<OnceLock<Cluster<()>>> = Arc::default();
+    let cluster = Cluster::<()>::builder("test").build().unwrap();
+    assert!(own.set(cluster.clone()).is_ok());
+    cluster.apply(["a", "b"].map(endpoint)).unwrap();
+    cluster.set_policy(PolicyConfig::custom(Talkative(Arc::clone(&own), false))).unwrap();
+    cluster.upsert(endpoint("c")).unwrap();
+    assert!(cluster.set_policy(PolicyConfig::custom(Talkative(Arc::clone(&own), true))).is_err());
+    cluster.set_policy(PolicyConfig::random()).unwrap();
+    assert_eq!(cluster.report().policy, "random");
+}
+
+#[test]
+fn a_policy_that_panics_while_it_is_built_leaves_the_old_one() {
+    #[derive(Debug)]
+    struct Explosive;
+    impl Policy for Explosive {
+        fn pick(&self, view: &dyn View, _: &mut dyn Caller) -> Option<usize> {
+            view.mask().iter().find(|&position| view.admits(position))
+        }
+        fn rebuild(
+            &self,
+            _: &dyn evenkeel_balance::Members,
+        ) -> Result<Option<Arc<dyn Policy>>, evenkeel_balance::InvalidPolicy> {
+            panic!("a fault of the policy")
+        }
+    }
+    let cluster = Cluster::<()>::builder("test").build().unwrap();
+    cluster.apply(["a", "b"].map(endpoint)).unwrap();
+    let set = std::panic::AssertUnwindSafe(|| cluster.set_policy(PolicyConfig::custom(Explosive)));
+    assert!(std::panic::catch_unwind(set).is_err());
+    assert_eq!(cluster.report().policy, "least_request");
+    cluster.upsert(endpoint("c")).unwrap();
+    cluster.drain(&id("a")).unwrap();
+    assert_ne!(cluster.pick(&Request::new()).unwrap().endpoint().id(), id("a"));
+}
+
+#[test]
+fn a_driver_survives_an_observer_that_panics() {
+    let clock = Arc::new(ManualClock::default());
+    let told = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = Arc::clone(&told);
+    let rules = vec![Rule::Consecutive { failures: 1 }];
+    let cluster = Cluster::<()>::builder("test")
+        .breaker(BreakerConfig { rules, ..BreakerConfig::default() })
+        .clock(Arc::clone(&clock))
+        .observer(move |notice: &Notice| {
+            if let Notice::Breaker { transition, .. } = notice
+                && transition.to == evenkeel::BreakerState::HalfOpen
+            {
+                counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                panic!("a fault of the observer");
+            }
+        })
+        .build()
+        .unwrap();
+    cluster.apply([endpoint("a")]).unwrap();
+    let _driver = cluster.drive(Duration::from_millis(1)).unwrap();
+    for round in 1..=2 {
+        cluster.pick(&Request::new()).unwrap().finish(Outcome::failure());
+        clock.advance(Duration::from_secs(60));
+        // The driver is a real thread: wait for what it does, and give up only after very many looks.
+        let has_told = || told.load(std::sync::atomic::Ordering::SeqCst) >= round;
+        assert!((0..100_000_000).any(|_| {
+            std::thread::yield_now();
+            has_told()
+        }));
+    }
 }
