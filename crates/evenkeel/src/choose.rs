@@ -8,7 +8,8 @@ use evenkeel_types::below;
 use smallvec::SmallVec;
 
 use crate::error::{PickError, Shortage};
-use crate::live::{Live, Node};
+use crate::live::Live;
+use crate::node::Node;
 use crate::request::{LaneCaller, Request, Strictness};
 use crate::snapshot::{Snapshot, Tier, TierView};
 

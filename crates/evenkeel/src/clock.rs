@@ -33,8 +33,13 @@ impl Default for MonotonicClock {
 
 impl Clock for MonotonicClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    #[inline]
     fn now(&self) -> Timestamp {
-        Timestamp::ORIGIN.saturating_add(Instant::now().saturating_duration_since(self.origin))
+        let since = Instant::now().saturating_duration_since(self.origin);
+        // 2^64 ns are 584 years after this value was made: a multiplication will do, where `as_nanos` takes 128 bits.
+        Timestamp::from_nanos(
+            since.as_secs().wrapping_mul(1_000_000_000).wrapping_add(since.subsec_nanos().into()),
+        )
     }
 }
 

@@ -5,9 +5,11 @@ use evenkeel_balance::PolicyConfig;
 use evenkeel_health::{AdminState, Status};
 use evenkeel_types::{Endpoint, EndpointId, Timestamp, Weight};
 
-use crate::apply::{self, Applied};
+use crate::applied::Applied;
+use crate::apply;
 use crate::builder::ClusterBuilder;
 use crate::config::{BuildError, ClusterConfig};
+use crate::edit;
 use crate::error::{ApplyError, PickError};
 use crate::explain::Explanation;
 use crate::handle::Handle;
@@ -127,7 +129,7 @@ impl<T> Cluster<T> {
     /// [`ApplyError::TooMany`]; or the policy refuses the set.
     pub fn upsert(&self, endpoint: Endpoint<T>) -> Result<Applied, ApplyError> {
         let (endpoint, payload) = endpoint.split();
-        apply::upsert(&self.shared, endpoint, payload)
+        edit::upsert(&self.shared, endpoint, payload)
     }
 
     /// Removes one endpoint; requests in flight there go on.
@@ -136,7 +138,7 @@ impl<T> Cluster<T> {
     ///
     /// [`ApplyError::UnknownId`]; or a policy of your own refuses the rest.
     pub fn remove(&self, id: &EndpointId) -> Result<Applied, ApplyError> {
-        apply::remove(&self.shared, id)
+        edit::remove(&self.shared, id)
     }
 
     /// Changes one weight; zero drains.
@@ -145,7 +147,7 @@ impl<T> Cluster<T> {
     ///
     /// [`ApplyError::UnknownId`]; or a policy of your own refuses the weight.
     pub fn set_weight(&self, id: &EndpointId, weight: Weight) -> Result<Applied, ApplyError> {
-        apply::set_weight(&self.shared, id, weight)
+        edit::set_weight(&self.shared, id, weight)
     }
 
     /// Changes the policy. All that was learnt about endpoints stays.
@@ -154,7 +156,7 @@ impl<T> Cluster<T> {
     ///
     /// [`ApplyError::Policy`] if a setting is out of range; the old policy stays.
     pub fn set_policy(&self, policy: PolicyConfig) -> Result<Applied, ApplyError> {
-        apply::set_policy(&self.shared, policy)
+        edit::set_policy(&self.shared, policy)
     }
 
     /// The endpoint of this id, to watch it and to say what is known about it from outside.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use evenkeel_health::{AdminState, CheckState, Status, Turn};
 
 use crate::cluster::Cluster;
-use crate::live::{Live, Node};
+use crate::live::Live;
+use crate::node::Node;
 
 /// An endpoint of a cluster, to watch it and to say what is known about it from outside.
 ///

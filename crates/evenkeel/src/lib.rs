@@ -46,6 +46,7 @@
 //! | `config` | yes | [`ClusterConfig::from_toml`], and `serde` |
 //! | `serde` | with `config` | configuration, reports and explanations serialise |
 
+mod applied;
 mod apply;
 mod builder;
 mod choose;
@@ -54,12 +55,14 @@ mod cluster;
 mod config;
 mod control;
 mod driver;
+mod edit;
 mod error;
 mod explain;
 mod follow;
 mod handle;
 mod lanes;
 mod live;
+mod node;
 mod observer;
 mod pick;
 mod picker;
@@ -71,7 +74,7 @@ mod snapshot;
 mod sync;
 mod update;
 
-pub use apply::Applied;
+pub use applied::Applied;
 pub use builder::ClusterBuilder;
 pub use clock::{Clock, ManualClock, MonotonicClock};
 pub use cluster::Cluster;

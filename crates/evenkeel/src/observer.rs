@@ -2,7 +2,7 @@ use evenkeel_breaker::Transition;
 use evenkeel_health::Status;
 use evenkeel_types::EndpointId;
 
-use crate::apply::Applied;
+use crate::applied::Applied;
 use crate::error::PickError;
 
 /// Hears what changes in a cluster. Called after the fact, on the thread that caused it, outside all locks: be quick, and

@@ -4,7 +4,8 @@ use evenkeel_balance::Event;
 use evenkeel_breaker::Permit;
 use evenkeel_types::{Outcome, Timestamp, Verdict};
 
-use crate::live::{Hold, Live};
+use crate::live::Live;
+use crate::node::Hold;
 
 /// One request, counted as in flight at the endpoint that was picked for it, until this is dropped.
 ///

@@ -6,7 +6,8 @@ use evenkeel_balance::{BuiltIn, Mask, View, Wants};
 use evenkeel_types::Priority;
 
 use crate::choose::{self, Watch};
-use crate::live::{Live, Node};
+use crate::live::Live;
+use crate::node::Node;
 use crate::roster::Masks;
 use crate::update::TierPlan;
 

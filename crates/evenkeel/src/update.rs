@@ -8,7 +8,7 @@ use evenkeel_types::{Endpoint, EndpointId, Priority};
 use hashbrown::HashTable;
 
 use crate::error::ApplyError;
-use crate::live::Node;
+use crate::node::Node;
 use crate::roster::{Masks, Place, Places};
 use crate::shared::{Shared, Told};
 use crate::snapshot::{Snapshot, Tier};
