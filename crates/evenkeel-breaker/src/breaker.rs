@@ -97,10 +97,15 @@ impl Breaker {
     /// [`Refusal`], as [`try_acquire`](Self::try_acquire) would give.
     #[inline]
     pub fn peek(&self, now: impl Now) -> Result<(), Refusal> {
-        match self.word(Ordering::Relaxed).phase() {
-            Phase::Closed => Ok(()),
-            _ => self.peek_unclosed(now.now()),
+        let word = self.word(Ordering::Relaxed);
+        if word.phase() == Phase::Closed {
+            return Ok(());
         }
+        let now = now.now();
+        if word.phase() == Phase::Open && now < word.time() {
+            return Err(still_open(word));
+        }
+        self.peek_unclosed(now)
     }
 
     /// Asks to send one request. The clock is read only if the breaker is not closed.
@@ -111,10 +116,15 @@ impl Breaker {
     #[inline]
     pub fn try_acquire(&self, now: impl Now) -> Result<Admission, Refusal> {
         let word = self.word(Ordering::Relaxed);
-        match word.phase() {
-            Phase::Closed => Ok(Admission { permit: Permit::closed(word), transition: None }),
-            _ => self.acquire_unclosed(word, now.now()),
+        if word.phase() == Phase::Closed {
+            return Ok(Admission { permit: Permit::closed(word), transition: None });
         }
+        // Open before its deadline is decided by the word already seen; all else looks again, in order.
+        let now = now.now();
+        if word.phase() == Phase::Open && now < word.time() {
+            return Err(still_open(word));
+        }
+        self.acquire_unclosed(now)
     }
 
     /// Says how the request went. The clock is read only for a time window, a probe, or a trip.
@@ -205,6 +215,7 @@ impl Breaker {
     }
 
     #[cold]
+    #[inline(never)]
     fn peek_unclosed(&self, now: Timestamp) -> Result<(), Refusal> {
         let word = self.word(Ordering::Acquire);
         match word.phase() {
@@ -217,12 +228,9 @@ impl Breaker {
         }
     }
 
-    /// Open before its deadline is decided by the word already seen; all else looks again, in order.
+    #[cold]
     #[inline(never)]
-    fn acquire_unclosed(&self, word: Word, now: Timestamp) -> Result<Admission, Refusal> {
-        if word.phase() == Phase::Open && now < word.time() {
-            return Err(still_open(word));
-        }
+    fn acquire_unclosed(&self, now: Timestamp) -> Result<Admission, Refusal> {
         loop {
             let word = self.word(Ordering::Acquire);
             let answer = match word.phase() {
@@ -415,6 +423,7 @@ impl fmt::Debug for Breaker {
     }
 }
 
+#[inline]
 fn still_open(word: Word) -> Refusal {
     Refusal { reason: RefusalReason::Open, retry_at: Some(word.time()) }
 }
