@@ -7,7 +7,7 @@ use crate::lazy_now::LazyNow;
 use crate::probes::{Lease, Probes, Taken};
 use crate::row::Row;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::window::{Counts, Watch};
+use crate::window::{Counts, Rest, Watch};
 use crate::word::{Phase, Term, Word};
 use crate::{
     Admission, BreakerConfig, ConfigError, Permit, Reason, Refusal, RefusalReason, Rules, State, Stats,
@@ -43,8 +43,8 @@ use crate::{
 /// # Cost
 ///
 /// 40 bytes with rules of consecutive failures and one probe at a time; else a box more. Closed, a permit is one relaxed
-/// load; a success is two with a consecutive rule, one `fetch_add` more for each ratio rule on a count window, and a
-/// clock, a `fetch_add` and a look at each bucket for one on a time window. Open, a refusal is one load and one reading
+/// load; a success is two with a consecutive rule, one `fetch_add` more for each ratio rule, and a clock for those on
+/// a time window; while a window holds failures, also a look at the place or at each bucket. Open, a refusal is one load and one reading
 /// of the clock and writes nothing. Nothing allocates after construction.
 pub struct Breaker {
     word: AtomicU64,
@@ -57,7 +57,9 @@ pub struct Breaker {
 
 /// What only some configurations need.
 struct More {
-    watches: Box<[Watch]>,
+    /// The first and mostly only one lies here, one step nearer: an atomic addition waits for each.
+    watch: Option<Watch>,
+    further_watches: Box<[Watch]>,
     probes: Box<[AtomicU64]>,
 }
 
@@ -97,10 +99,15 @@ impl Breaker {
     /// [`Refusal`], as [`try_acquire`](Self::try_acquire) would give.
     #[inline]
     pub fn peek(&self, now: impl Now) -> Result<(), Refusal> {
-        match self.word(Ordering::Relaxed).phase() {
-            Phase::Closed => Ok(()),
-            _ => self.peek_unclosed(now.now()),
+        let word = self.word(Ordering::Relaxed);
+        if word.phase() == Phase::Closed {
+            return Ok(());
         }
+        let now = now.now();
+        if word.phase() == Phase::Open && now < word.time() {
+            return Err(still_open(word));
+        }
+        self.peek_unclosed(now)
     }
 
     /// Asks to send one request. The clock is read only if the breaker is not closed.
@@ -111,16 +118,21 @@ impl Breaker {
     #[inline]
     pub fn try_acquire(&self, now: impl Now) -> Result<Admission, Refusal> {
         let word = self.word(Ordering::Relaxed);
-        match word.phase() {
-            Phase::Closed => Ok(Admission { permit: Permit::closed(word), transition: None }),
-            _ => self.acquire_unclosed(word, now.now()),
+        if word.phase() == Phase::Closed {
+            return Ok(Admission { permit: Permit::closed(word), transition: None });
         }
+        // Open before its deadline is decided by the word already seen; all else looks again, in order.
+        let now = now.now();
+        if word.phase() == Phase::Open && now < word.time() {
+            return Err(still_open(word));
+        }
+        self.acquire_unclosed(now)
     }
 
     /// Says how the request went. The clock is read only for a time window, a probe, or a trip.
     ///
     /// A result of an epoch that has ended, or of a probe whose lease has, changes nothing. O(1), and O(buckets) for a
-    /// time window.
+    /// time window that holds failures.
     #[inline(always)]
     pub fn record(&self, permit: Permit, outcome: &Outcome, now: impl Now) -> Option<Transition> {
         let word = self.word(Ordering::Relaxed);
@@ -189,7 +201,7 @@ impl Breaker {
         let row = self.row.count(self.term(word));
         let closed = word.phase() == Phase::Closed;
         let half_open = matches!(word.state(), State::HalfOpen);
-        let watch = self.watches().first().filter(|_| closed);
+        let watch = self.first_watch().filter(|_| closed);
         let Counts { failures, requests } =
             watch.map_or_else(Counts::default, |watch| watch.counts(self.term(word), now));
         Stats {
@@ -205,6 +217,7 @@ impl Breaker {
     }
 
     #[cold]
+    #[inline(never)]
     fn peek_unclosed(&self, now: Timestamp) -> Result<(), Refusal> {
         let word = self.word(Ordering::Acquire);
         match word.phase() {
@@ -217,12 +230,9 @@ impl Breaker {
         }
     }
 
-    /// Open before its deadline is decided by the word already seen; all else looks again, in order.
+    #[cold]
     #[inline(never)]
-    fn acquire_unclosed(&self, word: Word, now: Timestamp) -> Result<Admission, Refusal> {
-        if word.phase() == Phase::Open && now < word.time() {
-            return Err(still_open(word));
-        }
+    fn acquire_unclosed(&self, now: Timestamp) -> Result<Admission, Refusal> {
         loop {
             let word = self.word(Ordering::Acquire);
             let answer = match word.phase() {
@@ -269,10 +279,29 @@ impl Breaker {
     fn record_success<N: Now>(&self, word: Word, mut now: LazyNow<N>) -> Option<Transition> {
         let term = self.term(word);
         self.row.clear(term);
-        match self.watch(false, term, &mut now) {
+        let more = self.more.as_ref()?;
+        let only_one = more.further_watches.is_empty();
+        let watch = more.watch.as_ref()?;
+        let rest = watch.begin(false, term, &mut now);
+        if !only_one {
+            return self.judge_success(word, rest, now);
+        }
+        match watch.finish(rest?, false, term) {
             Some(reason) => self.trip(word, now, reason),
             None => None,
         }
+    }
+
+    /// The same with more than one window.
+    #[inline(never)]
+    fn judge_success<N: Now>(
+        &self,
+        word: Word,
+        rest: Option<Rest>,
+        mut now: LazyNow<N>,
+    ) -> Option<Transition> {
+        let reason = self.judge(rest, false, self.term(word), &mut now)?;
+        self.trip(word, now, reason)
     }
 
     #[cold]
@@ -293,7 +322,8 @@ impl Breaker {
             Verdict::Overload { .. } => None,
             Verdict::Failure => self.too_many_in_a_row(term),
         };
-        let in_windows = self.watch(true, term, &mut now);
+        let first = self.first_watch().and_then(|watch| watch.begin(true, term, &mut now));
+        let in_windows = self.judge(first, true, term, &mut now);
         self.trip(word, now, in_a_row.or(in_windows)?)
     }
 
@@ -302,14 +332,24 @@ impl Breaker {
         self.rules.consecutive_is_reached(failures).then_some(Reason::Consecutive { failures })
     }
 
-    /// Adds an outcome to every window. Returns the reason to trip of the first that has one.
-    #[inline(always)]
-    fn watch<N: Now>(&self, failed: bool, term: Term<'_>, now: &mut LazyNow<N>) -> Option<Reason> {
-        let mut reason = None;
-        for watch in self.watches() {
-            if let Some(found) = watch.record(failed, term, now) {
-                reason = reason.or(Some(found));
-            }
+    /// Does the rest for the first window, and all for the others. Returns the reason to trip of the first that has one.
+    fn judge<N: Now>(
+        &self,
+        first: Option<Rest>,
+        failed: bool,
+        term: Term<'_>,
+        now: &mut LazyNow<N>,
+    ) -> Option<Reason> {
+        let more = self.more.as_ref()?;
+        let watch = more.watch.as_ref()?;
+        let mut reason = match first {
+            Some(rest) => watch.finish(rest, failed, term),
+            None => None,
+        };
+        for watch in &more.further_watches {
+            let rest = watch.begin(failed, term, now);
+            let found = rest.and_then(|rest| watch.finish(rest, failed, term));
+            reason = reason.or(found);
         }
         reason
     }
@@ -380,9 +420,8 @@ impl Breaker {
         Term::new(&self.word, word)
     }
 
-    #[inline]
-    fn watches(&self) -> &[Watch] {
-        self.more.as_ref().map_or(&[], |more| &more.watches)
+    fn first_watch(&self) -> Option<&Watch> {
+        self.more.as_ref()?.watch.as_ref()
     }
 
     fn probes(&self) -> Probes<'_> {
@@ -396,11 +435,13 @@ impl Breaker {
 
 impl More {
     fn new(rules: &Rules) -> Option<Box<Self>> {
-        let watches: Box<[Watch]> = rules.ratios().iter().copied().map(Watch::new).collect();
+        let mut watches = rules.ratios().iter().copied().map(Watch::new);
+        let watch = watches.next();
+        let further_watches = watches.collect();
         let probes: Box<[AtomicU64]> =
             (1..rules.half_open().max_concurrent).map(|_| AtomicU64::new(0)).collect();
-        let needed = !watches.is_empty() || !probes.is_empty();
-        needed.then(|| Box::new(Self { watches, probes }))
+        let needed = watch.is_some() || !probes.is_empty();
+        needed.then(|| Box::new(Self { watch, further_watches, probes }))
     }
 }
 
@@ -415,6 +456,7 @@ impl fmt::Debug for Breaker {
     }
 }
 
+#[inline]
 fn still_open(word: Word) -> Refusal {
     Refusal { reason: RefusalReason::Open, retry_at: Some(word.time()) }
 }

@@ -7,10 +7,12 @@ pub(crate) struct LazyNow<N> {
 }
 
 impl<N: Now> LazyNow<N> {
+    #[inline]
     pub(crate) fn new(source: N) -> Self {
         Self { source: Some(source), read: Timestamp::ORIGIN }
     }
 
+    #[inline]
     pub(crate) fn read(&mut self) -> Timestamp {
         if let Some(source) = self.source.take() {
             self.read = source.now();

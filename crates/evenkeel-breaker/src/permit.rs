@@ -21,6 +21,7 @@ pub struct Permit {
 }
 
 impl Permit {
+    #[inline]
     pub(crate) const fn closed(word: Word) -> Self {
         Self { word, lease: Lease::NONE }
     }
@@ -30,6 +31,7 @@ impl Permit {
     }
 
     /// A permit is good for one result.
+    #[inline]
     pub(crate) const fn spend(self) -> (Word, Lease) {
         (self.word, self.lease)
     }

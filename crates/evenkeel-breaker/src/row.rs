@@ -54,10 +54,12 @@ impl Row {
     }
 }
 
+#[inline]
 fn is_of(value: u32, term: Term<'_>) -> bool {
     value >> COUNT_BITS == term.epoch()
 }
 
+#[inline]
 fn count_in(value: u32, term: Term<'_>) -> u32 {
     if is_of(value, term) { value & MAX_ROW } else { 0 }
 }

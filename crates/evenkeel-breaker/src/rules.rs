@@ -3,7 +3,7 @@ use std::time::Duration;
 use evenkeel_types::Ratio;
 
 use crate::row::MAX_ROW;
-use crate::window::{Counts, MAX_COUNT_SIZE};
+use crate::window::{Counts, MAX_BUCKETS, MAX_COUNT_SIZE};
 use crate::{BreakerConfig, ConfigError, HalfOpen, Reason, Rule, Window};
 
 /// A [`BreakerConfig`] that has been checked: thousands of breakers share one.
@@ -152,8 +152,6 @@ fn check_waits(config: &BreakerConfig) -> Result<(), ConfigError> {
 const MAX_RULES: usize = 8;
 /// A look for a free slot reads them all.
 const MAX_PROBES: u32 = 1024;
-/// A verdict adds up all buckets.
-const MAX_BUCKETS: u32 = 1024;
 /// What looks further back than a day is a report.
 const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Keeps the tags of buckets unique for 21 years of idling (2^36 × 10 ms).

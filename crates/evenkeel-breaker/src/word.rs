@@ -35,14 +35,17 @@ impl Word {
     /// Closed, epoch 0.
     pub(crate) const START: Self = Self(1);
 
+    #[inline]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
+    #[inline]
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
 
+    #[inline]
     pub(crate) const fn phase(self) -> Phase {
         match self.0 & PHASE_MASK {
             0 => Phase::Open,
@@ -52,15 +55,18 @@ impl Word {
         }
     }
 
+    #[inline]
     pub(crate) const fn epoch(self) -> u32 {
         (self.0 >> PHASE_BITS) as u32 & EPOCH_MASK
     }
 
+    #[inline]
     pub(crate) const fn millis(self) -> u64 {
         self.0 >> MILLIS_SHIFT
     }
 
     /// The deadline of Open, the entry of all others.
+    #[inline]
     pub(crate) const fn time(self) -> Timestamp {
         Timestamp::from_millis(self.millis())
     }
@@ -98,14 +104,17 @@ pub(crate) struct Term<'a> {
 }
 
 impl<'a> Term<'a> {
+    #[inline]
     pub(crate) fn new(cell: &'a AtomicU64, word: Word) -> Self {
         Self { cell, word }
     }
 
+    #[inline]
     pub(crate) fn word(self) -> Word {
         self.word
     }
 
+    #[inline]
     pub(crate) fn epoch(self) -> u32 {
         self.word.epoch()
     }
@@ -114,6 +123,7 @@ impl<'a> Term<'a> {
     ///
     /// Who loads a tagged cell with `Acquire`, finds a foreign tag, and *then* hears `true` here, knows that the tag is
     /// an older one: a newer one was written by a thread that had seen the newer word.
+    #[inline]
     pub(crate) fn holds(self) -> bool {
         self.cell.load(Ordering::Acquire) == self.word.bits()
     }

@@ -14,6 +14,8 @@ const OPEN: Timestamp = Timestamp::from_secs(1);
 const DUE: Timestamp = Timestamp::from_secs(6);
 /// After a second trip at `DUE`.
 const DUE_AGAIN: Timestamp = Timestamp::from_secs(11);
+/// No failure of `OPEN` or `DUE` is in a window of ten seconds any more.
+const LATER: Timestamp = Timestamp::from_secs(20);
 const LEASE_OVER: Timestamp = Timestamp::from_secs(36);
 
 fn model(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
@@ -117,6 +119,50 @@ fn a_ratio_trips_once() {
     let ratio = |window| Rule::Ratio { failures: Ratio::HALF, min_requests: 3, window };
     check_one_trip(ratio(Window::Count { size: 3 }), 0);
     check_one_trip(ratio(Window::Time { span: Duration::from_secs(10), buckets: 2 }), 1);
+}
+
+/// A failure and the successes that complete the number of requests, in one bucket or in two: whoever comes last trips,
+/// and neither takes the other for the last.
+fn check_last_request(already: u32, successes: u32, failed_at: Timestamp) {
+    model(3, move || {
+        let window = Window::Time { span: Duration::from_secs(10), buckets: 2 };
+        let min_requests = already + successes + 1;
+        let failures = Ratio::percent(100 / min_requests).unwrap();
+        let breaker = breaker(Rule::Ratio { failures, min_requests, window }, HalfOpen::default());
+        let end = |breaker: &Breaker, outcome, at| {
+            let permit = breaker.try_acquire(OPEN).ok().map(|admission| admission.permit);
+            permit.and_then(|permit| breaker.record(permit, &outcome, at))
+        };
+        // The model lets a `SeqCst` load return the value of the constructor although there is a newer one; so write first.
+        for at in [OPEN, DUE] {
+            assert_eq!(end(&breaker, Outcome::failure(), at), None);
+            assert_eq!(breaker.reset(at), None);
+        }
+        for _ in 0..already {
+            assert_eq!(end(&breaker, Outcome::success(), LATER), None);
+        }
+        let others: Vec<_> = (0..successes)
+            .map(|_| {
+                let breaker = breaker.clone();
+                thread::spawn(move || end(&breaker, Outcome::success(), LATER))
+            })
+            .collect();
+        let mine = end(&breaker, Outcome::failure(), failed_at);
+        let trips: Vec<_> =
+            others.into_iter().filter_map(|other| other.join().unwrap()).chain(mine).collect();
+        assert_eq!(trips.len(), 1, "{trips:?}");
+        assert_eq!(trips[0].reason, Reason::Ratio { failures: 1, requests: u64::from(min_requests) });
+    });
+}
+
+#[test]
+fn the_last_request_is_judged() {
+    let next_bucket = LATER.saturating_add(Duration::from_secs(5));
+    for already in [0, 1] {
+        check_last_request(already, 1, LATER);
+        check_last_request(already, 1, next_bucket);
+    }
+    check_last_request(1, 2, LATER);
 }
 
 /// A lost probe's late failure against a tick that frees its slot and the next probe that takes it and succeeds: one of

@@ -139,14 +139,17 @@ impl CountWindow {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(u64);
 
+#[inline]
 const fn sequence_of(cursor: u64) -> u32 {
     (cursor & SEQUENCE_MASK) as u32
 }
 
+#[inline]
 const fn epoch_of(cursor: u64) -> u32 {
     (cursor >> SEQUENCE_BITS) as u32 & crate::word::EPOCH_MASK
 }
 
+#[inline]
 const fn failures_of(cursor: u64) -> u32 {
     (cursor >> FAILURES_SHIFT) as u32
 }
