@@ -33,7 +33,7 @@
 //!
 //! # Your own policy
 //!
-//! Implement [`Policy`] and run [`laws`] on it (feature `laws`). A policy that keeps a sequence or an order
+//! Implement [`Policy`] and run the laws on it (feature and module `laws`). A policy that keeps a sequence or an order
 //! asks for [`Event`]s.
 //!
 //! # Features
