@@ -13,13 +13,6 @@ use crate::node::Node;
 use crate::request::{LaneCaller, Request, Strictness};
 use crate::snapshot::{Snapshot, Tier, TierView};
 
-/// An endpoint that was chosen and let the request in.
-pub(crate) struct Chosen<'s, T> {
-    pub(crate) node: &'s Node<T>,
-    pub(crate) tier: &'s Tier<T>,
-    pub(crate) permit: Option<Permit>,
-}
-
 /// Asks an endpoint whether it lets the request in, and for what it gives in return.
 type Admit<T, A> = fn(&Live<T>) -> Option<A>;
 
@@ -32,23 +25,17 @@ type Excluded = SmallVec<[u64; 16]>;
 /// The tokens that policies looked at, if somebody wants to know.
 pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
 
-/// Chooses for `request` and takes its permit.
+/// The endpoint's own word, then its breaker's: what a pick asks. The mask may lag behind a flip by a moment; the own word
+/// does not.
 #[inline(always)]
-pub(crate) fn choose<'s, T>(
-    snapshot: &'s Snapshot<T>,
-    caller: &mut LaneCaller<'_>,
-) -> Result<Chosen<'s, T>, PickError> {
-    let (node, tier, permit) = find(snapshot, caller, admit, None)?;
-    Ok(Chosen { node, tier, permit })
+pub(crate) fn admit<T>(live: &Live<T>) -> Option<Option<Permit>> {
+    if live.standing.is_usable() { live.admit().ok() } else { None }
 }
 
-/// Chooses without asking the breaker for a permit: an endpoint whose breaker is not open will do.
+/// The own word alone: an endpoint whose breaker is not open will do.
 #[inline(always)]
-pub(crate) fn choose_uncounted<'s, T>(
-    snapshot: &'s Snapshot<T>,
-    caller: &mut LaneCaller<'_>,
-) -> Result<&'s Live<T>, PickError> {
-    find(snapshot, caller, |live| live.standing.is_usable().then_some(()), None).map(|(node, ..)| &*node.live)
+pub(crate) fn is_usable<T>(live: &Live<T>) -> Option<()> {
+    live.standing.is_usable().then_some(())
 }
 
 /// What the next pick would find: asks breakers, spends nothing, and tells what was looked at.
@@ -58,35 +45,32 @@ pub(crate) fn choose_dry<'s, T>(
     watch: Watch<'_>,
 ) -> Result<&'s Live<T>, PickError> {
     let would_admit = |live: &Live<T>| (live.standing.is_usable() && live.would_admit()).then_some(());
-    find(snapshot, caller, would_admit, watch).map(|(node, ..)| &*node.live)
+    let found = match first_try(snapshot, caller, would_admit, watch) {
+        Some(found) => found,
+        None => find(snapshot, caller, would_admit, watch)?,
+    };
+    Ok(&found.0.live)
 }
 
-/// The endpoint's own word, then its breaker's. The mask may lag behind a flip by a moment; the own word does not.
-#[inline]
-fn admit<T>(live: &Live<T>) -> Option<Option<Permit>> {
-    if live.standing.is_usable() { live.admit().ok() } else { None }
-}
-
-/// The usual case is the first draw in the first tier; everything else is out of line.
+/// The usual case: the first draw in the first tier. Everything else is out of line, in [`find`].
 #[inline(always)]
-fn find<'s, T, A>(
+pub(crate) fn first_try<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
-    admit: Admit<T, A>,
+    admit: impl Fn(&Live<T>) -> Option<A>,
     watch: Watch<'_>,
-) -> Result<Found<'s, T, A>, PickError> {
+) -> Option<Found<'s, T, A>> {
     let tier = &snapshot.first;
     let mask = &tier.masks.preferred;
-    let view = TierView { tier, mask, excluded: caller.request.tried(), watch };
-    if mask.usable() > 0
-        && let Some(position) = tier.policy.choose(&view, caller)
-        && let Some(node) = tier.nodes.get(position)
-        && (view.excluded.is_empty() || !is_among(view.excluded, node.live.token))
-        && let Some(given) = admit(&node.live)
-    {
-        return Ok((node, tier, given));
+    if mask.usable() == 0 {
+        return None;
     }
-    find_on(snapshot, caller, admit, watch)
+    let view = TierView { tier, mask, excluded: caller.request.tried(), watch };
+    let node = tier.nodes.get(tier.policy.choose(&view, caller)?)?;
+    if !view.excluded.is_empty() && is_among(view.excluded, node.live.token) {
+        return None;
+    }
+    admit(&node.live).map(|given| (&**node, tier, given))
 }
 
 /// A retry's question, out of the way of first attempts.
@@ -96,9 +80,14 @@ pub(crate) fn is_among(tokens: &[u64], token: u64) -> bool {
     tokens.contains(&token)
 }
 
+/// All the rest: other draws, other tiers, degraded endpoints, and at last the reason why there is nobody.
+///
+/// # Errors
+///
+/// [`PickError`], with the numbers.
 #[cold]
 #[inline(never)]
-fn find_on<'s, T, A>(
+pub(crate) fn find<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
     admit: Admit<T, A>,

@@ -31,7 +31,7 @@ impl<T> Node<T> {
     }
 
     /// Requests in flight: what load-aware policies compare and reports show. One word while there are no stripes.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn in_flight(&self) -> usize {
         let held = CountedArc::strong_count(&self.live) - 1;
         match self.stripes.get() {

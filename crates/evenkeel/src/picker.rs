@@ -70,7 +70,12 @@ impl<T> Picker<T> {
         }
         let snapshot = self.cache.load();
         let mut caller = LaneCaller::new(&self.lane, &self.control, request);
-        choose::choose_uncounted(snapshot, &mut caller)
+        match choose::first_try(snapshot, &mut caller, choose::is_usable, None) {
+            Some((node, ..)) => Ok(&node.live),
+            None => {
+                choose::find(snapshot, &mut caller, choose::is_usable, None).map(|(node, ..)| &*node.live)
+            }
+        }
     }
 }
 

@@ -156,12 +156,12 @@ impl<'a> LaneCaller<'a> {
 }
 
 impl Caller for LaneCaller<'_> {
-    #[inline]
+    #[inline(always)]
     fn draw(&mut self) -> u64 {
         self.lane.draw()
     }
 
-    #[inline]
+    #[inline(always)]
     fn turn(&mut self, length: u32) -> u32 {
         if self.request.tried().is_empty() {
             self.lane.turn(self.cycle, length)

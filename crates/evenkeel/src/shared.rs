@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use evenkeel_balance::{BuiltIn, Event, Policy, Wants};
+use evenkeel_breaker::Permit;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
-use crate::choose::{self, Chosen};
+use crate::choose;
 use crate::control::{Control, Timer};
 use crate::error::PickError;
 use crate::lanes::{Lane, Lanes};
@@ -14,7 +15,7 @@ use crate::live::News;
 use crate::node::Node;
 use crate::pick::Pick;
 use crate::request::{LaneCaller, Request};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Tier};
 use crate::sync::Swap;
 use crate::update::State;
 
@@ -59,15 +60,26 @@ impl<T> Shared<T> {
     ) -> Result<Pick<T>, PickError> {
         self.tick_if_due();
         let mut caller = LaneCaller::new(lane, &self.control, request);
-        match choose::choose(snapshot, &mut caller) {
-            Ok(chosen) => Ok(self.hold(snapshot, chosen, stripe)),
-            Err(error) => Err(self.refuse(error)),
-        }
+        // One place where the guard is made: a second one would have it written here and copied there.
+        let (node, tier, permit) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
+            Some(found) => found,
+            None => match choose::find(snapshot, &mut caller, choose::admit, None) {
+                Ok(found) => found,
+                Err(error) => return Err(self.refuse(error)),
+            },
+        };
+        Ok(self.hold(snapshot, node, tier, permit, stripe))
     }
 
     #[inline(always)]
-    fn hold(&self, snapshot: &Snapshot<T>, chosen: Chosen<'_, T>, stripe: u32) -> Pick<T> {
-        let Chosen { node, tier, permit } = chosen;
+    fn hold(
+        &self,
+        snapshot: &Snapshot<T>,
+        node: &Node<T>,
+        tier: &Tier<T>,
+        permit: Option<Permit>,
+        stripe: u32,
+    ) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
         let events = snapshot.wants.contains(Wants::EVENTS);
         let started = if node.live.latency.is_some() { self.control.now() } else { Timestamp::MAX };

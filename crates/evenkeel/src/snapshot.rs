@@ -1,5 +1,6 @@
 //! One immutable view of a cluster: what a pick reads.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use evenkeel_balance::{BuiltIn, Mask, View, Wants};
@@ -66,40 +67,46 @@ pub(crate) struct TierView<'a, T> {
 }
 
 impl<T> TierView<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn live(&self, position: usize) -> Option<&Live<T>> {
         self.tier.nodes.get(position).map(|node| &*node.live)
     }
 }
 
 impl<T> View for TierView<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn mask(&self) -> &Mask {
         self.mask
     }
 
-    #[inline]
+    #[inline(always)]
     fn load(&self, position: usize) -> u32 {
         let Some(node) = self.tier.nodes.get(position) else { return u32::MAX };
         if let Some(watch) = self.watch {
-            watch.borrow_mut().push(node.live.token);
+            note(watch, node.live.token);
         }
         if self.tier.has_stripes { node.in_flight() as u32 } else { node.references() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn weight(&self, position: usize) -> u32 {
         self.tier.weights.get(position).copied().unwrap_or(0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn admits_all(&self) -> bool {
         self.excluded.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     fn admits(&self, position: usize) -> bool {
         self.excluded.is_empty()
             || self.live(position).is_some_and(|live| !choose::is_among(self.excluded, live.token))
     }
+}
+
+#[cold]
+#[inline(never)]
+fn note(watch: &RefCell<Vec<u64>>, token: u64) {
+    watch.borrow_mut().push(token);
 }
