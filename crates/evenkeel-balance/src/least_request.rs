@@ -8,7 +8,8 @@ use crate::{AliasTable, Caller, InvalidPolicy, Policy, View, Wants, scan, weight
 /// How many endpoints a [`LeastRequest`] compares. Written as a number from 2 to 32, or `"all"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choices {
-    /// Every usable one: the exact minimum, O(n) a pick.
+    /// Every usable one, O(n) a pick: with equal weights the exact minimum; with unequal ones the least by load ÷ weight,
+    /// unless an endpoint drawn by weight is within one request of it.
     All,
     /// This many distinct ones, drawn at random; 2 to 32.
     Draw(u32),
