@@ -43,7 +43,9 @@
 mod alias;
 mod built_in;
 mod caller;
+pub mod compat;
 mod config;
+pub mod hash;
 #[cfg(feature = "laws")]
 pub mod laws;
 mod least_request;

@@ -1,0 +1,3 @@
+//! `evenkeel-conformance DIR`: replays every vector file below DIR.
+
+fn main() {}
