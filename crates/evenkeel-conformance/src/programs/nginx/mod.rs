@@ -1,0 +1,12 @@
+//! Replays nginx.
+
+use crate::{Tally, UnknownFile, Vector};
+
+/// Replays a file of nginx.
+///
+/// # Errors
+///
+/// [`UnknownFile`], if the algorithm is not known.
+pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
+    Err(UnknownFile::algorithm(vector))
+}
