@@ -8,7 +8,7 @@ use thiserror::Error;
 /// A server's first point is the CRC-32 of `host`, a zero byte, `port` and four zero bytes; each further one has the
 /// point before it, little end first, in the place of the four. Of equal points of two servers the one that was entered
 /// first stays: in the programs that is left to an unstable sort.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ketama {
     points: Box<[Point]>,
 }

@@ -140,9 +140,15 @@ impl LoadBalancer {
         }
     }
 
-    /// The indexes of the backends in sorted order, without doublets.
-    pub(super) fn order(&self) -> &[usize] {
-        &self.order
+    /// The first backend in sorted order that `accept` takes, from a place on that the key or the counter gives.
+    pub(super) fn any_from(&self, key: &[u8], accept: impl Fn(usize) -> bool) -> Option<usize> {
+        let first = match self.selection {
+            Selection::RoundRobin => self.next_index(key),
+            Selection::FnvHash | Selection::Consistent { .. } => fnv1a(key),
+        };
+        let first = first.checked_rem(self.order.len() as u64)? as usize;
+        let (before, from) = self.order.split_at_checked(first)?;
+        from.iter().chain(before).copied().find(|&index| accept(index))
     }
 
     /// The counter of round robin.

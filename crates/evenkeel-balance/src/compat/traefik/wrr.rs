@@ -15,7 +15,7 @@
 ///
 /// let mut wrr = Wrr::new(&[2, 1]);
 /// let picks: Vec<_> = (0..6).map(|_| wrr.pick(|_| true)).collect();
-/// assert_eq!(picks, [0, 0, 1, 0, 0, 1].map(Some));
+/// assert_eq!(picks, [0, 1, 0, 0, 1, 0].map(Some));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Wrr {
@@ -165,14 +165,14 @@ mod tests {
 
     #[test]
     fn equal_deadlines_stand_as_the_heap_leaves_them() {
-        assert_eq!(picks(&mut Wrr::new(&[1, 1, 1]), 9), [0, 1, 2, 1, 2, 0, 2, 0, 1]);
+        assert_eq!(picks(&mut Wrr::new(&[1, 1, 1]), 9), [0, 2, 1, 2, 1, 0, 1, 0, 2]);
     }
 
     #[test]
     fn who_is_not_usable_is_put_off_all_the_same() {
         let mut wrr = Wrr::new(&[1, 1, 1]);
         let open: Vec<_> = (0..6).map(|_| wrr.pick(|server| server != 0).unwrap()).collect();
-        assert_eq!(open, [1, 2, 1, 2, 2, 1]);
+        assert_eq!(open, [2, 1, 2, 1, 1, 2]);
         assert_eq!(wrr.pick(|_| false), None);
         assert_eq!(Wrr::new(&[0, 0]).pick(|_| true), None);
     }
