@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::compat::nginx::NginxConfig;
+use crate::compat::pingora::PingoraConfig;
+use crate::compat::traefik::TraefikConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
@@ -110,6 +113,12 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// As nginx does: [`compat::nginx`](crate::compat::nginx).
+    Nginx(NginxConfig): nginx;
+    /// As pingora does: [`compat::pingora`](crate::compat::pingora).
+    Pingora(PingoraConfig): pingora;
+    /// As Traefik does: [`compat::traefik`](crate::compat::traefik).
+    Traefik(TraefikConfig): traefik;
 }
 
 impl PolicyConfig {
