@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::compat::envoy::EnvoyConfig;
+use crate::compat::grpc::GrpcConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
@@ -110,6 +112,10 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// What Envoy would pick: [`compat::envoy`](crate::compat::envoy).
+    Envoy(EnvoyConfig): envoy;
+    /// What gRPC would pick: [`compat::grpc`](crate::compat::grpc).
+    Grpc(GrpcConfig): grpc;
 }
 
 impl PolicyConfig {

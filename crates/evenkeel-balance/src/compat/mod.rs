@@ -6,3 +6,6 @@
 
 pub mod envoy;
 pub mod grpc;
+mod key;
+mod table_of_usable;
+mod turns_of_usable;

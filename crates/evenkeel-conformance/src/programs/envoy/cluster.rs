@@ -37,7 +37,8 @@ enum Health {
 impl<'a> Cluster<'a> {
     pub(super) fn of(case: &'a Case) -> Self {
         let config = &case.0["config"];
-        let by_name = flag(&config["common_lb_config"]["consistent_hashing_lb_config"], "use_hostname_for_hashing");
+        let by_name =
+            flag(&config["common_lb_config"]["consistent_hashing_lb_config"], "use_hostname_for_hashing");
         let entries = entries(config);
         let host = |(index, server): (usize, &Value)| {
             let (group, entry) = entry_of(&entries, case.servers().len(), index, server);
@@ -99,7 +100,8 @@ impl<'a> Cluster<'a> {
         names.dedup();
         let locality = |name: &[String; 3]| {
             let is_here = |host: &Host| host.priority == level && host.locality == *name;
-            let weights = self.hosts.iter().filter(|&host| is_here(host)).filter_map(|host| host.locality_weight);
+            let weights =
+                self.hosts.iter().filter(|&host| is_here(host)).filter_map(|host| host.locality_weight);
             let hosts = usable.iter().copied().filter(|&(server, _)| is_here(&self.hosts[server as usize]));
             // Of several entries for one locality the last one's weight stands.
             LocalityHosts { weight: weights.last().unwrap_or(0), hosts: hosts.collect() }
@@ -136,7 +138,8 @@ impl Host {
             health: Health::of(entry["health_status"].as_str().or(server["health"].as_str())),
             priority: number(&group["priority"]).or(number(&server["priority"])).unwrap_or(0) as usize,
             locality,
-            locality_weight: number(&group["load_balancing_weight"]).filter(|_| group["locality"].is_object()),
+            locality_weight: number(&group["load_balancing_weight"])
+                .filter(|_| group["locality"].is_object()),
         }
     }
 }

@@ -117,7 +117,10 @@ fn source(policy: &Value) -> Result<Option<HashSource>, Refused> {
     } else if policy["cookie"].is_object() {
         Some(HashSource::Cookie(name(&policy["cookie"]["name"])))
     } else {
-        policy["connection_properties"]["source_ip"].as_bool().unwrap_or(false).then_some(HashSource::SourceIp)
+        policy["connection_properties"]["source_ip"]
+            .as_bool()
+            .unwrap_or(false)
+            .then_some(HashSource::SourceIp)
     })
 }
 
@@ -168,10 +171,16 @@ mod tests {
         assert_eq!(hash(json!({}), None), None);
         let query = json!([{"query_parameter": {"name": "q"}}]);
         let target = json!({"headers": [], "target": "/?p=1&q=x<key reversed>y<key>"});
-        assert_eq!(hash(json!({"config": {"hash_policy": query}, "request": target}), Some("ab")), of("xbayab"));
+        assert_eq!(
+            hash(json!({"config": {"hash_policy": query}, "request": target}), Some("ab")),
+            of("xbayab")
+        );
         let cookie = json!([{"cookie": {"name": "c"}}]);
         let headers = json!({"headers": [["cookie", "b=1; c=<key>"]]});
-        assert_eq!(hash(json!({"config": {"hash_policy": cookie}, "request": headers}), Some("ab")), of("ab"));
+        assert_eq!(
+            hash(json!({"config": {"hash_policy": cookie}, "request": headers}), Some("ab")),
+            of("ab")
+        );
         let source = json!([{"connection_properties": {"source_ip": true}}]);
         assert_eq!(hash(json!({"config": {"hash_policy": source}}), Some("FD00::0:1")), of("fd00::1"));
     }
