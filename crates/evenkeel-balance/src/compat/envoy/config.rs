@@ -126,12 +126,12 @@ impl EnvoyPolicy {
         match self {
             Self::RingHash(settings) => {
                 let sizes = RingSizes::new(settings.minimum_ring_size, settings.maximum_ring_size)
-                    .map_err(|error| invalid("policy.ring_hash", error))?;
+                    .map_err(|error| invalid("policy.ring_hash", &error))?;
                 Ok(Some(TableKind::Ring(sizes, settings.hash_function)))
             }
             Self::Maglev(settings) => {
                 let size = TableSize::new(settings.table_size)
-                    .map_err(|error| invalid("policy.maglev.table_size", error))?;
+                    .map_err(|error| invalid("policy.maglev.table_size", &error))?;
                 Ok(Some(TableKind::Maglev(size)))
             }
             Self::RoundRobin(_) => Ok(None),
@@ -140,12 +140,37 @@ impl EnvoyPolicy {
                     InvalidLeastRequest::Choices { .. } => "policy.least_request.choice_count",
                     InvalidLeastRequest::Bias => "policy.least_request.active_request_bias",
                 };
-                invalid(setting, error)
+                invalid(setting, &error)
             }),
         }
     }
 }
 
-fn invalid(setting: &'static str, error: impl ToString) -> InvalidPolicy {
+fn invalid(setting: &'static str, error: &impl ToString) -> InvalidPolicy {
     InvalidPolicy::setting("envoy", setting, error.to_string())
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_written_as_envoy_names_them() {
+        let text = r#"
+            policy = { ring_hash = { minimum_ring_size = 64, hash_function = "murmur_hash_2" } }
+            use_hostname = true
+            locality_weights = [{ region = "r", zone = "a", weight = 3 }]
+        "#;
+        let config: EnvoyConfig = toml::from_str(text).unwrap();
+        let settings = RingHashSettings {
+            minimum_ring_size: 64,
+            hash_function: RingFunction::MurmurHash2,
+            ..Default::default()
+        };
+        assert_eq!((config.policy, config.use_hostname), (EnvoyPolicy::RingHash(settings), true));
+        assert_eq!(config.locality_weights[0].weight, 3);
+        for wrong in ["policy = { ring = {} }", "policy = { maglev = { size = 3 } }", "hostname = true"] {
+            assert!(toml::from_str::<EnvoyConfig>(wrong).is_err(), "{wrong}");
+        }
+    }
 }

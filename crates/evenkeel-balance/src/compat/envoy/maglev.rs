@@ -43,7 +43,10 @@ impl Default for TableSize {
 
 /// Trial division: the largest size has a root of 2236.
 fn is_prime(number: u64) -> bool {
-    number > 1 && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| number % divisor != 0)
+    number > 1
+        && (2..)
+            .take_while(|divisor| divisor * divisor <= number)
+            .all(|divisor| !number.is_multiple_of(divisor))
 }
 
 /// The size is no prime, or too large.

@@ -100,11 +100,11 @@ impl<'a> Cluster<'a> {
         names.dedup();
         let locality = |name: &[String; 3]| {
             let is_here = |host: &Host| host.priority == level && host.locality == *name;
-            let weights =
+            let mut weights =
                 self.hosts.iter().filter(|&host| is_here(host)).filter_map(|host| host.locality_weight);
             let hosts = usable.iter().copied().filter(|&(server, _)| is_here(&self.hosts[server as usize]));
             // Of several entries for one locality the last one's weight stands.
-            LocalityHosts { weight: weights.last().unwrap_or(0), hosts: hosts.collect() }
+            LocalityHosts { weight: weights.next_back().unwrap_or(0), hosts: hosts.collect() }
         };
         shares_by_locality(&names.into_iter().map(locality).collect::<Vec<_>>())
     }

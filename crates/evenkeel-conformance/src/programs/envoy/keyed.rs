@@ -4,7 +4,7 @@ use evenkeel_balance::compat::envoy::{Maglev, Ring, RingFunction, RingSizes, Tab
 
 use super::cluster::{Cluster, whole};
 use super::request::Template;
-use super::{Answers, Refused};
+use super::{Answers, Pick, Refused, text};
 use crate::{Case, Tally, Vector};
 
 pub(super) fn replay(
@@ -17,15 +17,15 @@ pub(super) fn replay(
     let tables = Tables::of(cluster)?;
     let template = Template::of(case)?;
     let usable = cluster.usable();
-    let mut check = |hash: Option<u64>, theirs: u64, key: &str| match hash {
+    let mut check = |hash: Option<u64>, theirs: Pick, key: &str| match hash {
         Some(hash) => {
-            let ours = tables.host(cluster, hash).map_or_else(|| "none".to_owned(), |host| host.to_string());
-            tally.check(ours, theirs.to_string(), || format!("{} key {key:?}", case.id()));
+            let ours = tables.host(cluster, hash);
+            tally.check(text(ours), text(theirs), || format!("{} key {key:?}", case.id()));
         }
         // A draw of Envoy's: that it is one of those it may draw is all that can be said.
         None => {
-            let may_be = usable.iter().any(|&server| u64::from(server) == theirs);
-            tally.check(may_be, true, || format!("{} without a hash: {theirs} is usable", case.id()));
+            let may_be = theirs.map_or(usable.is_empty(), |server| usable.contains(&server));
+            tally.check(may_be, true, || format!("{} without a hash: {} is usable", case.id(), text(theirs)));
         }
     };
     match answers {

@@ -40,11 +40,11 @@ pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
 /// The picks of a case, by the form in which they are listed.
 enum Answers {
     /// One for each key of a list.
-    Keyed(Vec<u64>),
+    Keyed(Vec<Pick>),
     /// Several for each key: its bytes in hexadecimal digits, or none at all.
-    Requests(Vec<(Option<String>, Vec<u64>)>),
+    Requests(Vec<(Option<String>, Vec<Pick>)>),
     /// Lists of consecutive picks, each from a fresh start.
-    Runs(Vec<Vec<u64>>),
+    Runs(Vec<Vec<Pick>>),
 }
 
 impl Answers {
@@ -72,8 +72,19 @@ impl Answers {
     }
 }
 
-fn numbers(value: &Value) -> Option<Vec<u64>> {
-    value.as_array()?.iter().map(Value::as_u64).collect()
+/// The server of a request; `None` if it reached none.
+type Pick = Option<u32>;
+
+fn numbers(value: &Value) -> Option<Vec<Pick>> {
+    let pick = |value: &Value| match value.as_i64() {
+        Some(number) => Some(u32::try_from(number).ok()),
+        None => value.is_null().then_some(None),
+    };
+    value.as_array()?.iter().map(pick).collect()
+}
+
+fn text(pick: Pick) -> String {
+    pick.map_or_else(|| "none".to_owned(), |server| server.to_string())
 }
 
 /// Why a case cannot be replayed: Envoy would refuse it too.

@@ -2,12 +2,12 @@
 
 use evenkeel_balance::compat::envoy::{LeastRequest, LeastRequestSettings, RoundRobin, Weighted};
 
-use super::Answers;
 use super::cluster::Cluster;
+use super::{Answers, Pick, text};
 use crate::{Case, Tally};
 
 pub(super) fn replay(case: &Case, cluster: &Cluster<'_>, answers: &Answers, tally: &mut Tally) {
-    let runs: Vec<&[u64]> = match answers {
+    let runs: Vec<&[Pick]> = match answers {
         Answers::Keyed(picks) => vec![picks],
         Answers::Requests(requests) => requests.iter().map(|(_, picks)| picks.as_slice()).collect(),
         Answers::Runs(runs) => runs.iter().map(Vec::as_slice).collect(),
@@ -15,8 +15,8 @@ pub(super) fn replay(case: &Case, cluster: &Cluster<'_>, answers: &Answers, tall
     let Some(hosts) = hosts_in_turn(cluster) else {
         let usable = cluster.usable();
         for &theirs in runs.iter().copied().flatten() {
-            let may_be = usable.iter().any(|&server| u64::from(server) == theirs);
-            tally.check(may_be, true, || format!("{} drawn: {theirs} is usable", case.id()));
+            let may_be = theirs.map_or(usable.is_empty(), |server| usable.contains(&server));
+            tally.check(may_be, true, || format!("{} drawn: {} is usable", case.id(), text(theirs)));
         }
         return;
     };
@@ -24,8 +24,7 @@ pub(super) fn replay(case: &Case, cluster: &Cluster<'_>, answers: &Answers, tall
     for (run, (theirs, start)) in runs.iter().zip(starts).enumerate() {
         let mut turns = Turns::new(cluster.policy(), &hosts, start);
         for (place, &theirs) in theirs.iter().enumerate() {
-            let ours = turns.pick().map_or_else(|| "none".to_owned(), |host| host.to_string());
-            tally.check(ours, theirs.to_string(), || format!("{} run {run} pick {place}", case.id()));
+            tally.check(text(turns.pick()), text(theirs), || format!("{} run {run} pick {place}", case.id()));
         }
     }
 }
@@ -42,10 +41,10 @@ fn hosts_in_turn(cluster: &Cluster<'_>) -> Option<Vec<Weighted>> {
 }
 
 /// A start for each run: the one that is given, or else the first that reproduces it.
-fn starts(case: &Case, policy: &str, hosts: &[Weighted], runs: &[&[u64]]) -> Vec<u64> {
-    let fits = |start: u64, run: &[u64]| {
+fn starts(case: &Case, policy: &str, hosts: &[Weighted], runs: &[&[Pick]]) -> Vec<u64> {
+    let fits = |start: u64, run: &[Pick]| {
         let mut turns = Turns::new(policy, hosts, start);
-        run.iter().all(|&theirs| turns.pick().map(u64::from) == Some(theirs))
+        run.iter().all(|&theirs| turns.pick() == theirs)
     };
     let given = |run: usize| case.0["starts"][run].as_u64();
     let mut starts: Vec<Option<u64>> =
