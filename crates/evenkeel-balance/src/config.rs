@@ -6,6 +6,9 @@ use thiserror::Error;
 
 use crate::compat::envoy::EnvoyConfig;
 use crate::compat::grpc::GrpcConfig;
+use crate::compat::nginx::NginxConfig;
+use crate::compat::pingora::PingoraConfig;
+use crate::compat::traefik::TraefikConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
@@ -116,6 +119,12 @@ policies! {
     Envoy(EnvoyConfig): envoy;
     /// What gRPC would pick: [`compat::grpc`](crate::compat::grpc).
     Grpc(GrpcConfig): grpc;
+    /// As nginx does: [`compat::nginx`](crate::compat::nginx).
+    Nginx(NginxConfig): nginx;
+    /// As pingora does: [`compat::pingora`](crate::compat::pingora).
+    Pingora(PingoraConfig): pingora;
+    /// As Traefik does: [`compat::traefik`](crate::compat::traefik).
+    Traefik(TraefikConfig): traefik;
 }
 
 impl PolicyConfig {

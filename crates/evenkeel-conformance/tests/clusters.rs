@@ -18,7 +18,7 @@ fn check(file: &str, config: fn(&Case) -> PolicyConfig) {
     for case in &vector.cases {
         let servers = case.servers();
         let members = MemberList::new(servers.iter().map(endpoint));
-        let policy = BuiltIn::new(&config(case), &members).expect(case.id());
+        let policy = BuiltIn::new(&config(case), &members).expect("settings that the program took");
         let is_up = |position: usize| {
             servers[position]["health"].is_null() && servers[position]["refuses_connections"].is_null()
         };

@@ -6,6 +6,12 @@
 
 pub mod envoy;
 pub mod grpc;
+mod ketama;
 mod key;
+pub mod nginx;
+pub mod pingora;
 mod table_of_usable;
+pub mod traefik;
 mod turns_of_usable;
+
+pub use ketama::TooManyPoints;

@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_value_is_rewritten_before_it_is_hashed() {
-        let rewrite = Rewrite::new(|value| value.to_ascii_lowercase());
+        let rewrite = Rewrite::new(<[u8]>::to_ascii_lowercase);
         let header = [HashSource::Header { name: "k".to_owned(), rewrite: Some(rewrite) }];
         assert_eq!(hash(&header, &[("k", b"AB")], b""), of(b"ab"));
     }

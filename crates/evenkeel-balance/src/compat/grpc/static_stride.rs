@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn known_schedules() {
-        let text = |picks: Vec<usize>| picks.iter().map(|pick| pick.to_string()).collect::<String>();
+        let text = |picks: Vec<usize>| picks.iter().map(ToString::to_string).collect::<String>();
         assert_eq!(text(picks(&[1.0, 2.0, 5.0], 0, 16)), "2122120221221202");
         assert_eq!(StaticStride::new(&[1.0, 2.0, 5.0]).unwrap().weights(), [13_107, 26_214, 65_535]);
         let letters: String =
