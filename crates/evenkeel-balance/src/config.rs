@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::compat::envoy::EnvoyConfig;
+use crate::compat::grpc::GrpcConfig;
 use crate::compat::nginx::NginxConfig;
 use crate::compat::pingora::PingoraConfig;
 use crate::compat::traefik::TraefikConfig;
@@ -113,6 +115,10 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// What Envoy would pick: [`compat::envoy`](crate::compat::envoy).
+    Envoy(EnvoyConfig): envoy;
+    /// What gRPC would pick: [`compat::grpc`](crate::compat::grpc).
+    Grpc(GrpcConfig): grpc;
     /// As nginx does: [`compat::nginx`](crate::compat::nginx).
     Nginx(NginxConfig): nginx;
     /// As pingora does: [`compat::pingora`](crate::compat::pingora).
