@@ -55,6 +55,7 @@ mod random;
 mod round_robin;
 mod scan;
 mod smooth_weighted_round_robin;
+pub mod subset;
 mod sync;
 mod view;
 mod weighted_random;

@@ -1,0 +1,126 @@
+use evenkeel_types::{RandomSource, SplitMix64, below};
+
+use super::error::{check_index, check_size};
+use super::selected::{by_id, count};
+use super::{InvalidSubset, Subset};
+use crate::{Members, scan};
+
+/// Settings of a deterministic subset: slices of a list that is shuffled anew for each round of clients.
+///
+/// **Idea.** Cut a list of n servers into n ÷ size slices. The first n ÷ size clients, a *round*, take one each, so every
+/// server of a slice has the same number of clients. The next round does the same on another shuffle, seeded by the number
+/// of the round: whoever shared a server before shares it with others now. All clients sort the servers by id first, so
+/// that the order in which discovery names them does not matter.
+/// **Cost.** O(n log n) for each membership.
+/// **When.** Clients have contiguous indices (a StatefulSet, Borg tasks), and both numbers divide well.
+/// **When not.** Equal load comes only if the clients are a multiple of n ÷ size **and** size divides n:
+/// [`is_even_over`](Self::is_even_over) says whether. What a round leaves over (n mod size servers) gets no client of that
+/// round, and an unfinished last round reaches only a part. With 300 servers and 300 clients, size 30 gives every server
+/// exactly 30 clients, size 90 between 0.88 and 1.09 of the mean. A server that comes or goes changes every shuffle, so
+/// much of the fleet reconnects: prefer [`random`](super::RandomConfig) where servers come and go. Prefer
+/// [`aperture`](super::ApertureConfig) where the number of clients is known too.
+/// **Source.** Beyer, Jones, Petoff and Murphy, "Site Reliability Engineering", chapter 20, 2016.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct DeterministicConfig {
+    /// The index of this client: 0, 1, 2 … without gaps. No default, since two clients of one index would use the same
+    /// servers.
+    pub client: u32,
+    /// How many clients there are, if that is known; then an index beyond it is an error. Default: not known.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub clients: Option<u32>,
+    /// How many servers one client uses. Default 20: the book's usual range begins there. If there are fewer servers, all
+    /// of them are used.
+    #[cfg_attr(feature = "serde", serde(default = "default_size"))]
+    pub size: u32,
+    /// Seeds the shuffles; equal over the fleet. Default 0. Two services with different seeds do not put the same clients
+    /// together.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub seed: u64,
+}
+
+impl DeterministicConfig {
+    /// The defaults for the client of this index.
+    #[must_use]
+    pub const fn new(client: u32) -> Self {
+        Self { client, clients: None, size: default_size(), seed: 0 }
+    }
+
+    /// Whether every one of so many servers gets the same number of clients; `None` if the number of clients is not known.
+    #[must_use]
+    pub fn is_even_over(&self, servers: u32) -> Option<bool> {
+        let clients = self.clients?;
+        if self.size >= servers {
+            return Some(true);
+        }
+        let slices = servers.checked_div(self.size).filter(|&slices| slices > 0)?;
+        Some(servers.is_multiple_of(self.size) && clients.is_multiple_of(slices))
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), InvalidSubset> {
+        check_size(KIND, self.size)?;
+        self.clients.map_or(Ok(()), |clients| check_index(KIND, "client", self.client, clients))
+    }
+
+    pub(crate) fn select(&self, members: &dyn Members) -> Result<Subset, InvalidSubset> {
+        self.validate()?;
+        let (count, size) = (count(members), self.size as usize);
+        if size >= count {
+            return Ok(Subset::all(members));
+        }
+        let slices = count / size;
+        let (round, slice) = (self.client as usize / slices, self.client as usize % slices);
+        let mut order: Vec<u32> = by_id(members).into_iter().map(|(_, position)| position).collect();
+        shuffle(&mut order, SplitMix64::mix(self.seed).wrapping_add(round as u64));
+        Ok(Subset::of(members, order[slice * size..(slice + 1) * size].to_vec()))
+    }
+}
+
+/// Fisher and Yates, from the end, as Knuth's algorithm P.
+fn shuffle(order: &mut [u32], seed: u64) {
+    let mut draws = SplitMix64::new(SplitMix64::mix(seed));
+    for last in (1..order.len()).rev() {
+        order.swap(last, below(scan::upper(draws.next_u64()), last as u32 + 1) as usize);
+    }
+}
+
+const fn default_size() -> u32 {
+    20
+}
+
+const KIND: &str = "deterministic";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shuffle_keeps_everything_and_depends_on_its_seed() {
+        let shuffled = |seed| {
+            let mut order: Vec<u32> = (0..50).collect();
+            shuffle(&mut order, seed);
+            order
+        };
+        let mut sorted = shuffled(1);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..50).collect::<Vec<_>>());
+        assert_eq!(shuffled(1), shuffled(1));
+        assert_ne!(shuffled(1), shuffled(2));
+        shuffle(&mut [], 1);
+    }
+
+    #[test]
+    fn says_when_load_is_even() {
+        let config = |clients, size| DeterministicConfig { clients, size, ..DeterministicConfig::new(0) };
+        for (clients, size, servers, even) in [
+            (Some(300), 30, 300, Some(true)),
+            (Some(300), 90, 300, Some(false)),
+            (Some(301), 30, 300, Some(false)),
+            (Some(7), 500, 300, Some(true)),
+            (Some(7), 0, 300, None),
+            (None, 30, 300, None),
+        ] {
+            assert_eq!(config(clients, size).is_even_over(servers), even, "{clients:?} {size} {servers}");
+        }
+    }
+}
