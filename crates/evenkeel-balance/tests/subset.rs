@@ -1,8 +1,8 @@
 //! What every kind of subset keeps to, and how evenly each spreads the clients of a fleet.
 
 use evenkeel_balance::subset::{
-    ApertureConfig, DeterministicConfig, Fallback, HashedBy, InvalidSubset, LabelConfig, LabelFallback,
-    LabelIndex, LabelIndexConfig, RandomConfig, Subset, SubsetConfig,
+    ApertureConfig, DeterministicSubsetConfig, Fallback, HashedBy, InvalidSubset, LabelFallback, LabelIndex,
+    LabelIndexConfig, LabelSubsetConfig, RandomSubsetConfig, Subset, SubsetConfig,
 };
 use evenkeel_balance::{MemberList, Members};
 use evenkeel_types::{Endpoint, Labels, Weight};
@@ -33,11 +33,11 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn deterministic(client: u32, size: u32) -> SubsetConfig {
-    SubsetConfig::Deterministic(DeterministicConfig { size, ..DeterministicConfig::new(client) })
+    SubsetConfig::Deterministic(DeterministicSubsetConfig { size, ..DeterministicSubsetConfig::new(client) })
 }
 
 fn random(seed: u64, size: u32) -> SubsetConfig {
-    SubsetConfig::Random(RandomConfig { size, seed: Some(seed), ..RandomConfig::default() })
+    SubsetConfig::Random(RandomSubsetConfig { size, seed: Some(seed), ..RandomSubsetConfig::default() })
 }
 
 fn aperture(peer: u32, peers: u32, size: u32) -> SubsetConfig {
@@ -45,7 +45,7 @@ fn aperture(peer: u32, peers: u32, size: u32) -> SubsetConfig {
 }
 
 fn label(pairs: &[(&str, &str)], fallback: LabelFallback) -> SubsetConfig {
-    SubsetConfig::Label(LabelConfig { labels: labels(pairs), fallback })
+    SubsetConfig::Label(LabelSubsetConfig { labels: labels(pairs), fallback })
 }
 
 fn select(config: &SubsetConfig, members: &MemberList) -> Subset {
@@ -98,7 +98,8 @@ fn random_subsets_spread_as_a_binomial_draw() {
 #[test]
 fn deterministic_subsets_are_even_exactly_where_they_say_so() {
     for (servers, clients, size) in [(300, 300, 30), (300, 10, 30), (12, 8, 3), (100, 50, 2)] {
-        let config = DeterministicConfig { clients: Some(clients), size, ..DeterministicConfig::new(0) };
+        let config =
+            DeterministicSubsetConfig { clients: Some(clients), size, ..DeterministicSubsetConfig::new(0) };
         assert_eq!(config.is_even_over(servers), Some(true));
         let spread = spread(servers as usize, clients, |client| deterministic(client, size));
         assert!((spread.0 - 1.0).abs() < 1e-9 && (spread.1 - 1.0).abs() < 1e-9, "{spread:?}");
@@ -158,7 +159,7 @@ fn an_aperture_is_as_wide_as_it_says() {
 fn a_random_subset_is_that_of_grpc_when_it_hashes_addresses() {
     // The lowest xxHash-64 values of "10.0.0.1:80" … under the seed.
     let members = servers(10);
-    let config = RandomConfig { size: 3, seed: Some(7), by: HashedBy::Address };
+    let config = RandomSubsetConfig { size: 3, seed: Some(7), by: HashedBy::Address };
     let mut ranked: Vec<(u64, u32)> = (0..10_u32)
         .map(|position| {
             let address = format!("10.0.0.{position}:80");
@@ -239,9 +240,9 @@ fn settings_out_of_range_are_named() {
         (aperture(5, 5, 1), "subset aperture: peer: 5 is out of range: of 5"),
         (aperture(0, 0, 1), "subset aperture: peer: 0 is out of range: of 0"),
         (
-            SubsetConfig::Deterministic(DeterministicConfig {
+            SubsetConfig::Deterministic(DeterministicSubsetConfig {
                 clients: Some(3),
-                ..DeterministicConfig::new(3)
+                ..DeterministicSubsetConfig::new(3)
             }),
             "subset deterministic: client: 3 is out of range: of 3",
         ),
@@ -255,7 +256,7 @@ fn settings_out_of_range_are_named() {
         assert!(error.to_string().starts_with(expected), "{error}");
         assert_eq!(config.select(&servers(3)), Err(error), "select checks too");
     }
-    let seedless = SubsetConfig::Random(RandomConfig::default());
+    let seedless = SubsetConfig::Random(RandomSubsetConfig::default());
     assert_eq!(seedless.validate(), Ok(()));
     assert_eq!(seedless.select(&servers(3)), Err(InvalidSubset::NoSeed));
     assert!(seedless.seeded(1).select(&servers(3)).is_ok());
@@ -302,7 +303,7 @@ fn settings_are_read_from_a_file() {
 fn any_config() -> impl Strategy<Value = SubsetConfig> {
     prop_oneof![
         (any::<u32>(), prop::option::of(any::<u32>()), any::<u32>(), any::<u64>()).prop_map(
-            |(client, clients, size, seed)| SubsetConfig::Deterministic(DeterministicConfig {
+            |(client, clients, size, seed)| SubsetConfig::Deterministic(DeterministicSubsetConfig {
                 client,
                 clients,
                 size,
@@ -312,7 +313,7 @@ fn any_config() -> impl Strategy<Value = SubsetConfig> {
         (0_u32..100, 1_u32..20).prop_map(|(client, size)| deterministic(client, size)),
         (prop::option::of(any::<u64>()), 0_u32..40, any::<bool>()).prop_map(|(seed, size, address)| {
             let by = if address { HashedBy::Address } else { HashedBy::Id };
-            SubsetConfig::Random(RandomConfig { size, seed, by })
+            SubsetConfig::Random(RandomSubsetConfig { size, seed, by })
         }),
         (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>()).prop_map(|(peer, peers, size, seed)| {
             SubsetConfig::Aperture(ApertureConfig { peer, peers, size, seed })

@@ -1,4 +1,6 @@
-use super::{ApertureConfig, DeterministicConfig, InvalidSubset, LabelConfig, RandomConfig, Subset};
+use super::{
+    ApertureConfig, DeterministicSubsetConfig, InvalidSubset, LabelSubsetConfig, RandomSubsetConfig, Subset,
+};
 use crate::Members;
 
 /// Which part of the fleet this client uses, with the settings of that choice.
@@ -18,15 +20,15 @@ use crate::Members;
 pub enum SubsetConfig {
     /// Slices of a shuffled list, by the index of the client.
     #[cfg_attr(feature = "serde", serde(alias = "deterministic_subsetting"))]
-    Deterministic(DeterministicConfig),
+    Deterministic(DeterministicSubsetConfig),
     /// The lowest hashes under the seed of the process.
     #[cfg_attr(feature = "serde", serde(alias = "random_subsetting"))]
-    Random(RandomConfig),
+    Random(RandomSubsetConfig),
     /// An arc of a ring, by the index of the client and the number of all.
     #[cfg_attr(feature = "serde", serde(alias = "deterministic_aperture"))]
     Aperture(ApertureConfig),
     /// Those with certain labels.
-    Label(LabelConfig),
+    Label(LabelSubsetConfig),
 }
 
 impl SubsetConfig {

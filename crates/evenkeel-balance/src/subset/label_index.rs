@@ -3,7 +3,7 @@ use std::hash::Hasher;
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-use super::label::{KIND, LabelFallback};
+use super::label_subset::{KIND, LabelFallback};
 use super::selected::count;
 use super::{Fallback, InvalidSubset, Subset};
 use crate::Members;

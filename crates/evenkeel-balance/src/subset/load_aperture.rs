@@ -62,7 +62,7 @@ impl LoadApertureConfig {
 /// little) with every request. So at a constant load the width comes to rest, and moves in one direction on the way.
 /// **Cost.** One exponential for each observation.
 /// **When.** Many clients with little load each, whose number is not known; the width then is the `size` of a
-/// [`random`](super::RandomConfig) subset, which keeps what it has when it widens.
+/// [`random`](super::RandomSubsetConfig) subset, which keeps what it has when it widens.
 /// **When not.** With a deterministic aperture, as Finagle does not: its arcs even out only if all are as wide.
 /// **Source.** Finagle, `LoadBand`. Finagle lets the present load count for the time before it; here each load counts for
 /// the time that it lasted.

@@ -6,10 +6,10 @@
 //!
 //! | kind | what a client must know | servers get equal load | one server comes or goes |
 //! |---|---|---|---|
-//! | [`deterministic`](DeterministicConfig) | its index | if clients are a multiple of n ÷ size, and size divides n | much moves |
-//! | [`random`](RandomConfig) | nothing | roughly: spread √(n ÷ (clients · size)) | at most one connection a client |
+//! | [`deterministic`](DeterministicSubsetConfig) | its index | if clients are a multiple of n ÷ size, and size divides n | much moves |
+//! | [`random`](RandomSubsetConfig) | nothing | roughly: spread √(n ÷ (clients · size)) | at most one connection a client |
 //! | [`aperture`](ApertureConfig) | its index and the number of clients | always, when all clients run | edges move |
-//! | [`label`](LabelConfig) | the labels it wants | – | – |
+//! | [`label`](LabelSubsetConfig) | the labels it wants | – | – |
 //!
 //! None of them asks for health: a flip must not make a fleet reconnect. Who runs out of usable endpoints in its subset
 //! has to go outside; the façade does that.
@@ -34,20 +34,20 @@
 
 mod aperture;
 mod config;
-mod deterministic;
+mod deterministic_subset;
 mod error;
-mod label;
 mod label_index;
+mod label_subset;
 mod load_aperture;
-mod random;
+mod random_subset;
 mod selected;
 
 pub use aperture::ApertureConfig;
 pub use config::SubsetConfig;
-pub use deterministic::DeterministicConfig;
+pub use deterministic_subset::DeterministicSubsetConfig;
 pub use error::InvalidSubset;
-pub use label::{LabelConfig, LabelFallback};
 pub use label_index::{Found, LabelIndex, LabelIndexConfig};
+pub use label_subset::{LabelFallback, LabelSubsetConfig};
 pub use load_aperture::{LoadAperture, LoadApertureConfig, Resized};
-pub use random::{HashedBy, RandomConfig};
+pub use random_subset::{HashedBy, RandomSubsetConfig};
 pub use selected::{Fallback, Subset};

@@ -17,12 +17,12 @@ use crate::{Members, scan};
 /// [`is_even_over`](Self::is_even_over) says whether. What a round leaves over (n mod size servers) gets no client of that
 /// round, and an unfinished last round reaches only a part. With 300 servers and 300 clients, size 30 gives every server
 /// exactly 30 clients, size 90 between 0.88 and 1.09 of the mean. A server that comes or goes changes every shuffle, so
-/// much of the fleet reconnects: prefer [`random`](super::RandomConfig) where servers come and go. Prefer
+/// much of the fleet reconnects: prefer [`random`](super::RandomSubsetConfig) where servers come and go. Prefer
 /// [`aperture`](super::ApertureConfig) where the number of clients is known too.
 /// **Source.** Beyer, Jones, Petoff and Murphy, "Site Reliability Engineering", chapter 20, 2016.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub struct DeterministicConfig {
+pub struct DeterministicSubsetConfig {
     /// The index of this client: 0, 1, 2 … without gaps. No default, since two clients of one index would use the same
     /// servers.
     pub client: u32,
@@ -39,7 +39,7 @@ pub struct DeterministicConfig {
     pub seed: u64,
 }
 
-impl DeterministicConfig {
+impl DeterministicSubsetConfig {
     /// The defaults for the client of this index.
     #[must_use]
     pub const fn new(client: u32) -> Self {
@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn says_when_load_is_even() {
-        let config = |clients, size| DeterministicConfig { clients, size, ..DeterministicConfig::new(0) };
+        let config =
+            |clients, size| DeterministicSubsetConfig { clients, size, ..DeterministicSubsetConfig::new(0) };
         for (clients, size, servers, even) in [
             (Some(300), 30, 300, Some(true)),
             (Some(300), 90, 300, Some(false)),

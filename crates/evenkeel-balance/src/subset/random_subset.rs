@@ -26,7 +26,7 @@ use crate::hash::xxh64;
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
-pub struct RandomConfig {
+pub struct RandomSubsetConfig {
     /// How many servers one client uses. Default 20. If there are fewer servers, all of them are used.
     pub size: u32,
     /// What makes this process choose otherwise than its peers; never the same number for all. The façade gives the seed
@@ -49,13 +49,13 @@ pub enum HashedBy {
     Address,
 }
 
-impl Default for RandomConfig {
+impl Default for RandomSubsetConfig {
     fn default() -> Self {
         Self { size: 20, seed: None, by: HashedBy::Id }
     }
 }
 
-impl RandomConfig {
+impl RandomSubsetConfig {
     pub(crate) fn validate(&self) -> Result<(), InvalidSubset> {
         check_size("random", self.size)
     }

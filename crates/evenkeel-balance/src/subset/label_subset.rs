@@ -17,7 +17,7 @@ use crate::Members;
 /// there is one subset for a client and one policy for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub struct LabelConfig {
+pub struct LabelSubsetConfig {
     /// The labels that a server must have; at least one.
     pub labels: Labels,
     /// What to do if none has them. Default: nothing, the subset is empty.
@@ -38,7 +38,7 @@ pub enum LabelFallback {
     DefaultSubset(Labels),
 }
 
-impl LabelConfig {
+impl LabelSubsetConfig {
     /// These labels, without a fallback.
     #[must_use]
     pub const fn new(labels: Labels) -> Self {
