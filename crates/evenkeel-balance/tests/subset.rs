@@ -1,8 +1,8 @@
 //! What every kind of subset keeps to, and how evenly each spreads the clients of a fleet.
 
 use evenkeel_balance::subset::{
-    ApertureConfig, DeterministicSubsetConfig, Fallback, HashedBy, InvalidSubset, LabelFallback, LabelIndex,
-    LabelIndexConfig, LabelSubsetConfig, RandomSubsetConfig, Subset, SubsetConfig,
+    ApertureConfig, DeterministicSubsetConfig, HashedBy, InvalidSubset, LabelFallback, LabelIndex,
+    LabelIndexConfig, LabelSubsetConfig, RandomSubsetConfig, Subset, SubsetConfig, SubsetFallback,
 };
 use evenkeel_balance::{MemberList, Members};
 use evenkeel_types::{Endpoint, Labels, Weight};
@@ -178,19 +178,19 @@ fn labels_choose_and_fall_back() {
     for (pairs, fallback, expected, used) in [
         (&[("stage", "canary")][..], LabelFallback::Any, vec![0, 5, 10], None),
         (&[("stage", "canary"), ("shard", "c")], LabelFallback::None, vec![5], None),
-        (&[("stage", "lost")], LabelFallback::None, vec![], Some(Fallback::None)),
-        (&[("stage", "lost")], LabelFallback::Any, (0..15).collect(), Some(Fallback::Any)),
+        (&[("stage", "lost")], LabelFallback::None, vec![], Some(SubsetFallback::None)),
+        (&[("stage", "lost")], LabelFallback::Any, (0..15).collect(), Some(SubsetFallback::Any)),
         (
             &[("no", "key")],
             LabelFallback::DefaultSubset(labels(&[("stage", "canary")])),
             vec![0, 5, 10],
-            Some(Fallback::DefaultSubset),
+            Some(SubsetFallback::DefaultSubset),
         ),
         (
             &[("no", "key")],
             LabelFallback::DefaultSubset(labels(&[("stage", "lost")])),
             vec![],
-            Some(Fallback::DefaultSubset),
+            Some(SubsetFallback::DefaultSubset),
         ),
     ] {
         let subset = select(&label(pairs, fallback.clone()), &members);
@@ -212,7 +212,7 @@ fn an_index_finds_what_a_scan_finds() {
     }
     for wrong in [&["a"][..], &[], &["stable", "a"], &["as", "table"], &["a", "stable", ""]] {
         let found = index.get(wrong);
-        assert!(found.positions.is_empty() && found.fallback == Some(Fallback::None), "{wrong:?}");
+        assert!(found.positions.is_empty() && found.fallback == Some(SubsetFallback::None), "{wrong:?}");
     }
     let config = LabelIndexConfig { fallback: LabelFallback::Any, ..LabelIndexConfig::new(["lost"]) };
     let index = LabelIndex::new(&config, &members).expect("no subset");
@@ -384,6 +384,23 @@ proptest! {
         if !all.contains(&format!("server-{leaver}")) {
             prop_assert_eq!(all, left, "who was not used is not missed");
         }
+    }
+
+    /// While the number of slices stays, a deterministic subset moves as little as a random one.
+    #[test]
+    fn one_server_moves_one_entry_of_a_deterministic_subset(
+        client in 0_u32..1000,
+        count in 2_usize..80,
+        size in 1_u32..20,
+        leaver in any::<prop::sample::Index>(),
+    ) {
+        let size = size.min(count as u32 - 1);
+        prop_assume!(count as u32 / size == (count as u32 - 1) / size);
+        let config = deterministic(client, size);
+        let all = ids(&config, &servers(count));
+        let leaver = leaver.index(count);
+        let left = ids(&config, &MemberList::new((0..count).filter(|&number| number != leaver).map(server)));
+        prop_assert!(left.iter().filter(|id| !all.contains(id)).count() <= 1);
     }
 
     /// A wider random subset holds the narrower one: a load-driven width never moves what it has.

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use evenkeel_balance::Mask;
-use evenkeel_balance::subset::Fallback;
+use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_health::Status;
 use evenkeel_types::{EndpointId, Priority, Weight};
 
@@ -46,7 +46,7 @@ pub struct ExplainedTier {
     /// Whether its endpoints belong to the part that this client uses; always so without a subset.
     pub in_subset: bool,
     /// Which fallback brought them there, if nothing had the labels of a label subset.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<SubsetFallback>,
     /// How many of its endpoints are plainly usable.
     pub usable: usize,
     /// How many are usable but degraded.
@@ -144,6 +144,20 @@ impl ExplainedTier {
     }
 }
 
+impl ExplainedTier {
+    /// What its endpoints are to the subset, if there is anything to say.
+    const fn part(&self) -> &'static str {
+        match (self.in_subset, self.fallback) {
+            (false, _) => ", outside the subset",
+            (true, Some(SubsetFallback::Any)) => ", all of it since nothing has the labels",
+            (true, Some(SubsetFallback::DefaultSubset)) => {
+                ", the default subset since nothing has the labels"
+            }
+            (true, Some(SubsetFallback::None) | None) => "",
+        }
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "generation {}, policy {}", self.generation, self.policy)?;
@@ -153,7 +167,7 @@ impl fmt::Display for Explanation {
                 f,
                 "tier {}{}: {} of {all} usable, {} degraded",
                 tier.priority.get(),
-                if tier.in_subset { "" } else { ", outside the subset" },
+                tier.part(),
                 tier.usable,
                 tier.degraded
             )?;

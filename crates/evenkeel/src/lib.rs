@@ -98,7 +98,7 @@ pub use subset::OutsideSubset;
 
 pub use evenkeel_balance::subset::{
     ApertureConfig, DeterministicSubsetConfig, HashedBy, InvalidSubset, LabelFallback, LabelSubsetConfig,
-    RandomSubsetConfig, SubsetConfig,
+    LoadAperture, LoadApertureConfig, RandomSubsetConfig, Resized, SubsetConfig, SubsetFallback,
 };
 pub use evenkeel_balance::{
     Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, LoadReport, Mask, Members, Observation,
@@ -121,3 +121,8 @@ pub use evenkeel_types::{
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The example of the page on subsets, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/subsetting.md")]
+struct Subsetting;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use evenkeel_balance::subset::Fallback;
+use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{BuiltIn, Mask, View, Wants};
 use evenkeel_types::Priority;
 
@@ -37,7 +37,7 @@ pub(crate) struct Tier<T> {
     pub(crate) priority: Priority,
     pub(crate) part: Part,
     /// Which fallback of a label subset brought the endpoints here.
-    pub(crate) fallback: Option<Fallback>,
+    pub(crate) fallback: Option<SubsetFallback>,
     pub(crate) policy: BuiltIn,
     /// What the policy wants to be told.
     pub(crate) wants: Wants,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_balance::subset::Fallback;
+use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{BuiltIn, Members, Policy, PolicyConfig, Random, Wants};
 use evenkeel_types::{Endpoint, EndpointId, Priority};
 use hashbrown::HashTable;
@@ -71,7 +71,7 @@ pub(crate) fn hash(key: (u64, u64), id: &EndpointId) -> u64 {
 pub(crate) struct TierPlan<T> {
     pub(crate) priority: Priority,
     pub(crate) part: Part,
-    pub(crate) fallback: Option<Fallback>,
+    pub(crate) fallback: Option<SubsetFallback>,
     pub(crate) nodes: Arc<[Arc<Node<T>>]>,
     pub(crate) weights: Arc<[u32]>,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use evenkeel::{
     ApertureConfig, ApplyError, BuildError, Cluster, DeterministicSubsetConfig, Endpoint, EndpointId,
     LabelFallback, LabelSubsetConfig, Labels, ManualClock, OutsideSubset, PickError, PolicyConfig, Priority,
-    RandomSubsetConfig, Request, SubsetConfig, Tried, Weight,
+    RandomSubsetConfig, Request, SubsetConfig, SubsetFallback, Tried, Weight,
 };
 use evenkeel_balance::MemberList;
 use proptest::prelude::*;
@@ -148,8 +148,10 @@ fn labels_are_kept_unless_a_fallback_is_asked_for() {
     let lenient = cluster(SubsetConfig::Label(LabelSubsetConfig { labels, fallback }), None);
     lenient.apply(fleet()).unwrap();
     assert_eq!(picked(&lenient, 100).len(), 3);
-    let text = format!("{:?}", lenient.explain(&Request::new()).tiers[0].fallback);
-    assert_eq!(text, "Some(Any)", "a fallback shows");
+    let explained = lenient.explain(&Request::new());
+    assert_eq!(explained.tiers[0].fallback, Some(SubsetFallback::Any));
+    let text = "tier 0, all of it since nothing has the labels: 3 of 3 usable";
+    assert!(explained.to_string().contains(text), "{explained}");
 }
 
 #[test]
@@ -299,6 +301,42 @@ fn a_subset_is_read_from_a_file() {
     assert_eq!((cluster.len(), cluster.subset().len()), (2, 1));
     let report = serde_json::to_value(cluster.report()).expect("it can be written");
     assert_eq!(report["subset"], "aperture");
+}
+
+/// Endpoints flip while the subset changes under them: in the end every mask says what the own words say.
+#[test]
+fn no_flip_is_lost_when_the_subset_changes() {
+    let cluster = cluster(random(3), None);
+    cluster.apply(fleet(12)).unwrap();
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let cluster = cluster.clone();
+            scope.spawn(move || {
+                for turn in 0..600_usize {
+                    let name = id(&format!("e{}", half * 6 + turn * 5 % 6));
+                    let change =
+                        if turn / 6 % 2 == 0 { cluster.drain(&name) } else { cluster.undrain(&name) };
+                    change.expect("it is known");
+                }
+                for number in 0..3 {
+                    cluster.drain(&id(&format!("e{}", half * 6 + number))).expect("it is known");
+                }
+            });
+        }
+        for size in (1..=12).cycle().take(300) {
+            let outside = if size % 3 == 0 { OutsideSubset::Never } else { OutsideSubset::LastResort };
+            cluster.set_subset(Some(random(size)), Some(outside)).expect("valid settings");
+            let _ = cluster.pick(&Request::new());
+        }
+    });
+    for size in 1..=12 {
+        cluster.set_subset(Some(random(size)), None).unwrap();
+        for tier in cluster.explain(&Request::new()).tiers {
+            let usable = tier.candidates.iter().filter(|candidate| candidate.status.usable()).count();
+            assert_eq!(tier.usable, usable);
+        }
+    }
+    assert_eq!(cluster.usable(), 6);
 }
 
 /// What a client that was built afresh would choose: the same endpoints, in the order in which they were first named.

@@ -1,8 +1,7 @@
 use super::error::{check_index, check_size};
-use super::selected::by_id;
+use super::selected::shuffled;
 use super::{InvalidSubset, Subset};
 use crate::Members;
-use crate::hash::xxh64;
 
 /// Settings of a deterministic aperture: the arc of a ring that belongs to this client.
 ///
@@ -49,20 +48,8 @@ impl ApertureConfig {
 
     pub(crate) fn select(&self, members: &dyn Members) -> Result<Subset, InvalidSubset> {
         self.validate()?;
-        let overlaps = self.overlaps(&self.ring(members), members.weights());
+        let overlaps = self.overlaps(&shuffled(members, self.seed), members.weights());
         Ok(Subset::with_weights(to_weights(&overlaps)))
-    }
-
-    /// Positions in the order in which they stand on the ring.
-    fn ring(&self, members: &dyn Members) -> Vec<u32> {
-        let hash = |id: &str| xxh64(id.as_bytes(), self.seed);
-        let mut order: Vec<(u64, u32)> = by_id(members)
-            .into_iter()
-            .map(|(endpoint, position)| (hash(endpoint.id().as_str()), position))
-            .collect();
-        // Stable, so that equal hashes stay in the order of ids.
-        order.sort_by_key(|&(hash, _)| hash);
-        order.into_iter().map(|(_, position)| position).collect()
     }
 
     /// How much of each server lies in the arc. The unit is the P-th part of a unit of weight, in which all edges are

@@ -5,7 +5,7 @@ use siphasher::sip::SipHasher13;
 
 use super::label_subset::{KIND, LabelFallback};
 use super::selected::count;
-use super::{Fallback, InvalidSubset, Subset};
+use super::{InvalidSubset, Subset, SubsetFallback};
 use crate::Members;
 
 /// Settings of a [`LabelIndex`].
@@ -103,7 +103,7 @@ pub struct Found<'a> {
     /// The positions, ascending.
     pub positions: &'a [u32],
     /// Which fallback was used; `None` if something has the values.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<SubsetFallback>,
 }
 
 impl LabelIndex {
@@ -188,10 +188,10 @@ fn hash(seed: u64, values: &[&str]) -> u64 {
     hasher.finish()
 }
 
-/// The length goes first, so that `a`, `bc` and `ab`, `c` are two things.
+/// A byte that no text contains ends each value, so that `a`, `bc` and `ab`, `c` are two things.
 fn feed(hasher: &mut SipHasher13, value: &str) {
-    hasher.write(&(value.len() as u64).to_le_bytes());
     hasher.write(value.as_bytes());
+    hasher.write_u8(0xff);
 }
 
 const fn default_max_subsets() -> u32 {

@@ -1,7 +1,7 @@
 use evenkeel_types::Labels;
 
 use super::selected::count;
-use super::{Fallback, InvalidSubset, Subset};
+use super::{InvalidSubset, Subset, SubsetFallback};
 use crate::Members;
 
 /// Settings of a label subset: the servers that carry these labels.
@@ -71,10 +71,10 @@ impl LabelFallback {
 
     pub(crate) fn select(&self, members: &dyn Members) -> Subset {
         match self {
-            Self::None => Subset::default().falling_back(Fallback::None),
-            Self::Any => Subset::all(members).falling_back(Fallback::Any),
+            Self::None => Subset::default().falling_back(SubsetFallback::None),
+            Self::Any => Subset::all(members).falling_back(SubsetFallback::Any),
             Self::DefaultSubset(labels) => {
-                Subset::of(members, with_labels(members, labels)).falling_back(Fallback::DefaultSubset)
+                Subset::of(members, with_labels(members, labels)).falling_back(SubsetFallback::DefaultSubset)
             }
         }
     }

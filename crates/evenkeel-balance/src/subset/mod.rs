@@ -6,9 +6,9 @@
 //!
 //! | kind | what a client must know | servers get equal load | one server comes or goes |
 //! |---|---|---|---|
-//! | [`deterministic`](DeterministicSubsetConfig) | its index | if clients are a multiple of n ÷ size, and size divides n | much moves |
+//! | [`deterministic`](DeterministicSubsetConfig) | its index | if clients are a multiple of n ÷ size, and size divides n | at most one connection a client; nearly all when n ÷ size changes |
 //! | [`random`](RandomSubsetConfig) | nothing | roughly: spread √(n ÷ (clients · size)) | at most one connection a client |
-//! | [`aperture`](ApertureConfig) | its index and the number of clients | always, when all clients run | edges move |
+//! | [`aperture`](ApertureConfig) | its index and the number of clients | always, when all clients run | about two connections a client |
 //! | [`label`](LabelSubsetConfig) | the labels it wants | – | – |
 //!
 //! None of them asks for health: a flip must not make a fleet reconnect. Who runs out of usable endpoints in its subset
@@ -50,4 +50,4 @@ pub use label_index::{Found, LabelIndex, LabelIndexConfig};
 pub use label_subset::{LabelFallback, LabelSubsetConfig};
 pub use load_aperture::{LoadAperture, LoadApertureConfig, Resized};
 pub use random_subset::{HashedBy, RandomSubsetConfig};
-pub use selected::{Fallback, Subset};
+pub use selected::{Subset, SubsetFallback};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use evenkeel_types::Endpoint;
 
 use crate::Members;
+use crate::hash::xxh64;
 
 /// The part of the members that one client uses: positions in ascending order, each with a weight.
 ///
@@ -16,13 +17,13 @@ use crate::Members;
 pub struct Subset {
     positions: Vec<u32>,
     weights: Vec<u32>,
-    fallback: Option<Fallback>,
+    fallback: Option<SubsetFallback>,
 }
 
 /// Where a subset came from when nothing had the labels that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
-pub enum Fallback {
+pub enum SubsetFallback {
     /// From nowhere: it is empty.
     None,
     /// From all members.
@@ -51,7 +52,7 @@ impl Subset {
         Self { positions, weights, fallback: None }
     }
 
-    pub(crate) fn falling_back(mut self, fallback: Fallback) -> Self {
+    pub(crate) fn falling_back(mut self, fallback: SubsetFallback) -> Self {
         self.fallback = Some(fallback);
         self
     }
@@ -89,7 +90,7 @@ impl Subset {
 
     /// Which fallback of a label subset was used; `None` if something had the labels.
     #[must_use]
-    pub const fn fallback(&self) -> Option<Fallback> {
+    pub const fn fallback(&self) -> Option<SubsetFallback> {
         self.fallback
     }
 
@@ -113,10 +114,15 @@ pub(crate) fn count(members: &dyn Members) -> usize {
     members.weights().len()
 }
 
-/// Every member with its position, so that all clients of one fleet see one order whatever their source said.
-pub(crate) fn by_id(members: &dyn Members) -> Vec<(Arc<Endpoint>, u32)> {
-    let mut members: Vec<_> =
-        (0..count(members)).map(|position| (members.endpoint(position), position as u32)).collect();
-    members.sort_unstable_by(|(a, at_a), (b, at_b)| (a.id(), at_a).cmp(&(b.id(), at_b)));
-    members
+/// The members in the order of their ids' hashes: the same for all clients, whatever their source said first, and one
+/// that comes or goes moves nobody past another. Neighbours there are not neighbours in a rack.
+pub(crate) fn shuffled(members: &dyn Members, seed: u64) -> Vec<u32> {
+    let mut order: Vec<(u64, Arc<Endpoint>, u32)> = (0..count(members))
+        .map(|position| {
+            let endpoint = members.endpoint(position);
+            (xxh64(endpoint.id().as_str().as_bytes(), seed), endpoint, position as u32)
+        })
+        .collect();
+    order.sort_unstable_by(|a, b| (a.0, a.1.id(), a.2).cmp(&(b.0, b.1.id(), b.2)));
+    order.into_iter().map(|(.., position)| position).collect()
 }
