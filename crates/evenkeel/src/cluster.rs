@@ -161,8 +161,8 @@ impl<T> Cluster<T> {
         edit::set_policy(&self.shared, policy)
     }
 
-    /// Uses another part of the endpoints, or all of them: when the number of peers changes, or the load asks for more.
-    /// Endpoints, and what was learnt about them, stay. `outside` is what becomes of the others when nothing inside is
+    /// Uses another part of the endpoints: when the number of peers changes, or the load asks for more. Endpoints, and
+    /// what was learnt about them, stay. `outside` is what becomes of the others when nothing inside is
     /// usable; unset, it means what it means in [`ClusterConfig`].
     ///
     /// # Errors
@@ -170,11 +170,20 @@ impl<T> Cluster<T> {
     /// [`ApplyError::Subset`] if a setting is out of range; the old subset stays.
     pub fn set_subset(
         &self,
-        subset: Option<SubsetConfig>,
+        subset: SubsetConfig,
         outside: Option<OutsideSubset>,
     ) -> Result<Applied, ApplyError> {
-        let rule = subset.map(|subset| Rule::new(subset, outside, self.shared.seed)).transpose()?;
-        edit::set_subset(&self.shared, rule)
+        let rule = Rule::new(subset, outside, self.shared.seed)?;
+        edit::set_subset(&self.shared, Some(rule))
+    }
+
+    /// Uses all endpoints from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Policy`] if a policy of your own refuses the whole; the subset stays.
+    pub fn clear_subset(&self) -> Result<Applied, ApplyError> {
+        edit::set_subset(&self.shared, None)
     }
 
     /// The endpoint of this id, to watch it and to say what is known about it from outside.

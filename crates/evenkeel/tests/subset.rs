@@ -128,7 +128,7 @@ fn never_outside_means_never() {
         cluster.drain(&id(&format!("e{number}"))).unwrap();
     }
     cluster.undrain(&id("e5")).unwrap();
-    cluster.set_subset(None, None).unwrap();
+    cluster.clear_subset().unwrap();
     assert_eq!(picked(&cluster, 50).into_keys().collect::<Vec<_>>(), ["e19", "e5"]);
 }
 
@@ -159,12 +159,12 @@ fn what_was_learnt_survives_a_stay_outside() {
     let cluster = cluster(version("7"), None);
     cluster.apply([labelled("a", "7"), labelled("b", "8")]).unwrap();
     let held: Vec<_> = (0..3).map(|_| cluster.pick(&Request::new()).unwrap()).collect();
-    cluster.set_subset(Some(version("8")), None).unwrap();
+    cluster.set_subset(version("8"), None).unwrap();
     assert_eq!(picked(&cluster, 10).into_keys().collect::<Vec<_>>(), ["b"]);
     assert_eq!(cluster.in_flight(&id("a")), Some(3));
     cluster.drain(&id("a")).unwrap();
     drop(held);
-    cluster.set_subset(Some(version("7")), None).unwrap();
+    cluster.set_subset(version("7"), None).unwrap();
     assert_eq!(cluster.in_flight(&id("a")), Some(0));
     assert!(cluster.pick(&Request::new()).is_err(), "still drained");
     assert_eq!(cluster.report().endpoints.len(), 2);
@@ -252,7 +252,7 @@ fn every_priority_may_be_cut_in_two() {
 #[test]
 fn a_subset_is_no_news_about_endpoints() {
     let cluster = cluster(random(5), None);
-    cluster.set_subset(Some(random(3)), None).unwrap();
+    cluster.set_subset(random(3), None).unwrap();
     assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown);
     cluster.apply(fleet(9)).unwrap();
     assert_eq!(cluster.subset().len(), 3);
@@ -280,7 +280,7 @@ fn bad_settings_are_refused_and_the_old_subset_stays() {
     let cluster = cluster(random(4), None);
     cluster.apply(fleet(9)).unwrap();
     let bad = SubsetConfig::Aperture(ApertureConfig::new(4, 4));
-    let error = cluster.set_subset(Some(bad), None).unwrap_err();
+    let error = cluster.set_subset(bad, None).unwrap_err();
     assert!(matches!(error, ApplyError::Subset(_)), "{error}");
     assert_eq!(cluster.subset().len(), 4);
 }
@@ -325,12 +325,12 @@ fn no_flip_is_lost_when_the_subset_changes() {
         }
         for size in (1..=12).cycle().take(300) {
             let outside = if size % 3 == 0 { OutsideSubset::Never } else { OutsideSubset::LastResort };
-            cluster.set_subset(Some(random(size)), Some(outside)).expect("valid settings");
+            cluster.set_subset(random(size), Some(outside)).expect("valid settings");
             let _ = cluster.pick(&Request::new());
         }
     });
     for size in 1..=12 {
-        cluster.set_subset(Some(random(size)), None).unwrap();
+        cluster.set_subset(random(size), None).unwrap();
         for tier in cluster.explain(&Request::new()).tiers {
             let usable = tier.candidates.iter().filter(|candidate| candidate.status.usable()).count();
             assert_eq!(tier.usable, usable);
@@ -434,7 +434,7 @@ proptest! {
                 }
                 Step::Subset(number) => {
                     rule = configs().swap_remove(number);
-                    cluster.set_subset(Some(rule.0.clone()), Some(rule.1)).unwrap();
+                    cluster.set_subset(rule.0.clone(), Some(rule.1)).unwrap();
                 }
                 Step::Policy(number) => {
                     let policy = [PolicyConfig::least_request(), PolicyConfig::round_robin(), PolicyConfig::random()];
