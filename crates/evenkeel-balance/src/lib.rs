@@ -55,6 +55,7 @@ mod mask;
 mod order;
 mod policy;
 mod scan;
+pub mod subset;
 mod sync;
 mod view;
 
