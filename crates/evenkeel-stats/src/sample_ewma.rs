@@ -36,7 +36,7 @@ impl SampleEwma {
     /// An average without a sample, in which a new sample counts for `gain` of the whole.
     #[must_use]
     pub fn new(gain: Ratio) -> Self {
-        Self { gain: gain.get(), state: AtomicU64::new(UNOBSERVED) }
+        Self { gain: gain.as_f64(), state: AtomicU64::new(UNOBSERVED) }
     }
 
     /// Takes in a sample of `now`. Zero counts as one nanosecond.
