@@ -5,6 +5,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::draws::{RandomConfig, WeightedRandomConfig};
+use crate::latency::{
+    C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
+};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
 use crate::{BuiltIn, InvalidPolicy, Members, Policy};
@@ -110,6 +113,17 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// Latency times requests in flight, of a few: [`PeakEwma`](crate::PeakEwma).
+    PeakEwma(PeakEwmaConfig): peak_ewma | "ewma" | "p2c_peak_ewma";
+    /// Who is done soonest: [`LeastTime`](crate::LeastTime).
+    LeastTime(LeastTimeConfig): least_time | "leasttime" | "least_response_time";
+    /// Latency and the cube of the queue: [`C3`](crate::C3).
+    C3(C3Config): c3;
+    /// The fastest of those that are not hot: [`Prequal`](crate::Prequal).
+    Prequal(PrequalConfig): prequal;
+    /// In turn, by what endpoints report: [`ClientSideWeightedRoundRobin`](crate::ClientSideWeightedRoundRobin).
+    ClientSideWeightedRoundRobin(ClientSideWeightedRoundRobinConfig): client_side_weighted_round_robin
+        | "orca" | "reported_weights";
 }
 
 impl PolicyConfig {

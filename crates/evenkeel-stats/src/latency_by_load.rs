@@ -14,11 +14,12 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 /// A server answers slower the more it has to do, so a latency says little without the load that it was met under: an
 /// average over all loads makes the server that has just been emptied look slow, and the one that is being filled fast.
 /// Here each load from 0 to 7 has nine samples of its own, each half of an octave above shares nine, and everything from
-/// 512 up the last nine. The median of nine ignores four outliers. This is the estimator that Prequal asks for
+/// 512 up the last nine. The median of nine ignores four outliers. Samples that are older than the horizon when a new one
+/// comes are forgotten, so that nobody must answer five times to be believed after a silence. This is the estimator that Prequal asks for
 /// (Wydrowski and others, NSDI 2024), kept on the calling side.
 ///
-/// Memory is 1 KB, made with the first sample's load; recording writes one sample and one median, both single words, so
-/// that readers see some median of some nine samples, whoever else records. Time is kept as in
+/// Memory is 1 KB; recording writes one sample and one median, both single words, so that readers see the median of some
+/// samples that were recorded, whoever else records. Time is kept as in
 /// [`PeakEwma`](crate::PeakEwma).
 ///
 /// ```
@@ -26,7 +27,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 /// use evenkeel_stats::LatencyByLoad;
 /// use evenkeel_types::Timestamp;
 ///
-/// let latency = LatencyByLoad::new();
+/// let latency = LatencyByLoad::new(Duration::from_secs(10));
 /// let now = Timestamp::from_secs(1);
 /// latency.record(0, Duration::from_millis(10), now);
 /// latency.record(6, Duration::from_millis(70), now);
@@ -35,19 +36,22 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 /// assert_eq!(expected(5).map(f64::round), Some(70.0));
 /// ```
 pub struct LatencyByLoad {
+    /// In nanoseconds.
+    horizon: f64,
     levels: Box<[Level]>,
 }
 
 impl LatencyByLoad {
-    /// Nothing recorded.
+    /// Nothing recorded. What is older than `horizon` is forgotten when something new comes.
     #[must_use]
-    pub fn new() -> Self {
-        Self { levels: (0..LEVELS).map(|_| Level::new()).collect() }
+    pub fn new(horizon: Duration) -> Self {
+        let horizon = horizon.as_nanos() as f64;
+        Self { horizon, levels: (0..LEVELS).map(|_| Level::new()).collect() }
     }
 
     /// Takes in how long a call took that met `load` others in flight. Zero counts as one nanosecond.
     pub fn record(&self, load: u32, latency: Duration, now: Timestamp) {
-        self.levels[level_of(load)].record(latency, now);
+        self.levels[level_of(load)].record(latency, now, self.horizon);
     }
 
     /// What a call takes that meets `load` others, by the nearest load of which something not older than `fresh` is
@@ -78,12 +82,6 @@ impl LatencyByLoad {
     }
 }
 
-impl Default for LatencyByLoad {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl fmt::Debug for LatencyByLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let medians = self.levels.iter().map(|level| level.median.load(Ordering::Relaxed));
@@ -109,24 +107,29 @@ impl Level {
         }
     }
 
-    fn record(&self, latency: Duration, now: Timestamp) {
-        let place = self.recorded.fetch_add(1, Ordering::Relaxed) as usize % SAMPLES;
-        self.samples[place].store(nanos_of(latency).to_bits(), Ordering::Relaxed);
-        let nanos = f32::from_bits(self.median_bits());
-        let last = Stamped::unpack(self.median.load(Ordering::Relaxed));
+    fn record(&self, latency: Duration, now: Timestamp, horizon: f64) {
         let tick = tick_of(now);
-        let is_late = last.is_some_and(|last| last.until(tick) == 0.0);
-        let tick = last.filter(|_| is_late).map_or(tick, |last| last.tick);
+        let last = Stamped::unpack(self.median.load(Ordering::Relaxed));
+        let elapsed = last.map_or(0.0, |last| last.until(tick));
+        if elapsed > horizon {
+            // Another who does the same may lose its sample: one of many.
+            self.samples.iter().for_each(|sample| sample.store(0, Ordering::Relaxed));
+        }
+        let place = self.recorded.fetch_add(1, Ordering::Relaxed) as usize % SAMPLES;
+        let own = nanos_of(latency).to_bits();
+        self.samples[place].store(own, Ordering::Relaxed);
+        let nanos = f32::from_bits(self.median_bits().unwrap_or(own));
+        let tick = last.filter(|_| elapsed == 0.0).map_or(tick, |last| last.tick);
         self.median.store(Stamped { nanos, tick }.pack(), Ordering::Relaxed);
     }
 
     /// The lower median of the samples there are. Bits of positive floats are in the order of the floats.
-    fn median_bits(&self) -> u32 {
+    fn median_bits(&self) -> Option<u32> {
         let mut samples: [u32; SAMPLES] =
             std::array::from_fn(|place| self.samples[place].load(Ordering::Relaxed));
         samples.sort_unstable();
-        let absent = samples.iter().filter(|&&bits| bits == 0).count();
-        samples[absent + (SAMPLES - absent).saturating_sub(1) / 2]
+        let present = &samples[samples.partition_point(|&bits| bits == 0)..];
+        present.get(present.len().saturating_sub(1) / 2).copied()
     }
 }
 
@@ -165,6 +168,7 @@ mod tests {
     use super::*;
 
     const FRESH: Duration = Duration::from_secs(1);
+    const HORIZON: Duration = Duration::from_secs(10);
 
     fn at(secs: u64) -> Timestamp {
         Timestamp::from_secs(secs)
@@ -200,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_nearest_load_that_is_fresh_answers() {
-        let latency = LatencyByLoad::new();
+        let latency = LatencyByLoad::new(HORIZON);
         assert_eq!(expected(&latency, 0, 0), None);
         latency.record(2, ms(20), at(1));
         latency.record(4, ms(40), at(1));
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_median_of_the_last_nine_ignores_four_outliers() {
-        let latency = LatencyByLoad::new();
+        let latency = LatencyByLoad::new(HORIZON);
         for (index, millis) in [5, 900, 5, 800, 6, 700, 6, 600, 6].into_iter().enumerate() {
             latency.record(0, ms(millis), at(index as u64));
         }
@@ -227,8 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn after_a_silence_the_first_sample_is_believed() {
+        let latency = LatencyByLoad::new(HORIZON);
+        (0..9).for_each(|_| latency.record(0, ms(1000), at(1)));
+        latency.record(0, ms(20), at(10));
+        assert_eq!(expected(&latency, 0, 10), Some(1000), "one of ten within the horizon");
+        latency.record(0, ms(20), at(22));
+        assert_eq!(expected(&latency, 0, 22), Some(20));
+    }
+
+    #[test]
     fn age_is_that_of_the_latest_sample() {
-        let latency = LatencyByLoad::new();
+        let latency = LatencyByLoad::new(HORIZON);
         latency.record(0, ms(1), at(100));
         latency.record(0, ms(1), at(50));
         let age = latency.expected(0, FRESH, at(103), |_, age| age).unwrap().present;

@@ -25,6 +25,11 @@ impl Stamped {
         Self { nanos: nanos_of(duration), tick: tick_of(now) }
     }
 
+    /// What is below one, or no number, counts as one.
+    pub(crate) fn of_number(number: f64, now: Timestamp) -> Self {
+        Self { nanos: number.max(1.0).min(LARGEST) as f32, tick: tick_of(now) }
+    }
+
     /// How many nanoseconds before `tick` this was; zero if it was after it.
     #[inline]
     pub(crate) fn until(self, tick: u64) -> f64 {
