@@ -19,6 +19,11 @@ pub trait Caller {
         None
     }
 
+    /// The request's key itself, for those who hash it as another program does.
+    fn key_bytes(&mut self) -> Option<&[u8]> {
+        None
+    }
+
     /// The present.
     fn now(&mut self) -> Timestamp {
         Timestamp::ORIGIN

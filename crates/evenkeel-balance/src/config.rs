@@ -157,6 +157,14 @@ pub enum InvalidPolicy {
     Custom(String),
 }
 
+impl InvalidPolicy {
+    /// A setting of `policy` is out of range: `problem` says its value and what is allowed.
+    #[must_use]
+    pub fn setting(policy: &str, setting: &str, problem: impl std::fmt::Display) -> Self {
+        Self::Custom(format!("{policy}: {setting}: {problem}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,7 +46,7 @@ mod caller;
 pub mod compat;
 mod config;
 pub mod hash;
-#[cfg(feature = "laws")]
+#[cfg(any(test, feature = "laws"))]
 pub mod laws;
 mod least_request;
 mod mask;
