@@ -5,7 +5,10 @@ mod choose;
 mod function;
 mod key;
 mod placement;
+mod radix;
 pub(crate) mod rank;
+#[expect(dead_code, reason = "its policies follow")]
+mod ring;
 
 pub use choose::Chooser;
 pub use function::{HashFunction, MURMUR_SEED, crc32, djb2, fnv1a, murmur64a, sdbm, sip13, wt6, xxh64};

@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn sorts_as_the_standard_does() {
-        for (len, mask) in [(0, !0), (5, !0), (4096, !0), (100_000, !0), (50_000, 0xffff), (20_000, 0), (9000, !0 << 50)] {
+        for (len, mask) in
+            [(0, !0), (5, !0), (4096, !0), (100_000, !0), (50_000, 0xffff), (20_000, 0), (9000, !0 << 50)]
+        {
             let mut source = SplitMix64::new(len as u64);
             let words: Vec<u64> = (0..len).map(|_| source.next_u64() & mask).collect();
             let (mut ours, mut standard) = (words.clone(), words);

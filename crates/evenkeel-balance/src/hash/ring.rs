@@ -164,7 +164,8 @@ impl Ring {
 
     /// Puts owners into their slots.
     fn seat(&mut self, owners: Vec<Owner>, plan: &Plan) {
-        let slots = plan.slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0).max(self.owners.len());
+        let slots =
+            plan.slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0).max(self.owners.len());
         let mut seats = std::mem::take(&mut self.owners).into_vec();
         seats.resize(slots, None);
         for &slot in &plan.gone {
