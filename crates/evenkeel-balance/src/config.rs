@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::draws::{RandomConfig, WeightedRandomConfig};
+use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
 use crate::{BuiltIn, InvalidPolicy, Members, Policy};
@@ -110,6 +111,12 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// By key, few keys moved: [`RingHash`](crate::RingHash).
+    RingHash(RingHashConfig): ring_hash | "ring" | "consistent_hash" | "consistent";
+    /// By key, as nginx places it: [`Ketama`](crate::Ketama).
+    Ketama(KetamaConfig): ketama | "hash_consistent";
+    /// By key, evenly: [`Maglev`](crate::Maglev).
+    Maglev(MaglevConfig): maglev | "mh";
 }
 
 impl PolicyConfig {

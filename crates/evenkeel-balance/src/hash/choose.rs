@@ -1,7 +1,7 @@
 use crate::hash::bound::Bound;
 use crate::hash::key::Keys;
 use crate::hash::rank::Ranks;
-use crate::hash::{Bits, Candidate, KeySettings, MissingKey, Placement};
+use crate::hash::{Bits, Candidate, KeySettings, MissingKey, Placement, top};
 use crate::view::is_open_among;
 use crate::{Caller, Event, InvalidPolicy, Members, Random, View, Wants, WeightedRandom};
 
@@ -134,6 +134,17 @@ impl Chooser {
             Some(bound) if first.is_none() => bound.least_loaded(open()),
             _ => first,
         }
+    }
+
+    /// The first `count` distinct positions of positive weight for a hash, whoever is usable: those that a walk finds, then
+    /// by rank. O(n) at most.
+    #[must_use]
+    pub fn replicas<P: Placement + ?Sized>(&self, placement: &P, hash: u64, count: usize) -> Vec<usize> {
+        let mut found = top(placement, hash, count);
+        if found.len() < count {
+            self.ranks.extend(hash, &mut found, count);
+        }
+        found
     }
 
     #[inline]

@@ -4,18 +4,19 @@ use std::cmp::Ordering;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use evenkeel_types::EndpointId;
+use evenkeel_types::{Endpoint, EndpointId};
 use fnv::FnvHasher;
 use hashbrown::HashMap;
 
 use crate::hash::radix;
 use crate::hash::{Candidate, Placement};
+use crate::{InvalidPolicy, Members};
 
 /// Points on a circle of 2^64, each with an owner; a hash belongs to the first point at or after it.
 ///
-/// **Layout.** Of a point the upper [`POINT_BITS`] bits are kept and the owner's slot fills the word, so that one load
+/// **Layout.** Of a point the upper 40 bits are kept and the owner's slot fills the word, so that one load
 /// answers both. The words are sorted and cut into chunks by their upper bits; a chunk starts with an index of
-/// [`BUCKETS`] entries, so a look-up is three loads and a scan of about two words, however many points there are.
+/// [`BUCKETS`] entries, so a look-up is three loads and a glance at four words, however many points there are.
 ///
 /// **Updates.** A slot is an owner's for as long as it stays, and a table says which position that is today. So another
 /// member or weight changes only the chunks that its own points lie in; the others are shared with the ring before.
@@ -53,8 +54,25 @@ pub(crate) trait Points {
 }
 
 impl Ring {
-    /// The most owners: slots are numbered in what a point leaves of a word.
-    pub(crate) const MOST_OWNERS: usize = 1 << SLOT_BITS;
+    /// The members of `policy` as owners of so many points each.
+    pub(crate) fn owners(
+        policy: &'static str,
+        members: &dyn Members,
+        counts: &[u32],
+        mut origin: impl FnMut(&Endpoint) -> u64,
+    ) -> Result<Vec<Owner>, InvalidPolicy> {
+        if counts.len() > MOST_OWNERS {
+            let problem =
+                format!("{} endpoints are too many: at most {MOST_OWNERS} are allowed", counts.len());
+            return Err(InvalidPolicy::members(policy, problem));
+        }
+        let owner = |(position, &count): (usize, &u32)| {
+            let endpoint = members.endpoint(position);
+            let (token, id) = (members.token(position), endpoint.id().clone());
+            Owner { token, id, origin: origin(&endpoint), count }
+        };
+        Ok(counts.iter().enumerate().map(owner).collect())
+    }
 
     /// A ring of these owners, by position. O(points).
     pub(crate) fn new<P: Points>(owners: Vec<Owner>) -> Self {
@@ -205,7 +223,7 @@ impl Ring {
             words.push(word);
         }
         words.extend(coming);
-        ties |= words.array_windows().any(|[a, b]| point_of(*a) == point_of(*b));
+        ties |= words.windows(2).any(|pair| point_of(pair[0]) == point_of(pair[1]));
         if ties {
             words.sort_unstable_by(|a, b| self.order(*a, *b));
         }
@@ -228,6 +246,14 @@ impl Ring {
             Some(&word) => Some(self.at(chunk, index, word)),
             None => self.after(chunk),
         }
+    }
+
+    /// The first word of a chunk from a place on that is not below another.
+    #[cold]
+    fn scan(&self, number: usize, start: usize, word: u64) -> Option<Candidate> {
+        let chunk = self.chunks.get(number)?;
+        let found = chunk.get(start..)?.iter().position(|&point| point >= word);
+        self.candidate(number, found.map_or(chunk.len(), |found| start + found))
     }
 
     #[inline]
@@ -263,8 +289,14 @@ impl Placement for Ring {
         let (word, number) = (point_of(hash), (hash >> self.shift) as usize);
         let chunk = self.chunks.get(number)?;
         let start = start(chunk, bucket(word, self.shift));
-        let found = chunk.get(start..)?.iter().position(|&point| point >= word);
-        self.candidate(number, found.map_or(chunk.len(), |found| start + found))
+        // Counting without a branch: where a scan ends is what no processor can foresee.
+        if let Some(&[a, b, c, d]) = chunk.get(start..start + 4) {
+            let before = usize::from(a < word) + usize::from(b < word) + usize::from(c < word);
+            if d >= word {
+                return Some(self.at(number, start + before, chunk[start + before]));
+            }
+        }
+        self.scan(number, start, word)
     }
 
     #[inline]
@@ -322,22 +354,29 @@ fn cut(mut words: &[u64], shift: u32) -> Box<[Arc<[u64]>]> {
 
 /// Sorted words of one chunk behind their index.
 fn indexed(words: &[u64], shift: u32) -> Arc<[u64]> {
-    let mut header = [0_u64; HEADER];
-    let mut before = 0;
-    for number in 0..BUCKETS {
-        let start = before + words[before..].iter().take_while(|&&word| bucket(word, shift) < number).count();
-        before = start;
-        // Too low a start is only slower.
-        header[number / PER_WORD] |= (start.min(u16::MAX.into()) as u64) << (number % PER_WORD * 16);
+    // Too low a start is only slower.
+    let byte = |start: usize| start.min(u8::MAX.into()) as u8;
+    let mut starts = [0_u8; BUCKETS + 1];
+    for (place, &word) in words.iter().enumerate() {
+        starts[bucket(word, shift) + 1] = byte(place + 1);
     }
-    header.into_iter().chain(words.iter().copied()).collect::<Vec<_>>().into()
+    let mut start = 0;
+    for own in &mut starts {
+        start = start.max(*own);
+        *own = start;
+    }
+    let mut header = [0_u64; HEADER];
+    for (word, starts) in header.iter_mut().zip(starts.as_chunks::<PER_WORD>().0) {
+        *word = u64::from_le_bytes(*starts);
+    }
+    header.into_iter().chain(words.iter().copied()).collect()
 }
 
 /// Where the points of a bucket start in a chunk.
 #[inline]
 fn start(chunk: &[u64], bucket: usize) -> usize {
     let word = chunk.get(bucket / PER_WORD).copied().unwrap_or(0);
-    HEADER + (word >> (bucket % PER_WORD * 16)) as u16 as usize
+    HEADER + (word >> (bucket % PER_WORD * 8)) as u8 as usize
 }
 
 /// The bucket of a word in its chunk: the bits after those that number the chunk.
@@ -346,9 +385,9 @@ const fn bucket(word: u64, shift: u32) -> usize {
     (word >> (shift - BUCKETS.trailing_zeros())) as usize % BUCKETS
 }
 
-/// How many bits number the chunks of so many points: chunks of 128 to 256 points.
+/// How many bits number the chunks of so many points: chunks of 80 to 160 points, whose starts fit a byte.
 fn chunk_bits(points: usize) -> u32 {
-    (points / 128).max(2).ilog2()
+    (points / 80).max(2).ilog2()
 }
 
 #[inline]
@@ -366,13 +405,15 @@ const fn slot_of(word: u64) -> usize {
     (word & ((1 << SLOT_BITS) - 1)) as usize
 }
 
-/// 40 bits: of 1.6 million points about one pair is equal.
-const POINT_BITS: u32 = u64::BITS - SLOT_BITS;
+/// Leaves 40 bits for a point: of 1.6 million points about one pair is equal.
 const SLOT_BITS: u32 = 24;
 
-/// Entries of a chunk's index, for two to four points each.
-const BUCKETS: usize = 64;
-const PER_WORD: usize = 4;
+/// Slots are numbered in what a point leaves of a word.
+const MOST_OWNERS: usize = 1 << SLOT_BITS;
+
+/// Entries of a chunk's index, a byte and about one point each.
+const BUCKETS: usize = 128;
+const PER_WORD: usize = 8;
 const HEADER: usize = BUCKETS / PER_WORD;
 
 const NOBODY: u32 = u32::MAX;
