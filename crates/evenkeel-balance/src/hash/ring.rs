@@ -417,3 +417,136 @@ const PER_WORD: usize = 8;
 const HEADER: usize = BUCKETS / PER_WORD;
 
 const NOBODY: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_types::SplitMix64;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Points that spread.
+    struct Spread;
+
+    impl Points for Spread {
+        fn each(origin: u64, count: u32, mut each: impl FnMut(u64)) {
+            (0..u64::from(count)).for_each(|index| each(SplitMix64::mix(origin + index)));
+        }
+    }
+
+    /// Points of which many are equal.
+    struct Crowd;
+
+    impl Points for Crowd {
+        fn each(origin: u64, count: u32, mut each: impl FnMut(u64)) {
+            (0..u64::from(count)).for_each(|index| each(SplitMix64::mix(origin + index) >> 59 << 59));
+        }
+    }
+
+    fn owner(name: u32, count: u32) -> Owner {
+        let id = EndpointId::new(format!("n{name}")).unwrap();
+        Owner { token: name.into(), id, origin: u64::from(name) << 32, count }
+    }
+
+    /// Names instead of positions, for comparing rings whose positions differ.
+    fn named(ring: &Ring, owners: &[Owner]) -> Vec<(u64, u64)> {
+        ring.laid_out().into_iter().map(|(point, position)| (point, owners[position].token)).collect()
+    }
+
+    /// The owner of a hash by the book: the first of all points at or after it, else the first of all.
+    fn by_the_book(points: &[(u64, u64)], hash: u64) -> Option<u64> {
+        let at = points.iter().find(|point| point.0 >= point_of(hash));
+        at.or(points.first()).map(|point| point.1)
+    }
+
+    fn check<P: Points>(sets: Vec<Vec<(u32, u32)>>, hashes: &[u64]) {
+        let mut ring = Ring::default();
+        for set in sets {
+            let mut owners: Vec<_> = set.into_iter().map(|(name, count)| owner(name, count)).collect();
+            owners.dedup_by_key(|owner| owner.token);
+            ring = ring.updated::<P>(owners.clone());
+            let fresh = Ring::new::<P>(owners.clone());
+            let points = named(&ring, &owners);
+            assert_eq!(points, named(&fresh, &owners), "an update gives what a build gives");
+            assert_eq!((ring.points(), ring.len()), (points.len(), owners.len()));
+            for &hash in hashes.iter().chain(&[0, u64::MAX]) {
+                let home = ring.home(hash);
+                let token = home.map(|home| owners[home.position].token);
+                assert_eq!(token, by_the_book(&points, hash), "{hash:x}");
+                let Some(mut last) = home else { continue };
+                let walked = (0..points.len()).map(|step| {
+                    let token = owners[last.position].token;
+                    last = ring.next(hash, step as u32 + 1, last);
+                    token
+                });
+                let start = points.iter().position(|point| point.0 >= point_of(hash)).unwrap_or(0);
+                let round = (0..points.len()).map(|step| points[(start + step) % points.len()].1);
+                assert!(walked.eq(round), "the walk meets every point in turn");
+            }
+        }
+    }
+
+    fn sets() -> impl Strategy<Value = Vec<Vec<(u32, u32)>>> {
+        let all = || prop::collection::btree_map(0_u32..24, 0_u32..40, 12..24);
+        prop::collection::vec(all().prop_map(|set| set.into_iter().collect::<Vec<_>>()), 1..4).prop_flat_map(
+            |sets| {
+                // Few changes at a time, so that chunks are edited and not built anew, in any order of members.
+                let small: Vec<_> = sets
+                    .into_iter()
+                    .flat_map(|set| {
+                        let mut less = set.clone();
+                        less.remove(set.len() / 2);
+                        let mut other = set.clone();
+                        other[0].1 += 3;
+                        [set, less, other]
+                    })
+                    .collect();
+                small.into_iter().map(|set| Just(set).prop_shuffle()).collect::<Vec<_>>()
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn an_updated_ring_is_a_new_one(sets in sets(), hashes in prop::collection::vec(any::<u64>(), 20)) {
+            check::<Spread>(sets, &hashes);
+        }
+
+        #[test]
+        fn also_where_points_are_equal(sets in sets(), hashes in prop::collection::vec(any::<u64>(), 5)) {
+            check::<Crowd>(sets, &hashes);
+        }
+    }
+
+    #[test]
+    fn an_update_shares_what_it_does_not_change() {
+        let owners: Vec<_> = (0..1000).map(|name| owner(name, 160)).collect();
+        let ring = Ring::new::<Spread>(owners.clone());
+        let less = ring.updated::<Spread>(owners[..999].to_vec());
+        let shared = ring.chunks.iter().zip(&less.chunks).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        assert_eq!(ring.chunks.len(), less.chunks.len());
+        assert!(ring.chunks.len() - shared <= 160, "{shared} of {} chunks", ring.chunks.len());
+        assert_eq!(named(&less, &owners), named(&Ring::new::<Spread>(owners[..999].to_vec()), &owners));
+    }
+
+    #[test]
+    fn an_empty_ring_is_nobodys_home() {
+        assert_eq!(Ring::default().home(7), None);
+        assert_eq!(Ring::new::<Spread>(Vec::new()).home(7), None);
+        let drained = Ring::new::<Spread>(vec![owner(1, 0)]);
+        assert_eq!((drained.home(7), drained.len()), (None, 1));
+        let one = drained.updated::<Spread>(vec![owner(1, 1)]);
+        assert_eq!(one.home(7).map(|home| home.position), Some(0));
+    }
+
+    #[test]
+    fn a_token_with_another_origin_is_somebody_else() {
+        let before: Vec<_> = (0..40).map(|name| owner(name, 100)).collect();
+        let mut after = before.clone();
+        after[7].origin = 99 << 32;
+        let ring = Ring::new::<Spread>(before).updated::<Spread>(after.clone());
+        assert_eq!(named(&ring, &after), named(&Ring::new::<Spread>(after.clone()), &after));
+    }
+}
