@@ -11,6 +11,9 @@
 //! | [`Random`] | uniform | O(1) |
 //! | [`WeightedRandom`] | by weight, alias table | O(1) |
 //! | [`LeastRequest`] | the less loaded of d distinct draws, or of all | O(d) or O(n) |
+//! | [`RingHash`] | equal keys to one, few keys moved: a ring | O(1) |
+//! | [`Ketama`] | the same, where nginx sends them | O(1) |
+//! | [`Maglev`] | equal keys to one, evenly: a table | O(1) |
 //!
 //! All of them answer in O(1) with any part of the endpoints unusable, fall back to one exact scan when a request
 //! excludes what they drew, and never answer "none" while a usable endpoint is left.

@@ -93,10 +93,12 @@ pub use picker::Picker;
 pub use report::{ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 
+pub use evenkeel_balance::hash::{HashFunction, KeySettings, MissingKey};
 pub use evenkeel_balance::{
     Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, LoadReport, Mask, Members, Observation,
     Observed, Policy, PolicyConfig, View, Wants,
 };
+pub use evenkeel_balance::{KetamaConfig, MaglevConfig, RingHashConfig};
 pub use evenkeel_breaker::{
     BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
     Transition as BreakerTransition, Window,

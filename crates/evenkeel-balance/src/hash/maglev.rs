@@ -34,9 +34,9 @@ impl Default for MaglevConfig {
 /// free slot, as often as their weight says. A key belongs to the slot of its hash. The order of members does not matter.
 /// **Cost.** O(1), one load; 2 bytes a slot, 4 above 65 536 endpoints; a build of some M ln M steps for M slots.
 /// **When.** Even shares, the quickest look-up, many keys. **When not.** Endpoints come and go often, and each key moved
-/// costs: where one of n leaves, keys of others move too, at 65 537 slots about as many again as its own with a hundred
-/// endpoints, and six times as many with a thousand (a table of 100 n slots or more keeps it low);
-/// [`RingHash`](crate::RingHash) moves none. An endpoint that is only out for a while moves no others' keys here either.
+/// costs: where one of n leaves, keys of others move too. Of 65 537 slots 1.02 n-ths move with 10 endpoints, 1.5 with 100
+/// and 6.5 with 1000, and ten times the slots make of the last two 1.1 and 4.3; [`RingHash`](crate::RingHash) moves
+/// exactly one. An endpoint that is only out for a while moves nobody else's keys here either.
 /// **Source.** Eisenbud et al., "Maglev: a fast and reliable software network load balancer", NSDI 2016; weights by turns
 /// as in Envoy's `MAGLEV`.
 #[derive(Debug)]
@@ -415,11 +415,10 @@ mod tests {
         }
     }
 
-    /// When one of n leaves, 1/n of the slots must move. The paper's figure 12 has a few times that at large n for this
-    /// size; measured here are 1.5 with a hundred endpoints and 5.9 with a thousand.
+    /// When one of n leaves, 1/n of the slots must move. How many times that do is in the documentation of the policy.
     #[test]
     fn a_removal_moves_a_bounded_multiple_of_its_share() {
-        for (count, most) in [(10, 1.1), (100, 2.0), (1000, 8.0)] {
+        for (count, most) in [(10, 1.05), (100, 1.6), (1000, 6.8)] {
             let all: Vec<(u32, u32)> = (0..count).map(|name| (name, 1)).collect();
             let before = slots(&maglev(65_537, &list(&all)).unwrap());
             let after = slots(&maglev(65_537, &list(&all[1..])).unwrap());
