@@ -13,6 +13,7 @@ use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::latency::{
     C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
 };
+use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
 use crate::{BuiltIn, InvalidPolicy, Members, Policy};
@@ -139,6 +140,12 @@ policies! {
     /// In turn, by what endpoints report: [`ClientSideWeightedRoundRobin`](crate::ClientSideWeightedRoundRobin).
     ClientSideWeightedRoundRobin(ClientSideWeightedRoundRobinConfig): client_side_weighted_round_robin
         | "orca" | "reported_weights";
+    /// By key, few keys moved: [`RingHash`](crate::RingHash).
+    RingHash(RingHashConfig): ring_hash | "ring" | "consistent_hash" | "consistent";
+    /// By key, as nginx places it: [`Ketama`](crate::Ketama).
+    Ketama(KetamaConfig): ketama | "hash_consistent";
+    /// By key, evenly: [`Maglev`](crate::Maglev).
+    Maglev(MaglevConfig): maglev | "mh";
 }
 
 impl PolicyConfig {

@@ -11,6 +11,9 @@
 //! | [`Random`] | uniform | O(1) |
 //! | [`WeightedRandom`] | by weight, alias table | O(1) |
 //! | [`LeastRequest`] | the less loaded of d distinct draws, or of all | O(d) or O(n) |
+//! | [`RingHash`] | equal keys to one, few keys moved: a ring | O(1) |
+//! | [`Ketama`] | the same, where nginx sends them | O(1) |
+//! | [`Maglev`] | equal keys to one, evenly: a table | O(1) |
 //!
 //! All of them answer in O(1) with any part of the endpoints unusable, fall back to one exact scan when a request
 //! excludes what they drew, and never answer "none" while a usable endpoint is left.
@@ -50,6 +53,7 @@ pub mod hash;
 mod invalid;
 mod latency;
 #[cfg(feature = "laws")]
+#[cfg(any(test, feature = "laws"))]
 pub mod laws;
 mod load;
 mod mask;
@@ -65,6 +69,7 @@ pub use caller::{Caller, Script, place_in};
 pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
 pub use draws::{AliasTable, Choices, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
 pub use event::{Event, LoadReport, Observation, Observed};
+pub use hash::{Ketama, KetamaConfig, Maglev, MaglevConfig, RingHash, RingHashConfig};
 pub use invalid::InvalidPolicy;
 pub use latency::{
     C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastTime,
