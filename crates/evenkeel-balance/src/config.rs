@@ -10,6 +10,10 @@ use crate::compat::nginx::NginxConfig;
 use crate::compat::pingora::PingoraConfig;
 use crate::compat::traefik::TraefikConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
+use crate::latency::{
+    C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
+};
+use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
 use crate::{BuiltIn, InvalidPolicy, Members, Policy};
@@ -125,6 +129,23 @@ policies! {
     Pingora(PingoraConfig): pingora;
     /// As Traefik does: [`compat::traefik`](crate::compat::traefik).
     Traefik(TraefikConfig): traefik;
+    /// Latency times requests in flight, of a few: [`PeakEwma`](crate::PeakEwma).
+    PeakEwma(PeakEwmaConfig): peak_ewma | "ewma" | "p2c_peak_ewma";
+    /// Who is done soonest: [`LeastTime`](crate::LeastTime).
+    LeastTime(LeastTimeConfig): least_time | "leasttime" | "least_response_time";
+    /// Latency and the cube of the queue: [`C3`](crate::C3).
+    C3(C3Config): c3;
+    /// The fastest of those that are not hot: [`Prequal`](crate::Prequal).
+    Prequal(PrequalConfig): prequal;
+    /// In turn, by what endpoints report: [`ClientSideWeightedRoundRobin`](crate::ClientSideWeightedRoundRobin).
+    ClientSideWeightedRoundRobin(ClientSideWeightedRoundRobinConfig): client_side_weighted_round_robin
+        | "orca" | "reported_weights";
+    /// By key, few keys moved: [`RingHash`](crate::RingHash).
+    RingHash(RingHashConfig): ring_hash | "ring" | "consistent_hash" | "consistent";
+    /// By key, as nginx places it: [`Ketama`](crate::Ketama).
+    Ketama(KetamaConfig): ketama | "hash_consistent";
+    /// By key, evenly: [`Maglev`](crate::Maglev).
+    Maglev(MaglevConfig): maglev | "mh";
 }
 
 impl PolicyConfig {
