@@ -30,7 +30,7 @@ impl Hosts {
     pub(super) fn of(members: &dyn Members, config: &EnvoyConfig) -> Self {
         let weights = members.weights().to_vec();
         let mut names: Vec<&LocalityWeight> = config.locality_weights.iter().collect();
-        names.sort_by_key(|name| (&name.region, &name.zone, &name.sub_zone));
+        names.sort_by_key(|weight| weight.name());
         let mut hosts = Self {
             texts: Vec::with_capacity(weights.len()),
             placed: Vec::new(),
@@ -88,5 +88,5 @@ impl Hosts {
 }
 
 fn is_at(locality: &Locality, name: &LocalityWeight) -> bool {
-    locality.region() == name.region && locality.zone() == name.zone && locality.sub_zone() == name.sub_zone
+    [locality.region(), locality.zone(), locality.sub_zone()] == name.name()
 }
