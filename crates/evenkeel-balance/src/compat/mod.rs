@@ -6,6 +6,7 @@
 
 pub mod envoy;
 pub mod grpc;
+mod host_text;
 mod ketama;
 mod key;
 pub mod nginx;
