@@ -51,6 +51,8 @@ mod draws;
 mod event;
 pub mod hash;
 mod invalid;
+mod latency;
+#[cfg(feature = "laws")]
 #[cfg(any(test, feature = "laws"))]
 pub mod laws;
 mod load;
@@ -58,17 +60,23 @@ mod mask;
 mod order;
 mod policy;
 mod scan;
+pub mod subset;
 mod sync;
 mod view;
 
 pub use built_in::BuiltIn;
 pub use caller::{Caller, Script, place_in};
 pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
-pub use draws::{AliasTable, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
+pub use draws::{AliasTable, Choices, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
 pub use event::{Event, LoadReport, Observation, Observed};
 pub use hash::{Ketama, KetamaConfig, Maglev, MaglevConfig, RingHash, RingHashConfig};
 pub use invalid::InvalidPolicy;
-pub use load::{Choices, LeastRequest, LeastRequestConfig};
+pub use latency::{
+    C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastTime,
+    LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig, ProbePool, ProbePoolConfig,
+    ServerFeedback, UnknownWeight,
+};
+pub use load::{LeastRequest, LeastRequestConfig};
 pub use mask::Mask;
 pub use order::{RoundRobin, RoundRobinConfig, SmoothWeightedRoundRobin, SmoothWeightedRoundRobinConfig};
 pub use policy::{MemberList, Members, Policy, Wants};
