@@ -38,10 +38,12 @@ fn nginx() {
 
 #[test]
 fn nginx_by_other_methods() {
-    // Without keys and addresses, as here, the hashing methods take turns.
-    for method in [Method::LeastConn, Method::IpHash, Method::Hash] {
+    for method in [Method::LeastConn, Method::IpHash] {
         run(&nginx_with(method), Shares::Weighted);
     }
+    // CRC-32 is linear, so of keys of one length the second try follows from the first: where some are out, the shares of
+    // the others are not their weights.
+    run(&nginx_with(Method::Hash), Shares::Other);
     run_on_a_ring(&nginx_with(Method::HashConsistent));
 }
 
