@@ -7,7 +7,7 @@ use crate::{Caller, Event, InvalidPolicy, Members, Random, View, Wants, Weighted
 
 /// What every policy over a [`Placement`] does for a request, whatever the placement is.
 ///
-/// The key's home if it is open, and below its bound if there is one; else on through the placement, [`STEPS`] at most;
+/// The key's home if it is open, and below its bound if there is one; else on through the placement, 32 steps at most;
 /// then the first by rendezvous among all that are open. So that a key whose endpoint is out goes to one place, comes
 /// back when that endpoint does, and moves for no other reason; and so that few usable endpoints cost neither long walks
 /// nor balance. A request that excludes where it has been goes on to the next endpoint in that order.
