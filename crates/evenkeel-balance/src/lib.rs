@@ -48,7 +48,7 @@ mod draws;
 mod event;
 pub mod hash;
 mod invalid;
-#[cfg(feature = "laws")]
+#[cfg(any(test, feature = "laws"))]
 pub mod laws;
 mod load;
 mod mask;
