@@ -1,6 +1,117 @@
-use super::ledger::{Ledger, Numbers, buckets_for, unit_for};
-use super::mix::{again, fold, scale};
-use crate::Members;
+use std::sync::Arc;
+
+use crate::hash::ledger::{Ledger, Numbers, buckets_for, unit_for};
+use crate::hash::mix::{again, fold, scale};
+use crate::hash::{Bits, Candidate, Chooser, KeySettings, Placement};
+use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+
+/// Settings of [`Anchor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct AnchorConfig {
+    /// What it shares with the other policies that hash a key.
+    pub key: KeySettings,
+    /// How many times as many numbers there are as the first members need: 2 to 64. Default 2: a set may double before
+    /// keys move, and a lookup costs a rehash more on average than without.
+    pub headroom: u32,
+}
+
+impl Default for AnchorConfig {
+    fn default() -> Self {
+        Self { key: KeySettings::default(), headroom: 2 }
+    }
+}
+
+impl PolicySettings for AnchorConfig {
+    fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
+        Ok(BuiltIn::dynamic(Anchor::new(*self, members)?))
+    }
+}
+
+/// Equal keys to one endpoint by AnchorHash: a lookup of a few loads, and no key moves that need not.
+///
+/// **Idea.** Numbers below a capacity, of which as many work as weights ask for. A key draws one of all numbers; if that
+/// does not work it draws among those that worked just after it was taken out, and so on, until one works. To take a
+/// number out, or to put the last one back, is O(1), and moves only the keys of that number.
+/// **Weights** are exact: a number for each unit of weight, where the unit is their greatest common divisor, up to 64 an
+/// endpoint (4 096 at least); beyond that the last number of each is taken in part. **Capacity** is `headroom` times what
+/// the first members need, at least 16. When more numbers are asked for than it has, a table of `headroom` times the new
+/// need is made from nothing, which moves almost every key once; so a set may grow `headroom` times before that happens.
+/// It never shrinks. **History.** Numbers are put back in the reverse of the order in which they were taken out, so the
+/// table depends on what came and went. Balancers that start with the same set agree, in any order of members. After
+/// changes a balancer that has lived through them disagrees with one that has started since: a fleet that must agree
+/// lives through the same changes, or takes [`Rendezvous`](crate::Rendezvous), [`RingHash`](crate::RingHash) or
+/// [`Maglev`](crate::Maglev).
+/// **Cost.** O(1 + log² (capacity ÷ working)), as a rule two or three dependent loads; 28 bytes a number. **When.** One
+/// balancer, or several with the same history, and caches behind them: as even as chance allows, and quick.
+/// **When not.** Balancers must agree without a common history. **Source.** Mendelson, Vargaftik, Barabash, Lorenz,
+/// Keslassy and Orda, "AnchorHash: a scalable consistent hash", arXiv 1812.09674.
+#[derive(Debug)]
+pub struct Anchor {
+    config: AnchorConfig,
+    table: AnchorTable,
+    chooser: Chooser,
+}
+
+impl Anchor {
+    /// The policy for these members, without a history. O(n log n + buckets).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`] if a setting is out of range.
+    pub fn new(config: AnchorConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+        if !(2..=64).contains(&config.headroom) {
+            let problem = format!("{} is out of range: allowed are 2 to 64", config.headroom);
+            return Err(InvalidPolicy::setting("anchor", "headroom", problem));
+        }
+        let chooser = Chooser::new("anchor", &config.key, Bits::Uniform, members)?;
+        Ok(Self { config, table: AnchorTable::new(members, SEED, config.headroom), chooser })
+    }
+
+    /// The policy for other members, with this one's history.
+    #[must_use]
+    pub fn moved_to(&self, members: &dyn Members) -> Self {
+        Self {
+            config: self.config,
+            table: self.table.moved_to(members),
+            chooser: self.chooser.rebuild(&self.config.key, members),
+        }
+    }
+
+    /// The table, to ask where keys live.
+    #[must_use]
+    pub fn placement(&self) -> &impl Placement {
+        &self.table
+    }
+
+    /// The bytes that the table holds.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.table.memory()
+    }
+}
+
+impl Policy for Anchor {
+    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
+        self.chooser.choose(&self.table, view, caller)
+    }
+
+    fn wants(&self) -> Wants {
+        self.chooser.wants()
+    }
+
+    fn on_event(&self, event: Event) {
+        self.chooser.on_event(event);
+    }
+
+    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
+        Ok(Some(Arc::new(self.moved_to(members))))
+    }
+}
 
 /// AnchorHash itself: numbers below a capacity, of which some work.
 ///
@@ -99,15 +210,18 @@ impl Numbers for Anchors {
     }
 }
 
+/// Of the order in which a table without history gives out its numbers; apart from what other tables are made with.
+const SEED: u64 = 0x616e_6368;
+
 /// How often a key that a bucket does not take draws again; half of all keys are taken each time at least.
 const TRIES: u64 = 64;
 
 /// The least capacity: growing from it costs a full move of the keys, and it holds 16 numbers of 24 bytes.
 const LEAST_CAPACITY: u64 = 16;
 
-/// The buckets of [`Anchor`](super::Anchor).
+/// The buckets of [`Anchor`].
 #[derive(Clone, Debug)]
-pub(super) struct AnchorTable {
+struct AnchorTable {
     ledger: Ledger,
     anchors: Anchors,
     seed: u64,
@@ -116,7 +230,7 @@ pub(super) struct AnchorTable {
 
 impl AnchorTable {
     /// A table without history: endpoints get their numbers in the order of the hashes of their names.
-    pub(super) fn new(members: &dyn Members, seed: u64, headroom: u32) -> Self {
+    fn new(members: &dyn Members, seed: u64, headroom: u32) -> Self {
         let weights = members.weights();
         let needed = buckets_for(weights, unit_for(weights, 0));
         Self::with_capacity(members, seed, headroom, needed)
@@ -131,7 +245,7 @@ impl AnchorTable {
     }
 
     /// The table for other members. What stays keeps its numbers; newcomers get those that were given back last.
-    pub(super) fn moved_to(&self, members: &dyn Members) -> Self {
+    fn moved_to(&self, members: &dyn Members) -> Self {
         let mut anchors = self.anchors.clone();
         match self.ledger.moved_to(members, self.seed, &mut anchors) {
             Some(ledger) => Self { ledger, anchors, ..*self },
@@ -141,7 +255,7 @@ impl AnchorTable {
 
     /// The endpoint of a key; `None` if nobody owns a bucket.
     #[inline]
-    pub(super) fn position(&self, hash: u64) -> Option<usize> {
+    fn position(&self, hash: u64) -> Option<usize> {
         if self.anchors.count == 0 {
             return None;
         }
@@ -165,16 +279,141 @@ impl AnchorTable {
         last
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.ledger.len()
-    }
-
-    pub(super) fn memory(&self) -> usize {
+    fn memory(&self) -> usize {
         let Anchors { nodes, working, places, removed, .. } = &self.anchors;
         self.ledger.memory()
             + size_of_val(&**nodes)
             + size_of_val(&**working)
             + size_of_val(&**places)
             + size_of_val(&**removed)
+    }
+}
+
+impl Placement for AnchorTable {
+    fn len(&self) -> usize {
+        self.ledger.len()
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> Option<Candidate> {
+        self.position(hash).map(Candidate::at)
+    }
+
+    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
+        // Apart from the tries for this hash, which count from 0.
+        self.position(again(!hash, step.into())).map_or(last, Candidate::at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash::crowd::{Crowd, assert_shares_are_weights, changes, compare, hashes};
+    use crate::laws::members;
+
+    fn table(crowd: &Crowd) -> AnchorTable {
+        AnchorTable::new(crowd, SEED, 2)
+    }
+
+    #[test]
+    fn nobody_and_everybody() {
+        for nobody in [Crowd::of(&[]), Crowd::of(&[(1, 0), (2, 0)])] {
+            assert_eq!(table(&nobody).home(5), None);
+        }
+        let one = Crowd::of(&[(1, 0), (2, 7)]);
+        assert_eq!(table(&one).home(5), Some(Candidate::at(1)));
+        let nobody = one.reweighed(2, 0);
+        let none = table(&one).moved_to(&nobody);
+        assert_eq!(none.home(5), None);
+        assert_eq!(none.moved_to(&one).home(5), Some(Candidate::at(1)));
+    }
+
+    #[test]
+    fn shares_are_weights_however_odd() {
+        for weights in
+            [vec![1; 10], vec![3, 1, 0, 2], vec![u32::MAX, 1, 1, u32::MAX], vec![997, 1009, 65_537]]
+        {
+            let crowd = Crowd::of(&(0..).zip(weights.clone()).collect::<Vec<_>>());
+            assert_shares_are_weights(&table(&crowd), &weights);
+        }
+    }
+
+    #[test]
+    fn one_taken_from_the_middle_and_put_back_moves_its_own_keys() {
+        let ten = Crowd::equal(10);
+        let nine = ten.without(4);
+        let after = table(&ten).moved_to(&nine);
+        let churn = compare(&table(&ten), &ten, &after, &nine);
+        assert!(churn.needless == 0.0 && (0.08..0.12).contains(&churn.moved), "{churn:?}");
+        assert_shares_are_weights(&after, &[1; 9]);
+        assert_eq!(compare(&table(&ten), &ten, &after.moved_to(&ten), &ten).moved, 0.0);
+    }
+
+    #[test]
+    fn a_set_may_double_before_keys_move() {
+        let ten = Crowd::equal(10);
+        let twenty = (100..110).fold(ten.clone(), |crowd, number| crowd.with(number, 1));
+        let after = table(&ten).moved_to(&twenty);
+        assert_eq!(after.anchors.capacity(), 20);
+        assert_eq!(compare(&table(&ten), &ten, &after, &twenty).needless, 0.0);
+        let more = twenty.with(110, 1);
+        assert_eq!(after.moved_to(&more).anchors.capacity(), 42, "made from nothing for 21");
+    }
+
+    #[test]
+    fn the_order_of_members_does_not_matter_without_a_history() {
+        let crowd = Crowd::of(&[(5, 1), (1, 3), (9, 2), (4, 2)]);
+        let reversed = crowd.reversed();
+        assert_eq!(compare(&table(&crowd), &crowd, &table(&reversed), &reversed).moved, 0.0);
+    }
+
+    #[test]
+    fn headroom_out_of_range_is_refused() {
+        for headroom in [0, 1, 65, u32::MAX] {
+            let config = AnchorConfig { headroom, ..AnchorConfig::default() };
+            let error = Anchor::new(config, &members(&[1])).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("policy anchor: headroom: {headroom} is out of range: allowed are 2 to 64")
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Whole buckets, and room for all: no key moves between two endpoints that both stay as they are.
+        #[test]
+        fn nothing_moves_that_need_not(steps in changes()) {
+            let mut crowd = Crowd::equal(12);
+            let mut now = AnchorTable::new(&crowd, SEED, 16);
+            for step in steps {
+                let next = step.of(&crowd);
+                let after = now.moved_to(&next);
+                prop_assert_eq!(compare(&now, &crowd, &after, &next).needless, 0.0);
+                (crowd, now) = (next, after);
+            }
+        }
+
+        /// The paper's invariants, through any sequence.
+        #[test]
+        fn what_is_found_works(steps in prop::collection::vec(any::<u32>(), 1..60)) {
+            let mut anchors = Anchors::new(16);
+            let mut works = [false; 16];
+            for step in steps {
+                let number = step % 16;
+                if works[number as usize] {
+                    anchors.give_back(number);
+                    works[number as usize] = false;
+                } else if let Some(number) = anchors.take() {
+                    works[number as usize] = true;
+                }
+                if anchors.count > 0 {
+                    prop_assert!(hashes().take(200).all(|hash| works[anchors.find(hash) as usize]));
+                }
+            }
+        }
     }
 }

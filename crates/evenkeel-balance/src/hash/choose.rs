@@ -19,6 +19,12 @@ pub struct Chooser {
     bound: Option<Bound>,
 }
 
+/// The hash of a request's key, or what was picked for want of one.
+pub(crate) enum Asked {
+    Hash(u64),
+    Picked(Option<usize>),
+}
+
 /// What a request without a key does.
 #[derive(Clone, Debug)]
 enum Keyless {
@@ -84,12 +90,30 @@ impl Chooser {
         V: View + ?Sized,
         C: Caller + ?Sized,
     {
-        match (self.keys.of(caller), &self.keyless) {
-            (Some(hash), _) | (None, &Keyless::Fixed(hash)) => self.place(placement, view, hash),
-            (None, Keyless::Draw) => self.place(placement, view, caller.draw()),
-            (None, Keyless::Uniform) => Random.choose(view, caller),
-            (None, Keyless::Weighted(random)) => random.choose(view, caller),
+        match self.ask(view, caller) {
+            Asked::Hash(hash) => self.place(placement, view, hash),
+            Asked::Picked(picked) => picked,
         }
+    }
+
+    /// What a request says of where it goes.
+    #[inline]
+    pub(crate) fn ask<V, C>(&self, view: &V, caller: &mut C) -> Asked
+    where
+        V: View + ?Sized,
+        C: Caller + ?Sized,
+    {
+        match (self.keys.of(caller), &self.keyless) {
+            (Some(hash), _) | (None, &Keyless::Fixed(hash)) => Asked::Hash(hash),
+            (None, Keyless::Draw) => Asked::Hash(caller.draw()),
+            (None, Keyless::Uniform) => Asked::Picked(Random.choose(view, caller)),
+            (None, Keyless::Weighted(random)) => Asked::Picked(random.choose(view, caller)),
+        }
+    }
+
+    /// Whether loads are bounded.
+    pub(crate) const fn is_bounded(&self) -> bool {
+        self.bound.is_some()
     }
 
     /// The same for a hash.

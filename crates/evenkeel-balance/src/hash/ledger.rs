@@ -316,7 +316,8 @@ mod tests {
         ] {
             assert_eq!(unit_for(&weights, kept), unit, "{weights:?} after {kept}");
         }
-        for weights in [vec![u32::MAX, 1, 1, u32::MAX], vec![997, 1009, 1013, 65_537], vec![u32::MAX; 10_000]] {
+        for weights in [vec![u32::MAX, 1, 1, u32::MAX], vec![997, 1009, 1013, 65_537], vec![u32::MAX; 10_000]]
+        {
             let unit = unit_for(&weights, 0);
             assert!(buckets_for(&weights, unit) <= most_buckets(weights.len()), "{weights:?}");
         }
@@ -324,9 +325,13 @@ mod tests {
 
     #[test]
     fn holdings_add_up_to_the_weight() {
-        for (weight, unit, whole, part) in
-            [(6, 3, 2, 0), (7, 4, 1, 3 << 30), (0, 5, 0, 0), (1, u64::from(u32::MAX), 0, 1), (2, 4, 0, 1 << 31)]
-        {
+        for (weight, unit, whole, part) in [
+            (6, 3, 2, 0),
+            (7, 4, 1, 3 << 30),
+            (0, 5, 0, 0),
+            (1, u64::from(u32::MAX), 0, 1),
+            (2, 4, 0, 1 << 31),
+        ] {
             assert_eq!(Holding::of(weight, unit), Holding { whole, part }, "{weight} of {unit}");
         }
     }
