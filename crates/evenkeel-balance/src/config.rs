@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::draws::{RandomConfig, WeightedRandomConfig};
+use crate::hash::{AnchorConfig, IpHashConfig, JumpConfig, ModuloConfig, MultiProbeConfig, RendezvousConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
 use crate::{BuiltIn, InvalidPolicy, Members, Policy};
@@ -110,6 +111,18 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// Equal keys to one endpoint by the remainder of the hash: [`Modulo`](crate::Modulo).
+    Modulo(ModuloConfig): modulo | "map_based";
+    /// All requests of a client to one endpoint, by its address: [`IpHash`](crate::IpHash).
+    IpHash(IpHashConfig): ip_hash | "source" | "source_ip";
+    /// Equal keys to one endpoint by jump hash: [`Jump`](crate::Jump).
+    Jump(JumpConfig): jump | "jump_hash";
+    /// Equal keys to one endpoint by the highest random weight: [`Rendezvous`](crate::Rendezvous).
+    Rendezvous(RendezvousConfig): rendezvous | "hrw" | "highest_random_weight";
+    /// Equal keys to one endpoint by many probes of a small ring: [`MultiProbe`](crate::MultiProbe).
+    MultiProbe(MultiProbeConfig): multi_probe | "mpch";
+    /// Equal keys to one endpoint by AnchorHash: [`Anchor`](crate::Anchor).
+    Anchor(AnchorConfig): anchor | "anchor_hash";
 }
 
 impl PolicyConfig {

@@ -103,11 +103,23 @@ impl Chooser {
         V: View + ?Sized,
         C: Caller + ?Sized,
     {
-        match (self.keys.of(caller), &self.keyless) {
-            (Some(hash), _) | (None, &Keyless::Fixed(hash)) => Asked::Hash(hash),
-            (None, Keyless::Draw) => Asked::Hash(caller.draw()),
-            (None, Keyless::Uniform) => Asked::Picked(Random.choose(view, caller)),
-            (None, Keyless::Weighted(random)) => Asked::Picked(random.choose(view, caller)),
+        match self.keys.of(caller) {
+            Some(hash) => Asked::Hash(hash),
+            None => self.ask_without_key(view, caller),
+        }
+    }
+
+    /// The same for one that has no key.
+    pub(crate) fn ask_without_key<V, C>(&self, view: &V, caller: &mut C) -> Asked
+    where
+        V: View + ?Sized,
+        C: Caller + ?Sized,
+    {
+        match &self.keyless {
+            &Keyless::Fixed(hash) => Asked::Hash(hash),
+            Keyless::Draw => Asked::Hash(caller.draw()),
+            Keyless::Uniform => Asked::Picked(Random.choose(view, caller)),
+            Keyless::Weighted(random) => Asked::Picked(random.choose(view, caller)),
         }
     }
 
