@@ -11,9 +11,10 @@ use crate::{Caller, InvalidPolicy};
     serde(default, deny_unknown_fields)
 )]
 pub struct KeySettings {
-    /// How the key becomes a number. Default `sip13`, which nobody can aim with who does not know the seed; the others
-    /// are for agreeing with other programs.
-    pub function: HashFunction,
+    /// How the key becomes a number. Default `sip13`, which nobody can aim with who does not know the seed, except where
+    /// a policy exists for agreeing with another program: then it is that program's.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub function: Option<HashFunction>,
     /// Where a request without a key goes. Default `random`, so that requests without a key load nobody more than others.
     pub missing_key: MissingKey,
     /// The most that an endpoint may have in flight, in percent of its fair share, at least 100: a key whose endpoint is
@@ -52,9 +53,12 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) const fn new(settings: &KeySettings, bits: Bits) -> Self {
-        let strong =
-            matches!(settings.function, HashFunction::Sip13 | HashFunction::Xxh64 | HashFunction::Murmur2);
-        Self { function: settings.function, mixed: matches!(bits, Bits::Uniform) && !strong }
+        let function = match settings.function {
+            Some(function) => function,
+            None => HashFunction::Sip13,
+        };
+        let strong = matches!(function, HashFunction::Sip13 | HashFunction::Xxh64 | HashFunction::Murmur2);
+        Self { function, mixed: matches!(bits, Bits::Uniform) && !strong }
     }
 
     /// The hash of the request's key, if it has one. A caller that gives a hash and no bytes has hashed already.
@@ -87,7 +91,7 @@ impl KeySettings {
             Some(percent @ 0..100) => Err(InvalidPolicy::setting(
                 policy,
                 "key.balance_factor",
-                format!("{percent} is below 100: an endpoint must be allowed its fair share, in percent"),
+                format!("{percent} is below 100, the fair share of an endpoint in percent"),
             )),
             _ => Ok(()),
         }

@@ -14,8 +14,11 @@ mod mix;
 mod modulo;
 mod multi_probe;
 mod placement;
+mod radix;
 pub(crate) mod rank;
 mod rendezvous;
+#[expect(dead_code, reason = "its policies follow")]
+mod ring;
 
 pub use choose::Chooser;
 pub use function::{HashFunction, MURMUR_SEED, crc32, djb2, fnv1a, murmur64a, sdbm, sip13, wt6, xxh64};
