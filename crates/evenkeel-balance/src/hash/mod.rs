@@ -6,6 +6,7 @@ mod choose;
 #[cfg(test)]
 pub(crate) mod crowd;
 mod function;
+mod hot_keys;
 mod ip_hash;
 mod jump;
 mod key;
@@ -26,6 +27,7 @@ pub use key::{Bits, KeySettings, MissingKey};
 pub use placement::{Candidate, Placement};
 
 pub use anchor::{Anchor, AnchorConfig};
+pub use hot_keys::{HotKeySettings, HotKeys};
 pub use ip_hash::{IpHash, IpHashConfig};
 pub use jump::{Jump, JumpConfig, jump_bucket};
 pub use modulo::{Modulo, ModuloConfig};

@@ -119,6 +119,45 @@ struct Bid {
     name: u64,
 }
 
+/// With fewer than one in so many usable, those are looked at one by one.
+const FEW: usize = 8;
+
+/// Costs are computed to much better than this.
+const ROUNDING: f64 = 1.0 + 1e-9;
+
+/// The two least bounds met so far.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    first: f64,
+    second: f64,
+    /// Of the first.
+    fraction: f64,
+    winner: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { first: f64::INFINITY, second: f64::INFINITY, fraction: 0.0, winner: 0 }
+    }
+}
+
+impl Bounds {
+    #[inline(always)]
+    fn add(&mut self, bound: f64, fraction: f64, position: usize) {
+        let wins = bound < self.first;
+        let loser = if wins { self.first } else { bound };
+        self.second = if loser < self.second { loser } else { self.second };
+        self.first = if wins { bound } else { self.first };
+        self.fraction = if wins { fraction } else { self.fraction };
+        self.winner = if wins { position } else { self.winner };
+    }
+
+    /// Whether the first has won: −ln(1 − v) is at most v ÷ (1 − v).
+    fn decide(&self) -> bool {
+        self.first / (1.0 - self.fraction) * ROUNDING < self.second
+    }
+}
+
 /// Of the hashes of names; apart from what other tables are made with, so that they do not follow each other.
 const SEED: u64 = 0x0068_7277;
 
@@ -142,48 +181,117 @@ impl RendezvousTable {
     /// The winner among all that are open.
     #[inline]
     pub(super) fn best_open<V: View + ?Sized>(&self, hash: u64, view: &V) -> Option<usize> {
-        let mask = view.mask();
-        if mask.usable() == self.names.len() && mask.len() == self.names.len() && view.admits_all() {
-            return self.best_of_all(hash);
+        let (mask, len) = (view.mask(), self.names.len());
+        let usable = mask.usable();
+        if usable == len && mask.len() == len && view.admits_all() {
+            self.best_of_all(hash)
+        } else if usable * FEW < len {
+            self.best(hash, mask.iter().filter(|&position| position < len && view.admits(position)))
+        } else {
+            self.best_where(hash, |position| view.is_open(position))
         }
-        let known = |&position: &usize| position < self.names.len() && view.admits(position);
-        self.best(hash, mask.iter().filter(known))
     }
 
     /// The winner among all positions, whatever their weight.
     #[inline]
     fn best_of_all(&self, hash: u64) -> Option<usize> {
-        if self.inverses.is_some() {
-            return self.best(hash, 0..self.names.len());
+        if let Some(inverses) = &self.inverses {
+            return self.least_cost_of_all(hash, inverses);
         }
-        let (mut least, mut winner) = (u64::MAX, 0);
+        let (mut least, mut winner, mut tied) = (u64::MAX, 0, false);
         for (position, &name) in self.names.iter().enumerate() {
             let bid = bid_of(hash, name);
-            // Equal hashes are met once in 2^64 pairs, and then go by name.
-            let wins = bid < least || (bid == least && name < self.names[winner]);
-            (least, winner) = if wins { (bid, position) } else { (least, winner) };
+            // No branch: a new least bid is met too often to be foreseen.
+            tied |= bid == least;
+            winner = if bid < least { position } else { winner };
+            least = least.min(bid);
+        }
+        if tied {
+            return self.best(hash, 0..self.names.len());
         }
         (!self.names.is_empty()).then_some(winner)
+    }
+
+    /// The winner among the positions that are `open`, which is asked only about those that would win.
+    #[inline]
+    fn best_where(&self, hash: u64, open: impl Fn(usize) -> bool) -> Option<usize> {
+        match &self.inverses {
+            None => self.least_hash(hash, open),
+            Some(inverses) => self.least_cost(hash, inverses, open),
+        }
+    }
+
+    fn least_hash(&self, hash: u64, open: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut best: Option<(u64, u64, usize)> = None;
+        let mut least = u64::MAX;
+        for (position, &name) in self.names.iter().enumerate() {
+            let bid = bid_of(hash, name);
+            if bid <= least
+                && open(position)
+                && best.is_none_or(|(best, other, _)| (bid, name) < (best, other))
+            {
+                (least, best) = (bid, Some((bid, name, position)));
+            }
+        }
+        best.map(|(_, _, position)| position)
+    }
+
+    /// By what bids are at least, which takes no logarithm. The least of these has won if what it is at most is below the
+    /// second; if it is not, it is the one to be compared with all.
+    fn least_cost(&self, hash: u64, inverses: &[f64], open: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut bounds = Bounds::default();
+        for (position, (&name, &inverse)) in self.names.iter().zip(inverses).enumerate() {
+            let fraction = fraction(bid_of(hash, name));
+            let bound = fraction * inverse;
+            if bound < bounds.second && open(position) {
+                bounds.add(bound, fraction, position);
+            }
+        }
+        self.winner_by(&bounds, hash, open)
+    }
+
+    /// The same for all. No branches: new least bounds are met too often to be foreseen.
+    fn least_cost_of_all(&self, hash: u64, inverses: &[f64]) -> Option<usize> {
+        let mut bounds = Bounds::default();
+        for (position, (&name, &inverse)) in self.names.iter().zip(inverses).enumerate() {
+            let fraction = fraction(bid_of(hash, name));
+            bounds.add(fraction * inverse, fraction, position);
+        }
+        self.winner_by(&bounds, hash, |_| true)
+    }
+
+    #[inline]
+    fn winner_by(&self, bounds: &Bounds, hash: u64, open: impl Fn(usize) -> bool) -> Option<usize> {
+        if bounds.first < f64::INFINITY && bounds.decide() {
+            return Some(bounds.winner);
+        }
+        let first = (bounds.first < f64::INFINITY).then(|| (self.bid(hash, bounds.winner), bounds.winner));
+        self.better(hash, first, (0..self.names.len()).filter(|&position| open(position)))
     }
 
     /// The winner among `positions`.
     #[inline]
     fn best(&self, hash: u64, positions: impl Iterator<Item = usize>) -> Option<usize> {
-        let mut best: Option<(Bid, usize)> = None;
+        self.better(hash, None, positions)
+    }
+
+    /// The winner among `positions` and the best so far.
+    #[inline(never)]
+    fn better(
+        &self,
+        hash: u64,
+        mut best: Option<(Bid, usize)>,
+        positions: impl Iterator<Item = usize>,
+    ) -> Option<usize> {
         for position in positions {
             let name = self.names[position];
             let drawn = bid_of(hash, name);
-            let bid = match (&self.inverses, &best) {
-                (None, _) => Bid { cost: 0.0, hash: drawn, name },
-                (Some(inverses), best) => {
-                    let inverse = inverses[position];
-                    let bound = fraction(drawn) * inverse;
-                    if best.is_some_and(|(best, _)| bound > best.cost) {
-                        continue;
-                    }
-                    Bid { cost: cost(fraction(drawn)) * inverse, hash: drawn, name }
-                }
-            };
+            if let (Some(inverses), Some((best, _))) = (&self.inverses, &best)
+                && fraction(drawn) * inverses[position] > best.cost
+            {
+                continue;
+            }
+            let bid = self.bid(hash, position);
             if best.is_none_or(|(best, _)| bid < best) {
                 best = Some((bid, position));
             }
