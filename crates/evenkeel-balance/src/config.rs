@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::hash::{AnchorConfig, IpHashConfig, JumpConfig, ModuloConfig, MultiProbeConfig, RendezvousConfig};
+use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
 use crate::{BuiltIn, InvalidPolicy, Members, Policy};
@@ -123,6 +124,12 @@ policies! {
     MultiProbe(MultiProbeConfig): multi_probe | "mpch";
     /// Equal keys to one endpoint by AnchorHash: [`Anchor`](crate::Anchor).
     Anchor(AnchorConfig): anchor | "anchor_hash";
+    /// By key, few keys moved: [`RingHash`](crate::RingHash).
+    RingHash(RingHashConfig): ring_hash | "ring" | "consistent_hash" | "consistent";
+    /// By key, as nginx places it: [`Ketama`](crate::Ketama).
+    Ketama(KetamaConfig): ketama | "hash_consistent";
+    /// By key, evenly: [`Maglev`](crate::Maglev).
+    Maglev(MaglevConfig): maglev | "mh";
 }
 
 impl PolicyConfig {

@@ -64,8 +64,9 @@ pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
 pub use draws::{AliasTable, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
 pub use event::{Event, LoadReport, Observation, Observed};
 pub use hash::{
-    Anchor, AnchorConfig, IpHash, IpHashConfig, Jump, JumpConfig, Modulo, ModuloConfig, MultiProbe,
-    MultiProbeConfig, Rendezvous, RendezvousConfig,
+    Anchor, AnchorConfig, IpHash, IpHashConfig, Jump, JumpConfig, Ketama, KetamaConfig, Maglev, MaglevConfig,
+    Modulo, ModuloConfig, MultiProbe, MultiProbeConfig, Rendezvous, RendezvousConfig, RingHash,
+    RingHashConfig,
 };
 pub use invalid::InvalidPolicy;
 pub use load::{Choices, LeastRequest, LeastRequestConfig};

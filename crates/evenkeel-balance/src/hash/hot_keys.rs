@@ -102,7 +102,11 @@ impl HotKeys {
         endpoints: usize,
     ) -> Result<Self, InvalidPolicy> {
         settings.validate(policy)?;
-        Ok(Self { settings, endpoints: clamped(endpoints), sketch: Arc::new(Sketch::new(columns(endpoints))) })
+        Ok(Self {
+            settings,
+            endpoints: clamped(endpoints),
+            sketch: Arc::new(Sketch::new(columns(endpoints))),
+        })
     }
 
     /// For another number of endpoints. What is known is shared with this one, unless the number needs another size.
@@ -257,7 +261,8 @@ mod tests {
                 let share = hot.share(SplitMix64::mix(key as u64 + 1));
                 // A count is of at least so many requests, or of all that there were.
                 let counted = hot.sketch.window().min(requests as u64) as f64 * expected;
-                let noise = 5.0 * expected / counted.sqrt() + 2.0 / hot.sketch.window().min(requests as u64) as f64;
+                let noise =
+                    5.0 * expected / counted.sqrt() + 2.0 / hot.sketch.window().min(requests as u64) as f64;
                 let others = std::f64::consts::E / f64::from(hot.sketch.columns);
                 assert!(
                     share > expected - noise && share < expected + noise + others,

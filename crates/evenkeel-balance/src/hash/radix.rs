@@ -2,7 +2,7 @@
 
 /// Sorts words. Takes about four times less than a comparison sort where the upper bits are uniform, as hashes are, and
 /// no longer than one where they are not.
-pub(crate) fn sort(words: &mut Vec<u64>) {
+pub(crate) fn sort(words: &mut [u64]) {
     if words.len() < SMALL {
         words.sort_unstable();
         return;
@@ -38,8 +38,9 @@ fn sort_part(to: &mut [u64], from: &[u64], used: u32) {
     for &word in from {
         ends[fine(word)] += 1;
     }
-    let mut sum = 0;
+    let (mut sum, mut most) = (0, 0);
     for end in &mut ends {
+        most = most.max(*end);
         sum += std::mem::replace(end, sum);
     }
     for &word in from {
@@ -47,30 +48,37 @@ fn sort_part(to: &mut [u64], from: &[u64], used: u32) {
         to[*end as usize] = word;
         *end += 1;
     }
-    let mut start = 0;
-    for end in ends {
-        let few = &mut to[start..end as usize];
-        match few {
-            [] | [_] => {}
-            [a, b] => {
-                if *a > *b {
-                    std::mem::swap(a, b);
-                }
-            }
-            _ => few.sort_unstable(),
+    if most > MANY {
+        to.sort_unstable();
+    } else {
+        insert(to);
+    }
+}
+
+/// Insertion sort: one comparison a word where hardly any is out of place.
+fn insert(words: &mut [u64]) {
+    for at in 1..words.len() {
+        let word = words[at];
+        let mut to = at;
+        while to > 0 && words[to - 1] > word {
+            words[to] = words[to - 1];
+            to -= 1;
         }
-        start = end as usize;
+        words[to] = word;
     }
 }
 
 /// Below this a comparison sort is as quick.
 const SMALL: usize = 4096;
 
-/// Words of a part: 16 KiB.
-const PART: usize = 2048;
+/// Words of a part: 8 to 16 KiB.
+const PART: usize = 1024;
 
 /// Bits of the second distribution: about one word each.
 const FINE: u32 = 11;
+
+/// So many words in one place mean that the bits are not uniform.
+const MANY: u32 = 24;
 
 #[cfg(test)]
 mod tests {

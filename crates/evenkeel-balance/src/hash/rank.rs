@@ -12,27 +12,44 @@ use crate::hash::xxh64;
 /// **Source.** Thaler and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM ToN 1998; weights as
 /// in Resch, "New hashing algorithms for data storage", SDC 2015: the score −w / ln u.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ranks(Box<[u64]>);
+pub(crate) struct Ranks {
+    endpoints: Box<[u64]>,
+    weights: Box<[u32]>,
+}
 
 impl Ranks {
     pub(crate) fn new(members: &dyn Members) -> Self {
         let hash = |position| xxh64(members.endpoint(position).id().as_str().as_bytes(), SEED);
-        Self((0..members.weights().len()).map(hash).collect())
+        let weights = members.weights();
+        Self { endpoints: (0..weights.len()).map(hash).collect(), weights: weights.into() }
     }
 
     /// The rank of a position for a hash.
     #[inline]
     pub(crate) fn rank(&self, hash: u64, position: usize, weight: u32) -> Rank {
-        let endpoint = self.0.get(position).copied().unwrap_or(position as u64);
+        let endpoint = self.endpoints.get(position).copied().unwrap_or(position as u64);
         Rank { score: SplitMix64::mix(hash ^ endpoint), weight, endpoint }
     }
 
     /// Of `candidates`, with their weights, the first by rank. O(candidates).
     pub(crate) fn first(&self, hash: u64, candidates: impl Iterator<Item = (usize, u32)>) -> Option<usize> {
         let ranked = candidates.map(|(position, weight)| (self.rank(hash, position, weight), position));
-        ranked
-            .reduce(|best, other| if other.0.before(&best.0) == Ordering::Less { other } else { best })
-            .map(|(_, p)| p)
+        let first = ranked.reduce(|best, other| if other.0.before(&best.0).is_lt() { other } else { best });
+        first.map(|(_, position)| position)
+    }
+
+    /// Extends `found` to `count` with further positions of positive weight by rank. O(n log n).
+    pub(crate) fn extend(&self, hash: u64, found: &mut Vec<usize>, count: usize) {
+        let mut taken = vec![false; self.weights.len()];
+        for &position in &*found {
+            taken[position] = true;
+        }
+        let mut others: Vec<_> = (0..taken.len())
+            .filter(|&position| !taken[position] && self.weights[position] > 0)
+            .map(|position| (self.rank(hash, position, self.weights[position]), position))
+            .collect();
+        others.sort_by(|a, b| a.0.before(&b.0));
+        found.extend(others.into_iter().map(|(_, position)| position).take(count - found.len()));
     }
 }
 

@@ -60,8 +60,11 @@ impl Rendezvous {
     #[inline]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         match self.chooser.ask(view, caller) {
-            Asked::Hash(hash) if !self.chooser.is_bounded() => self.table.best_open(hash, view),
-            Asked::Hash(hash) => self.chooser.place(&self.table, view, hash),
+            Asked::Hash(hash) => match self.chooser.spread(&self.table, view, caller, hash) {
+                Some(position) => Some(position),
+                None if self.chooser.is_bounded() => self.chooser.place(&self.table, view, hash),
+                None => self.table.best_open(hash, view),
+            },
             Asked::Picked(picked) => picked,
         }
     }

@@ -4,18 +4,19 @@ use std::cmp::Ordering;
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use evenkeel_types::EndpointId;
+use evenkeel_types::{Endpoint, EndpointId};
 use fnv::FnvHasher;
 use hashbrown::HashMap;
 
 use crate::hash::radix;
 use crate::hash::{Candidate, Placement};
+use crate::{InvalidPolicy, Members};
 
 /// Points on a circle of 2^64, each with an owner; a hash belongs to the first point at or after it.
 ///
-/// **Layout.** Of a point the upper [`POINT_BITS`] bits are kept and the owner's slot fills the word, so that one load
+/// **Layout.** Of a point the upper 40 bits are kept and the owner's slot fills the word, so that one load
 /// answers both. The words are sorted and cut into chunks by their upper bits; a chunk starts with an index of
-/// [`BUCKETS`] entries, so a look-up is three loads and a scan of about two words, however many points there are.
+/// [`BUCKETS`] entries, so a look-up is three loads and a glance at four words, however many points there are.
 ///
 /// **Updates.** A slot is an owner's for as long as it stays, and a table says which position that is today. So another
 /// member or weight changes only the chunks that its own points lie in; the others are shared with the ring before.
@@ -53,8 +54,25 @@ pub(crate) trait Points {
 }
 
 impl Ring {
-    /// The most owners: slots are numbered in what a point leaves of a word.
-    pub(crate) const MOST_OWNERS: usize = 1 << SLOT_BITS;
+    /// The members of `policy` as owners of so many points each.
+    pub(crate) fn owners(
+        policy: &'static str,
+        members: &dyn Members,
+        counts: &[u32],
+        mut origin: impl FnMut(&Endpoint) -> u64,
+    ) -> Result<Vec<Owner>, InvalidPolicy> {
+        if counts.len() > MOST_OWNERS {
+            let problem =
+                format!("{} endpoints are too many: at most {MOST_OWNERS} are allowed", counts.len());
+            return Err(InvalidPolicy::members(policy, problem));
+        }
+        let owner = |(position, &count): (usize, &u32)| {
+            let endpoint = members.endpoint(position);
+            let (token, id) = (members.token(position), endpoint.id().clone());
+            Owner { token, id, origin: origin(&endpoint), count }
+        };
+        Ok(counts.iter().enumerate().map(owner).collect())
+    }
 
     /// A ring of these owners, by position. O(points).
     pub(crate) fn new<P: Points>(owners: Vec<Owner>) -> Self {
@@ -205,7 +223,7 @@ impl Ring {
             words.push(word);
         }
         words.extend(coming);
-        ties |= words.array_windows().any(|[a, b]| point_of(*a) == point_of(*b));
+        ties |= words.windows(2).any(|pair| point_of(pair[0]) == point_of(pair[1]));
         if ties {
             words.sort_unstable_by(|a, b| self.order(*a, *b));
         }
@@ -228,6 +246,14 @@ impl Ring {
             Some(&word) => Some(self.at(chunk, index, word)),
             None => self.after(chunk),
         }
+    }
+
+    /// The first word of a chunk from a place on that is not below another.
+    #[cold]
+    fn scan(&self, number: usize, start: usize, word: u64) -> Option<Candidate> {
+        let chunk = self.chunks.get(number)?;
+        let found = chunk.get(start..)?.iter().position(|&point| point >= word);
+        self.candidate(number, found.map_or(chunk.len(), |found| start + found))
     }
 
     #[inline]
@@ -263,8 +289,14 @@ impl Placement for Ring {
         let (word, number) = (point_of(hash), (hash >> self.shift) as usize);
         let chunk = self.chunks.get(number)?;
         let start = start(chunk, bucket(word, self.shift));
-        let found = chunk.get(start..)?.iter().position(|&point| point >= word);
-        self.candidate(number, found.map_or(chunk.len(), |found| start + found))
+        // Counting without a branch: where a scan ends is what no processor can foresee.
+        if let Some(&[a, b, c, d]) = chunk.get(start..start + 4) {
+            let before = usize::from(a < word) + usize::from(b < word) + usize::from(c < word);
+            if d >= word {
+                return Some(self.at(number, start + before, chunk[start + before]));
+            }
+        }
+        self.scan(number, start, word)
     }
 
     #[inline]
@@ -322,22 +354,29 @@ fn cut(mut words: &[u64], shift: u32) -> Box<[Arc<[u64]>]> {
 
 /// Sorted words of one chunk behind their index.
 fn indexed(words: &[u64], shift: u32) -> Arc<[u64]> {
-    let mut header = [0_u64; HEADER];
-    let mut before = 0;
-    for number in 0..BUCKETS {
-        let start = before + words[before..].iter().take_while(|&&word| bucket(word, shift) < number).count();
-        before = start;
-        // Too low a start is only slower.
-        header[number / PER_WORD] |= (start.min(u16::MAX.into()) as u64) << (number % PER_WORD * 16);
+    // Too low a start is only slower.
+    let byte = |start: usize| start.min(u8::MAX.into()) as u8;
+    let mut starts = [0_u8; BUCKETS + 1];
+    for (place, &word) in words.iter().enumerate() {
+        starts[bucket(word, shift) + 1] = byte(place + 1);
     }
-    header.into_iter().chain(words.iter().copied()).collect::<Vec<_>>().into()
+    let mut start = 0;
+    for own in &mut starts {
+        start = start.max(*own);
+        *own = start;
+    }
+    let mut header = [0_u64; HEADER];
+    for (word, starts) in header.iter_mut().zip(starts.as_chunks::<PER_WORD>().0) {
+        *word = u64::from_le_bytes(*starts);
+    }
+    header.into_iter().chain(words.iter().copied()).collect()
 }
 
 /// Where the points of a bucket start in a chunk.
 #[inline]
 fn start(chunk: &[u64], bucket: usize) -> usize {
     let word = chunk.get(bucket / PER_WORD).copied().unwrap_or(0);
-    HEADER + (word >> (bucket % PER_WORD * 16)) as u16 as usize
+    HEADER + (word >> (bucket % PER_WORD * 8)) as u8 as usize
 }
 
 /// The bucket of a word in its chunk: the bits after those that number the chunk.
@@ -346,9 +385,9 @@ const fn bucket(word: u64, shift: u32) -> usize {
     (word >> (shift - BUCKETS.trailing_zeros())) as usize % BUCKETS
 }
 
-/// How many bits number the chunks of so many points: chunks of 128 to 256 points.
+/// How many bits number the chunks of so many points: chunks of 80 to 160 points, whose starts fit a byte.
 fn chunk_bits(points: usize) -> u32 {
-    (points / 128).max(2).ilog2()
+    (points / 80).max(2).ilog2()
 }
 
 #[inline]
@@ -366,13 +405,148 @@ const fn slot_of(word: u64) -> usize {
     (word & ((1 << SLOT_BITS) - 1)) as usize
 }
 
-/// 40 bits: of 1.6 million points about one pair is equal.
-const POINT_BITS: u32 = u64::BITS - SLOT_BITS;
+/// Leaves 40 bits for a point: of 1.6 million points about one pair is equal.
 const SLOT_BITS: u32 = 24;
 
-/// Entries of a chunk's index, for two to four points each.
-const BUCKETS: usize = 64;
-const PER_WORD: usize = 4;
+/// Slots are numbered in what a point leaves of a word.
+const MOST_OWNERS: usize = 1 << SLOT_BITS;
+
+/// Entries of a chunk's index, a byte and about one point each.
+const BUCKETS: usize = 128;
+const PER_WORD: usize = 8;
 const HEADER: usize = BUCKETS / PER_WORD;
 
 const NOBODY: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_types::SplitMix64;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Points that spread.
+    struct Spread;
+
+    impl Points for Spread {
+        fn each(origin: u64, count: u32, mut each: impl FnMut(u64)) {
+            (0..u64::from(count)).for_each(|index| each(SplitMix64::mix(origin + index)));
+        }
+    }
+
+    /// Points of which many are equal.
+    struct Crowd;
+
+    impl Points for Crowd {
+        fn each(origin: u64, count: u32, mut each: impl FnMut(u64)) {
+            (0..u64::from(count)).for_each(|index| each(SplitMix64::mix(origin + index) >> 59 << 59));
+        }
+    }
+
+    fn owner(name: u32, count: u32) -> Owner {
+        let id = EndpointId::new(format!("n{name}")).unwrap();
+        Owner { token: name.into(), id, origin: u64::from(name) << 32, count }
+    }
+
+    /// Names instead of positions, for comparing rings whose positions differ.
+    fn named(ring: &Ring, owners: &[Owner]) -> Vec<(u64, u64)> {
+        ring.laid_out().into_iter().map(|(point, position)| (point, owners[position].token)).collect()
+    }
+
+    /// The owner of a hash by the book: the first of all points at or after it, else the first of all.
+    fn by_the_book(points: &[(u64, u64)], hash: u64) -> Option<u64> {
+        let at = points.iter().find(|point| point.0 >= point_of(hash));
+        at.or(points.first()).map(|point| point.1)
+    }
+
+    fn check<P: Points>(sets: Vec<Vec<(u32, u32)>>, hashes: &[u64]) {
+        let mut ring = Ring::default();
+        for set in sets {
+            let mut owners: Vec<_> = set.into_iter().map(|(name, count)| owner(name, count)).collect();
+            owners.dedup_by_key(|owner| owner.token);
+            ring = ring.updated::<P>(owners.clone());
+            let fresh = Ring::new::<P>(owners.clone());
+            let points = named(&ring, &owners);
+            assert_eq!(points, named(&fresh, &owners), "an update gives what a build gives");
+            assert_eq!((ring.points(), ring.len()), (points.len(), owners.len()));
+            for &hash in hashes.iter().chain(&[0, u64::MAX]) {
+                let home = ring.home(hash);
+                let token = home.map(|home| owners[home.position].token);
+                assert_eq!(token, by_the_book(&points, hash), "{hash:x}");
+                let Some(mut last) = home else { continue };
+                let walked = (0..points.len()).map(|step| {
+                    let token = owners[last.position].token;
+                    last = ring.next(hash, step as u32 + 1, last);
+                    token
+                });
+                let start = points.iter().position(|point| point.0 >= point_of(hash)).unwrap_or(0);
+                let round = (0..points.len()).map(|step| points[(start + step) % points.len()].1);
+                assert!(walked.eq(round), "the walk meets every point in turn");
+            }
+        }
+    }
+
+    fn sets() -> impl Strategy<Value = Vec<Vec<(u32, u32)>>> {
+        let all = || prop::collection::btree_map(0_u32..24, 0_u32..40, 12..24);
+        prop::collection::vec(all().prop_map(|set| set.into_iter().collect::<Vec<_>>()), 1..4).prop_flat_map(
+            |sets| {
+                // Few changes at a time, so that chunks are edited and not built anew, in any order of members.
+                let small: Vec<_> = sets
+                    .into_iter()
+                    .flat_map(|set| {
+                        let mut less = set.clone();
+                        less.remove(set.len() / 2);
+                        let mut other = set.clone();
+                        other[0].1 += 3;
+                        [set, less, other]
+                    })
+                    .collect();
+                small.into_iter().map(|set| Just(set).prop_shuffle()).collect::<Vec<_>>()
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn an_updated_ring_is_a_new_one(sets in sets(), hashes in prop::collection::vec(any::<u64>(), 20)) {
+            check::<Spread>(sets, &hashes);
+        }
+
+        #[test]
+        fn also_where_points_are_equal(sets in sets(), hashes in prop::collection::vec(any::<u64>(), 5)) {
+            check::<Crowd>(sets, &hashes);
+        }
+    }
+
+    #[test]
+    fn an_update_shares_what_it_does_not_change() {
+        let owners: Vec<_> = (0..1000).map(|name| owner(name, 160)).collect();
+        let ring = Ring::new::<Spread>(owners.clone());
+        let less = ring.updated::<Spread>(owners[..999].to_vec());
+        let shared = ring.chunks.iter().zip(&less.chunks).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        assert_eq!(ring.chunks.len(), less.chunks.len());
+        assert!(ring.chunks.len() - shared <= 160, "{shared} of {} chunks", ring.chunks.len());
+        assert_eq!(named(&less, &owners), named(&Ring::new::<Spread>(owners[..999].to_vec()), &owners));
+    }
+
+    #[test]
+    fn an_empty_ring_is_nobodys_home() {
+        assert_eq!(Ring::default().home(7), None);
+        assert_eq!(Ring::new::<Spread>(Vec::new()).home(7), None);
+        let drained = Ring::new::<Spread>(vec![owner(1, 0)]);
+        assert_eq!((drained.home(7), drained.len()), (None, 1));
+        let one = drained.updated::<Spread>(vec![owner(1, 1)]);
+        assert_eq!(one.home(7).map(|home| home.position), Some(0));
+    }
+
+    #[test]
+    fn a_token_with_another_origin_is_somebody_else() {
+        let before: Vec<_> = (0..40).map(|name| owner(name, 100)).collect();
+        let mut after = before.clone();
+        after[7].origin = 99 << 32;
+        let ring = Ring::new::<Spread>(before).updated::<Spread>(after.clone());
+        assert_eq!(named(&ring, &after), named(&Ring::new::<Spread>(after.clone()), &after));
+    }
+}
