@@ -36,22 +36,22 @@ fn lookups(criterion: &mut Criterion) {
         for (spread, suffix) in [(Weights::Equal, ""), (Weights::OneToTen, " weights 1 to 10")] {
             let set = members(n, spread);
             let set: &dyn Members = &set;
-            let modulo = Modulo::new(ModuloConfig::default(), set).expect("valid");
-            lookup(criterion, &format!("modulo{suffix}"), n, home(modulo.placement()));
-            let jump = Jump::new(JumpConfig::default(), set).expect("valid");
-            lookup(criterion, &format!("jump{suffix}"), n, home(jump.placement()));
-            let anchor = Anchor::new(AnchorConfig::default(), set).expect("valid");
-            lookup(criterion, &format!("anchor{suffix}"), n, home(anchor.placement()));
-            let rendezvous = Rendezvous::new(RendezvousConfig::default(), set).expect("valid");
-            lookup(criterion, &format!("rendezvous{suffix}"), n, home(rendezvous.placement()));
-            let multi_probe = MultiProbe::new(MultiProbeConfig::default(), set).expect("valid");
-            lookup(criterion, &format!("multi_probe{suffix}"), n, home(multi_probe.placement()));
+            let modulo = Modulo::new(&ModuloConfig::default(), set).expect("valid");
+            lookup(criterion, &format!("modulo{suffix}"), n, home(&modulo));
+            let jump = Jump::new(&JumpConfig::default(), set).expect("valid");
+            lookup(criterion, &format!("jump{suffix}"), n, home(&jump));
+            let anchor = Anchor::new(&AnchorConfig::default(), set).expect("valid");
+            lookup(criterion, &format!("anchor{suffix}"), n, home(&anchor));
+            let rendezvous = Rendezvous::new(&RendezvousConfig::default(), set).expect("valid");
+            lookup(criterion, &format!("rendezvous{suffix}"), n, home(&rendezvous));
+            let multi_probe = MultiProbe::new(&MultiProbeConfig::default(), set).expect("valid");
+            lookup(criterion, &format!("multi_probe{suffix}"), n, home(&multi_probe));
         }
         let set = members(n, Weights::Equal);
-        let ip_hash = IpHash::new(IpHashConfig::default(), &set).expect("valid");
+        let ip_hash = IpHash::new(&IpHashConfig::default(), &set).expect("valid");
         lookup(criterion, "ip_hash", n, |hash| {
             let address = std::net::IpAddr::V4((hash as u32).into());
-            ip_hash.placement().home(ip_hash.hash_of(address)).map_or(0, |candidate| candidate.position)
+            ip_hash.home(ip_hash.hash_of(address)).map_or(0, |candidate| candidate.position)
         });
     }
 }
@@ -62,7 +62,7 @@ fn some_out(criterion: &mut Criterion) {
         let (set, ones) = (members(n, Weights::Equal), vec![1; n]);
         let mask = Mask::new(n, |position| position % 10 != 3);
         let view = Table::new(&mask, &ones, &[]);
-        let rendezvous = Rendezvous::new(RendezvousConfig::default(), &set).expect("valid");
+        let rendezvous = Rendezvous::new(&RendezvousConfig::default(), &set).expect("valid");
         lookup(criterion, "rendezvous a tenth out", n, |hash| {
             rendezvous.choose(&view, &mut Script::seeded(1).with_key(hash)).unwrap_or(0)
         });
@@ -89,25 +89,25 @@ fn builds(criterion: &mut Criterion) {
     for n in [100, 1000, 10_000] {
         let set = members(n, Weights::Equal);
         let more = members(n + 1, Weights::Equal);
-        let anchor = Anchor::new(AnchorConfig::default(), &set).expect("valid");
-        let jump = Jump::new(JumpConfig::default(), &set).expect("valid");
+        let anchor = Anchor::new(&AnchorConfig::default(), &set).expect("valid");
+        let jump = Jump::new(&JumpConfig::default(), &set).expect("valid");
         criterion.bench_function(&format!("build anchor/{n}"), |bencher| {
-            bencher.iter(|| black_box(Anchor::new(AnchorConfig::default(), &set)));
+            bencher.iter(|| black_box(Anchor::new(&AnchorConfig::default(), &set)));
         });
         criterion.bench_function(&format!("add one to anchor/{n}"), |bencher| {
-            bencher.iter(|| black_box(anchor.moved_to(&more)));
+            bencher.iter(|| black_box(anchor.updated(&more)));
         });
         criterion.bench_function(&format!("build jump/{n}"), |bencher| {
-            bencher.iter(|| black_box(Jump::new(JumpConfig::default(), &set)));
+            bencher.iter(|| black_box(Jump::new(&JumpConfig::default(), &set)));
         });
         criterion.bench_function(&format!("add one to jump/{n}"), |bencher| {
-            bencher.iter(|| black_box(jump.moved_to(&more)));
+            bencher.iter(|| black_box(jump.updated(&more)));
         });
         criterion.bench_function(&format!("build multi_probe/{n}"), |bencher| {
-            bencher.iter(|| black_box(MultiProbe::new(MultiProbeConfig::default(), &set)));
+            bencher.iter(|| black_box(MultiProbe::new(&MultiProbeConfig::default(), &set)));
         });
         criterion.bench_function(&format!("build rendezvous/{n}"), |bencher| {
-            bencher.iter(|| black_box(Rendezvous::new(RendezvousConfig::default(), &set)));
+            bencher.iter(|| black_box(Rendezvous::new(&RendezvousConfig::default(), &set)));
         });
     }
 }

@@ -28,7 +28,7 @@ impl Default for AnchorConfig {
 
 impl PolicySettings for AnchorConfig {
     fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
-        Ok(BuiltIn::dynamic(Anchor::new(*self, members)?))
+        Ok(BuiltIn::dynamic(Anchor::new(self, members)?))
     }
 }
 
@@ -63,18 +63,18 @@ impl Anchor {
     /// # Errors
     ///
     /// [`InvalidPolicy`] if a setting is out of range.
-    pub fn new(config: AnchorConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+    pub fn new(config: &AnchorConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
         if !(2..=64).contains(&config.headroom) {
             let problem = format!("{} is out of range: allowed are 2 to 64", config.headroom);
             return Err(InvalidPolicy::setting("anchor", "headroom", problem));
         }
         let chooser = Chooser::new("anchor", &config.key, Bits::Uniform, members)?;
-        Ok(Self { config, table: AnchorTable::new(members, SEED, config.headroom), chooser })
+        Ok(Self { config: *config, table: AnchorTable::new(members, SEED, config.headroom), chooser })
     }
 
     /// The policy for other members, with this one's history.
     #[must_use]
-    pub fn moved_to(&self, members: &dyn Members) -> Self {
+    pub fn updated(&self, members: &dyn Members) -> Self {
         Self {
             config: self.config,
             table: self.table.moved_to(members),
@@ -82,22 +82,38 @@ impl Anchor {
         }
     }
 
-    /// The table, to ask where keys live.
-    #[must_use]
-    pub fn placement(&self) -> &impl Placement {
-        &self.table
+    /// An open position, or `None` if none is open.
+    #[inline]
+    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        self.chooser.choose(&self.table, view, caller)
     }
 
-    /// The bytes that the table holds.
+    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
+    /// its replicas live.
     #[must_use]
-    pub fn memory(&self) -> usize {
-        self.table.memory()
+    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
+        self.chooser.replicas(&self.table, hash, count)
+    }
+}
+
+impl Placement for Anchor {
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> Option<Candidate> {
+        self.table.home(hash)
+    }
+
+    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
+        self.table.next(hash, step, last)
     }
 }
 
 impl Policy for Anchor {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.chooser.choose(&self.table, view, caller)
+        self.choose(view, caller)
     }
 
     fn wants(&self) -> Wants {
@@ -109,7 +125,7 @@ impl Policy for Anchor {
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(self.moved_to(members))))
+        Ok(Some(Arc::new(self.updated(members))))
     }
 }
 
@@ -163,23 +179,28 @@ impl Anchors {
     }
 
     /// The working number of a key. At least one must work.
+    ///
+    /// The paper hashes the key with each number that it meets; here each hash is made of the one before. A way is as long
+    /// as it was before a removal, and then goes on, so nothing else moves for that; and hashes of one key that were all
+    /// made of the key itself by one multiplication would follow each other.
     #[inline(always)]
     fn find(&self, hash: u64) -> u32 {
+        let mut hash = hash;
         let mut number = scale(hash, self.capacity());
         loop {
             let left = self.nodes[number as usize].left;
             if left == 0 {
                 return number;
             }
-            let mut heir = scale(fold(hash ^ SALT, STRIDE.wrapping_mul(u64::from(number) + 1)), left);
+            hash = fold(hash ^ SALT, STRIDE ^ u64::from(number));
+            number = scale(hash, left);
             loop {
-                let node = self.nodes[heir as usize];
+                let node = self.nodes[number as usize];
                 if node.left < left {
                     break;
                 }
-                heir = node.heir;
+                number = node.heir;
             }
-            number = heir;
         }
     }
 }
@@ -278,15 +299,6 @@ impl AnchorTable {
         }
         last
     }
-
-    fn memory(&self) -> usize {
-        let Anchors { nodes, working, places, removed, .. } = &self.anchors;
-        self.ledger.memory()
-            + size_of_val(&**nodes)
-            + size_of_val(&**working)
-            + size_of_val(&**places)
-            + size_of_val(&**removed)
-    }
 }
 
 impl Placement for AnchorTable {
@@ -373,11 +385,24 @@ mod tests {
     fn headroom_out_of_range_is_refused() {
         for headroom in [0, 1, 65, u32::MAX] {
             let config = AnchorConfig { headroom, ..AnchorConfig::default() };
-            let error = Anchor::new(config, &members(&[1])).unwrap_err().to_string();
+            let error = Anchor::new(&config, &members(&[1])).unwrap_err().to_string();
             assert_eq!(
                 error,
                 format!("policy anchor: headroom: {headroom} is out of range: allowed are 2 to 64")
             );
+        }
+    }
+
+    /// The longest ways there are: hashes that followed each other would show.
+    #[test]
+    fn a_few_of_many_numbers_are_as_even_as_draws() {
+        for capacity in [16, 1024] {
+            let mut anchors = Anchors::new(capacity);
+            assert_eq!([anchors.take(), anchors.take(), anchors.take()], [Some(0), Some(1), Some(2)]);
+            let mut counts = [0_i64; 3];
+            (0..300_000).for_each(|key| counts[anchors.find(again(key, 0)) as usize] += 1);
+            // Five times √(300 000 × 1/3 × 2/3).
+            assert!(counts.iter().all(|count| (count - 100_000).abs() < 1_291), "{capacity}: {counts:?}");
         }
     }
 

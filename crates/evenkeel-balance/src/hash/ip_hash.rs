@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::hash::choose::Asked;
 use crate::hash::rendezvous::RendezvousTable;
-use crate::hash::{Bits, Chooser, KeySettings, MissingKey, Placement, sip13};
+use crate::hash::{Bits, Candidate, Chooser, KeySettings, MissingKey, Placement, sip13};
 use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
 
 /// Settings of [`IpHash`].
@@ -81,7 +81,7 @@ impl IpHashConfig {
 
 impl PolicySettings for IpHashConfig {
     fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
-        Ok(BuiltIn::dynamic(IpHash::new(*self, members)?))
+        Ok(BuiltIn::dynamic(IpHash::new(self, members)?))
     }
 }
 
@@ -109,10 +109,20 @@ impl IpHash {
     /// # Errors
     ///
     /// [`InvalidPolicy`] if a setting is out of range.
-    pub fn new(config: IpHashConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+    pub fn new(config: &IpHashConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
         config.validate()?;
         let chooser = Chooser::new("ip_hash", &config.key(), Bits::Uniform, members)?;
-        Ok(Self { config, table: RendezvousTable::new(members), chooser })
+        Ok(Self { config: *config, table: RendezvousTable::new(members), chooser })
+    }
+
+    /// The policy for other members; counts of those that stay are shared with it.
+    #[must_use]
+    pub fn updated(&self, members: &dyn Members) -> Self {
+        Self {
+            config: self.config,
+            table: RendezvousTable::new(members),
+            chooser: self.chooser.rebuild(&self.config.key(), members),
+        }
     }
 
     /// An open position, or `None` if none is open.
@@ -128,16 +138,32 @@ impl IpHash {
         }
     }
 
-    /// The table, to ask where hashes live.
+    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
+    /// its replicas live.
     #[must_use]
-    pub fn placement(&self) -> &impl Placement {
-        &self.table
+    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
+        self.chooser.replicas(&self.table, hash, count)
     }
 
     /// The hash that stands for a client.
     #[must_use]
     pub fn hash_of(&self, address: IpAddr) -> u64 {
         self.config.hash(address)
+    }
+}
+
+impl Placement for IpHash {
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> Option<Candidate> {
+        self.table.home(hash)
+    }
+
+    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
+        self.table.next(hash, step, last)
     }
 }
 
@@ -155,11 +181,7 @@ impl Policy for IpHash {
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(Self {
-            config: self.config,
-            table: RendezvousTable::new(members),
-            chooser: self.chooser.rebuild(&self.config.key(), members),
-        })))
+        Ok(Some(Arc::new(self.updated(members))))
     }
 }
 
@@ -204,14 +226,14 @@ mod tests {
             (32, 129, "policy ip_hash: ipv6_prefix: 129 is out of range: allowed are 0 to 128"),
         ] {
             let config = IpHashConfig { ipv4_prefix, ipv6_prefix, ..Default::default() };
-            assert_eq!(IpHash::new(config, &members(&[1])).unwrap_err().to_string(), problem);
+            assert_eq!(IpHash::new(&config, &members(&[1])).unwrap_err().to_string(), problem);
         }
     }
 
     #[test]
     fn a_client_stays_and_moves_only_while_its_endpoint_is_out() {
         let crowd = Crowd::of(&[(1, 1), (2, 2), (3, 1)]);
-        let policy = IpHash::new(IpHashConfig::default(), &crowd).unwrap();
+        let policy = IpHash::new(&IpHashConfig::default(), &crowd).unwrap();
         assert_eq!(policy.wants(), Wants::SOURCE);
         let pick = |mask: &Mask, client: u32| {
             let mut caller = Script::seeded(1).with_source(IpAddr::V4(client.into()));
@@ -239,7 +261,7 @@ mod tests {
         let mask = Mask::all_usable(4);
         let view = Table::new(&mask, &[1; 4], &[0; 4]);
         for (missing_source, places) in [(MissingKey::Random, 4), (MissingKey::Fixed, 1)] {
-            let policy = IpHash::new(IpHashConfig { missing_source, ..Default::default() }, &crowd).unwrap();
+            let policy = IpHash::new(&IpHashConfig { missing_source, ..Default::default() }, &crowd).unwrap();
             let mut caller = Script::seeded(3);
             let mut met: Vec<_> = (0..100).filter_map(|_| policy.choose(&view, &mut caller)).collect();
             met.sort_unstable();

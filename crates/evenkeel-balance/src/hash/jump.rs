@@ -19,7 +19,7 @@ pub struct JumpConfig {
 
 impl PolicySettings for JumpConfig {
     fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
-        Ok(BuiltIn::dynamic(Jump::new(*self, members)?))
+        Ok(BuiltIn::dynamic(Jump::new(self, members)?))
     }
 }
 
@@ -55,14 +55,14 @@ impl Jump {
     /// # Errors
     ///
     /// [`InvalidPolicy`] if a setting is out of range.
-    pub fn new(config: JumpConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+    pub fn new(config: &JumpConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
         let chooser = Chooser::new("jump", &config.key, Bits::Uniform, members)?;
-        Ok(Self { config, table: JumpTable::new(members, SEED), chooser })
+        Ok(Self { config: *config, table: JumpTable::new(members, SEED), chooser })
     }
 
     /// The policy for other members, with this one's history.
     #[must_use]
-    pub fn moved_to(&self, members: &dyn Members) -> Self {
+    pub fn updated(&self, members: &dyn Members) -> Self {
         Self {
             config: self.config,
             table: self.table.moved_to(members),
@@ -70,22 +70,38 @@ impl Jump {
         }
     }
 
-    /// The table, to ask where keys live.
-    #[must_use]
-    pub fn placement(&self) -> &impl Placement {
-        &self.table
+    /// An open position, or `None` if none is open.
+    #[inline]
+    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        self.chooser.choose(&self.table, view, caller)
     }
 
-    /// The bytes that the table holds.
+    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
+    /// its replicas live.
     #[must_use]
-    pub fn memory(&self) -> usize {
-        self.table.memory()
+    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
+        self.chooser.replicas(&self.table, hash, count)
+    }
+}
+
+impl Placement for Jump {
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> Option<Candidate> {
+        self.table.home(hash)
+    }
+
+    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
+        self.table.next(hash, step, last)
     }
 }
 
 impl Policy for Jump {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.chooser.choose(&self.table, view, caller)
+        self.choose(view, caller)
     }
 
     fn wants(&self) -> Wants {
@@ -97,7 +113,7 @@ impl Policy for Jump {
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(self.moved_to(members))))
+        Ok(Some(Arc::new(self.updated(members))))
     }
 }
 
@@ -209,10 +225,6 @@ impl JumpTable {
         let start = scale(again(hash, TRIES), count) as usize;
         let owned = buckets[start..].iter().chain(&buckets[..start]).find(|bucket| bucket.is_owned());
         owned.map(|bucket| bucket.owner())
-    }
-
-    fn memory(&self) -> usize {
-        self.ledger.memory() + size_of_val(&*self.tombs.free)
     }
 }
 

@@ -82,11 +82,6 @@ impl Ledger {
         self.tokens.len()
     }
 
-    /// The bytes that it holds.
-    pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.buckets) + size_of_val(&*self.tokens)
-    }
-
     /// The ledger for other members. Buckets of endpoints that stay are theirs still; those of endpoints that left are
     /// given back first, so that newcomers get them. `None` if the numbers ran out.
     pub(super) fn moved_to(

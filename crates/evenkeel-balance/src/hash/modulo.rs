@@ -19,7 +19,7 @@ pub struct ModuloConfig {
 
 impl PolicySettings for ModuloConfig {
     fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
-        Ok(BuiltIn::dynamic(Modulo::new(*self, members)?))
+        Ok(BuiltIn::dynamic(Modulo::new(self, members)?))
     }
 }
 
@@ -47,27 +47,53 @@ impl Modulo {
     /// # Errors
     ///
     /// [`InvalidPolicy`] if a setting is out of range.
-    pub fn new(config: ModuloConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+    pub fn new(config: &ModuloConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
         let chooser = Chooser::new("modulo", &config.key, Bits::Uniform, members)?;
-        Ok(Self { config, table: ModuloTable::new(members), chooser })
+        Ok(Self { config: *config, table: ModuloTable::new(members), chooser })
     }
 
-    /// The table, to ask where keys live.
+    /// The policy for other members; counts of those that stay are shared with it.
     #[must_use]
-    pub fn placement(&self) -> &impl Placement {
-        &self.table
+    pub fn updated(&self, members: &dyn Members) -> Self {
+        Self {
+            config: self.config,
+            table: ModuloTable::new(members),
+            chooser: self.chooser.rebuild(&self.config.key, members),
+        }
     }
 
-    /// The bytes that the table holds.
+    /// An open position, or `None` if none is open.
+    #[inline]
+    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        self.chooser.choose(&self.table, view, caller)
+    }
+
+    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
+    /// its replicas live.
     #[must_use]
-    pub fn memory(&self) -> usize {
-        self.table.memory()
+    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
+        self.chooser.replicas(&self.table, hash, count)
+    }
+}
+
+impl Placement for Modulo {
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
+    fn home(&self, hash: u64) -> Option<Candidate> {
+        self.table.home(hash)
+    }
+
+    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
+        self.table.next(hash, step, last)
     }
 }
 
 impl Policy for Modulo {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.chooser.choose(&self.table, view, caller)
+        self.choose(view, caller)
     }
 
     fn wants(&self) -> Wants {
@@ -79,11 +105,7 @@ impl Policy for Modulo {
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(Self {
-            config: self.config,
-            table: ModuloTable::new(members),
-            chooser: self.chooser.rebuild(&self.config.key, members),
-        })))
+        Ok(Some(Arc::new(self.updated(members))))
     }
 }
 
@@ -142,13 +164,6 @@ impl ModuloTable {
                 let run = runs.partition_point(|&(end, _)| end <= slot);
                 Some(runs[run].1 as usize)
             }
-        }
-    }
-
-    fn memory(&self) -> usize {
-        match &self.slots {
-            Slots::Written(slots) => size_of_val(&**slots),
-            Slots::Runs(runs) => size_of_val(&**runs),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct RendezvousConfig {
 
 impl PolicySettings for RendezvousConfig {
     fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
-        Ok(BuiltIn::dynamic(Rendezvous::new(*self, members)?))
+        Ok(BuiltIn::dynamic(Rendezvous::new(self, members)?))
     }
 }
 
@@ -51,9 +51,19 @@ impl Rendezvous {
     /// # Errors
     ///
     /// [`InvalidPolicy`] if a setting is out of range.
-    pub fn new(config: RendezvousConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+    pub fn new(config: &RendezvousConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
         let chooser = Chooser::new("rendezvous", &config.key, Bits::Uniform, members)?;
-        Ok(Self { config, table: RendezvousTable::new(members), chooser })
+        Ok(Self { config: *config, table: RendezvousTable::new(members), chooser })
+    }
+
+    /// The policy for other members; counts of those that stay are shared with it.
+    #[must_use]
+    pub fn updated(&self, members: &dyn Members) -> Self {
+        Self {
+            config: self.config,
+            table: RendezvousTable::new(members),
+            chooser: self.chooser.rebuild(&self.config.key, members),
+        }
     }
 
     /// An open position, or `None` if none is open.
@@ -69,16 +79,26 @@ impl Rendezvous {
         }
     }
 
-    /// The table, to ask where keys live.
+    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
+    /// its replicas live.
     #[must_use]
-    pub fn placement(&self) -> &impl Placement {
-        &self.table
+    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
+        self.chooser.replicas(&self.table, hash, count)
+    }
+}
+
+impl Placement for Rendezvous {
+    fn len(&self) -> usize {
+        self.table.len()
     }
 
-    /// The bytes that the table holds.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.table.memory()
+    #[inline]
+    fn home(&self, hash: u64) -> Option<Candidate> {
+        self.table.home(hash)
+    }
+
+    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
+        self.table.next(hash, step, last)
     }
 }
 
@@ -96,11 +116,7 @@ impl Policy for Rendezvous {
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(Self {
-            config: self.config,
-            table: RendezvousTable::new(members),
-            chooser: self.chooser.rebuild(&self.config.key, members),
-        })))
+        Ok(Some(Arc::new(self.updated(members))))
     }
 }
 
@@ -173,12 +189,6 @@ impl RendezvousTable {
             are_idle: weights.contains(&0).then(|| weights.iter().map(|&weight| weight == 0).collect()),
             inverses: (!are_equal(weights)).then(|| weights.iter().map(inverse).collect()),
         }
-    }
-
-    pub(super) fn memory(&self) -> usize {
-        size_of_val(&*self.names)
-            + self.inverses.as_ref().map_or(0, |inverses| size_of_val(&**inverses))
-            + self.are_idle.as_ref().map_or(0, |idle| size_of_val(&**idle))
     }
 
     /// The winner among all that are open.
