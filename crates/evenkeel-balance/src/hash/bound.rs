@@ -210,3 +210,169 @@ const NOBODY: Share = Share { usable: false, weight: 0, load: 0 };
 
 /// 31 bits.
 const MOST_LOAD: u32 = u32::MAX >> 1;
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_types::SplitMix64;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash::KeySettings;
+    use crate::laws::members;
+    use crate::{Mask, MemberList, Policy, RingHash, RingHashConfig, Script, Table};
+
+    fn ring(percent: u32, members: &MemberList) -> RingHash {
+        let key = KeySettings { balance_factor: Some(percent), ..KeySettings::default() };
+        RingHash::new(&RingHashConfig { key, ..RingHashConfig::default() }, members).unwrap()
+    }
+
+    /// ⌈c m w ÷ W⌉ for m requests in flight.
+    fn most(percent: u32, requests: u64, weight: u32, total: u64) -> u64 {
+        (u64::from(percent) * requests * u64::from(weight)).div_ceil(100 * total)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The paper's bound holds for whoever took the request, at that moment, with endpoints going up and down and
+        /// requests ending in any order. One key makes a third of the traffic.
+        #[test]
+        fn nobody_takes_more_than_the_bound(
+            weights in prop::collection::vec(1_u32..5, 1..12),
+            percent in 100_u32..200,
+            steps in prop::collection::vec((0_u8..8, any::<u64>()), 1..400),
+        ) {
+            let policy = ring(percent, &members(&weights));
+            let mask = Mask::for_weights(&weights);
+            let mut loads = vec![0_u64; weights.len()];
+            for (step, draw) in steps {
+                let at = (draw % weights.len() as u64) as usize;
+                match step {
+                    0 if loads[at] > 0 => {
+                        loads[at] -= 1;
+                        policy.on_event(Event::Released(at as u64));
+                    }
+                    1 if mask.usable() > 1 && mask.set(at, false) => policy.on_event(Event::Down(at as u64)),
+                    2 if mask.set(at, true) => policy.on_event(Event::Up(at as u64)),
+                    _ => {
+                        let key = if step < 5 { draw } else { 7 };
+                        let view = Table::new(&mask, &weights, &[]);
+                        let picked = policy.choose(&view, &mut Script::seeded(1).with_key(key)).unwrap();
+                        prop_assert!(mask.contains(picked));
+                        loads[picked] += 1;
+                        policy.on_event(Event::Picked(picked as u64));
+                        let (requests, weight) = mask.iter().fold((0, 0), |(requests, weight), position| {
+                            (requests + loads[position], weight + u64::from(weights[position]))
+                        });
+                        let most = most(percent, requests, weights[picked], weight);
+                        prop_assert!(loads[picked] <= most, "{} above {most}: {loads:?} {weights:?}", loads[picked]);
+                    }
+                }
+            }
+        }
+    }
+
+    fn pick(policy: &RingHash, view: &Table<'_>, key: u64) -> usize {
+        let picked = policy.choose(view, &mut Script::seeded(1).with_key(key)).unwrap();
+        policy.on_event(Event::Picked(picked as u64));
+        picked
+    }
+
+    #[test]
+    fn one_hot_key_fills_everybody_to_the_bound() {
+        let mask = Mask::all_usable(5);
+        let view = Table::new(&mask, &[], &[]);
+        let policy = ring(100, &members(&[1; 5]));
+        let mut loads = [0_u64; 5];
+        for _ in 0..1000 {
+            loads[pick(&policy, &view, 42)] += 1;
+        }
+        assert_eq!(loads, [200; 5]);
+    }
+
+    #[test]
+    fn a_key_stays_at_home_while_its_home_has_room() {
+        let mask = Mask::all_usable(5);
+        let view = Table::new(&mask, &[], &[]);
+        let (policy, free) =
+            (ring(150, &members(&[1; 5])), RingHash::new(&RingHashConfig::default(), &members(&[1; 5])));
+        let free = free.unwrap();
+        for key in 0..500 {
+            let hash = SplitMix64::mix(key);
+            let home = free.choose(&view, &mut Script::seeded(1).with_key(hash)).unwrap();
+            assert_eq!(pick(&policy, &view, hash), home);
+            policy.on_event(Event::Released(home as u64));
+        }
+    }
+
+    /// A bound that cannot be kept is no reason for an error: the least loaded takes it.
+    #[test]
+    fn where_only_full_ones_are_open_the_least_loaded_takes_it() {
+        let mask = Mask::all_usable(3);
+        let policy = ring(100, &members(&[1; 3]));
+        for (token, load) in [(0, 9), (1, 5)] {
+            (0..load).for_each(|_| policy.on_event(Event::Picked(token)));
+        }
+        let view = Table::new(&mask, &[], &[]).excluding(&[2]);
+        assert!((0..50).all(|key| policy.choose(&view, &mut Script::seeded(1).with_key(key)) == Some(1)));
+    }
+
+    fn totals(policy: &Bound) -> (u64, u64) {
+        (policy.totals.load.load(Ordering::Relaxed), policy.totals.weight.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn counts_live_through_updates_and_those_of_the_removed_go() {
+        let old = Bound::new(125, &members(&[1, 2, 3]));
+        (0..4).for_each(|_| old.on_event(Event::Picked(2)));
+        old.on_event(Event::Picked(0));
+        assert_eq!(totals(&old), (5, 6));
+        // The token is the position: the third is gone, the second has another weight.
+        let new = old.rebuild(&members(&[1, 5]));
+        assert_eq!(totals(&new), (1, 6));
+        // What ends while the old one is still told is known to the new one.
+        old.on_event(Event::Released(0));
+        assert_eq!(totals(&new), (0, 6));
+        new.on_event(Event::Picked(1));
+        assert_eq!((totals(&old), old.counts[1].share().load), ((1, 6), 1));
+    }
+
+    /// A pick that still runs on the old policy counts the removed one again; when the old policy is gone, so is that.
+    #[test]
+    fn nothing_of_the_removed_stays_when_the_old_policy_is_dropped() {
+        let old = Bound::new(125, &members(&[1, 2, 3]));
+        let new = old.rebuild(&members(&[1, 2]));
+        let mask = Mask::all_usable(3);
+        assert!(old.takes(&Table::new(&mask, &[1, 2, 3], &[]), 2));
+        assert_eq!(totals(&new), (0, 6));
+        drop(old);
+        assert_eq!(totals(&new), (0, 3));
+    }
+
+    #[test]
+    fn down_and_up_move_an_endpoint_out_and_in() {
+        let bound = Bound::new(125, &members(&[1, 2, 0]));
+        bound.on_event(Event::Picked(1));
+        bound.on_event(Event::Down(1));
+        assert_eq!(totals(&bound), (0, 1));
+        bound.on_event(Event::Up(1));
+        bound.on_event(Event::Up(2));
+        assert_eq!(totals(&bound), (1, 3), "weight zero is never a candidate");
+        bound.on_event(Event::Released(1));
+        bound.on_event(Event::Released(1));
+        bound.on_event(Event::Released(99));
+        assert_eq!(totals(&bound), (0, 3), "what was sent before it counted is not counted below zero");
+    }
+
+    #[test]
+    fn the_word_holds_every_share() {
+        for share in [
+            NOBODY,
+            Share { usable: true, weight: u32::MAX, load: MOST_LOAD },
+            Share { usable: false, weight: 1, load: MOST_LOAD },
+            Share { usable: true, weight: u32::MAX, load: 0 },
+        ] {
+            assert_eq!(Share::unpacked(share.packed()), share);
+        }
+    }
+}

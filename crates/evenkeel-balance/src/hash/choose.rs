@@ -10,7 +10,7 @@ use crate::{Caller, Event, InvalidPolicy, Members, Random, View, Wants, Weighted
 
 /// What every policy over a [`Placement`] does for a request, whatever the placement is.
 ///
-/// The key's home if it is open, and below its bound if there is one; else on through the placement, [`STEPS`] at most;
+/// The key's home if it is open, and below its bound if there is one; else on through the placement, 32 steps at most;
 /// then the first by rendezvous among all that are open. So that a key whose endpoint is out goes to one place, comes
 /// back when that endpoint does, and moves for no other reason; and so that few usable endpoints cost neither long walks
 /// nor balance. A request that excludes where it has been goes on to the next endpoint in that order.
@@ -267,3 +267,147 @@ fn less_loaded<V: View + ?Sized>(view: &V, first: usize, second: usize) -> usize
 /// How many candidates of the placement are asked before ranks decide. With a share f of n endpoints usable the walk
 /// fails once in (1 − f)^−32 requests and then looks at f n of them: at most n / 90 on average, whatever f is.
 const STEPS: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_types::SplitMix64;
+
+    use super::*;
+    use crate::laws::members;
+    use crate::{Mask, Script, Table};
+
+    /// All keys live at one position, and the walk goes to and fro between two.
+    #[derive(Debug)]
+    struct TwoOf(usize);
+
+    impl Placement for TwoOf {
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn home(&self, _hash: u64) -> Option<Candidate> {
+            Some(Candidate { position: 0, cursor: 0 })
+        }
+
+        fn next(&self, _hash: u64, _step: u32, last: Candidate) -> Candidate {
+            Candidate { position: 1 - last.position, cursor: 0 }
+        }
+    }
+
+    fn chooser(settings: &KeySettings, weights: &[u32]) -> Chooser {
+        Chooser::new("test", settings, Bits::Uniform, &members(weights)).unwrap()
+    }
+
+    #[test]
+    fn home_then_walk_then_rank() {
+        let chooser = chooser(&KeySettings::default(), &[1; 9]);
+        let mask = Mask::all_usable(9);
+        let pick = |hash, excluded: &[usize]| {
+            chooser.place(&TwoOf(9), &Table::new(&mask, &[], &[]).excluding(excluded), hash)
+        };
+        assert_eq!(pick(7, &[]), Some(0));
+        assert_eq!(pick(7, &[0]), Some(1));
+        let mut seen = [0_u32; 9];
+        for key in 0..7000 {
+            seen[pick(SplitMix64::mix(key), &[0, 1]).unwrap()] += 1;
+        }
+        assert_eq!(seen[..2], [0, 0]);
+        assert!(seen[2..].iter().all(|count| (840..1160).contains(count)), "by rank all get alike: {seen:?}");
+    }
+
+    /// The order in which an endpoint went down or came up is not to be seen.
+    #[test]
+    fn ranks_know_no_history() {
+        let chooser = chooser(&KeySettings::default(), &[1, 3, 1, 2, 1, 1, 4, 1]);
+        let (straight, winding) = (Mask::new(8, |p| p > 2), Mask::all_usable(8));
+        for position in [7, 0, 5, 2, 1, 6] {
+            winding.set(position, false);
+        }
+        for position in [6, 5, 7] {
+            winding.set(position, true);
+        }
+        for key in 0..500 {
+            let place = |mask| chooser.place(&TwoOf(8), &Table::new(mask, &[], &[]), SplitMix64::mix(key));
+            assert_eq!(place(&straight), place(&winding));
+        }
+    }
+
+    /// Each retry excludes where it has been: everybody is met once.
+    #[test]
+    fn retries_meet_everybody_once() {
+        let chooser = chooser(&KeySettings::default(), &[1; 6]);
+        let mask = Mask::all_usable(6);
+        let mut tried = Vec::new();
+        while let Some(next) = chooser.place(&TwoOf(6), &Table::new(&mask, &[], &[]).excluding(&tried), 99) {
+            tried.push(next);
+        }
+        assert_eq!(tried[..2], [0, 1]);
+        tried.sort_unstable();
+        assert_eq!(tried, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn without_a_key_by_weight_or_all_to_one_place() {
+        let weights = [1, 0, 3];
+        let mask = Mask::for_weights(&weights);
+        let view = Table::new(&mask, &weights, &[]);
+        let settings = |missing_key| KeySettings { missing_key, ..KeySettings::default() };
+        let mut caller = Script::seeded(5);
+        let mut counts = [0; 3];
+        let random = chooser(&settings(MissingKey::Random), &weights);
+        for _ in 0..4000 {
+            counts[random.choose(&TwoOf(3), &view, &mut caller).unwrap()] += 1;
+        }
+        assert!(counts[1] == 0 && (2870..3130).contains(&counts[2]), "{counts:?}");
+        let fixed = chooser(&settings(MissingKey::Fixed), &weights);
+        assert!((0..100).all(|_| fixed.choose(&TwoOf(3), &view, &mut caller) == Some(0)));
+    }
+
+    #[test]
+    fn keys_are_hashed_as_asked() {
+        let of = |function, bits, script: &mut Script<SplitMix64>| {
+            Keys::new(&KeySettings { function, ..KeySettings::default() }, bits).of(script)
+        };
+        use crate::hash::HashFunction::{Crc32, Xxh64};
+        use crate::hash::{crc32, xxh64};
+        let both = || Script::seeded(1).with_key_bytes(*b"cart-7").with_key(5);
+        assert_eq!(of(None, Bits::Uniform, &mut both()), Some(5), "the caller's keyed hash");
+        assert_eq!(of(Some(Xxh64), Bits::Uniform, &mut both()), Some(xxh64(b"cart-7", 0)));
+        let crc = u64::from(crc32(b"cart-7"));
+        assert_eq!(of(Some(Crc32), Bits::AsTheyAre, &mut both()), Some(crc));
+        assert_eq!(
+            of(Some(Crc32), Bits::Uniform, &mut both()),
+            Some(SplitMix64::mix(crc)),
+            "32 bits are spread"
+        );
+        assert_eq!(
+            of(Some(Crc32), Bits::Uniform, &mut Script::seeded(1).with_key(5)),
+            Some(5),
+            "only a hash is there"
+        );
+        assert_eq!(of(Some(Crc32), Bits::Uniform, &mut Script::seeded(1)), None);
+    }
+
+    #[test]
+    fn a_factor_below_the_fair_share_is_refused() {
+        for percent in [0, 1, 99] {
+            let settings = KeySettings { balance_factor: Some(percent), ..KeySettings::default() };
+            let error =
+                Chooser::new("maglev", &settings, Bits::Uniform, &members(&[])).unwrap_err().to_string();
+            assert!(error.contains("maglev") && error.contains("balance_factor"), "{error}");
+            assert!(error.contains(&percent.to_string()) && error.contains("100"), "{error}");
+        }
+    }
+
+    #[test]
+    fn replicas_are_distinct_and_all_of_positive_weight() {
+        let chooser = chooser(&KeySettings::default(), &[1, 1, 0, 5, 1]);
+        let replicas = chooser.replicas(&TwoOf(5), 7, 9);
+        assert_eq!(replicas[..2], [0, 1]);
+        let mut sorted = replicas.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, [0, 1, 3, 4]);
+        assert_eq!(chooser.replicas(&TwoOf(5), 7, 3), replicas[..3]);
+        assert!(chooser.replicas(&TwoOf(5), 7, 0).is_empty());
+    }
+}

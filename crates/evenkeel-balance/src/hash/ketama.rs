@@ -244,3 +244,107 @@ impl PolicySettings for KetamaConfig {
 }
 
 const NAME: &str = "ketama";
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_types::Weight;
+
+    use super::*;
+    use crate::hash::crc32;
+    use crate::{Mask, MemberList, Script, Table};
+
+    fn list(addresses: &[(&str, u32)]) -> MemberList {
+        MemberList::new(addresses.iter().map(|&(address, weight)| {
+            Endpoint::at(address.parse().unwrap()).unwrap().with_weight(Weight::new(weight))
+        }))
+    }
+
+    /// The rule, written with the bytes as nginx lays them out and another CRC-32.
+    fn by_the_rule(servers: &[(&str, &str, u32)], key: &[u8]) -> usize {
+        let mut points = Vec::new();
+        for (position, (host, port, weight)) in servers.iter().enumerate() {
+            let mut previous = 0_u32;
+            for _ in 0..160 * weight {
+                let bytes = [host.as_bytes(), b"\0", port.as_bytes(), &previous.to_le_bytes()].concat();
+                previous = crc32(&bytes);
+                points.push((previous, position));
+            }
+        }
+        points.sort_unstable();
+        let hash = crc32(key);
+        points.iter().find(|point| point.0 >= hash).unwrap_or(&points[0]).1
+    }
+
+    #[test]
+    fn keys_live_where_the_rule_says() {
+        let members = list(&[
+            ("10.0.0.1:8080", 1),
+            ("[fd00::1]:80", 2),
+            ("cache-3.example:11211", 3),
+            ("unix:/run/cache.sock", 1),
+            ("10.0.0.1:8081", 1),
+        ]);
+        let servers = [
+            ("10.0.0.1", "8080", 1),
+            ("[fd00::1]", "80", 2),
+            ("cache-3.example", "11211", 3),
+            ("/run/cache.sock", "", 1),
+            ("10.0.0.1", "8081", 1),
+        ];
+        let ketama = Ketama::new(&KetamaConfig::default(), &members).unwrap();
+        assert_eq!(ketama.points(), 160 * 8);
+        let mask = Mask::all_usable(5);
+        let view = Table::new(&mask, &[1, 2, 3, 1, 1], &[]);
+        for number in 0..2000 {
+            let key = format!("/img/{number}.png");
+            let mut caller = Script::seeded(1).with_key_bytes(key.as_bytes());
+            let expected = by_the_rule(&servers, key.as_bytes());
+            assert_eq!(ketama.choose(&view, &mut caller), Some(expected), "{key}");
+        }
+    }
+
+    /// The first three points of `127.0.0.1:8080`, computed with zlib.
+    #[test]
+    fn the_first_points_of_a_server() {
+        let mut points = Vec::new();
+        Chain::each(CRC.state(b"127.0.0.1\x008080").into(), 3, |point| points.push((point >> 32) as u32));
+        assert_eq!(points, [0x6dca_9547, 0x92c7_adf9, 0xddbe_b1b8]);
+    }
+
+    #[test]
+    fn another_address_under_one_id_is_placed_anew() {
+        let at = |address: &str| {
+            let endpoint =
+                |id: &str, address: &str| Endpoint::new(id.parse().unwrap(), address.parse().unwrap());
+            MemberList::new([
+                endpoint("a", "10.0.0.1:80"),
+                endpoint("b", address),
+                endpoint("c", "10.0.0.3:80"),
+            ])
+        };
+        let moved = Ketama::new(&KetamaConfig::default(), &at("10.0.0.2:80")).unwrap();
+        let moved = moved.updated(&at("10.0.0.9:80")).unwrap();
+        let fresh = Ketama::new(&KetamaConfig::default(), &at("10.0.0.9:80")).unwrap();
+        for key in 0..2000_u32 {
+            let hash = u64::from(crc32(&key.to_le_bytes()));
+            assert_eq!(
+                moved.home(hash).map(|home| home.position),
+                fresh.home(hash).map(|home| home.position)
+            );
+        }
+    }
+
+    /// Two endpoints of one address have equal points: the smaller id has the keys, the other one takes over.
+    #[test]
+    fn endpoints_of_one_address_follow_each_other() {
+        let endpoint = |id: &str| Endpoint::new(id.parse().unwrap(), "10.0.0.1:80".parse().unwrap());
+        let ketama =
+            Ketama::new(&KetamaConfig::default(), &MemberList::new(["b", "a"].map(endpoint))).unwrap();
+        for (usable, expected) in [([true, true], 1), ([true, false], 0)] {
+            let mask = Mask::new(2, |position| usable[position]);
+            let view = Table::new(&mask, &[], &[]);
+            let pick = |key| ketama.choose(&view, &mut Script::seeded(1).with_key(key));
+            assert!((0..100).all(|key| pick(key << 25) == Some(expected)));
+        }
+    }
+}

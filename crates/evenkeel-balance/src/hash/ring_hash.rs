@@ -172,3 +172,131 @@ impl PolicySettings for RingHashConfig {
 }
 
 const NAME: &str = "ring_hash";
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_types::{Endpoint, Weight};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::MemberList;
+
+    fn list(names: &[(u32, u32)]) -> MemberList {
+        MemberList::new(names.iter().map(|&(name, weight)| {
+            let id = format!("cache-{name}").parse().unwrap();
+            Endpoint::new(id, "10.0.0.1:80".parse().unwrap()).with_weight(Weight::new(weight))
+        }))
+    }
+
+    fn ring(names: &[(u32, u32)]) -> RingHash {
+        RingHash::new(&RingHashConfig::default(), &list(names)).unwrap()
+    }
+
+    /// The name of each key's owner.
+    fn owners(ring: &RingHash, names: &[(u32, u32)], keys: u64) -> Vec<u32> {
+        (0..keys).map(|key| names[ring.home(SplitMix64::mix(key)).unwrap().position].0).collect()
+    }
+
+    /// What may move when `before` becomes `after` and only `who` changed: keys that `who` had, or has now.
+    fn assert_moves_only(who: u32, before: &[(u32, u32)], after: &[(u32, u32)]) {
+        let ring_before = ring(before);
+        let fresh = owners(&ring(after), after, 3000);
+        let updated = ring_before.updated(&list(after)).unwrap();
+        assert_eq!(owners(&updated, after, 3000), fresh, "an update places keys as a build does");
+        for (key, (old, new)) in owners(&ring_before, before, 3000).into_iter().zip(fresh).enumerate() {
+            assert!(old == new || old == who || new == who, "key {key} moves from {old} to {new} for {who}");
+        }
+    }
+
+    fn sets() -> impl Strategy<Value = Vec<(u32, u32)>> {
+        prop::collection::btree_map(0_u32..1000, 1_u32..6, 2..12)
+            .prop_map(|set| set.into_iter().collect::<Vec<_>>())
+            .prop_shuffle()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn who_goes_comes_or_changes_weight_moves_its_own_keys_only(
+            set in sets(), at in any::<prop::sample::Index>(), weight in 0_u32..9,
+        ) {
+            let at = at.index(set.len());
+            let (mut less, mut other) = (set.clone(), set.clone());
+            let (who, _) = less.remove(at);
+            assert_moves_only(who, &set, &less);
+            assert_moves_only(who, &less, &set);
+            other[at].1 = weight;
+            assert_moves_only(who, &set, &other);
+        }
+
+        #[test]
+        fn the_order_of_members_does_not_matter(set in sets()) {
+            let mut sorted = set.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(owners(&ring(&set), &set, 1000), owners(&ring(&sorted), &sorted, 1000));
+        }
+    }
+
+    /// A share strays by one in the root of its points; five times that is a fault.
+    #[test]
+    fn weights_are_honoured() {
+        let names: Vec<(u32, u32)> = (0..40).map(|name| (name, name % 5)).collect();
+        let owners = owners(&ring(&names), &names, 200_000);
+        let total: u32 = names.iter().map(|&(_, weight)| weight).sum();
+        for &(name, weight) in &names {
+            let share = owners.iter().filter(|&&owner| owner == name).count() as f64 / 200_000.0;
+            let fair = f64::from(weight) / f64::from(total);
+            let stray = fair / (160.0 * f64::from(weight.max(1))).sqrt();
+            assert!((share - fair).abs() <= 5.0 * stray, "{name} of weight {weight}: {share}, not {fair}");
+        }
+    }
+
+    #[test]
+    fn another_seed_is_another_ring_and_points_follow_the_weights() {
+        let names = [(1, 1), (2, 100)];
+        let other = RingHashConfig { seed: 1, ..RingHashConfig::default() };
+        let other = RingHash::new(&other, &list(&names)).unwrap();
+        assert_ne!(owners(&ring(&names), &names, 1000), owners(&other, &names, 1000));
+        assert_eq!(other.points(), 160 * 101);
+        let by_hundred = RingHashConfig { reference_weight: 100, ..RingHashConfig::default() };
+        assert_eq!(RingHash::new(&by_hundred, &list(&names)).unwrap().points(), 160 + 2);
+    }
+
+    #[test]
+    fn bad_settings_name_themselves() {
+        let members = list(&[(1, 1), (2, 1), (3, 1)]);
+        let defaults = RingHashConfig::default();
+        let key = |percent| KeySettings { balance_factor: Some(percent), ..KeySettings::default() };
+        for (config, words) in [
+            (RingHashConfig { points: 0, ..defaults }, "ring_hash: points: 0"),
+            (RingHashConfig { reference_weight: 0, ..defaults }, "ring_hash: reference_weight: 0"),
+            (RingHashConfig { max_points: 2, ..defaults }, "ring_hash: 3 endpoints"),
+            (RingHashConfig { max_points: u32::MAX, ..defaults }, "ring_hash: max_points: 4294967295"),
+            (RingHashConfig { key: key(99), ..defaults }, "ring_hash: key.balance_factor: 99"),
+        ] {
+            let error = RingHash::new(&config, &members).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        let full = RingHashConfig { max_points: 3, ..defaults };
+        let full = RingHash::new(&full, &members).unwrap();
+        let error = full.rebuild(&list(&[(1, 1), (2, 1), (3, 1), (4, 1)])).unwrap_err();
+        assert!(error.to_string().contains("4 endpoints"), "{error}");
+    }
+
+    #[test]
+    fn replicas_are_the_walk() {
+        let names: Vec<_> = (0..5).map(|name| (name, 1)).collect();
+        let ring = ring(&names);
+        for key in 0..200 {
+            let hash = SplitMix64::mix(key);
+            let replicas = ring.replicas(hash, 3);
+            // Who is out hands its keys to the next replica.
+            let mask = crate::Mask::new(5, |position| position != replicas[0]);
+            let view = crate::Table::new(&mask, &[], &[]);
+            let mut caller = crate::Script::seeded(1).with_key(hash);
+            assert_eq!(ring.choose(&view, &mut caller), Some(replicas[1]));
+            assert_eq!(ring.replicas(hash, 9).len(), 5);
+        }
+    }
+}
