@@ -11,10 +11,10 @@ use crate::compat::pingora::PingoraConfig;
 use crate::compat::traefik::TraefikConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::hash::{AnchorConfig, IpHashConfig, JumpConfig, ModuloConfig, MultiProbeConfig, RendezvousConfig};
+use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::latency::{
     C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
 };
-use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
 use crate::{BuiltIn, InvalidPolicy, Members, Policy};
