@@ -5,43 +5,31 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use evenkeel::{Outcome, Request};
-use evenkeel_benches::{Weights, cluster};
+use evenkeel::Outcome;
+use evenkeel_benches::{POLICIES, Weights, cluster, names, request};
 
 fn pick(criterion: &mut Criterion, name: &str) {
     let mut group = criterion.benchmark_group(name);
-    for n in [10, 1000, 10_000] {
+    let request = request();
+    let sizes: &[usize] = if POLICIES.contains(&name) { &[10, 1000, 10_000] } else { &[1000] };
+    for &n in sizes {
         for (label, share) in [("all usable", 1.0), ("one in ten usable", 0.1)] {
             let cluster = cluster(name, n, share, Weights::Equal);
             group.bench_function(BenchmarkId::new(label, n), |bencher| {
-                bencher.iter(|| {
-                    black_box(cluster.pick(&Request::new()).map(|pick| pick.finish(Outcome::success())))
-                });
+                bencher
+                    .iter(|| black_box(cluster.pick(&request).map(|pick| pick.finish(Outcome::success()))));
             });
         }
     }
     group.finish();
 }
 
-fn round_robin(criterion: &mut Criterion) {
-    pick(criterion, "round_robin");
+/// Every policy there is; those that look at weights where all are one do the same work.
+fn every_policy(criterion: &mut Criterion) {
+    for name in names() {
+        pick(criterion, name);
+    }
 }
 
-fn smooth_weighted_round_robin(criterion: &mut Criterion) {
-    pick(criterion, "smooth_weighted_round_robin");
-}
-
-fn random(criterion: &mut Criterion) {
-    pick(criterion, "random");
-}
-
-fn weighted_random(criterion: &mut Criterion) {
-    pick(criterion, "weighted_random");
-}
-
-fn least_request(criterion: &mut Criterion) {
-    pick(criterion, "least_request");
-}
-
-criterion_group!(benches, round_robin, smooth_weighted_round_robin, random, weighted_random, least_request);
+criterion_group!(benches, every_policy);
 criterion_main!(benches);

@@ -6,6 +6,6 @@ mod world;
 
 pub use floors::{ClosedBreaker, F8Guard, FloorReader, FloorWorld};
 pub use world::{
-    KEYS, POLICIES, Weights, cluster, endpoint, endpoints, is_usable, mask, members, policy, table_loads,
-    unsettled, weights,
+    KEYS, POLICIES, Weights, caller, cluster, endpoint, endpoints, is_usable, mask, members, names, policy,
+    request, table_loads, unsettled, weights,
 };

@@ -1,7 +1,11 @@
-use evenkeel::{AdminState, Cluster, Endpoint, PolicyConfig, Weight};
-use evenkeel_balance::{Mask, MemberList};
+use std::net::{IpAddr, Ipv4Addr};
 
-/// The policies, by the names they have in a configuration file.
+use evenkeel::{AdminState, Cluster, Endpoint, PolicyConfig, Request, Weight};
+use evenkeel_balance::{Mask, MemberList, Script};
+use evenkeel_types::SplitMix64;
+
+/// The policies that are dispatched without a pointer, by the names they have in a configuration file: those whose every
+/// nanosecond is watched.
 pub const POLICIES: [&str; 5] =
     ["round_robin", "smooth_weighted_round_robin", "random", "weighted_random", "least_request"];
 
@@ -29,11 +33,29 @@ impl Weights {
     }
 }
 
+/// Every policy, by the name it has in a configuration file.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    PolicyConfig::all().iter().map(PolicyConfig::name).collect()
+}
+
+/// A request with a key and an address, for policies of any kind.
+#[must_use]
+pub fn request() -> Request<'static> {
+    Request::with_key(KEYS[0]).from_address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 17)))
+}
+
+/// Inputs of a choice alone, for policies of any kind.
+#[must_use]
+pub fn caller() -> Script<SplitMix64> {
+    Script::seeded(1).with_key_bytes(*KEYS[0]).with_source(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 17)))
+}
+
 /// The policy of this name, at its defaults.
 #[must_use]
 pub fn policy(name: &str) -> PolicyConfig {
     let known = PolicyConfig::all().into_iter().find(|policy| policy.name() == name);
-    known.expect("only names in `POLICIES` are asked for")
+    known.expect("only known names are asked for")
 }
 
 /// The endpoint at a position.

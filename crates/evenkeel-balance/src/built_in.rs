@@ -5,7 +5,7 @@ use crate::{
     SmoothWeightedRoundRobin, View, Wants, WeightedRandom,
 };
 
-/// A policy built for a set of members, dispatched without a virtual call: what the façade holds.
+/// A policy built for a set of members, the commonest dispatched without a virtual call: what the façade holds.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BuiltIn {
@@ -19,8 +19,8 @@ pub enum BuiltIn {
     Random(Random),
     /// See [`WeightedRandom`].
     WeightedRandom(WeightedRandom),
-    /// A policy from outside.
-    Custom(Arc<dyn Policy>),
+    /// Any other, called through a pointer.
+    Dynamic(Arc<dyn Policy>),
 }
 
 impl BuiltIn {
@@ -28,34 +28,26 @@ impl BuiltIn {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`] if a setting is out of range, or a custom policy refuses its members.
+    /// [`InvalidPolicy`] if a setting is out of range, or a policy refuses its members.
     pub fn new(config: &PolicyConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
-        let weights = members.weights();
-        Ok(match config {
-            PolicyConfig::LeastRequest(config) => Self::LeastRequest(LeastRequest::new(*config, weights)?),
-            PolicyConfig::RoundRobin(_) if are_equal(weights) => Self::RoundRobin(RoundRobin),
-            PolicyConfig::RoundRobin(_) | PolicyConfig::SmoothWeightedRoundRobin(_) => {
-                Self::SmoothWeightedRoundRobin(SmoothWeightedRoundRobin::new(weights))
-            }
-            PolicyConfig::Random(_) if are_equal(weights) => Self::Random(Random),
-            PolicyConfig::Random(_) | PolicyConfig::WeightedRandom(_) => {
-                Self::WeightedRandom(WeightedRandom::new(weights))
-            }
-            PolicyConfig::Custom(policy) => {
-                Self::Custom(policy.rebuild(members)?.unwrap_or_else(|| Arc::clone(policy)))
-            }
-        })
+        config.build(members)
     }
 
-    /// The policy for other members; a custom one carries over what it keeps.
+    /// A policy behind a pointer: what all enter by that are not worth an arm of their own in every pick.
+    #[must_use]
+    pub fn dynamic(policy: impl Policy + 'static) -> Self {
+        Self::Dynamic(Arc::new(policy))
+    }
+
+    /// The policy for other members; one that keeps a place in a sequence or counts carries them over.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
     pub fn rebuild(&self, config: &PolicyConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
         match self {
-            Self::Custom(policy) => {
-                Ok(Self::Custom(policy.rebuild(members)?.unwrap_or_else(|| Arc::clone(policy))))
+            Self::Dynamic(policy) => {
+                Ok(Self::Dynamic(policy.rebuild(members)?.unwrap_or_else(|| Arc::clone(policy))))
             }
             _ => Self::new(config, members),
         }
@@ -70,7 +62,7 @@ impl BuiltIn {
             Self::SmoothWeightedRoundRobin(policy) => policy.choose(view, caller),
             Self::Random(policy) => policy.choose(view, caller),
             Self::WeightedRandom(policy) => policy.choose(view, caller),
-            Self::Custom(policy) => policy.pick(view, caller),
+            Self::Dynamic(policy) => policy.pick(view, caller),
         }
     }
 }
@@ -83,7 +75,7 @@ impl Policy for BuiltIn {
             Self::SmoothWeightedRoundRobin(policy) => policy.choose(view, caller),
             Self::Random(policy) => policy.choose(view, caller),
             Self::WeightedRandom(policy) => policy.choose(view, caller),
-            Self::Custom(policy) => policy.pick(view, caller),
+            Self::Dynamic(policy) => policy.pick(view, caller),
         }
     }
 
@@ -94,12 +86,12 @@ impl Policy for BuiltIn {
             | Self::SmoothWeightedRoundRobin(_)
             | Self::Random(_)
             | Self::WeightedRandom(_) => Wants::empty(),
-            Self::Custom(policy) => policy.wants(),
+            Self::Dynamic(policy) => policy.wants(),
         }
     }
 
     fn on_event(&self, event: Event) {
-        if let Self::Custom(policy) = self {
+        if let Self::Dynamic(policy) = self {
             policy.on_event(event);
         }
     }

@@ -1,4 +1,8 @@
+use std::net::IpAddr;
+
 use evenkeel_types::{RandomSource, SplitMix64, Timestamp};
+
+use crate::hash::sip13;
 
 /// What a pick consumes besides the view: draws, places in a cycle, the key and the time of the request.
 ///
@@ -16,6 +20,16 @@ pub trait Caller {
 
     /// The hash of the request's key, if it has one.
     fn key(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// The request's key itself, for hash functions of other programs. `None` also if the caller had only its hash.
+    fn key_bytes(&mut self) -> Option<&[u8]> {
+        None
+    }
+
+    /// The address of the client that sent the request.
+    fn source(&mut self) -> Option<IpAddr> {
         None
     }
 
@@ -38,6 +52,8 @@ pub struct Script<R> {
     source: R,
     place: u32,
     key: Option<u64>,
+    key_bytes: Option<Vec<u8>>,
+    source_address: Option<IpAddr>,
     now: Timestamp,
 }
 
@@ -53,7 +69,7 @@ impl<R> Script<R> {
     /// Draws from `source`; the first place in every cycle is 0.
     #[must_use]
     pub const fn new(source: R) -> Self {
-        Self { source, place: 0, key: None, now: Timestamp::ORIGIN }
+        Self { source, place: 0, key: None, key_bytes: None, source_address: None, now: Timestamp::ORIGIN }
     }
 
     /// The same with another first place.
@@ -67,6 +83,22 @@ impl<R> Script<R> {
     #[must_use]
     pub const fn with_key(mut self, hash: u64) -> Self {
         self.key = Some(hash);
+        self
+    }
+
+    /// The same with a key, and its SipHash-1-3 under seed 0 as its hash.
+    #[must_use]
+    pub fn with_key_bytes(mut self, key: impl Into<Vec<u8>>) -> Self {
+        let key = key.into();
+        self.key = Some(sip13(0, &key));
+        self.key_bytes = Some(key);
+        self
+    }
+
+    /// The same with the address of a client.
+    #[must_use]
+    pub const fn with_source(mut self, address: IpAddr) -> Self {
+        self.source_address = Some(address);
         self
     }
 
@@ -93,6 +125,14 @@ impl<R: RandomSource> Caller for Script<R> {
 
     fn key(&mut self) -> Option<u64> {
         self.key
+    }
+
+    fn key_bytes(&mut self) -> Option<&[u8]> {
+        self.key_bytes.as_deref()
+    }
+
+    fn source(&mut self) -> Option<IpAddr> {
+        self.source_address
     }
 
     fn now(&mut self) -> Timestamp {

@@ -1,125 +1,132 @@
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{LeastRequestConfig, Policy};
+use crate::draws::{RandomConfig, WeightedRandomConfig};
+use crate::load::LeastRequestConfig;
+use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
+use crate::{BuiltIn, InvalidPolicy, Members, Policy};
 
-/// Which policy, with its settings.
-///
-/// In a configuration file a table with the key `type`; the field's usual other names are understood too:
-///
-/// | `type` | also written | settings |
-/// |---|---|---|
-/// | `least_request` (the default) | `p2c`, `least_conn`, `leastconn`, `least_connections`, `least_outstanding_requests` | `choices` |
-/// | `round_robin` | `roundrobin`, `rr` | – |
-/// | `smooth_weighted_round_robin` | `weighted_round_robin`, `wrr` | – |
-/// | `random` | – | – |
-/// | `weighted_random` | – | – |
-///
-/// Weights are never ignored: where they differ, `round_robin` serves the smooth weighted schedule (as nginx, HAProxy and
-/// Envoy mean it) and `random` the weighted draw. The two longer names are for those who want the table in any case.
-#[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(tag = "type", rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum PolicyConfig {
+/// The settings of one policy: its table in a configuration file.
+pub trait PolicySettings: Clone + Default + fmt::Debug {
+    /// The policy of these settings for these members; with nobody among them too, so that bad settings show at once.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`] if a setting is out of range, or does not fit these members.
+    fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy>;
+}
+
+/// One entry a policy: what the variant means, the variant with its settings, its name, and what others call it.
+macro_rules! policies {
+    ($($(#[$doc:meta])* $variant:ident($settings:ty): $name:ident $(| $alias:literal)*;)*) => {
+        /// Which policy, with its settings.
+        ///
+        /// In a configuration file a table with the key `type` and the settings of the policy; the field's usual other names
+        /// are understood too.
+        ///
+        /// Weights are never ignored: where they differ, `round_robin` serves the smooth weighted schedule (as nginx, HAProxy
+        /// and Envoy mean it) and `random` the weighted draw. The two longer names are for those who want the table in any
+        /// case.
+        #[derive(Clone, Debug)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[cfg_attr(feature = "serde", serde(tag = "type", rename_all = "snake_case"))]
+        #[non_exhaustive]
+        pub enum PolicyConfig {
+            $(
+                $(#[$doc])*
+                $(#[doc = concat!("Also written `", $alias, "`.")])*
+                $(#[cfg_attr(feature = "serde", serde(alias = $alias))])*
+                $variant($settings),
+            )*
+            /// A policy of your own.
+            #[cfg_attr(feature = "serde", serde(skip))]
+            Custom(Arc<dyn Policy>),
+        }
+
+        impl PolicyConfig {
+            $(
+                #[doc = concat!("`", stringify!($name), "` at its defaults.")]
+                $(#[$doc])*
+                #[must_use]
+                pub fn $name() -> Self {
+                    Self::$variant(<$settings>::default())
+                }
+            )*
+
+            /// Every built-in policy at its defaults: what benches, laws and the demo walk through.
+            #[must_use]
+            pub fn all() -> Vec<Self> {
+                vec![$(Self::$name()),*]
+            }
+
+            /// The name in a configuration file; `custom` for a policy of your own.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => stringify!($name),)*
+                    Self::Custom(_) => "custom",
+                }
+            }
+
+            /// What others call this policy, as configuration files may write it too.
+            #[must_use]
+            pub const fn aliases(&self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$variant(_) => &[$($alias),*],)*
+                    Self::Custom(_) => &[],
+                }
+            }
+
+            /// The policy of this configuration for these members.
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidPolicy`] if a setting is out of range, or a policy refuses its members.
+            pub(crate) fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
+                match self {
+                    $(Self::$variant(settings) => settings.build(members),)*
+                    Self::Custom(policy) => {
+                        Ok(BuiltIn::Dynamic(policy.rebuild(members)?.unwrap_or_else(|| Arc::clone(policy))))
+                    }
+                }
+            }
+        }
+    };
+}
+
+policies! {
     /// The less loaded of a few: [`LeastRequest`](crate::LeastRequest).
-    #[cfg_attr(
-        feature = "serde",
-        serde(
-            alias = "p2c",
-            alias = "least_conn",
-            alias = "leastconn",
-            alias = "least_connections",
-            alias = "least_outstanding_requests"
-        )
-    )]
-    LeastRequest(LeastRequestConfig),
+    LeastRequest(LeastRequestConfig): least_request
+        | "p2c" | "least_conn" | "leastconn" | "least_connections" | "least_outstanding_requests";
     /// Each in turn: [`RoundRobin`](crate::RoundRobin), or by weight where weights differ.
-    #[cfg_attr(feature = "serde", serde(alias = "roundrobin", alias = "rr"))]
-    RoundRobin(NoSettings),
+    RoundRobin(RoundRobinConfig): round_robin | "roundrobin" | "rr";
     /// In turn by weight: [`SmoothWeightedRoundRobin`](crate::SmoothWeightedRoundRobin).
-    #[cfg_attr(feature = "serde", serde(alias = "weighted_round_robin", alias = "wrr"))]
-    SmoothWeightedRoundRobin(NoSettings),
+    SmoothWeightedRoundRobin(SmoothWeightedRoundRobinConfig): smooth_weighted_round_robin
+        | "weighted_round_robin" | "wrr";
     /// Uniform: [`Random`](crate::Random), or by weight where weights differ.
-    Random(NoSettings),
+    Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
-    WeightedRandom(NoSettings),
-    /// A policy of your own.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    Custom(Arc<dyn Policy>),
+    WeightedRandom(WeightedRandomConfig): weighted_random;
 }
 
 impl PolicyConfig {
-    /// Power of two choices, the default.
-    #[must_use]
-    pub fn least_request() -> Self {
-        Self::LeastRequest(LeastRequestConfig::default())
-    }
-
-    /// Each in turn.
-    #[must_use]
-    pub const fn round_robin() -> Self {
-        Self::RoundRobin(NoSettings {})
-    }
-
-    /// In turn by weight, evenly spaced.
-    #[must_use]
-    pub const fn smooth_weighted_round_robin() -> Self {
-        Self::SmoothWeightedRoundRobin(NoSettings {})
-    }
-
-    /// Uniform.
-    #[must_use]
-    pub const fn random() -> Self {
-        Self::Random(NoSettings {})
-    }
-
-    /// By weight.
-    #[must_use]
-    pub const fn weighted_random() -> Self {
-        Self::WeightedRandom(NoSettings {})
-    }
-
     /// A policy of your own.
     #[must_use]
     pub fn custom(policy: impl Policy + 'static) -> Self {
         Self::Custom(Arc::new(policy))
-    }
-
-    /// Every built-in policy at its defaults: what benches, laws and the demo walk through.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
-        vec![
-            Self::least_request(),
-            Self::round_robin(),
-            Self::smooth_weighted_round_robin(),
-            Self::random(),
-            Self::weighted_random(),
-        ]
-    }
-
-    /// The name in a configuration file; `custom` for a policy of your own.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::LeastRequest(_) => "least_request",
-            Self::RoundRobin(_) => "round_robin",
-            Self::SmoothWeightedRoundRobin(_) => "smooth_weighted_round_robin",
-            Self::Random(_) => "random",
-            Self::WeightedRandom(_) => "weighted_random",
-            Self::Custom(_) => "custom",
-        }
     }
 }
 
 impl FromStr for PolicyConfig {
     type Err = UnknownPolicy;
 
-    /// The policy of this name at its defaults; the names of [`name`](Self::name), without the aliases of a file.
+    /// The policy of this name, or of this alias, at its defaults.
     fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
-        let known = Self::all().into_iter().find(|policy| policy.name() == name);
+        let known =
+            Self::all().into_iter().find(|policy| policy.name() == name || policy.aliases().contains(&name));
         known.ok_or_else(|| UnknownPolicy(name.to_owned()))
     }
 }
@@ -130,36 +137,19 @@ impl Default for PolicyConfig {
     }
 }
 
-/// A policy without settings: any key beside `type` is an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
-pub struct NoSettings {}
-
 /// There is no policy of this name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error(
-    "unknown policy {0:?}: allowed are least_request, round_robin, smooth_weighted_round_robin, random, weighted_random"
-)]
+#[error("unknown policy {0:?}: allowed are {allowed}", allowed = names())]
 pub struct UnknownPolicy(pub String);
 
-/// A policy cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum InvalidPolicy {
-    /// `choices` of least request is out of range.
-    #[error("policy.choices = {choices} is out of range: allowed are 2 to 32, or \"all\"")]
-    Choices {
-        /// What was asked for.
-        choices: u32,
-    },
-    /// A policy of your own refused its members, and says why.
-    #[error("policy: {0}")]
-    Custom(String),
+fn names() -> String {
+    PolicyConfig::all().iter().map(PolicyConfig::name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MemberList;
 
     #[test]
     fn every_name_is_read_and_an_unknown_one_tells_all() {
@@ -167,6 +157,25 @@ mod tests {
         for policy in PolicyConfig::all() {
             assert_eq!(policy.name().parse::<PolicyConfig>().unwrap().name(), policy.name());
             assert!(error.contains(policy.name()), "{error}");
+        }
+        assert_eq!("p2c".parse::<PolicyConfig>().unwrap().name(), "least_request");
+    }
+
+    #[test]
+    fn no_name_stands_for_two_policies() {
+        let mut known: Vec<&str> = Vec::new();
+        for policy in PolicyConfig::all() {
+            for name in [policy.name()].iter().chain(policy.aliases()) {
+                assert!(!known.contains(name), "{name}");
+                known.push(name);
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_serve_nobody_too() {
+        for policy in PolicyConfig::all() {
+            assert!(policy.build(&MemberList::default()).is_ok(), "{policy:?}");
         }
     }
 }

@@ -40,34 +40,32 @@
 //!
 //! `serde`: [`PolicyConfig`] reads and writes itself. `laws`: the laws.
 
-mod alias;
 mod built_in;
 mod caller;
 pub mod compat;
 mod config;
+mod draws;
+mod event;
 pub mod hash;
+mod invalid;
 #[cfg(feature = "laws")]
 pub mod laws;
-mod least_request;
+mod load;
 mod mask;
+mod order;
 mod policy;
-mod random;
-mod round_robin;
 mod scan;
-mod smooth_weighted_round_robin;
 mod sync;
 mod view;
-mod weighted_random;
 
-pub use alias::AliasTable;
 pub use built_in::BuiltIn;
 pub use caller::{Caller, Script, place_in};
-pub use config::{InvalidPolicy, NoSettings, PolicyConfig, UnknownPolicy};
-pub use least_request::{Choices, LeastRequest, LeastRequestConfig};
+pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
+pub use draws::{AliasTable, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
+pub use event::{Event, LoadReport, Observation, Observed};
+pub use invalid::InvalidPolicy;
+pub use load::{Choices, LeastRequest, LeastRequestConfig};
 pub use mask::Mask;
-pub use policy::{Event, MemberList, Members, Policy, Wants};
-pub use random::Random;
-pub use round_robin::RoundRobin;
-pub use smooth_weighted_round_robin::SmoothWeightedRoundRobin;
+pub use order::{RoundRobin, RoundRobinConfig, SmoothWeightedRoundRobin, SmoothWeightedRoundRobinConfig};
+pub use policy::{MemberList, Members, Policy, Wants};
 pub use view::{Table, View};
-pub use weighted_random::WeightedRandom;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bitflags::bitflags;
 use evenkeel_types::Endpoint;
 
-use crate::{Caller, InvalidPolicy, View};
+use crate::{Caller, Event, InvalidPolicy, View};
 
 /// A way to pick one of many: implement it for a policy of your own.
 ///
@@ -23,8 +23,7 @@ pub trait Policy: Send + Sync + fmt::Debug {
         Wants::empty()
     }
 
-    /// Something happened to an endpoint. Called only if [`wants`](Self::wants) holds [`Wants::EVENTS`]; on the request
-    /// path, so a policy that keeps a sequence or an order takes one short lock here and in `pick`.
+    /// Something happened to an endpoint. Called only for what [`wants`](Self::wants) asks for; on the request path, so a policy that keeps a sequence or an order takes one short lock here and in `pick`.
     fn on_event(&self, event: Event) {
         let _ = event;
     }
@@ -53,29 +52,20 @@ bitflags! {
     pub struct Wants: u8 {
         /// It reads [`View::load`]. A policy that does not lets the façade stripe the counts of small clusters.
         const LOADS = 1;
-        /// It keeps a sequence or an order: [`Policy::on_event`] is called.
+        /// It keeps a sequence or an order: it hears of [`Event::Picked`], [`Event::Released`], [`Event::Failed`],
+        /// [`Event::Up`] and [`Event::Down`].
         const EVENTS = 1 << 1;
         /// It reads [`Caller::key`].
         const KEY = 1 << 2;
         /// It reads [`Caller::now`].
         const CLOCK = 1 << 3;
+        /// It learns from how requests went: it hears of [`Event::Observed`].
+        const OBSERVED = 1 << 4;
+        /// It learns from what endpoints report: it hears of [`Event::Reported`].
+        const REPORTS = 1 << 5;
+        /// It reads [`Caller::source`].
+        const SOURCE = 1 << 6;
     }
-}
-
-/// Something that happened to an endpoint, named by its [`Members::token`], since positions change with updates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A request was sent there.
-    Picked(u64),
-    /// A request that was sent there has ended.
-    Released(u64),
-    /// A request that was sent there has failed.
-    Failed(u64),
-    /// It became usable.
-    Up(u64),
-    /// It became unusable.
-    Down(u64),
 }
 
 /// The endpoints that a policy is built for, position by position.

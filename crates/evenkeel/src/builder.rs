@@ -132,13 +132,14 @@ fn empty<T>(policy: &PolicyConfig) -> Result<Snapshot<T>, BuildError> {
     let first = Tier {
         priority: Priority::HIGHEST,
         policy: BuiltIn::new(policy, &nobody)?,
+        wants: Wants::empty(),
         masks: Arc::new(Masks::new(&[])),
         nodes: Arc::new([]),
         weights: Arc::new([]),
         striped: false,
         has_stripes: false,
     };
-    Ok(Snapshot { generation: 0, known: false, wants: Wants::empty(), first, rest: Box::default() })
+    Ok(Snapshot { generation: 0, known: false, first, rest: Box::default() })
 }
 
 /// As many stripes as cores, at least two: enough that two busy threads seldom meet.

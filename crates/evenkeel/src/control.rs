@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
-use evenkeel_balance::{Event, Policy};
+use evenkeel_balance::{Event, Policy, Wants};
 use evenkeel_breaker::{Breaker, Rules, Transition};
 use evenkeel_health::{Change, RiseFall};
 use evenkeel_stats::{PeakEwma, TimeConstant};
@@ -28,8 +28,8 @@ pub(crate) struct Control {
     pub(crate) latency: Option<TimeConstant>,
     pub(crate) rise_fall: RiseFall,
     pub(crate) observer: Option<Box<dyn Observer>>,
-    /// The policies of the current tiers, if any of them asked for events.
-    pub(crate) listeners: ArcSwapOption<Vec<Arc<dyn Policy>>>,
+    /// The policies of the current tiers that asked for events.
+    pub(crate) listeners: ArcSwapOption<Vec<Listener>>,
     /// Stripes a node gets, when it gets any: a power of two.
     pub(crate) stripes: u32,
     pub(crate) hash_key: (u64, u64),
@@ -66,13 +66,32 @@ impl Control {
     }
 
     pub(crate) fn tell_policies(&self, event: Event) {
-        if let Some(policies) = &*self.listeners.load() {
-            for policy in policies.iter() {
-                policy.on_event(event);
+        if let Some(listeners) = &*self.listeners.load() {
+            let kind = wanted_as(&event);
+            for listener in listeners.iter().filter(|listener| listener.wants.contains(kind)) {
+                listener.policy.on_event(event);
             }
         }
     }
 }
+
+/// A policy that hears events, and what it asked for when its tier was built.
+pub(crate) struct Listener {
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) wants: Wants,
+}
+
+/// What a policy must want to hear of this event.
+const fn wanted_as(event: &Event) -> Wants {
+    match event {
+        Event::Observed(..) => Wants::OBSERVED,
+        Event::Reported(..) => Wants::REPORTS,
+        _ => Wants::EVENTS,
+    }
+}
+
+/// All that a policy can ask to hear.
+pub(crate) const HEARD: Wants = Wants::EVENTS.union(Wants::OBSERVED).union(Wants::REPORTS);
 
 /// Slot numbers: the lowest free one first, given back when the endpoint is dropped.
 #[derive(Debug, Default)]

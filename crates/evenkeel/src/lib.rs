@@ -94,8 +94,8 @@ pub use report::{ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 
 pub use evenkeel_balance::{
-    Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, Mask, Members, Policy, PolicyConfig, View,
-    Wants,
+    Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, LoadReport, Mask, Members, Observation,
+    Observed, Policy, PolicyConfig, View, Wants,
 };
 pub use evenkeel_breaker::{
     BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,

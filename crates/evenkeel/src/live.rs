@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use evenkeel_balance::{Event, LoadReport};
 use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
 use evenkeel_health::{Cause, Change, CheckState, RiseFall, Standing, Status};
 use evenkeel_stats::PeakEwma;
@@ -244,6 +245,13 @@ impl<T> Live<T> {
         let Some(estimate) = &self.latency else { return };
         let now = self.control.now();
         Self::raise(estimate, now.saturating_since(started), now);
+    }
+
+    /// Takes in what the endpoint says of its own load, told apart from any request: for policies that weigh by reports.
+    /// The time in it is set by the cluster's clock.
+    pub fn report(&self, report: LoadReport) {
+        let report = LoadReport { at: self.control.now(), ..report };
+        self.control.tell_policies(Event::Reported(self.token, report));
     }
 
     fn raise(estimate: &PeakEwma, taken: Duration, now: Timestamp) {

@@ -90,6 +90,15 @@ pub(crate) enum Hold<T> {
 }
 
 impl<T> Hold<T> {
+    /// Requests in flight there, this one among them; in the stripe of its thread, where counts are striped.
+    pub(crate) fn in_flight(&self) -> u32 {
+        let references = match self {
+            Self::Direct(live) => CountedArc::strong_count(live),
+            Self::Striped(stripe) => CountedArc::strong_count(stripe),
+        };
+        references.saturating_sub(1) as u32
+    }
+
     #[inline]
     pub(crate) fn live(&self) -> &Live<T> {
         match self {

@@ -1,6 +1,7 @@
 use std::fmt;
+use std::time::Duration;
 
-use evenkeel_balance::Event;
+use evenkeel_balance::{Event, LoadReport, Observation, Observed, Wants};
 use evenkeel_breaker::Permit;
 use evenkeel_types::{Outcome, Timestamp, Verdict};
 
@@ -19,16 +20,16 @@ pub struct Pick<T> {
     permit: Option<Permit>,
     /// When the request was picked; [`Timestamp::MAX`] if nobody measures.
     started: Timestamp,
-    /// Whether the policy hears of failures and of the end.
-    events: bool,
+    /// What the policy that chose hears of this request.
+    wants: Wants,
     /// Whether a verdict was given: only the first counts.
     judged: bool,
 }
 
 impl<T> Pick<T> {
     #[inline]
-    pub(crate) const fn new(hold: Hold<T>, permit: Option<Permit>, started: Timestamp, events: bool) -> Self {
-        Self { hold, permit, started, events, judged: false }
+    pub(crate) const fn new(hold: Hold<T>, permit: Option<Permit>, started: Timestamp, wants: Wants) -> Self {
+        Self { hold, permit, started, wants, judged: false }
     }
 
     /// Where to send the request.
@@ -53,7 +54,7 @@ impl<T> Pick<T> {
     /// the request stays in flight until the pick is dropped.
     #[inline(always)]
     pub fn record(&mut self, outcome: Outcome) {
-        if !self.judged && (self.permit.is_some() || self.is_timed() || self.events) {
+        if !self.judged && (self.permit.is_some() || self.is_timed() || self.hears_events()) {
             self.judged = true;
             self.settle(&outcome);
         }
@@ -73,9 +74,11 @@ impl<T> Pick<T> {
         }
         if self.is_timed() {
             live.observe_latency(outcome, self.started);
+            self.tell_observation(outcome.latency(), observed(outcome.verdict()));
             self.started = Timestamp::MAX;
         }
-        if self.events && outcome.verdict() == Verdict::Failure {
+        let live = self.hold.live();
+        if self.hears_events() && outcome.verdict() == Verdict::Failure {
             live.control.tell_policies(Event::Failed(live.token));
         }
     }
@@ -91,7 +94,39 @@ impl<T> Pick<T> {
         }
         if self.is_timed() {
             live.observe_age(self.started);
+            self.tell_observation(None, Observed::Censored);
         }
+    }
+
+    /// Lets a policy that learns from requests hear how this one went.
+    fn tell_observation(&self, measured: Option<Duration>, kind: Observed) {
+        if !self.wants.contains(Wants::OBSERVED) {
+            return;
+        }
+        let live = self.hold.live();
+        let at = live.control.now();
+        let latency = measured.unwrap_or_else(|| at.saturating_since(self.started));
+        let observation = Observation { latency, kind, in_flight: self.hold.in_flight(), at };
+        live.control.tell_policies(Event::Observed(live.token, observation));
+    }
+
+    /// Takes in what the endpoint said of its own load in its answer, as a trailer or header: for policies that weigh by
+    /// reports. The time in it is set by the cluster's clock.
+    pub fn report(&self, report: LoadReport) {
+        self.hold.live().report(report);
+    }
+
+    const fn hears_events(&self) -> bool {
+        self.wants.contains(Wants::EVENTS)
+    }
+}
+
+const fn observed(verdict: Verdict) -> Observed {
+    match verdict {
+        Verdict::Success => Observed::Success,
+        Verdict::Failure => Observed::Failure,
+        Verdict::Overload { .. } => Observed::Overload,
+        Verdict::Neutral => Observed::Neutral,
     }
 }
 
@@ -101,7 +136,7 @@ impl<T> Drop for Pick<T> {
         if self.permit.is_some() || self.is_timed() {
             self.abandon();
         }
-        if self.events {
+        if self.hears_events() {
             let live = self.hold.live();
             live.control.tell_policies(Event::Released(live.token));
         }

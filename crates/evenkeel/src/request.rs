@@ -1,4 +1,5 @@
 use std::hash::Hasher;
+use std::net::IpAddr;
 
 use evenkeel_balance::Caller;
 use evenkeel_types::{Timestamp, below};
@@ -20,6 +21,7 @@ use crate::pick::Pick;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     key: Key<'a>,
+    source: Option<IpAddr>,
     tried: &'a [u64],
     strictness: Strictness,
 }
@@ -46,7 +48,7 @@ impl<'a> Request<'a> {
     /// A request without a key, tried nowhere yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { key: Key::None, tried: &[], strictness: Strictness::Exclude }
+        Self { key: Key::None, source: None, tried: &[], strictness: Strictness::Exclude }
     }
 
     /// A request with a key, for policies that send equal keys to one endpoint.
@@ -61,7 +63,14 @@ impl<'a> Request<'a> {
     /// A request whose key the caller has hashed.
     #[must_use]
     pub const fn with_hash(hash: u64) -> Self {
-        Self { key: Key::Hash(hash), tried: &[], strictness: Strictness::Exclude }
+        Self { key: Key::Hash(hash), ..Self::new() }
+    }
+
+    /// The same from a client at this address, for policies that go by it.
+    #[must_use]
+    pub const fn from_address(mut self, source: IpAddr) -> Self {
+        self.source = Some(source);
+        self
     }
 
     /// The same, never to be sent where `tried` was: a retry. If nothing else is usable the pick fails with
@@ -182,6 +191,17 @@ impl Caller for LaneCaller<'_> {
                 Some(hasher.finish())
             }
         }
+    }
+
+    fn key_bytes(&mut self) -> Option<&[u8]> {
+        match self.request.key {
+            Key::Bytes(bytes) => Some(bytes),
+            Key::None | Key::Hash(_) => None,
+        }
+    }
+
+    fn source(&mut self) -> Option<IpAddr> {
+        self.request.source
     }
 
     fn now(&mut self) -> Timestamp {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use evenkeel_balance::{BuiltIn, Event, Policy, Wants};
+use evenkeel_balance::{BuiltIn, Event, Wants};
 use evenkeel_breaker::Permit;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
 use crate::choose;
-use crate::control::{Control, Timer};
+use crate::control::{Control, HEARD, Listener, Timer};
 use crate::error::PickError;
 use crate::lanes::{Lane, Lanes};
 use crate::live::News;
@@ -68,25 +68,18 @@ impl<T> Shared<T> {
                 Err(error) => return Err(self.refuse(error)),
             },
         };
-        Ok(self.hold(snapshot, node, tier, permit, stripe))
+        Ok(self.hold(node, tier, permit, stripe))
     }
 
     #[inline(always)]
-    fn hold(
-        &self,
-        snapshot: &Snapshot<T>,
-        node: &Node<T>,
-        tier: &Tier<T>,
-        permit: Option<Permit>,
-        stripe: u32,
-    ) -> Pick<T> {
+    fn hold(&self, node: &Node<T>, tier: &Tier<T>, permit: Option<Permit>, stripe: u32) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
-        let events = snapshot.wants.contains(Wants::EVENTS);
-        let started = if node.live.latency.is_some() { self.control.now() } else { Timestamp::MAX };
-        if events {
+        let is_timed = node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED);
+        let started = if is_timed { self.control.now() } else { Timestamp::MAX };
+        if tier.wants.contains(Wants::EVENTS) {
             self.control.tell_policies(Event::Picked(node.live.token));
         }
-        Pick::new(hold, permit, started, events)
+        Pick::new(hold, permit, started, tier.wants)
     }
 
     #[cold]
@@ -164,19 +157,18 @@ impl<T> Shared<T> {
 
     /// Lets the policies of `snapshot` hear events, if one of them asked for that.
     pub(crate) fn listen(&self, snapshot: &Snapshot<T>) {
-        if !snapshot.wants.contains(Wants::EVENTS) {
+        let mut listeners: Vec<Listener> = Vec::new();
+        for tier in snapshot.tiers().filter(|tier| tier.wants.intersects(HEARD)) {
+            // One policy may serve several tiers: it hears each event once.
+            if let BuiltIn::Dynamic(policy) = &tier.policy
+                && !listeners.iter().any(|known| Arc::ptr_eq(&known.policy, policy))
+            {
+                listeners.push(Listener { policy: Arc::clone(policy), wants: tier.wants });
+            }
+        }
+        if listeners.is_empty() {
             self.control.listeners.store(None);
             return;
-        }
-        let mut listeners: Vec<Arc<dyn Policy>> = Vec::new();
-        for tier in snapshot.tiers() {
-            // One policy may serve several tiers: it hears each event once.
-            if let BuiltIn::Custom(policy) = &tier.policy
-                && policy.wants().contains(Wants::EVENTS)
-                && !listeners.iter().any(|known| Arc::ptr_eq(known, policy))
-            {
-                listeners.push(Arc::clone(policy));
-            }
         }
         self.control.listeners.store(Some(Arc::new(listeners)));
     }

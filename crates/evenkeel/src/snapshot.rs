@@ -16,8 +16,6 @@ pub(crate) struct Snapshot<T> {
     pub(crate) generation: u64,
     /// Whether a set was ever applied.
     pub(crate) known: bool,
-    /// What the policies want to be told, over all tiers.
-    pub(crate) wants: Wants,
     /// The tier that is used first lies here, so that the usual pick follows one pointer less.
     pub(crate) first: Tier<T>,
     pub(crate) rest: Box<[Tier<T>]>,
@@ -26,6 +24,8 @@ pub(crate) struct Snapshot<T> {
 pub(crate) struct Tier<T> {
     pub(crate) priority: Priority,
     pub(crate) policy: BuiltIn,
+    /// What the policy wants to be told.
+    pub(crate) wants: Wants,
     pub(crate) masks: Arc<Masks>,
     pub(crate) nodes: Arc<[Arc<Node<T>>]>,
     pub(crate) weights: Arc<[u32]>,

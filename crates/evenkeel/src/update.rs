@@ -240,7 +240,6 @@ fn assemble<T>(
             plan.nodes.iter().for_each(|node| node.stripe());
         }
     }
-    let wants = policies.iter().fold(Wants::empty(), |all, (_, wants)| all | *wants);
     let mut tiers: Vec<Tier<T>> = plans
         .into_iter()
         .zip(policies)
@@ -250,13 +249,14 @@ fn assemble<T>(
             has_stripes: plan.nodes.iter().any(|node| node.has_stripes()),
             priority: plan.priority,
             policy,
+            wants,
             masks,
             nodes: plan.nodes,
             weights: plan.weights,
         })
         .collect();
     let first = tiers.remove(0);
-    Snapshot { generation: old.generation + 1, known, wants, first, rest: tiers.into() }
+    Snapshot { generation: old.generation + 1, known, first, rest: tiers.into() }
 }
 
 /// Makes masks for the planned tiers and swaps them in.

@@ -93,7 +93,10 @@ fn values_that_parse_and_make_no_sense_are_refused_at_build() {
     for (text, start) in [
         ("name = \"\"", "name:"),
         ("name = \"x\"\nmax_endpoints = 0", "max_endpoints = 0"),
-        ("name = \"x\"\npolicy = { type = \"p2c\", choices = 1 }", "policy.choices = 1"),
+        (
+            "name = \"x\"\npolicy = { type = \"p2c\", choices = 1 }",
+            "policy least_request: choices: 1 is out of range",
+        ),
         ("name = \"x\"\n[breaker]\nopen_for = \"0s\"", "breaker."),
         ("name = \"x\"\n[breaker]\nrules = []", "breaker."),
         ("name = \"x\"\n[health]\nfall = 0", "health."),

@@ -1,7 +1,7 @@
 use evenkeel_types::below;
 
 use crate::view::is_open_among;
-use crate::{AliasTable, Caller, Policy, View, scan};
+use crate::{AliasTable, BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, scan};
 
 /// A usable endpoint, each as likely as its weight says.
 ///
@@ -66,6 +66,17 @@ pub(crate) fn again<V: View + ?Sized, C: Caller + ?Sized>(
         }
     }
     scan::weighted(view, caller)
+}
+
+/// Settings of [`WeightedRandom`]: none. Any key beside `type` is an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct WeightedRandomConfig {}
+
+impl PolicySettings for WeightedRandomConfig {
+    fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
+        Ok(BuiltIn::WeightedRandom(WeightedRandom::new(members.weights())))
+    }
 }
 
 impl Policy for WeightedRandom {

@@ -3,7 +3,8 @@ use std::cmp::Ordering;
 use evenkeel_types::{RandomSource, SplitMix64, below};
 
 use crate::built_in::are_equal;
-use crate::{AliasTable, Caller, InvalidPolicy, Policy, View, Wants, scan, weighted_random};
+use crate::draws::weighted_random;
+use crate::{AliasTable, BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, Wants, scan};
 
 /// How many endpoints a [`LeastRequest`] compares. Written as a number from 2 to 32, or `"all"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,12 @@ pub struct LeastRequestConfig {
     pub choices: Choices,
 }
 
+impl PolicySettings for LeastRequestConfig {
+    fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
+        Ok(BuiltIn::LeastRequest(LeastRequest::new(*self, members.weights())?))
+    }
+}
+
 /// The less loaded of a few endpoints drawn at random: power of d choices, or a full scan.
 ///
 /// **Idea.** Draw d *distinct* usable endpoints (with replacement, as Envoy and gRPC draw, two endpoints would give the
@@ -111,12 +118,13 @@ impl LeastRequest {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::Choices`](crate::InvalidPolicy::Choices) unless 2 to 32, or all.
+    /// [`InvalidPolicy::Setting`] unless 2 to 32, or all.
     pub fn new(config: LeastRequestConfig, weights: &[u32]) -> Result<Self, InvalidPolicy> {
         if let Choices::Draw(choices) = config.choices
             && !(2..=MOST_CHOICES).contains(&choices)
         {
-            return Err(InvalidPolicy::Choices { choices });
+            let problem = format!("{choices} is out of range: allowed are 2 to 32, or \"all\"");
+            return Err(InvalidPolicy::setting("least_request", "choices", problem));
         }
         let weighted = (!are_equal(weights)).then(|| Weighted {
             table: AliasTable::new(weights),
@@ -416,7 +424,11 @@ mod tests {
     fn choices_out_of_range_are_refused() {
         for choices in [0, 1, 33, u32::MAX] {
             let config = LeastRequestConfig { choices: Choices::Draw(choices) };
-            assert_eq!(LeastRequest::new(config, &[]), Err(InvalidPolicy::Choices { choices }));
+            let error = LeastRequest::new(config, &[]).unwrap_err().to_string();
+            assert!(
+                error.contains("least_request: choices") && error.contains(&choices.to_string()),
+                "{error}"
+            );
         }
     }
 }

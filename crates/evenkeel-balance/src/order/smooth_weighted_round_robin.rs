@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use evenkeel_types::below;
 
-use crate::{Caller, Policy, View, scan, weighted_random};
+use crate::draws::weighted_random;
+use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, scan};
 
 /// Endpoints in turn, each as often as its weight says, evenly spaced.
 ///
@@ -60,6 +61,17 @@ impl SmoothWeightedRoundRobin {
     fn at(&self, draw: u64) -> usize {
         let place = below(scan::upper(draw), self.cycle.len() as u32);
         self.cycle.get(place as usize).map_or(0, |&position| position as usize)
+    }
+}
+
+/// Settings of [`SmoothWeightedRoundRobin`]: none. Any key beside `type` is an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct SmoothWeightedRoundRobinConfig {}
+
+impl PolicySettings for SmoothWeightedRoundRobinConfig {
+    fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
+        Ok(BuiltIn::SmoothWeightedRoundRobin(SmoothWeightedRoundRobin::new(members.weights())))
     }
 }
 

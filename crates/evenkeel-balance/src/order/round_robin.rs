@@ -1,5 +1,9 @@
+use crate::built_in::are_equal;
+use crate::draws::random;
 use crate::view::is_open_among;
-use crate::{Caller, Policy, View, random, scan};
+use crate::{
+    BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, SmoothWeightedRoundRobin, View, scan,
+};
 
 /// Each usable endpoint in turn.
 ///
@@ -24,6 +28,22 @@ impl RoundRobin {
             return Some(position);
         }
         random::choose(view, caller)
+    }
+}
+
+/// Settings of [`RoundRobin`]: none. Any key beside `type` is an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct RoundRobinConfig {}
+
+impl PolicySettings for RoundRobinConfig {
+    fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
+        let weights = members.weights();
+        Ok(if are_equal(weights) {
+            BuiltIn::RoundRobin(RoundRobin)
+        } else {
+            BuiltIn::SmoothWeightedRoundRobin(SmoothWeightedRoundRobin::new(weights))
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 use evenkeel_types::below;
 
+use crate::built_in::are_equal;
 use crate::view::is_open_among;
-use crate::{Caller, Policy, View, scan};
+use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, WeightedRandom, scan};
 
 /// A usable endpoint, each equally likely.
 ///
@@ -38,6 +39,22 @@ pub(crate) fn choose<V: View + ?Sized, C: Caller + ?Sized>(view: &V, caller: &mu
         }
     }
     scan::uniform(view, caller)
+}
+
+/// Settings of [`Random`]: none. Any key beside `type` is an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct RandomConfig {}
+
+impl PolicySettings for RandomConfig {
+    fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
+        let weights = members.weights();
+        Ok(if are_equal(weights) {
+            BuiltIn::Random(Random)
+        } else {
+            BuiltIn::WeightedRandom(WeightedRandom::new(weights))
+        })
+    }
 }
 
 impl Policy for Random {
