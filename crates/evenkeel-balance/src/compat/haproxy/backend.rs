@@ -1,0 +1,562 @@
+use std::net::IpAddr;
+
+use super::consistent::{Bound, Consistent};
+use super::first::First;
+use super::hash_type::{HashType, Method};
+use super::least_conn::LeastConn;
+use super::map::Map;
+use super::round_robin::RoundRobin;
+use super::server::{Admin, InvalidBackend, InvalidWeight, MOST_SERVERS, MOST_WEIGHT, SCALE, Server, ids};
+
+/// `balance`: which algorithm. The names are HAProxy's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Balance {
+    /// In turn, by weights that can change while it runs. At most 4095 servers.
+    #[default]
+    #[cfg_attr(feature = "serde", serde(rename = "roundrobin"))]
+    RoundRobin,
+    /// In turn, by a map that is dealt when servers come and go.
+    #[cfg_attr(feature = "serde", serde(rename = "static-rr", alias = "static_rr"))]
+    StaticRr,
+    /// The server with the fewest connections for its weight.
+    #[cfg_attr(feature = "serde", serde(rename = "leastconn"))]
+    LeastConn,
+    /// The server of the lowest number that has room.
+    First,
+    /// By the hash of the client's address.
+    Source,
+    /// By the hash of the target: see [`UriKey`](super::UriKey).
+    Uri,
+    /// By the hash of a parameter of the query: see [`url_param`](super::url_param).
+    UrlParam,
+    /// By the hash of a header: see [`header_key`](super::header_key).
+    Hdr,
+    /// By the hash of whatever an expression gives.
+    Hash,
+}
+
+/// What a backend section says besides its servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendConfig {
+    /// `balance`.
+    pub balance: Balance,
+    /// `hash-type`, for the algorithms that hash.
+    pub hash_type: HashType,
+    /// `hash-balance-factor`, for consistent hashing: no server gets more than so many percent of the average load. Above
+    /// 100; off unless set.
+    pub hash_balance_factor: Option<u32>,
+    /// `option allbackups`: all usable backups share the load, and not the first one alone.
+    pub uses_all_backups: bool,
+}
+
+/// One backend of HAProxy 2.6: picks servers as HAProxy does, pick for pick.
+///
+/// It is told what happens (connections taken and released, what an operator orders, what checks find) and asked where the
+/// next request goes. It reads no clock and draws nothing.
+///
+/// ```
+/// use evenkeel_balance::compat::haproxy::{Backend, BackendConfig, Server};
+///
+/// let servers = [Server::weighing(5), Server::weighing(1), Server::weighing(1)];
+/// let mut backend = Backend::new(BackendConfig::default(), &servers)?;
+/// let picks: Vec<_> = (0..7).filter_map(|_| backend.choose(None)).collect();
+/// assert_eq!(picks, [0, 0, 0, 1, 0, 0, 2]);
+/// # Ok::<(), evenkeel_balance::compat::haproxy::InvalidBackend>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Backend {
+    config: BackendConfig,
+    servers: Vec<State>,
+    structure: Structure,
+    connections: u32,
+    /// What map weights are divided by.
+    divisor: u32,
+    usable: Usable,
+}
+
+/// The servers of each kind that take requests.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usable {
+    /// How many: active ones, backups.
+    count: [usize; 2],
+    /// Their effective weights.
+    weight: [u32; 2],
+    /// The one backup that is used alone.
+    first_backup: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    configured_weight: u32,
+    weight: u32,
+    id: u32,
+    group: usize,
+    admin: Admin,
+    is_up: bool,
+    max_connections: Option<u32>,
+    connections: u32,
+    /// Whether the structures hold it, and with which effective weight.
+    held: Option<u32>,
+}
+
+/// What servers are looked up in; of two, the second one holds the backups.
+#[derive(Clone, Debug)]
+enum Structure {
+    RoundRobin([RoundRobin; 2]),
+    Map(Map),
+    LeastConn([LeastConn; 2]),
+    First([First; 2]),
+    Consistent(Consistent),
+}
+
+impl State {
+    fn new(server: Server, id: u32) -> Self {
+        Self {
+            configured_weight: server.weight,
+            weight: server.weight,
+            id,
+            group: usize::from(server.is_backup),
+            admin: if server.is_disabled { Admin::Maintenance } else { Admin::Ready },
+            is_up: true,
+            max_connections: server.max_connections,
+            connections: 0,
+            held: None,
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        self.weight > 0 && self.admin == Admin::Ready && self.is_up
+    }
+
+    fn has_room(&self) -> bool {
+        self.max_connections.is_none_or(|most| self.connections < most)
+    }
+}
+
+impl Backend {
+    /// A backend of these servers, in the order of its section.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidBackend`], where HAProxy would refuse its configuration.
+    pub fn new(config: BackendConfig, servers: &[Server]) -> Result<Self, InvalidBackend> {
+        if let Some(factor) = config.hash_balance_factor.filter(|&factor| factor <= 100) {
+            return Err(InvalidBackend::BalanceFactor { factor });
+        }
+        for (server, Server { weight, .. }) in servers.iter().enumerate() {
+            check_weight(server, *weight)?;
+        }
+        let backups = servers.iter().filter(|server| server.is_backup).count();
+        let count = backups.max(servers.len() - backups);
+        if config.balance == Balance::RoundRobin && count > MOST_SERVERS {
+            return Err(InvalidBackend::TooMany { count });
+        }
+        let ids = ids(servers)?;
+        let mut backend = Self {
+            config,
+            servers: servers.iter().zip(ids).map(|(&server, id)| State::new(server, id)).collect(),
+            structure: Structure::Map(Map::default()),
+            connections: 0,
+            divisor: 1,
+            usable: Usable::default(),
+        };
+        backend.build();
+        Ok(backend)
+    }
+
+    /// The number of servers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Whether there are no servers.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// The hash of a request's key, by `hash-type`.
+    #[must_use]
+    pub fn hash_key(&self, key: &[u8]) -> u32 {
+        self.config.hash_type.hash(key)
+    }
+
+    /// The hash of a client's address, by `hash-type`.
+    #[must_use]
+    pub fn hash_source(&self, address: IpAddr) -> u32 {
+        self.config.hash_type.hash_source(address)
+    }
+
+    /// Where the next request goes; `hash` is that of its key, if it has one. `None` if no server is usable, or none has
+    /// room: the request then waits in HAProxy's queue, which is not part of this.
+    ///
+    /// A server that a hash leads to is returned even if it is full: the request waits for that one.
+    pub fn choose(&mut self, hash: Option<u32>) -> Option<usize> {
+        self.choose_among(hash, |_| true)
+    }
+
+    /// The same for a request that may not go everywhere. Whom it may not go to is passed over as if it were full, and
+    /// from a server that a hash leads to it goes on to those behind it. `None` too if it may go nowhere.
+    pub fn choose_among(&mut self, hash: Option<u32>, mut admits: impl FnMut(usize) -> bool) -> Option<usize> {
+        let group = usize::from(self.usable.count[0] == 0);
+        if self.usable.count[group] == 0 {
+            return None;
+        }
+        if let Some(alone) = self.alone()
+            && !self.is_map()
+        {
+            return Some(alone).filter(|&server| admits(server));
+        }
+        match self.hash_to_use(hash) {
+            Some(hash) => self.at(group, hash, admits),
+            None => self.in_turn(group, admits),
+        }
+    }
+
+    /// A connection to a server was taken.
+    pub fn take(&mut self, server: usize) {
+        self.set_connections(server, self.connections_of(server).saturating_add(1));
+    }
+
+    /// A connection to a server has ended.
+    pub fn release(&mut self, server: usize) {
+        self.set_connections(server, self.connections_of(server).saturating_sub(1));
+    }
+
+    /// The connections of a server.
+    #[must_use]
+    pub fn connections_of(&self, server: usize) -> u32 {
+        self.servers.get(server).map_or(0, |state| state.connections)
+    }
+
+    /// A server has so many connections.
+    pub fn set_connections(&mut self, server: usize, connections: u32) {
+        let Some(state) = self.servers.get_mut(server) else { return };
+        self.connections = self.connections.wrapping_sub(state.connections).wrapping_add(connections);
+        state.connections = connections;
+        if let (Structure::LeastConn(groups), Some(weight)) = (&mut self.structure, state.held) {
+            groups[state.group].reposition(server, connections, weight);
+        }
+    }
+
+    /// `set maxconn server`: a server takes so many connections at once; any number for `None`.
+    pub fn set_max_connections(&mut self, server: usize, most: Option<u32>) {
+        if let Some(state) = self.servers.get_mut(server) {
+            state.max_connections = most;
+        }
+    }
+
+    /// An operator orders a state.
+    pub fn set_admin(&mut self, server: usize, admin: Admin) {
+        self.change(server, |state| state.admin = admin);
+    }
+
+    /// Checks find that a server is up, or not.
+    pub fn set_up(&mut self, server: usize, is_up: bool) {
+        self.change(server, |state| state.is_up = is_up);
+    }
+
+    /// `set weight`: another weight. Maps take no other than 0 and the configured one.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidWeight`], where HAProxy refuses the command; nothing has changed then.
+    pub fn set_weight(&mut self, server: usize, weight: u32) -> Result<(), InvalidWeight> {
+        let configured = self.configured_weight_of(server);
+        if weight > MOST_WEIGHT {
+            return Err(InvalidWeight::OutOfRange { weight });
+        }
+        if self.is_map() && weight != 0 && weight != configured {
+            return Err(InvalidWeight::IsStatic { weight, configured });
+        }
+        self.change(server, |state| state.weight = weight);
+        Ok(())
+    }
+
+    /// `set weight …%`: a part of the configured weight, rounded down, and at most 256.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_weight`](Self::set_weight).
+    pub fn set_weight_percent(&mut self, server: usize, percent: u32) -> Result<(), InvalidWeight> {
+        let weight = self.configured_weight_of(server).saturating_mul(percent.min(MOST_PERCENT)) / 100;
+        self.set_weight(server, weight.min(MOST_WEIGHT))
+    }
+
+    /// The weight of a server as it was configured.
+    fn configured_weight_of(&self, server: usize) -> u32 {
+        self.servers.get(server).map_or(0, |state| state.configured_weight)
+    }
+
+    /// Tells all servers at once whether they are up, which costs less than one after the other.
+    pub(super) fn set_up_each(&mut self, is_up: impl Fn(usize) -> bool) {
+        if !self.is_map() && !matches!(self.structure, Structure::Consistent(_)) {
+            return (0..self.len()).for_each(|server| self.set_up(server, is_up(server)));
+        }
+        for (server, state) in self.servers.iter_mut().enumerate() {
+            state.is_up = is_up(server);
+        }
+        self.hold_all();
+        self.deal();
+        let wanted = self.points();
+        if let Structure::Consistent(consistent) = &mut self.structure {
+            consistent.rebuild(wanted);
+        }
+    }
+
+    /// The same backend for other servers: `from[new]` is the old number of a server that stays. Round robin, least
+    /// connections and rings go on where they stand.
+    pub(super) fn successor(&self, servers: &[Server], from: &[Option<usize>]) -> Result<Self, InvalidBackend> {
+        let mut fresh = Self::new(self.config, servers)?;
+        for (new, old) in from.iter().enumerate() {
+            if let Some(old) = old.and_then(|old| self.servers.get(old)) {
+                fresh.servers[new].is_up = old.is_up;
+                fresh.set_connections(new, old.connections);
+            }
+        }
+        let mut old = self.clone();
+        for server in (0..old.len()).filter(|&server| !from.contains(&Some(server))) {
+            old.set_admin(server, Admin::Maintenance);
+        }
+        fresh.hold_all();
+        let held = |new: usize| from[new].and_then(|old_number| old.servers[old_number].held);
+        let changes: Vec<_> = (0..from.len()).map(|new| (new, held(new), fresh.servers[new].held)).collect();
+        fresh.structure = match (old.structure, fresh.structure) {
+            (Structure::Map(old), Structure::Map(mut map)) => {
+                map.set_turn(old.turn());
+                Structure::Map(map)
+            }
+            (Structure::RoundRobin(groups), _) => Structure::RoundRobin(groups.map(|group| group.renumbered(from))),
+            (Structure::LeastConn(groups), _) => Structure::LeastConn(groups.map(|group| group.renumbered(from))),
+            (Structure::Consistent(old), Structure::Consistent(mut consistent)) => {
+                consistent.set_last(old.last());
+                Structure::Consistent(consistent)
+            }
+            (_, structure) => structure,
+        };
+        if matches!(fresh.structure, Structure::RoundRobin(_) | Structure::LeastConn(_)) {
+            for (new, before, now) in changes {
+                fresh.move_in_structure(new, before, now);
+            }
+        }
+        fresh.recount();
+        Ok(fresh)
+    }
+
+    /// Makes the structure, as at the start of the program.
+    fn build(&mut self) {
+        let is_map = match self.config.balance {
+            Balance::RoundRobin | Balance::LeastConn | Balance::First => false,
+            Balance::StaticRr => true,
+            _ => self.config.hash_type.method == Method::MapBased,
+        };
+        self.divisor = self.servers.iter().map(|state| state.configured_weight).fold(0, gcd).max(1);
+        self.structure = Structure::Map(Map::default());
+        if !is_map {
+            self.structure = self.first_structure();
+        }
+        self.hold_all();
+        self.deal();
+    }
+
+    fn first_structure(&self) -> Structure {
+        let count = self.len();
+        match self.config.balance {
+            Balance::RoundRobin => {
+                let weight = |group: usize, state: &State| match state.is_usable() && state.group == group {
+                    true => state.weight * SCALE,
+                    false => 0,
+                };
+                let weights = |group| self.servers.iter().map(|state| weight(group, state)).collect::<Vec<_>>();
+                Structure::RoundRobin([0, 1].map(|group| RoundRobin::new(&weights(group))))
+            }
+            Balance::LeastConn => {
+                let mut groups = [LeastConn::new(count), LeastConn::new(count)];
+                for (server, state) in self.servers.iter().enumerate().filter(|(_, state)| state.is_usable()) {
+                    groups[state.group].place(server, state.connections, state.weight * SCALE);
+                }
+                Structure::LeastConn(groups)
+            }
+            Balance::First => {
+                let mut groups = [First::default(), First::default()];
+                for (server, state) in self.servers.iter().enumerate().filter(|(_, state)| state.is_usable()) {
+                    groups[state.group].up(server, state.id);
+                }
+                Structure::First(groups)
+            }
+            _ => {
+                let (mut before, mut weights) = ([0_u32; 2], Vec::with_capacity(count));
+                for state in &self.servers {
+                    weights.push(if state.is_usable() { before[state.group] } else { 0 });
+                    before[state.group] += if state.is_usable() { state.weight * SCALE } else { 0 };
+                }
+                let configured = self.servers.iter().map(|state| state.configured_weight * SCALE);
+                let mut consistent = Consistent::new(weights, configured.collect());
+                consistent.rebuild(self.points());
+                Structure::Consistent(consistent)
+            }
+        }
+    }
+
+    /// Group, number and count of points of every usable server.
+    fn points(&self) -> Vec<(usize, usize, u32, u32)> {
+        let usable = self.servers.iter().enumerate().filter(|(_, state)| state.is_usable());
+        usable.map(|(server, state)| (state.group, server, state.id, state.weight * SCALE)).collect()
+    }
+
+    /// Changes a server, and its place in the structure if it became usable, unusable or heavier or lighter.
+    fn change(&mut self, server: usize, change: impl FnOnce(&mut State)) {
+        let Some(state) = self.servers.get_mut(server) else { return };
+        change(state);
+        let before = state.held;
+        let now = self.wants_to_be_held(server);
+        if before == now {
+            return;
+        }
+        self.servers[server].held = now;
+        self.move_in_structure(server, before, now);
+        self.recount();
+        self.deal();
+    }
+
+    fn move_in_structure(&mut self, server: usize, before: Option<u32>, now: Option<u32>) {
+        let State { group, id, connections, .. } = self.servers[server];
+        match (&mut self.structure, before, now) {
+            (Structure::RoundRobin(groups), None, Some(weight)) => groups[group].up(server, weight),
+            (Structure::RoundRobin(groups), Some(_), None) => groups[group].down(server),
+            (Structure::RoundRobin(groups), Some(old), Some(weight)) if old != weight => {
+                groups[group].reweigh(server, weight);
+            }
+            (Structure::LeastConn(groups), before, Some(weight)) if before != now => {
+                groups[group].place(server, connections, weight);
+            }
+            (Structure::LeastConn(groups), _, None) => groups[group].down(server),
+            (Structure::First(groups), _, Some(_)) => groups[group].up(server, id),
+            (Structure::First(groups), _, None) => groups[group].down(server, id),
+            (Structure::Consistent(consistent), _, now) => {
+                consistent.set(group, server, id, now.unwrap_or(0));
+            }
+            _ => {}
+        }
+    }
+
+    fn hold_all(&mut self) {
+        for server in 0..self.len() {
+            self.servers[server].held = self.wants_to_be_held(server);
+        }
+        self.recount();
+    }
+
+    /// The effective weight of a server, if it is usable.
+    fn wants_to_be_held(&self, server: usize) -> Option<u32> {
+        let state = self.servers.get(server).filter(|state| state.is_usable())?;
+        Some(if self.is_map() { state.weight.div_ceil(self.divisor) } else { state.weight * SCALE })
+    }
+
+    fn recount(&mut self) {
+        let mut usable = Usable::default();
+        for (server, state) in self.servers.iter().enumerate() {
+            let Some(weight) = state.held else { continue };
+            usable.count[state.group] += 1;
+            usable.weight[state.group] = usable.weight[state.group].wrapping_add(weight);
+            if state.group == 1 && !self.config.uses_all_backups {
+                usable.first_backup = usable.first_backup.or(Some(server));
+            }
+        }
+        self.usable = usable;
+    }
+
+    /// Deals the map, if there is one. If one backup is used alone, there are only as many slots as it has weight; the
+    /// others take part all the same, and one of more weight can take a slot: so does HAProxy.
+    fn deal(&mut self) {
+        let weight = self.weight_in_use();
+        let group = usize::from(self.usable.count[0] == 0);
+        let Structure::Map(map) = &mut self.structure else { return };
+        let members = self.servers.iter().enumerate().filter(|(_, state)| state.group == group);
+        let members: Vec<_> = members.filter_map(|(server, state)| Some((server, state.held?))).collect();
+        map.deal(&members, weight);
+    }
+
+    const fn is_map(&self) -> bool {
+        matches!(self.structure, Structure::Map(_))
+    }
+
+    /// The backup that is used alone, if it comes to that.
+    fn alone(&self) -> Option<usize> {
+        self.usable.first_backup.filter(|_| self.usable.count[0] == 0)
+    }
+
+    fn weight_in_use(&self) -> u32 {
+        match self.alone() {
+            Some(alone) => self.servers[alone].held.unwrap_or(0),
+            None => self.usable.weight[usize::from(self.usable.count[0] == 0)],
+        }
+    }
+
+    /// What to look up, if anything. With one server left HAProxy does not look for a key, except for a parameter.
+    fn hash_to_use(&self, hash: Option<u32>) -> Option<u32> {
+        let group = usize::from(self.usable.count[0] == 0);
+        let is_single = self.alone().is_some() || self.usable.count[group] == 1;
+        match self.config.balance {
+            Balance::RoundRobin | Balance::StaticRr | Balance::LeastConn | Balance::First => None,
+            Balance::UrlParam => hash,
+            _ if is_single => Some(0),
+            _ => hash,
+        }
+    }
+
+    fn at(&self, group: usize, hash: u32, mut admits: impl FnMut(usize) -> bool) -> Option<usize> {
+        match &self.structure {
+            Structure::Map(map) => match map.at(hash) {
+                Some(server) if admits(server) => Some(server),
+                _ => map.at_or_after(hash, admits),
+            },
+            Structure::Consistent(consistent) => {
+                let bound = self.config.hash_balance_factor.map(|factor| Bound {
+                    factor,
+                    connections: self.connections,
+                    weight: self.weight_in_use(),
+                });
+                let is_eligible = |server: usize| {
+                    let state = &self.servers[server];
+                    bound.is_none_or(|bound| {
+                        state.connections < consistent.slots(server, state.held.unwrap_or(0), bound)
+                    })
+                };
+                let found = consistent.at(group, hash, |server| admits(server) && is_eligible(server));
+                match found {
+                    Some(server) if !admits(server) => {
+                        consistent.at(group, hash, &mut admits).filter(|&server| admits(server))
+                    }
+                    found => found,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn in_turn(&mut self, group: usize, mut admits: impl FnMut(usize) -> bool) -> Option<usize> {
+        let servers = &self.servers;
+        let has_room = |server: usize| admits(server) && servers[server].has_room();
+        match &mut self.structure {
+            Structure::RoundRobin(groups) => groups[group].choose(has_room),
+            Structure::Map(map) => map.next(has_room),
+            Structure::LeastConn(groups) => groups[group].choose(has_room),
+            Structure::First(groups) => groups[group].choose(has_room),
+            Structure::Consistent(consistent) => consistent.next(group, has_room),
+        }
+    }
+}
+
+fn check_weight(server: usize, weight: u32) -> Result<(), InvalidBackend> {
+    if weight > MOST_WEIGHT { Err(InvalidBackend::Weight { server, weight }) } else { Ok(()) }
+}
+
+const fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// A larger part of a weight means 256 anyway.
+const MOST_PERCENT: u32 = 25_600;
