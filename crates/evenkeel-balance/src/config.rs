@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::compat::haproxy::HaproxyConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::load::LeastRequestConfig;
 use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
@@ -110,6 +111,8 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// As HAProxy 2.6 would pick: [`Haproxy`](crate::compat::haproxy::Haproxy).
+    Haproxy(HaproxyConfig): haproxy;
 }
 
 impl PolicyConfig {

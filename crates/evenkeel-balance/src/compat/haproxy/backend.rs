@@ -290,6 +290,11 @@ impl Backend {
         self.servers.get(server).map_or(0, |state| state.configured_weight)
     }
 
+    /// The numbers of all servers.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        self.servers.iter().map(|state| state.id).collect()
+    }
+
     /// Tells all servers at once whether they are up, which costs less than one after the other.
     pub(super) fn set_up_each(&mut self, is_up: impl Fn(usize) -> bool) {
         if !self.is_map() && !matches!(self.structure, Structure::Consistent(_)) {
