@@ -103,7 +103,7 @@ struct State {
 /// What servers are looked up in; of two, the second one holds the backups.
 #[derive(Clone, Debug)]
 enum Structure {
-    RoundRobin([RoundRobin; 2]),
+    RoundRobin(Box<[RoundRobin; 2]>),
     Map(Map),
     LeastConn([LeastConn; 2]),
     First([First; 2]),
@@ -199,7 +199,11 @@ impl Backend {
 
     /// The same for a request that may not go everywhere. Whom it may not go to is passed over as if it were full, and
     /// from a server that a hash leads to it goes on to those behind it. `None` too if it may go nowhere.
-    pub fn choose_among(&mut self, hash: Option<u32>, mut admits: impl FnMut(usize) -> bool) -> Option<usize> {
+    pub fn choose_among(
+        &mut self,
+        hash: Option<u32>,
+        mut admits: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
         let group = usize::from(self.usable.count[0] == 0);
         if self.usable.count[group] == 0 {
             return None;
@@ -300,20 +304,29 @@ impl Backend {
         if !self.is_map() && !matches!(self.structure, Structure::Consistent(_)) {
             return (0..self.len()).for_each(|server| self.set_up(server, is_up(server)));
         }
+        let mut has_changed = false;
         for (server, state) in self.servers.iter_mut().enumerate() {
+            has_changed |= state.is_up != is_up(server);
             state.is_up = is_up(server);
+        }
+        if !has_changed {
+            return;
         }
         self.hold_all();
         self.deal();
         let wanted = self.points();
         if let Structure::Consistent(consistent) = &mut self.structure {
-            consistent.rebuild(wanted);
+            consistent.rebuild(&wanted);
         }
     }
 
     /// The same backend for other servers: `from[new]` is the old number of a server that stays. Round robin, least
     /// connections and rings go on where they stand.
-    pub(super) fn successor(&self, servers: &[Server], from: &[Option<usize>]) -> Result<Self, InvalidBackend> {
+    pub(super) fn successor(
+        &self,
+        servers: &[Server],
+        from: &[Option<usize>],
+    ) -> Result<Self, InvalidBackend> {
         let mut fresh = Self::new(self.config, servers)?;
         for (new, old) in from.iter().enumerate() {
             if let Some(old) = old.and_then(|old| self.servers.get(old)) {
@@ -333,8 +346,12 @@ impl Backend {
                 map.set_turn(old.turn());
                 Structure::Map(map)
             }
-            (Structure::RoundRobin(groups), _) => Structure::RoundRobin(groups.map(|group| group.renumbered(from))),
-            (Structure::LeastConn(groups), _) => Structure::LeastConn(groups.map(|group| group.renumbered(from))),
+            (Structure::RoundRobin(groups), _) => {
+                Structure::RoundRobin(Box::new(groups.map(|group| group.renumbered(from))))
+            }
+            (Structure::LeastConn(groups), _) => {
+                Structure::LeastConn(groups.map(|group| group.renumbered(from)))
+            }
             (Structure::Consistent(old), Structure::Consistent(mut consistent)) => {
                 consistent.set_last(old.last());
                 Structure::Consistent(consistent)
@@ -374,19 +391,22 @@ impl Backend {
                     true => state.weight * SCALE,
                     false => 0,
                 };
-                let weights = |group| self.servers.iter().map(|state| weight(group, state)).collect::<Vec<_>>();
-                Structure::RoundRobin([0, 1].map(|group| RoundRobin::new(&weights(group))))
+                let weights =
+                    |group| self.servers.iter().map(|state| weight(group, state)).collect::<Vec<_>>();
+                Structure::RoundRobin(Box::new([0, 1].map(|group| RoundRobin::new(&weights(group)))))
             }
             Balance::LeastConn => {
                 let mut groups = [LeastConn::new(count), LeastConn::new(count)];
-                for (server, state) in self.servers.iter().enumerate().filter(|(_, state)| state.is_usable()) {
+                for (server, state) in self.servers.iter().enumerate().filter(|(_, state)| state.is_usable())
+                {
                     groups[state.group].place(server, state.connections, state.weight * SCALE);
                 }
                 Structure::LeastConn(groups)
             }
             Balance::First => {
                 let mut groups = [First::default(), First::default()];
-                for (server, state) in self.servers.iter().enumerate().filter(|(_, state)| state.is_usable()) {
+                for (server, state) in self.servers.iter().enumerate().filter(|(_, state)| state.is_usable())
+                {
                     groups[state.group].up(server, state.id);
                 }
                 Structure::First(groups)
@@ -399,7 +419,7 @@ impl Backend {
                 }
                 let configured = self.servers.iter().map(|state| state.configured_weight * SCALE);
                 let mut consistent = Consistent::new(weights, configured.collect());
-                consistent.rebuild(self.points());
+                consistent.rebuild(&self.points());
                 Structure::Consistent(consistent)
             }
         }

@@ -30,7 +30,7 @@ impl Consistent {
 
     /// Makes both rings anew: group, server, number and count of points of each. A walk that stood at a point that is gone
     /// goes on from the next one.
-    pub(crate) fn rebuild(&mut self, servers: Vec<(usize, usize, u32, u32)>) {
+    pub(crate) fn rebuild(&mut self, servers: &[(usize, usize, u32, u32)]) {
         for group in [0, 1] {
             let members = servers.iter().filter(|&&(own, ..)| own == group);
             self.rings[group] = Ring::new(members.map(|&(_, server, id, count)| (server, id, count)));
@@ -95,7 +95,8 @@ impl Consistent {
 
     /// A server has so many points from now on.
     pub(crate) fn set(&mut self, group: usize, server: usize, id: u32, count: u32) {
-        let is_standing_there = self.last.is_some_and(|(own, _)| own == group) && self.owner(self.last) == Some(server);
+        let is_standing_there =
+            self.last.is_some_and(|(own, _)| own == group) && self.owner(self.last) == Some(server);
         // Who gets more points than it ever had leaves for a moment.
         let most = self.most_points.get(server).copied().unwrap_or(0);
         let kept = if count > most { 0 } else { count };

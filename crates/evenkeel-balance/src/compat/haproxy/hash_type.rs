@@ -74,9 +74,12 @@ impl HashType {
     pub fn hash_source(self, address: IpAddr) -> u32 {
         self.finish(match address {
             IpAddr::V4(address) => address.to_bits(),
-            IpAddr::V6(address) => {
-                address.octets().as_chunks::<4>().0.iter().fold(0, |hash, word| hash ^ u32::from_be_bytes(*word))
-            }
+            IpAddr::V6(address) => address
+                .octets()
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .fold(0, |hash, word| hash ^ u32::from_be_bytes(*word)),
         })
     }
 

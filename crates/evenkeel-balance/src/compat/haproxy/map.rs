@@ -68,7 +68,8 @@ fn deal(members: &[(usize, u32)], slots: u32) -> Vec<u32> {
     let mut order = BTreeSet::new();
     let mut paid = vec![0_i64; members.len()];
     // What a server has gained by the end of the gain at a slot, less what it has paid.
-    let score = |member: usize, slot: i64, paid: &[i64]| i64::from(members[member].1) * (slot + 1) - paid[member];
+    let score =
+        |member: usize, slot: i64, paid: &[i64]| i64::from(members[member].1) * (slot + 1) - paid[member];
     let quotient = |score: i64| (score + total) / total;
     let mut quotients = vec![0_i64; members.len()];
     for member in 0..members.len() {

@@ -78,7 +78,11 @@ impl Haproxy {
         counts: Vec<Arc<AtomicU32>>,
     ) -> Result<Self, InvalidPolicy> {
         if config.maxconn == Some(0) {
-            return Err(InvalidPolicy::setting(NAME, "maxconn", "0 lets nothing through: allowed are 1 and more"));
+            return Err(InvalidPolicy::setting(
+                NAME,
+                "maxconn",
+                "0 lets nothing through: allowed are 1 and more",
+            ));
         }
         let mut positions: Vec<(u64, u32)> =
             (0..counts.len()).map(|position| (members.token(position), position as u32)).collect();
@@ -158,10 +162,8 @@ impl Policy for Haproxy {
         let is_bounded = self.config.maxconn.is_some() || self.config.hash_balance_factor.is_some();
         wants.set(Wants::EVENTS, is_bounded || self.config.balance == Balance::LeastConn);
         wants.set(Wants::SOURCE, self.config.balance == Balance::Source);
-        let is_keyed = matches!(
-            self.config.balance,
-            Balance::Uri | Balance::UrlParam | Balance::Hdr | Balance::Hash
-        );
+        let is_keyed =
+            matches!(self.config.balance, Balance::Uri | Balance::UrlParam | Balance::Hdr | Balance::Hash);
         wants.set(Wants::KEY, is_keyed);
         wants
     }
@@ -275,8 +277,9 @@ mod tests {
         let mask = Mask::all_usable(3);
         assert_eq!(picks(&policy, &mask, 7), [0, 0, 0, 1, 0, 0, 2]);
         mask.set(0, false);
-        let later = picks(&policy, &mask, 10);
-        assert_eq!(later.iter().filter(|&&position| position == 1).count(), 5, "{later:?}");
+        let later = picks(&policy, &mask, 40);
+        let ones = later.iter().filter(|&&position| position == 1).count();
+        assert!((19..=21).contains(&ones) && !later.contains(&0), "{later:?}");
     }
 
     #[test]
@@ -323,7 +326,8 @@ mod tests {
         let view = Table::new(&mask, &[], &[]);
         for key in 0..200 {
             let mut caller = Script::seeded(1).with_key_bytes(format!("user:{key}"));
-            let (before, after) = (old.pick(&view, &mut caller).unwrap(), new.pick(&view, &mut caller).unwrap());
+            let (before, after) =
+                (old.pick(&view, &mut caller).unwrap(), new.pick(&view, &mut caller).unwrap());
             assert!(after == 1 || to[before] == Some(after), "{key}: {before} {after}");
         }
     }

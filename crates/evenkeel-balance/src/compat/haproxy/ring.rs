@@ -16,8 +16,9 @@ impl Ring {
     /// The ring of these servers: server, number and count of points of each. O(points log points).
     pub(crate) fn new(servers: impl IntoIterator<Item = (usize, u32, u32)>) -> Self {
         let servers = servers.into_iter();
-        let mut entries: Vec<(u32, u32)> =
-            servers.flat_map(|(server, id, count)| points(id, count).map(move |point| (point, server as u32))).collect();
+        let mut entries: Vec<(u32, u32)> = servers
+            .flat_map(|(server, id, count)| points(id, count).map(move |point| (point, server as u32)))
+            .collect();
         // Numbers below 2^20 have no point in common; of others the first one goes first.
         entries.sort_unstable();
         let mut ring = Self::default();

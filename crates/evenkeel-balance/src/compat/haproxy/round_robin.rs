@@ -218,7 +218,10 @@ mod tests {
     use super::*;
 
     fn letters(group: &mut RoundRobin, count: usize) -> String {
-        (0..count).filter_map(|_| group.choose(|_| true)).map(|server| char::from(b'a' + server as u8)).collect()
+        (0..count)
+            .filter_map(|_| group.choose(|_| true))
+            .map(|server| char::from(b'a' + server as u8))
+            .collect()
     }
 
     #[test]

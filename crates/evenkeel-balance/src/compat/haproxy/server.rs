@@ -63,7 +63,9 @@ pub enum InvalidBackend {
         id: u32,
     },
     /// More than `roundrobin` can order.
-    #[error("{count} servers are too many for roundrobin, which HAProxy limits to {MOST_SERVERS}: use static-rr")]
+    #[error(
+        "{count} servers are too many for roundrobin, which HAProxy limits to {MOST_SERVERS}: use static-rr"
+    )]
     TooMany {
         /// How many servers there are, backups or others.
         count: usize,
@@ -103,8 +105,11 @@ pub(super) fn ids(servers: &[Server]) -> Result<Vec<u32>, InvalidBackend> {
     let twice = taken.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
     let bad = |id: u32| id == 0 || Some(id) == twice;
     // The second of two is the one that comes too late.
-    if let Some((server, id)) =
-        servers.iter().enumerate().rev().find_map(|(n, server)| server.id.filter(|&id| bad(id)).map(|id| (n, id)))
+    if let Some((server, id)) = servers
+        .iter()
+        .enumerate()
+        .rev()
+        .find_map(|(n, server)| server.id.filter(|&id| bad(id)).map(|id| (n, id)))
     {
         return Err(InvalidBackend::Id { server, id });
     }

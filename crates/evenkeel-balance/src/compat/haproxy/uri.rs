@@ -79,7 +79,7 @@ mod tests {
             (depth(2), "/a/b/", "/a/b"),
             (UriKey { len: Some(4), ..depth(1) }, "/ab/c", "/ab"),
             (UriKey { len: Some(2), ..depth(1) }, "/ab/c", "/a"),
-            (UriKey { is_whole: true, ..depth(2) }, "/a?b/c/d", "/a?b"),
+            (UriKey { is_whole: true, ..depth(2) }, "/a?b/c/d", "/a?b/c"),
             (path_only, "/a?b", "/a"),
             (path_only, "http://h:80/a?b", "/a"),
             (path_only, "http://h", ""),

@@ -41,7 +41,11 @@ impl Section {
                     section.names.push((*name).to_owned());
                 }
                 // What changes no pick when requests come one by one and no check runs.
-                ["mode" | "timeout" | "option" | "no" | "http-reuse" | "retries" | "fullconn" | "id" | "backend", ..]
+                [
+                    "mode" | "timeout" | "option" | "no" | "http-reuse" | "retries" | "fullconn" | "id"
+                    | "backend",
+                    ..,
+                ]
                 | [] => {}
                 _ => return Err(format!("directive {line:?}")),
             }
@@ -178,8 +182,14 @@ mod tests {
         assert!(section.config.uses_all_backups);
         assert_eq!(section.arguments, ["X-Key", "use_domain_only"]);
         let [a, b] = section.servers.as_slice() else { unreachable!("there are two") };
-        assert_eq!((a.weight, a.id, a.is_backup, a.is_disabled, a.max_connections), (7, Some(9), true, true, Some(3)));
-        assert_eq!((b.weight, b.id, b.is_backup, b.is_disabled, b.max_connections), (0, None, false, false, None));
+        assert_eq!(
+            (a.weight, a.id, a.is_backup, a.is_disabled, a.max_connections),
+            (7, Some(9), true, true, Some(3))
+        );
+        assert_eq!(
+            (b.weight, b.id, b.is_backup, b.is_disabled, b.max_connections),
+            (0, None, false, false, None)
+        );
     }
 
     #[test]

@@ -13,9 +13,17 @@ pub(super) enum Keys {
     None,
     Source,
     Uri(UriKey),
-    UrlParam { name: String, target: Template },
-    Header { is_domain_only: bool },
-    Expression { expression: Expression, target: Template },
+    UrlParam {
+        name: String,
+        target: Template,
+    },
+    Header {
+        is_domain_only: bool,
+    },
+    Expression {
+        expression: Expression,
+        target: Template,
+    },
 }
 
 impl Keys {
@@ -62,7 +70,8 @@ fn uri_key(options: &[&str]) -> Result<UriKey, String> {
     let mut key = UriKey::default();
     let mut options = options.iter();
     while let Some(&option) = options.next() {
-        let mut value = || options.next().map_or_else(|| Err(format!("{option} without a value")), |text| number(text));
+        let mut value =
+            || options.next().map_or_else(|| Err(format!("{option} without a value")), |text| number(text));
         match option {
             "len" => key.len = Some(value()?),
             "depth" => key.depth = Some(value()?),

@@ -29,8 +29,7 @@ pub(super) fn case(
     tally: &mut Tally,
 ) -> Result<(), String> {
     let backend = Backend::new(section.config, &section.servers).map_err(|error| error.to_string())?;
-    let mut replay =
-        Replay { vector, case, section, keys, backend, tally, requests: 0, open: Vec::new() };
+    let mut replay = Replay { vector, case, section, keys, backend, tally, requests: 0, open: Vec::new() };
     if let Some(ops) = case.0["ops"].as_array() {
         return ops.iter().try_for_each(|op| replay.op(op));
     }
