@@ -252,9 +252,12 @@ impl Backend {
         }
     }
 
-    /// An operator orders a state.
+    /// An operator orders a state. A server that leaves maintenance is up, until checks find otherwise.
     pub fn set_admin(&mut self, server: usize, admin: Admin) {
-        self.change(server, |state| state.admin = admin);
+        self.change(server, |state| {
+            state.is_up |= state.admin == Admin::Maintenance && admin != Admin::Maintenance;
+            state.admin = admin;
+        });
     }
 
     /// Checks find that a server is up, or not.

@@ -1,16 +1,32 @@
-/// The key of `balance hdr(NAME)`: the first value of the first header of that name, without the blanks around it.
+/// The key of `balance hdr(NAME)`, of the first line of that name: its first value, without the blanks around it.
 ///
-/// Values end at commas outside double quotes. A header whose first value is empty does not count, and the next one of the
-/// name is looked at. `None` means that there is no key: HAProxy then takes the servers in turn.
+/// Values end at commas outside double quotes. `None` means that there is no key, as without any such line: HAProxy then
+/// takes the servers in turn. It does not look at further values, nor at further lines.
 ///
 /// ```
 /// use evenkeel_balance::compat::haproxy::header_key;
-/// assert_eq!(header_key([&b" \"a,b\" , c"[..]]), Some(&b"\"a,b\""[..]));
-/// assert_eq!(header_key([&b",x"[..]]), None);
+/// assert_eq!(header_key(b" \"a,b\" , c"), Some(&b"\"a,b\""[..]));
+/// assert_eq!(header_key(b",x"), None);
 /// ```
 #[must_use]
-pub fn header_key<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
-    lines.into_iter().map(first_value).find(|value| !value.is_empty())
+pub fn header_key(line: &[u8]) -> Option<&[u8]> {
+    header_values(line).next().filter(|value| !value.is_empty())
+}
+
+/// The values of one line of a header, without the blanks around them: empty ones too, and one at least. They end at commas
+/// outside double quotes.
+pub fn header_values(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let start = line.iter().position(|&byte| !is_blank(byte)).unwrap_or(line.len());
+        let line = &line[start..];
+        let end = comma(line);
+        rest = end.map(|end| &line[end + 1..]);
+        let value = &line[..end.unwrap_or(line.len())];
+        let end = value.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1);
+        Some(&value[..end])
+    })
 }
 
 /// The key of `balance hdr(NAME) use_domain_only` for such a value: what stands between its last two dots.
@@ -29,14 +45,6 @@ pub fn domain_only(value: &[u8]) -> &[u8] {
     // Nor is the byte right before the last dot ever taken for the dot before it.
     let start = (1..end).rev().find(|&place| value[place - 1] == b'.').unwrap_or(0);
     &value[start..end]
-}
-
-fn first_value(line: &[u8]) -> &[u8] {
-    let start = line.iter().position(|&byte| !is_blank(byte)).unwrap_or(line.len());
-    let line = &line[start..];
-    let value = &line[..comma(line).unwrap_or(line.len())];
-    let end = value.iter().rposition(|&byte| !is_blank(byte)).map_or(0, |last| last + 1);
-    &value[..end]
 }
 
 /// The first comma outside double quotes; within them a backslash takes its meaning from what follows.
@@ -77,10 +85,16 @@ mod tests {
             ("a\\,b", "a\\"),
             ("\"a, b", "\"a, b"),
         ] {
-            assert_eq!(header_key([line.as_bytes()]), Some(key.as_bytes()), "{line}");
+            assert_eq!(header_key(line.as_bytes()), Some(key.as_bytes()), "{line}");
         }
-        assert_eq!(header_key([&b""[..], b" ", b", x", b" y"]), Some(&b"y"[..]));
-        assert_eq!(header_key([]), None);
+        assert!(["", " ", ", x"].iter().all(|line| header_key(line.as_bytes()).is_none()));
+    }
+
+    #[test]
+    fn a_line_has_values() {
+        let values = |line: &'static str| header_values(line.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(values("a , \"b,c\",, d"), [&b"a"[..], b"\"b,c\"", b"", b"d"]);
+        assert_eq!((values(""), values(",")), (vec![&b""[..]], vec![&b""[..], b""]));
     }
 
     #[test]

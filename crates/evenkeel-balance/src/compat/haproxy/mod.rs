@@ -52,7 +52,7 @@ mod url_param;
 
 pub use backend::{Backend, BackendConfig, Balance};
 pub use hash_type::{Function, HashType, Method, full_hash};
-pub use header::{domain_only, header_key};
+pub use header::{domain_only, header_key, header_values};
 pub use policy::{Haproxy, HaproxyConfig};
 pub use server::{Admin, InvalidBackend, InvalidWeight, Server};
 pub use uri::UriKey;

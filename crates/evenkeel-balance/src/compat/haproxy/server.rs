@@ -5,8 +5,9 @@ use thiserror::Error;
 pub struct Server {
     /// `weight`: 0 to 256, 1 unless set. Of weight 0 no requests go there.
     pub weight: u32,
-    /// `id`: from 1 on. Servers without one take the smallest free numbers, in order. The number decides where a server
-    /// stands on the ring, and the order of `first`.
+    /// `id`: from 1 on. A server without one takes the number of its place in the section, or if that is taken the next
+    /// free one, after which those behind it go on. The number decides where a server stands on the ring, and the order of
+    /// `first`.
     pub id: Option<u32>,
     /// `backup`: used only while no other server is usable.
     pub is_backup: bool,
@@ -98,7 +99,7 @@ pub enum InvalidWeight {
     },
 }
 
-/// The numbers of all servers: their own, or the smallest free ones in order.
+/// The numbers of all servers: their own, or free ones.
 pub(super) fn ids(servers: &[Server]) -> Result<Vec<u32>, InvalidBackend> {
     let mut taken: Vec<u32> = servers.iter().filter_map(|server| server.id).collect();
     taken.sort_unstable();
@@ -113,8 +114,18 @@ pub(super) fn ids(servers: &[Server]) -> Result<Vec<u32>, InvalidBackend> {
     {
         return Err(InvalidBackend::Id { server, id });
     }
-    let mut free = (1..=u32::MAX).filter(|id| taken.binary_search(id).is_err());
-    let own_or_free = |server: &Server| server.id.or_else(|| free.next()).unwrap_or(u32::MAX);
+    let mut next = 1_u32;
+    let own_or_free = |server: &Server| {
+        let id = server.id.unwrap_or_else(|| {
+            while taken.binary_search(&next).is_ok() {
+                next = next.wrapping_add(1);
+            }
+            next
+        });
+        // A server with a number of its own uses one up as well.
+        next = next.wrapping_add(1);
+        id
+    };
     Ok(servers.iter().map(own_or_free).collect())
 }
 
@@ -138,7 +149,8 @@ mod tests {
     #[test]
     fn free_numbers_are_given_in_order() {
         assert_eq!(numbers(&[None, None, None]), Ok(vec![1, 2, 3]));
-        assert_eq!(numbers(&[None, Some(1), None, Some(3), None]), Ok(vec![2, 1, 4, 3, 5]));
+        assert_eq!(numbers(&[None, Some(1), None, Some(3), None]), Ok(vec![2, 1, 4, 3, 6]));
+        assert_eq!(numbers(&[Some(20), None, Some(5), Some(4), None]), Ok(vec![20, 2, 5, 4, 6]));
         assert_eq!(numbers(&[Some(1), Some(7), Some(7)]), Err(InvalidBackend::Id { server: 2, id: 7 }));
         assert_eq!(numbers(&[Some(0)]), Err(InvalidBackend::Id { server: 0, id: 0 }));
     }

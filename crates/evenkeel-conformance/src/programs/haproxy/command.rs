@@ -1,11 +1,15 @@
 use evenkeel_balance::compat::haproxy::{Admin, Backend};
 
-use super::directives::{Section, number};
+use super::directives::Section;
 
-/// Obeys a command of the admin socket.
+/// Obeys a line of the admin socket: commands between semicolons.
 ///
 /// HAProxy refuses some, and then goes on as before: so does this. A command that is not known here is an error.
-pub(super) fn obey(command: &str, section: &Section, backend: &mut Backend) -> Result<(), String> {
+pub(super) fn obey(line: &str, section: &Section, backend: &mut Backend) -> Result<(), String> {
+    line.split(';').try_for_each(|command| obey_one(command, section, backend))
+}
+
+fn obey_one(command: &str, section: &Section, backend: &mut Backend) -> Result<(), String> {
     let unknown = || format!("command {command:?}");
     let server = |target: &str| {
         let name = target.split_once('/').map_or(target, |(_, server)| server);
@@ -13,13 +17,9 @@ pub(super) fn obey(command: &str, section: &Section, backend: &mut Backend) -> R
     };
     let words: Vec<&str> = command.split_whitespace().collect();
     match words.as_slice() {
-        ["set", "weight", target, weight] | ["set", "server", target, "weight", weight] => {
+        ["set", "weight", target, weight, ..] | ["set", "server", target, "weight", weight, ..] => {
             let server = server(target)?;
-            // Refused weights change nothing.
-            let _ = match weight.strip_suffix('%') {
-                Some(percent) => backend.set_weight_percent(server, number(percent)?),
-                None => backend.set_weight(server, number(weight)?),
-            };
+            set_weight(backend, server, weight);
         }
         ["set", "server", target, "state", state] => {
             let admin = match *state {
@@ -41,9 +41,24 @@ pub(super) fn obey(command: &str, section: &Section, backend: &mut Backend) -> R
             backend.set_up(server(target)?, is_up);
         }
         ["set", "maxconn", "server", target, most] => {
-            backend.set_max_connections(server(target)?, Some(number(most)?).filter(|&most| most > 0));
+            let server = server(target)?;
+            if let Ok(most) = most.parse() {
+                backend.set_max_connections(server, Some(most).filter(|&most| most > 0));
+            }
         }
+        // Picks do not depend on addresses, and nothing is checked.
+        ["set", "server", _, "addr" | "fqdn" | "check-port" | "check-addr", ..]
+        | ["enable" | "disable", "health" | "agent", _]
+        | [] => {}
         _ => return Err(unknown()),
     }
     Ok(())
+}
+
+/// Sets a weight, or a part of the configured one. What HAProxy refuses changes nothing.
+fn set_weight(backend: &mut Backend, server: usize, weight: &str) {
+    let _ = match weight.strip_suffix('%') {
+        Some(percent) => percent.parse().map(|percent| backend.set_weight_percent(server, percent)),
+        None => weight.parse().map(|weight| backend.set_weight(server, weight)),
+    };
 }

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use evenkeel_balance::compat::haproxy::url_param;
+use evenkeel_balance::compat::haproxy::{UriKey, header_values};
 
 /// A sample expression of `balance hash`: where the bytes come from, and what is done to them.
 #[derive(Debug)]
@@ -16,8 +16,10 @@ enum Fetch {
     Header,
     /// The last value of a header.
     LastValue,
-    /// The target up to the query.
+    /// The path of the target.
     Path,
+    /// The same with the query.
+    PathAndQuery,
     /// All of the target.
     Target,
     /// The target behind the question mark.
@@ -44,7 +46,8 @@ impl Expression {
             "hdr" | "req.hdr" if !argument.contains(',') => Fetch::LastValue,
             "req.fhdr" if !argument.contains(',') => Fetch::Header,
             "path" => Fetch::Path,
-            "pathq" | "url" => Fetch::Target,
+            "pathq" => Fetch::PathAndQuery,
+            "url" => Fetch::Target,
             "query" => Fetch::Query,
             "src" => Fetch::Source,
             _ => return Err(format!("balance hash {text}")),
@@ -68,7 +71,8 @@ impl Expression {
     /// The bytes to be hashed. `key` is what was recorded, `target` the request's target with it.
     pub(super) fn sample(&self, key: &[u8], target: &[u8]) -> Option<Vec<u8>> {
         // A key that was recorded as a whole target needs no other.
-        let target = if key.starts_with(b"/") && self.parameter().is_none() { key } else { target };
+        let is_target = key.starts_with(b"/") || key.windows(3).any(|bytes| bytes == b"://");
+        let target = if is_target && self.parameter().is_none() { key } else { target };
         let mut sample = self.fetch(key, target)?;
         for converter in &self.converters {
             match converter {
@@ -80,18 +84,17 @@ impl Expression {
     }
 
     fn fetch(&self, key: &[u8], target: &[u8]) -> Option<Vec<u8>> {
-        let mark = target.iter().position(|&byte| byte == b'?');
+        let path = UriKey { is_path_only: true, ..UriKey::default() };
+        let path_and_query = UriKey { is_whole: true, ..path };
+        let given = |part: &[u8]| if part.is_empty() { None } else { Some(part.to_vec()) };
         Some(match &self.fetch {
-            // Unlike `balance url_param`, the fetch takes a value to end at these too.
-            Fetch::UrlParam(name) => {
-                let value = url_param(target, name.as_bytes())?;
-                value[..value.iter().position(|byte| b";?".contains(byte)).unwrap_or(value.len())].to_vec()
-            }
+            Fetch::UrlParam(name) => parameter(target, name)?.to_vec(),
             Fetch::Header => key.trim_ascii().to_vec(),
-            Fetch::LastValue => last_value(key)?.to_vec(),
-            Fetch::Path => target[..mark.unwrap_or(target.len())].to_vec(),
+            Fetch::LastValue => header_values(key).last()?.to_vec(),
+            Fetch::Path => given(path.of(target))?,
+            Fetch::PathAndQuery => given(path_and_query.of(target))?,
             Fetch::Target => target.to_vec(),
-            Fetch::Query => target[mark? + 1..].to_vec(),
+            Fetch::Query => target[target.iter().position(|&byte| byte == b'?')? + 1..].to_vec(),
             Fetch::Source => match String::from_utf8_lossy(key).parse().ok()? {
                 IpAddr::V4(address) => address.octets().to_vec(),
                 IpAddr::V6(address) => address.octets().to_vec(),
@@ -100,14 +103,11 @@ impl Expression {
     }
 }
 
-/// The last value of a list, without blanks; commas within quotes end none.
-fn last_value(line: &[u8]) -> Option<&[u8]> {
-    let mut is_quoted = false;
-    let values = line.split(|&byte| {
-        is_quoted ^= byte == b'"';
-        byte == b',' && !is_quoted
-    });
-    values.map(<[u8]>::trim_ascii).filter(|value| !value.is_empty()).last()
+/// A parameter as the fetch looks for it: unlike `balance url_param` it takes parameters to end at `;` and `?` too.
+fn parameter<'a>(target: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let query = target.iter().position(|&byte| byte == b'?')? + 1;
+    let mut parameters = target[query..].split(|byte| b"&;?".contains(byte));
+    parameters.find_map(|parameter| parameter.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// The parts between commas outside parentheses.

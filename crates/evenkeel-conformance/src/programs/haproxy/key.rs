@@ -57,8 +57,8 @@ impl Keys {
             Self::Source => Some(backend.hash_source(address(key)?)),
             Self::Uri(rule) => Some(hash(rule.of(key))),
             Self::UrlParam { name, target } => url_param(&target.with(key), name.as_bytes()).map(hash),
-            Self::Header { is_domain_only: false } => header_key([key]).map(hash),
-            Self::Header { is_domain_only: true } => header_key([key]).map(|value| hash(domain_only(value))),
+            Self::Header { is_domain_only: false } => header_key(key).map(hash),
+            Self::Header { is_domain_only: true } => header_key(key).map(|value| hash(domain_only(value))),
             Self::Expression { expression, target } => {
                 expression.sample(key, &target.with(key)).map(|sample| hash(&sample))
             }
