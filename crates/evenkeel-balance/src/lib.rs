@@ -11,6 +11,9 @@
 //! | [`Random`] | uniform | O(1) |
 //! | [`WeightedRandom`] | by weight, alias table | O(1) |
 //! | [`LeastRequest`] | the less loaded of d distinct draws, or of all | O(d) or O(n) |
+//! | [`RingHash`] | equal keys to one, few keys moved: a ring | O(1) |
+//! | [`Ketama`] | the same, where nginx sends them | O(1) |
+//! | [`Maglev`] | equal keys to one, evenly: a table | O(1) |
 //!
 //! All of them answer in O(1) with any part of the endpoints unusable, fall back to one exact scan when a request
 //! excludes what they drew, and never answer "none" while a usable endpoint is left.
@@ -48,23 +51,32 @@ mod draws;
 mod event;
 pub mod hash;
 mod invalid;
+mod latency;
 #[cfg(feature = "laws")]
+#[cfg(any(test, feature = "laws"))]
 pub mod laws;
 mod load;
 mod mask;
 mod order;
 mod policy;
 mod scan;
+pub mod subset;
 mod sync;
 mod view;
 
 pub use built_in::BuiltIn;
 pub use caller::{Caller, Script, place_in};
 pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
-pub use draws::{AliasTable, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
+pub use draws::{AliasTable, Choices, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
 pub use event::{Event, LoadReport, Observation, Observed};
+pub use hash::{Ketama, KetamaConfig, Maglev, MaglevConfig, RingHash, RingHashConfig};
 pub use invalid::InvalidPolicy;
-pub use load::{Choices, LeastRequest, LeastRequestConfig};
+pub use latency::{
+    C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastTime,
+    LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig, ProbePool, ProbePoolConfig,
+    ServerFeedback, UnknownWeight,
+};
+pub use load::{LeastRequest, LeastRequestConfig};
 pub use mask::Mask;
 pub use order::{RoundRobin, RoundRobinConfig, SmoothWeightedRoundRobin, SmoothWeightedRoundRobinConfig};
 pub use policy::{MemberList, Members, Policy, Wants};

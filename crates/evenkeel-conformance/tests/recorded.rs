@@ -31,7 +31,7 @@ fn haproxy() {
 
 #[test]
 fn nginx() {
-    check("nginx", 10);
+    check("nginx", 12);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_balance::{BuiltIn, Event, Wants};
+use evenkeel_balance::{BuiltIn, Event, Policy, Wants};
 use evenkeel_breaker::Permit;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
@@ -77,7 +77,8 @@ impl<T> Shared<T> {
         let is_timed = node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED);
         let started = if is_timed { self.control.now() } else { Timestamp::MAX };
         if tier.wants.contains(Wants::EVENTS) {
-            self.control.tell_policies(Event::Picked(node.live.token));
+            // Straight to the policy that chose: no list to load. Others know nothing of this endpoint.
+            tier.policy.on_event(Event::Picked(node.live.token));
         }
         Pick::new(hold, permit, started, tier.wants)
     }

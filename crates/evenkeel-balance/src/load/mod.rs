@@ -2,4 +2,4 @@
 
 mod least_request;
 
-pub use least_request::{Choices, LeastRequest, LeastRequestConfig};
+pub use least_request::{LeastRequest, LeastRequestConfig};

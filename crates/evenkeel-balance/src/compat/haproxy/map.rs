@@ -64,7 +64,14 @@ impl Map {
 /// slots, and falls by one when it takes a slot. So keep the servers in order of quotient, and know when each rises next.
 fn deal(members: &[(usize, u32)], slots: u32) -> Vec<u32> {
     let total = i64::from(slots);
-    let mut rises: Vec<Vec<u32>> = vec![Vec::new(); slots as usize];
+    // Who rises at a slot: the first of them, and who comes after each.
+    let mut rises = vec![NOBODY; slots as usize];
+    let mut others = vec![NOBODY; members.len()];
+    let rise_at = |slot: usize, member: usize, others: &mut [u32], rises: &mut [u32]| {
+        if let Some(first) = rises.get_mut(slot) {
+            others[member] = std::mem::replace(first, member as u32);
+        }
+    };
     let mut order = BTreeSet::new();
     let mut paid = vec![0_i64; members.len()];
     // What a server has gained by the end of the gain at a slot, less what it has paid.
@@ -73,15 +80,15 @@ fn deal(members: &[(usize, u32)], slots: u32) -> Vec<u32> {
     let quotient = |score: i64| (score + total) / total;
     let mut quotients = vec![0_i64; members.len()];
     for member in 0..members.len() {
-        if let Some(at_once) = rises.first_mut() {
-            at_once.push(member as u32);
-        }
+        rise_at(0, member, &mut others, &mut rises);
         order.insert((Reverse(0), member));
     }
     let mut map = Vec::with_capacity(slots as usize);
     for slot in 0..slots as usize {
-        for member in std::mem::take(&mut rises[slot]) {
-            let member = member as usize;
+        let mut rising = rises[slot];
+        while let Some(&after) = others.get(rising as usize) {
+            let member = rising as usize;
+            rising = after;
             let now = score(member, slot as i64, &paid);
             order.remove(&(Reverse(quotients[member]), member));
             quotients[member] = quotient(now);
@@ -89,9 +96,7 @@ fn deal(members: &[(usize, u32)], slots: u32) -> Vec<u32> {
             // The next slot at which the score reaches the next multiple of the total.
             let missing = total.abs_diff(now.rem_euclid(total));
             let later = missing.div_ceil(u64::from(members[member].1).max(1));
-            if let Some(due) = rises.get_mut(slot + later as usize) {
-                due.push(member as u32);
-            }
+            rise_at(slot + later as usize, member, &mut others, &mut rises);
         }
         let Some(&(_, best)) = order.first() else { break };
         order.remove(&(Reverse(quotients[best]), best));
@@ -102,6 +107,8 @@ fn deal(members: &[(usize, u32)], slots: u32) -> Vec<u32> {
     }
     map
 }
+
+const NOBODY: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
