@@ -41,10 +41,10 @@ fn haproxy_by_connections() {
     run(HaproxyConfig { maxconn: Some(2), ..balancing(Balance::First) }, Shares::Other);
 }
 
-/// Requests without a key take slots in turn, and share them by weight; points are nobody's fair share.
+/// Slots are shared by weight; points are nobody's fair share.
 #[test]
 fn haproxy_by_hash() {
-    run(balancing(Balance::Hdr), Shares::Other);
+    run(balancing(Balance::Hdr), Shares::Weighted);
     run(balancing(Balance::Source), Shares::Weighted);
     for function in [Function::Crc32, Function::Wt6] {
         let hash_type = HashType { method: Method::Consistent, function, avalanche: true };

@@ -96,11 +96,11 @@ pub use report::{ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use subset::OutsideSubset;
 
+pub use evenkeel_balance::hash::{HashFunction, KeySettings, MissingKey};
 pub use evenkeel_balance::subset::{
     ApertureConfig, DeterministicSubsetConfig, HashedBy, InvalidSubset, LabelFallback, LabelSubsetConfig,
     LoadAperture, LoadApertureConfig, RandomSubsetConfig, Resized, SubsetConfig, SubsetFallback,
 };
-pub use evenkeel_balance::hash::{HashFunction, KeySettings, MissingKey};
 pub use evenkeel_balance::{
     Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, LoadReport, Mask, Members, Observation,
     Observed, Policy, PolicyConfig, View, Wants,

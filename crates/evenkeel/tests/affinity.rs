@@ -65,7 +65,10 @@ fn equal_keys_go_to_one_endpoint_and_keys_spread_over_all() {
         let mut counts: BTreeMap<&EndpointId, u32> = BTreeMap::new();
         homes.iter().for_each(|home| *counts.entry(home).or_default() += 1);
         assert_eq!(counts.len(), 5, "{policy:?}: {counts:?}");
-        assert!(counts.values().all(|&count| (KEYS / 15..KEYS / 2).contains(&count)), "{policy:?}: {counts:?}");
+        assert!(
+            counts.values().all(|&count| (KEYS / 15..KEYS / 2).contains(&count)),
+            "{policy:?}: {counts:?}"
+        );
     }
 }
 

@@ -337,37 +337,40 @@ impl Backend {
                 fresh.set_connections(new, old.connections);
             }
         }
-        let mut old = self.clone();
-        for server in (0..old.len()).filter(|&server| !from.contains(&Some(server))) {
-            old.set_admin(server, Admin::Maintenance);
-        }
-        fresh.hold_all();
-        let held = |new: usize| from[new].and_then(|old_number| old.servers[old_number].held);
-        let changes: Vec<_> = (0..from.len()).map(|new| (new, held(new), fresh.servers[new].held)).collect();
-        fresh.structure = match (old.structure, fresh.structure) {
-            (Structure::Map(old), Structure::Map(mut map)) => {
-                map.set_turn(old.turn());
-                Structure::Map(map)
+        fresh.build();
+        match (&self.structure, &mut fresh.structure) {
+            (Structure::Map(old), Structure::Map(map)) => map.set_turn(old.turn()),
+            (Structure::Consistent(old), Structure::Consistent(consistent)) => {
+                consistent.set_last(old.last())
             }
-            (Structure::RoundRobin(groups), _) => {
+            (Structure::RoundRobin(_) | Structure::LeastConn(_), _) => fresh.go_on_from(self, from),
+            _ => {}
+        }
+        Ok(fresh)
+    }
+
+    /// Takes over the queues of a predecessor: whoever left it leaves them, and whoever is new or weighs otherwise comes as
+    /// if that had been ordered at run time.
+    fn go_on_from(&mut self, old: &Self, from: &[Option<usize>]) {
+        let mut old = old.clone();
+        let mut has_left = vec![true; old.len()];
+        for &server in from.iter().flatten() {
+            has_left[server] = false;
+        }
+        for server in (0..old.len()).filter(|&server| has_left[server]) {
+            old.move_in_structure(server, old.servers[server].held, None);
+        }
+        self.structure = match old.structure {
+            Structure::RoundRobin(groups) => {
                 Structure::RoundRobin(Box::new(groups.map(|group| group.renumbered(from))))
             }
-            (Structure::LeastConn(groups), _) => {
-                Structure::LeastConn(groups.map(|group| group.renumbered(from)))
-            }
-            (Structure::Consistent(old), Structure::Consistent(mut consistent)) => {
-                consistent.set_last(old.last());
-                Structure::Consistent(consistent)
-            }
-            (_, structure) => structure,
+            Structure::LeastConn(groups) => Structure::LeastConn(groups.map(|group| group.renumbered(from))),
+            other => other,
         };
-        if matches!(fresh.structure, Structure::RoundRobin(_) | Structure::LeastConn(_)) {
-            for (new, before, now) in changes {
-                fresh.move_in_structure(new, before, now);
-            }
+        for (new, old_number) in from.iter().enumerate() {
+            let before = old_number.and_then(|number| old.servers[number].held);
+            self.move_in_structure(new, before, self.servers[new].held);
         }
-        fresh.recount();
-        Ok(fresh)
     }
 
     /// Makes the structure, as at the start of the program.
@@ -642,7 +645,7 @@ mod tests {
     #[test]
     fn a_heavier_backup_gets_into_the_map_of_the_first() {
         let servers = [Server::weighing(0), backup(2), backup(9)];
-        assert_eq!(picks(&mut backend(Balance::StaticRr, &servers), 4), [2, 1, 2, 1]);
+        assert_eq!(picks(&mut backend(Balance::StaticRr, &servers), 4), [2, 2, 2, 2]);
         assert_eq!(picks(&mut backend(Balance::RoundRobin, &servers), 4), [1, 1, 1, 1]);
     }
 
@@ -663,6 +666,26 @@ mod tests {
         assert_eq!(picks(&mut turns, 3), [0, 0, 0]);
     }
 
+    /// Recorded from HAProxy 2.6.12: its walk ends the round over the backups before it comes back to the others.
+    #[test]
+    fn a_walk_over_backups_is_walked_to_its_end() {
+        let servers = [Server::default(), Server::default(), backup(1), backup(1)];
+        let hash_type = HashType::bare(Method::Consistent);
+        let config = BackendConfig {
+            balance: Balance::Hdr,
+            hash_type,
+            uses_all_backups: true,
+            ..BackendConfig::default()
+        };
+        let mut backend = Backend::new(config, &servers).expect("in range");
+        assert_eq!(picks(&mut backend, 5), [1, 0, 0, 0, 1]);
+        (0..2).for_each(|server| backend.set_admin(server, Admin::Maintenance));
+        assert_eq!(picks(&mut backend, 7), [2, 3, 3, 2, 3, 3, 2]);
+        (0..2).for_each(|server| backend.set_admin(server, Admin::Ready));
+        let rest = [3, 2, 2, 2, 2, 2, 3, 2, 2, 3, 2, 3, 3, 2, 3, 2, 3, 3, 2, 2, 3, 2, 3, 3, 3, 1, 0, 0, 0, 1];
+        assert_eq!(picks(&mut backend, 30), rest);
+    }
+
     #[test]
     fn whoever_leaves_maintenance_is_up() {
         let mut backend = backend(Balance::RoundRobin, &[Server::default()]);
@@ -673,6 +696,21 @@ mod tests {
         backend.set_admin(0, Admin::Maintenance);
         backend.set_admin(0, Admin::Ready);
         assert_eq!(backend.choose(None), Some(0));
+    }
+
+    /// A server that is down when its backend gets a successor was in the successor's map.
+    #[test]
+    fn who_is_down_stays_down_in_the_successor() {
+        for balance in BALANCES {
+            let servers = [Server::default(); 3];
+            let mut old = backend(balance, &servers);
+            old.set_up(1, false);
+            let mut new = old.successor(&servers, &[Some(0), Some(1), Some(2)]).expect("in range");
+            assert!(
+                (0..9).all(|n| new.choose(Some(n)) != Some(1) && new.choose(None) != Some(1)),
+                "{balance:?}"
+            );
+        }
     }
 
     #[test]
@@ -779,7 +817,9 @@ mod tests {
             let picked = self.choose_among(hash, |server| Some(server) != without);
             match picked {
                 Some(server) => {
-                    assert!(self.takes(server) && without != Some(server), "{server} of {self:?}");
+                    let walks = hash.is_none() && matches!(self.structure, Structure::Consistent(_));
+                    let is_right = self.takes(server) || walks && self.servers[server].is_usable();
+                    assert!(is_right && without != Some(server), "{server} of {self:?}");
                 }
                 None => {
                     // A walk over points that has not begun, and one backup alone, may fail although others have room.

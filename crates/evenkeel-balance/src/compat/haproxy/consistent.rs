@@ -74,7 +74,8 @@ impl Consistent {
 
     /// The server of the next point that `has_room`.
     ///
-    /// A walk that has not begun looks at the first point only, as HAProxy's does.
+    /// As HAProxy's, a walk that has not begun looks at the first point only, and one that is on the ring of the other group
+    /// goes on there until its end.
     pub(crate) fn next(&mut self, group: usize, mut has_room: impl FnMut(usize) -> bool) -> Option<usize> {
         let stop = self.last;
         let mut at = self.last;
