@@ -7,6 +7,7 @@
 pub mod envoy;
 pub mod grpc;
 mod host_text;
+pub mod haproxy;
 mod ketama;
 mod key;
 pub mod nginx;
