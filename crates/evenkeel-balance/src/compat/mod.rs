@@ -6,8 +6,8 @@
 
 pub mod envoy;
 pub mod grpc;
-mod host_text;
 pub mod haproxy;
+mod host_text;
 mod ketama;
 mod key;
 pub mod nginx;
