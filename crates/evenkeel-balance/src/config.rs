@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::compat::envoy::EnvoyConfig;
 use crate::compat::grpc::GrpcConfig;
+use crate::compat::haproxy::HaproxyConfig;
 use crate::compat::nginx::NginxConfig;
 use crate::compat::pingora::PingoraConfig;
 use crate::compat::traefik::TraefikConfig;
@@ -136,6 +137,8 @@ policies! {
     Envoy(EnvoyConfig): envoy;
     /// What gRPC would pick: [`compat::grpc`](crate::compat::grpc).
     Grpc(GrpcConfig): grpc;
+    /// What HAProxy would pick: [`compat::haproxy`](crate::compat::haproxy).
+    Haproxy(HaproxyConfig): haproxy;
     /// As nginx does: [`compat::nginx`](crate::compat::nginx).
     Nginx(NginxConfig): nginx;
     /// As pingora does: [`compat::pingora`](crate::compat::pingora).
