@@ -11,6 +11,11 @@
 //! | [`Random`] | uniform | O(1) |
 //! | [`WeightedRandom`] | by weight, alias table | O(1) |
 //! | [`LeastRequest`] | the less loaded of d distinct draws, or of all | O(d) or O(n) |
+//! | [`PeakEwma`] | latency × requests in flight, of d draws | O(d) or O(n) |
+//! | [`LeastTime`] | who is done soonest, in steps of 20 ms, of d draws | O(d) or O(n) |
+//! | [`C3`] | latency × the cube of the queue, of d draws | O(d) or O(n) |
+//! | [`Prequal`] | the fastest that is not hot, of d draws | O(d) or O(n) |
+//! | [`ClientSideWeightedRoundRobin`] | in turn by reported load | O(greatest ÷ mean weight) |
 //!
 //! All of them answer in O(1) with any part of the endpoints unusable, fall back to one exact scan when a request
 //! excludes what they drew, and never answer "none" while a usable endpoint is left.
