@@ -29,7 +29,8 @@ impl Stamped {
 
     /// What is below one, or no number, counts as one.
     pub(crate) fn of_number(number: f64, now: Timestamp) -> Self {
-        Self { nanos: number.max(1.0).min(LARGEST) as f32, tick: tick_of(now) }
+        let number = if number > 1.0 { number.min(LARGEST) } else { 1.0 };
+        Self { nanos: number as f32, tick: tick_of(now) }
     }
 
     /// How many nanoseconds before `tick` this was; zero if it was after it.

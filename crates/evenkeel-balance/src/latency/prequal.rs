@@ -223,7 +223,7 @@ mod tests {
 
     fn bed(hot_quantile: u32, count: u64) -> Bed<Prequal> {
         let config = PrequalConfig {
-            hot_quantile: Ratio::percent(hot_quantile).unwrap(),
+            hot_quantile: Ratio::percent(hot_quantile).expect("at most 100"),
             choices: Choices::All,
             ..PrequalConfig::default()
         };
