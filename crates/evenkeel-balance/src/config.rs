@@ -4,7 +4,15 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::compat::envoy::EnvoyConfig;
+use crate::compat::grpc::GrpcConfig;
+use crate::compat::haproxy::HaproxyConfig;
+use crate::compat::nginx::NginxConfig;
+use crate::compat::pingora::PingoraConfig;
+use crate::compat::traefik::TraefikConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
+use crate::hash::{AnchorConfig, IpHashConfig, JumpConfig, ModuloConfig, MultiProbeConfig, RendezvousConfig};
+use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::latency::{
     C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
 };
@@ -113,6 +121,30 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// Equal keys to one endpoint by the remainder of the hash: [`Modulo`](crate::Modulo).
+    Modulo(ModuloConfig): modulo | "map_based";
+    /// All requests of a client to one endpoint, by its address: [`IpHash`](crate::IpHash).
+    IpHash(IpHashConfig): ip_hash | "source" | "source_ip";
+    /// Equal keys to one endpoint by jump hash: [`Jump`](crate::Jump).
+    Jump(JumpConfig): jump | "jump_hash";
+    /// Equal keys to one endpoint by the highest random weight: [`Rendezvous`](crate::Rendezvous).
+    Rendezvous(RendezvousConfig): rendezvous | "hrw" | "highest_random_weight";
+    /// Equal keys to one endpoint by many probes of a small ring: [`MultiProbe`](crate::MultiProbe).
+    MultiProbe(MultiProbeConfig): multi_probe | "mpch";
+    /// Equal keys to one endpoint by AnchorHash: [`Anchor`](crate::Anchor).
+    Anchor(AnchorConfig): anchor | "anchor_hash";
+    /// What Envoy would pick: [`compat::envoy`](crate::compat::envoy).
+    Envoy(EnvoyConfig): envoy;
+    /// What gRPC would pick: [`compat::grpc`](crate::compat::grpc).
+    Grpc(GrpcConfig): grpc;
+    /// What HAProxy would pick: [`compat::haproxy`](crate::compat::haproxy).
+    Haproxy(HaproxyConfig): haproxy;
+    /// As nginx does: [`compat::nginx`](crate::compat::nginx).
+    Nginx(NginxConfig): nginx;
+    /// As pingora does: [`compat::pingora`](crate::compat::pingora).
+    Pingora(PingoraConfig): pingora;
+    /// As Traefik does: [`compat::traefik`](crate::compat::traefik).
+    Traefik(TraefikConfig): traefik;
     /// Latency times requests in flight, of a few: [`PeakEwma`](crate::PeakEwma).
     PeakEwma(PeakEwmaConfig): peak_ewma | "ewma" | "p2c_peak_ewma";
     /// Who is done soonest: [`LeastTime`](crate::LeastTime).
@@ -124,6 +156,12 @@ policies! {
     /// In turn, by what endpoints report: [`ClientSideWeightedRoundRobin`](crate::ClientSideWeightedRoundRobin).
     ClientSideWeightedRoundRobin(ClientSideWeightedRoundRobinConfig): client_side_weighted_round_robin
         | "orca" | "reported_weights";
+    /// By key, few keys moved: [`RingHash`](crate::RingHash).
+    RingHash(RingHashConfig): ring_hash | "ring" | "consistent_hash" | "consistent";
+    /// By key, as nginx places it: [`Ketama`](crate::Ketama).
+    Ketama(KetamaConfig): ketama | "hash_consistent";
+    /// By key, evenly: [`Maglev`](crate::Maglev).
+    Maglev(MaglevConfig): maglev | "mh";
 }
 
 impl PolicyConfig {

@@ -12,7 +12,9 @@
 //!
 //! Draws come from fixed seeds, so a law that fails once fails always; the message names the case.
 
-use evenkeel_types::{Endpoint, Weight};
+use std::net::Ipv4Addr;
+
+use evenkeel_types::{Endpoint, SplitMix64, Weight};
 
 use crate::{Mask, MemberList, Members, Policy, Script, Table, Wants};
 
@@ -23,6 +25,11 @@ pub enum Shares {
     Uniform,
     /// Each in proportion to its weight.
     Weighted,
+    /// As [`Weighted`](Self::Weighted), as closely as the placement of keys allows.
+    Placed {
+        /// By how many hundredths a share of the placement strays from its weight: one standard deviation.
+        stray: u32,
+    },
     /// Neither: the law of shares is not tested.
     Other,
 }
@@ -143,8 +150,9 @@ impl Law<'_> {
         assert!(idle > 150, "an idle endpoint of 8 gets more than its 100 of 800: {} got {idle}", self.name);
     }
 
-    /// Counts stay within five standard deviations of a multinomial draw: beyond that one run in a million would fail,
-    /// and the seeds are fixed. All usable, then two of three.
+    /// Counts stay within five standard deviations of a multinomial draw, and of what the placement strays: beyond that
+    /// one run in a million would fail, and the seeds are fixed. All usable, then two of three. Every pick has another key
+    /// and comes from another address, if that is what the policy asks for.
     fn shares_are_fair(&self, shares: Shares) {
         for weights in [
             vec![1, 1],
@@ -164,7 +172,7 @@ impl Law<'_> {
         let usable = |position: usize| !some_out || position % 3 != 1;
         let part = |position: usize| match shares {
             _ if !usable(position) => 0.0,
-            Shares::Weighted => f64::from(weights[position]),
+            Shares::Weighted | Shares::Placed { .. } => f64::from(weights[position]),
             Shares::Uniform | Shares::Other => 1.0,
         };
         let policy = self.build(weights);
@@ -172,8 +180,15 @@ impl Law<'_> {
         let loads = vec![0; weights.len()];
         let mut counts = vec![0_u32; weights.len()];
         let mut caller = Script::seeded(13);
-        let picks = 20_000;
-        for _ in 0..picks {
+        let picks = 20_000_u32;
+        for pick in 0..picks {
+            let key = SplitMix64::mix(pick.into());
+            if policy.wants().contains(Wants::KEY) {
+                caller = caller.with_key(key);
+            }
+            if policy.wants().contains(Wants::SOURCE) {
+                caller = caller.with_source(Ipv4Addr::from_bits(key as u32).into());
+            }
             let picked = policy.pick(&Table::new(&mask, weights, &loads), &mut caller);
             counts[picked.expect("something is usable")] += 1;
         }
@@ -181,7 +196,11 @@ impl Law<'_> {
         for (position, &count) in counts.iter().enumerate() {
             let share = part(position) / total;
             let expected = f64::from(picks) * share;
-            let bound = 5.0 * (expected * (1.0 - share)).sqrt() + 1.0;
+            let stray = match shares {
+                Shares::Placed { stray } => expected * f64::from(stray) / 100.0,
+                Shares::Uniform | Shares::Weighted | Shares::Other => 0.0,
+            };
+            let bound = 5.0 * (expected * (1.0 - share) + stray * stray).sqrt() + 1.0;
             assert!(
                 (f64::from(count) - expected).abs() <= bound,
                 "fair: {} gives {count} to position {position} of {weights:?} (some out: {some_out}), not {expected:.0}",

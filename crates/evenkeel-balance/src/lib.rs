@@ -16,6 +16,9 @@
 //! | [`C3`] | latency × the cube of the queue, of d draws | O(d) or O(n) |
 //! | [`Prequal`] | the fastest that is not hot, of d draws | O(d) or O(n) |
 //! | [`ClientSideWeightedRoundRobin`] | in turn by reported load | O(greatest ÷ mean weight) |
+//! | [`RingHash`] | equal keys to one, few keys moved: a ring | O(1) |
+//! | [`Ketama`] | the same, where nginx sends them | O(1) |
+//! | [`Maglev`] | equal keys to one, evenly: a table | O(1) |
 //!
 //! All of them answer in O(1) with any part of the endpoints unusable, fall back to one exact scan when a request
 //! excludes what they drew, and never answer "none" while a usable endpoint is left.
@@ -54,13 +57,14 @@ mod event;
 pub mod hash;
 mod invalid;
 mod latency;
-#[cfg(feature = "laws")]
+#[cfg(any(test, feature = "laws"))]
 pub mod laws;
 mod load;
 mod mask;
 mod order;
 mod policy;
 mod scan;
+pub mod subset;
 mod sync;
 mod view;
 
@@ -69,6 +73,11 @@ pub use caller::{Caller, Script, place_in};
 pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
 pub use draws::{AliasTable, Choices, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
 pub use event::{Event, LoadReport, Observation, Observed};
+pub use hash::{
+    Anchor, AnchorConfig, IpHash, IpHashConfig, Jump, JumpConfig, Ketama, KetamaConfig, Maglev, MaglevConfig,
+    Modulo, ModuloConfig, MultiProbe, MultiProbeConfig, Rendezvous, RendezvousConfig, RingHash,
+    RingHashConfig,
+};
 pub use invalid::InvalidPolicy;
 pub use latency::{
     C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastTime,
