@@ -135,6 +135,16 @@ fn what_cannot_be_replayed_fails() {
 }
 
 #[test]
+fn a_case_that_cannot_be_replayed_does_not_hide_the_others() {
+    let other = ROUND_ROBIN.lines().nth(1).expect("a case").replace("lb_round_robin", "lb_of_tomorrow");
+    let folder = Folder::with("mixed", &[("file.jsonl", &format!("{ROUND_ROBIN}{other}"))]);
+    let report = folder.report();
+    assert!(!report.is_clean(), "{report}");
+    assert_eq!(report.exact(), (6, 7));
+    assert!(report.to_string().contains("lb_of_tomorrow"), "{report}");
+}
+
+#[test]
 fn nothing_to_run_is_no_success() {
     let folder = Folder::with("nothing", &[("readme.md", "no vectors")]);
     assert!(matches!(run(&folder.0), Err(NothingToRun::Empty(_))));

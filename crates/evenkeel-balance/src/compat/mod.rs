@@ -7,6 +7,7 @@
 pub mod envoy;
 pub mod grpc;
 pub mod haproxy;
+mod host_text;
 mod ketama;
 mod key;
 pub mod nginx;

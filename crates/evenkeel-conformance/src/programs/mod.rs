@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::{Tally, Vector};
+use crate::{Case, Tally, Vector};
 
 pub mod envoy;
 pub mod grpc;
@@ -71,5 +71,28 @@ pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
     match PROGRAMS.iter().find(|program| program.name == vector.program()) {
         Some(program) => (program.replay)(vector),
         None => Err(UnknownFile::new(vector, "the program")),
+    }
+}
+
+/// Replays case by case. One that cannot be replayed counts as an answer that differs; if that is so for all of them, the
+/// file is unknown.
+pub(crate) fn each_case(
+    vector: &Vector,
+    mut replay: impl FnMut(&Case, &mut Tally) -> Result<(), String>,
+) -> Result<Tally, UnknownFile> {
+    let mut tally = Tally::default();
+    let mut first = None;
+    let mut unknown = 0;
+    for case in &vector.cases {
+        if let Err(why) = replay(case, &mut tally) {
+            let why = format!("{}: {why}", case.id());
+            first.get_or_insert_with(|| why.clone());
+            tally.fail(why);
+            unknown += 1;
+        }
+    }
+    match first {
+        Some(why) if unknown == vector.cases.len() => Err(UnknownFile::new(vector, why)),
+        _ => Ok(tally),
     }
 }

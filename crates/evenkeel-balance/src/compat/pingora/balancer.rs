@@ -117,17 +117,22 @@ impl LoadBalancer {
         if let Some(ring) = &self.ring {
             return ring.nodes(key).take(max_iterations).find_map(accepted);
         }
+        // The program takes a step before it asks whether there may be one: giving up costs a count, too.
+        let mut index = self.next_index(key);
         if max_iterations == 0 {
             return None;
         }
-        let mut index = self.next_index(key);
         if let Some(found) = accepted(self.list.at(index)?) {
             return Some(found);
         }
-        (1..max_iterations).find_map(|_| {
+        for _ in 1..max_iterations {
             index = self.next_index(&index.to_le_bytes());
-            accepted(index.checked_rem(self.list.backends())? as usize)
-        })
+            if let Some(found) = accepted(index.checked_rem(self.list.backends())? as usize) {
+                return Some(found);
+            }
+        }
+        self.next_index(&index.to_le_bytes());
+        None
     }
 
     fn next_index(&self, input: &[u8]) -> u64 {
@@ -206,6 +211,16 @@ mod tests {
             assert_eq!(balancer.select_with(b"key", 0, |_| true), None);
             assert_eq!(LoadBalancer::new(selection, &[]).unwrap().select_with(b"", 9, |_| true), None);
         }
+    }
+
+    #[test]
+    fn giving_up_costs_a_count() {
+        let list = backends(&[("10.0.0.1:80", 1), ("10.0.0.2:80", 1), ("10.0.0.3:80", 1)]);
+        let balancer = LoadBalancer::new(Selection::RoundRobin, &list).unwrap();
+        assert_eq!(balancer.select_with(b"", 1, |_| false), None);
+        assert_eq!(balancer.select_with(b"", 1, |_| true), Some(2), "counts 0 and 1 are gone");
+        assert_eq!(balancer.select_with(b"", 0, |_| true), None);
+        assert_eq!(balancer.select_with(b"", 1, |_| true), Some(1), "count 3 is gone");
     }
 
     #[test]

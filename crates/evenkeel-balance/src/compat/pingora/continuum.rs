@@ -24,6 +24,9 @@ use crate::hash::crc32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Continuum {
     ring: Ketama,
+    /// The backends by address: of those that share a point the first one has it, as in version 2 of the program's ring.
+    /// Version 1 leaves that to an unstable sort.
+    order: Box<[usize]>,
 }
 
 impl Continuum {
@@ -43,7 +46,7 @@ impl Continuum {
         if let Some(backend) = backends.iter().position(|backend| backend.weight == 0) {
             return Err(InvalidBackends::ZeroWeight { backend });
         }
-        Ok(Self { ring: Ketama::new(&shares(backends, point_multiple))? })
+        Self::of_weighted(backends, point_multiple)
     }
 
     /// The same, with no points for backends of weight zero.
@@ -51,7 +54,10 @@ impl Continuum {
         if point_multiple == 0 {
             return Err(InvalidBackends::NoPoints);
         }
-        Ok(Self { ring: Ketama::new(&shares(backends, point_multiple))? })
+        let mut order: Box<[usize]> = (0..backends.len()).collect();
+        order.sort_by(|&a, &b| backends[a].address.cmp(&backends[b].address));
+        let shares: Vec<Share> = order.iter().map(|&index| share(&backends[index], point_multiple)).collect();
+        Ok(Self { ring: Ketama::new(&shares)?, order })
     }
 
     /// The backend of a key; `None` without any points. O(log p).
@@ -64,21 +70,20 @@ impl Continuum {
     /// are kept.
     pub fn nodes(&self, key: &[u8]) -> impl Iterator<Item = usize> + '_ {
         let first = self.ring.at_or_after(crc32(key));
-        (0..self.ring.len()).cycle().map_while(move |offset| self.ring.owner(first + offset))
+        (0..self.ring.len())
+            .cycle()
+            .map_while(move |offset| self.order.get(self.ring.owner(first + offset)?).copied())
     }
 }
 
-fn shares(backends: &[Backend], point_multiple: u32) -> Vec<Share> {
-    let share = |backend: &Backend| {
-        let points = u64::from(backend.weight) * u64::from(point_multiple);
-        let (host, port, points) = match &backend.address {
-            Address::Socket(address) => (address.ip().to_string(), address.port().to_string(), points),
-            Address::Host(name, port) => (name.as_str().to_owned(), port.to_string(), points),
-            _ => (String::new(), String::new(), 0),
-        };
-        Share { host: host.into(), port: port.into(), points }
+fn share(backend: &Backend, point_multiple: u32) -> Share {
+    let points = u64::from(backend.weight) * u64::from(point_multiple);
+    let (host, port, points) = match &backend.address {
+        Address::Socket(address) => (address.ip().to_string(), address.port().to_string(), points),
+        Address::Host(name, port) => (name.as_str().to_owned(), port.to_string(), points),
+        _ => (String::new(), String::new(), 0),
     };
-    backends.iter().map(share).collect()
+    Share { host: host.into(), port: port.into(), points }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use evenkeel_balance::compat::nginx::{
 use evenkeel_types::Timestamp;
 use serde_json::Value;
 
+use super::each_case;
 use crate::{Case, Tally, UnknownFile, Vector};
 
 mod block;
@@ -18,17 +19,13 @@ use block::Block;
 ///
 /// # Errors
 ///
-/// [`UnknownFile`], if a case has no directives, or a method or a form of record that is not known.
+/// [`UnknownFile`], if no case has directives and a form of record that are known.
 pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
-    let mut tally = Tally::default();
     let mut running = BTreeMap::new();
-    for case in &vector.cases {
-        let id = case.id();
-        let block = Block::read(case).map_err(|why| UnknownFile::new(vector, format_args!("{id}: {why}")))?;
-        let outcome = Replay { vector, case, block, tally: &mut tally }.run(&mut running);
-        outcome.map_err(|why| UnknownFile::new(vector, format_args!("{id}: {why}")))?;
-    }
-    Ok(tally)
+    each_case(vector, |case, tally| {
+        let block = Block::read(case)?;
+        Replay { vector, case, block, tally }.run(&mut running)
+    })
 }
 
 struct Replay<'a> {

@@ -3,20 +3,16 @@
 use evenkeel_balance::compat::pingora::{Backend, Continuum, LoadBalancer, Selection};
 use serde_json::Value;
 
+use super::each_case;
 use crate::{Case, Tally, UnknownFile, Vector};
 
 /// Replays a file of pingora.
 ///
 /// # Errors
 ///
-/// [`UnknownFile`], if a case is of a part that is not known, or its servers cannot be read.
+/// [`UnknownFile`], if no case is of a part that is known, with servers that can be read.
 pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
-    let mut tally = Tally::default();
-    for case in &vector.cases {
-        replay_case(vector, case, &mut tally)
-            .map_err(|why| UnknownFile::new(vector, format_args!("{}: {why}", case.id())))?;
-    }
-    Ok(tally)
+    each_case(vector, |case, tally| replay_case(vector, case, tally))
 }
 
 fn replay_case(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use evenkeel_balance::compat::traefik::{Hrw, Wrr};
 use serde_json::Value;
 
+use super::each_case;
 use crate::{Case, Tally, UnknownFile, Vector};
 
 mod orders;
@@ -13,18 +14,13 @@ mod orders;
 ///
 /// # Errors
 ///
-/// [`UnknownFile`], if a case is of a strategy that is not known, or it has no URLs.
+/// [`UnknownFile`], if no case is of a strategy that is known, with the URLs that it needs.
 pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
-    let mut tally = Tally::default();
-    for case in &vector.cases {
-        let outcome = match case.0["config"]["strategy"].as_str() {
-            Some("hrw") => hrw(vector, case, &mut tally),
-            Some("wrr") => wrr(case, &mut tally),
-            other => Err(format!("strategy {other:?}")),
-        };
-        outcome.map_err(|why| UnknownFile::new(vector, format_args!("{}: {why}", case.id())))?;
-    }
-    Ok(tally)
+    each_case(vector, |case, tally| match case.0["config"]["strategy"].as_str() {
+        Some("hrw") => hrw(vector, case, tally),
+        Some("wrr") => wrr(case, tally),
+        other => Err(format!("strategy {other:?}")),
+    })
 }
 
 fn hrw(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), String> {
