@@ -341,7 +341,7 @@ impl Backend {
         match (&self.structure, &mut fresh.structure) {
             (Structure::Map(old), Structure::Map(map)) => map.set_turn(old.turn()),
             (Structure::Consistent(old), Structure::Consistent(consistent)) => {
-                consistent.set_last(old.last())
+                consistent.set_last(old.last());
             }
             (Structure::RoundRobin(_) | Structure::LeastConn(_), _) => fresh.go_on_from(self, from),
             _ => {}

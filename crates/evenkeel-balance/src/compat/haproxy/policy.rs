@@ -49,6 +49,8 @@ struct Machine {
     usable: usize,
     /// Whether something may have changed that this was not told.
     is_stale: bool,
+    /// Whether there is a place in a sequence to be kept.
+    has_picked: bool,
 }
 
 impl PolicySettings for HaproxyConfig {
@@ -68,13 +70,13 @@ impl Haproxy {
         let servers = config.servers(members, |_| None);
         let backend = Backend::new(config.backend(), &servers).map_err(refusal)?;
         let counts = members.weights().iter().map(|_| Arc::default()).collect();
-        Self::of(config, members, backend, counts)
+        Self::of(config, members, (backend, false), counts)
     }
 
     fn of(
         config: HaproxyConfig,
         members: &dyn Members,
-        backend: Backend,
+        (backend, has_picked): (Backend, bool),
         counts: Vec<Arc<AtomicU32>>,
     ) -> Result<Self, InvalidPolicy> {
         if config.maxconn == Some(0) {
@@ -88,7 +90,7 @@ impl Haproxy {
             (0..counts.len()).map(|position| (members.token(position), position as u32)).collect();
         positions.sort_unstable();
         let ids = backend.ids();
-        let machine = Machine { backend, ids, usable: 0, is_stale: true };
+        let machine = Machine { backend, ids, usable: 0, is_stale: true, has_picked };
         Ok(Self { config, machine: Mutex::new(machine), counts, positions })
     }
 
@@ -141,6 +143,7 @@ impl Policy for Haproxy {
         let hash = self.hash(caller);
         let mut machine = self.machine.lock();
         let machine = &mut *machine;
+        machine.has_picked = true;
         if machine.is_stale || machine.usable != view.mask().usable() {
             self.look_again(machine, view);
         }
@@ -184,7 +187,12 @@ impl Policy for Haproxy {
         let backend = {
             let machine = self.machine.lock();
             let servers = self.config.servers(members, |position| Some(machine.ids[from[position]?]));
-            machine.backend.successor(&servers, &from).map_err(refusal)?
+            // Who has served nobody yet starts with all its servers at once, as a program that was just configured.
+            let backend = match machine.has_picked {
+                true => machine.backend.successor(&servers, &from),
+                false => Backend::new(self.config.backend(), &servers),
+            };
+            (backend.map_err(refusal)?, machine.has_picked)
         };
         let shared = |old: &Option<usize>| old.map_or_else(Arc::default, |old| Arc::clone(&self.counts[old]));
         let counts = from.iter().map(shared).collect();
@@ -341,6 +349,16 @@ mod tests {
         let grown = new.rebuild(&Named::new(&[(7, 1), (8, 3), (10, 1)])).unwrap().unwrap();
         let later = picks(&*grown, &Mask::all_usable(3), 100);
         assert!((55..65).contains(&later.iter().filter(|&&p| p == 1).count()), "{later:?}");
+    }
+
+    #[test]
+    fn it_does_not_matter_how_many_updates_came_before_the_first_pick() {
+        let members = [(7, 5), (8, 1), (9, 1)];
+        let mut grown: Arc<dyn Policy> = Arc::new(policy(HaproxyConfig::default(), &members[..1]));
+        for count in 2..=3 {
+            grown = grown.rebuild(&Named::new(&members[..count])).unwrap().unwrap();
+        }
+        assert_eq!(picks(&*grown, &Mask::all_usable(3), 7), [0, 0, 0, 1, 0, 0, 2]);
     }
 
     #[test]
