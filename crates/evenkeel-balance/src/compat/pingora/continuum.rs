@@ -70,7 +70,9 @@ impl Continuum {
     /// are kept.
     pub fn nodes(&self, key: &[u8]) -> impl Iterator<Item = usize> + '_ {
         let first = self.ring.at_or_after(crc32(key));
-        (0..self.ring.len()).cycle().map_while(move |offset| self.order.get(self.ring.owner(first + offset)?).copied())
+        (0..self.ring.len())
+            .cycle()
+            .map_while(move |offset| self.order.get(self.ring.owner(first + offset)?).copied())
     }
 }
 
