@@ -128,10 +128,10 @@ fn builds(criterion: &mut Criterion) {
     for n in [1000, 10_000] {
         let all = members(n, Weights::Equal);
         group.bench_function(BenchmarkId::new("ring_hash", n), |bencher| {
-            bencher.iter_with_large_drop(|| ring(&all))
+            bencher.iter_with_large_drop(|| ring(&all));
         });
         group.bench_function(BenchmarkId::new("ketama", n), |bencher| {
-            bencher.iter_with_large_drop(|| ketama(&all))
+            bencher.iter_with_large_drop(|| ketama(&all));
         });
         for size in [65_537, 655_373] {
             group.bench_function(BenchmarkId::new(format!("maglev {size}"), n), |bencher| {

@@ -6,10 +6,12 @@ use thiserror::Error;
 
 use crate::compat::envoy::EnvoyConfig;
 use crate::compat::grpc::GrpcConfig;
+use crate::compat::haproxy::HaproxyConfig;
 use crate::compat::nginx::NginxConfig;
 use crate::compat::pingora::PingoraConfig;
 use crate::compat::traefik::TraefikConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
+use crate::hash::{AnchorConfig, IpHashConfig, JumpConfig, ModuloConfig, MultiProbeConfig, RendezvousConfig};
 use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::latency::{
     C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
@@ -119,10 +121,24 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// Equal keys to one endpoint by the remainder of the hash: [`Modulo`](crate::Modulo).
+    Modulo(ModuloConfig): modulo | "map_based";
+    /// All requests of a client to one endpoint, by its address: [`IpHash`](crate::IpHash).
+    IpHash(IpHashConfig): ip_hash | "source" | "source_ip";
+    /// Equal keys to one endpoint by jump hash: [`Jump`](crate::Jump).
+    Jump(JumpConfig): jump | "jump_hash";
+    /// Equal keys to one endpoint by the highest random weight: [`Rendezvous`](crate::Rendezvous).
+    Rendezvous(RendezvousConfig): rendezvous | "hrw" | "highest_random_weight";
+    /// Equal keys to one endpoint by many probes of a small ring: [`MultiProbe`](crate::MultiProbe).
+    MultiProbe(MultiProbeConfig): multi_probe | "mpch";
+    /// Equal keys to one endpoint by AnchorHash: [`Anchor`](crate::Anchor).
+    Anchor(AnchorConfig): anchor | "anchor_hash";
     /// What Envoy would pick: [`compat::envoy`](crate::compat::envoy).
     Envoy(EnvoyConfig): envoy;
     /// What gRPC would pick: [`compat::grpc`](crate::compat::grpc).
     Grpc(GrpcConfig): grpc;
+    /// What HAProxy would pick: [`compat::haproxy`](crate::compat::haproxy).
+    Haproxy(HaproxyConfig): haproxy;
     /// As nginx does: [`compat::nginx`](crate::compat::nginx).
     Nginx(NginxConfig): nginx;
     /// As pingora does: [`compat::pingora`](crate::compat::pingora).

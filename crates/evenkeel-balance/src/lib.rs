@@ -69,7 +69,11 @@ pub use caller::{Caller, Script, place_in};
 pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
 pub use draws::{AliasTable, Choices, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
 pub use event::{Event, LoadReport, Observation, Observed};
-pub use hash::{Ketama, KetamaConfig, Maglev, MaglevConfig, RingHash, RingHashConfig};
+pub use hash::{
+    Anchor, AnchorConfig, IpHash, IpHashConfig, Jump, JumpConfig, Ketama, KetamaConfig, Maglev, MaglevConfig,
+    Modulo, ModuloConfig, MultiProbe, MultiProbeConfig, Rendezvous, RendezvousConfig, RingHash,
+    RingHashConfig,
+};
 pub use invalid::InvalidPolicy;
 pub use latency::{
     C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastTime,

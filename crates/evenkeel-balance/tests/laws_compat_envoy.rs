@@ -1,12 +1,14 @@
 //! The compatible modes of Envoy and gRPC pass every law.
 
+use std::thread;
+
 use evenkeel_balance::compat::envoy::{
     self, EnvoyConfig, EnvoyPolicy, LeastRequestSettings, LocalityWeight, MaglevSettings, RingFunction,
 };
 use evenkeel_balance::compat::grpc::{self, GrpcConfig, GrpcPolicy};
 use evenkeel_balance::laws::{Shares, check};
 use evenkeel_balance::{
-    BuiltIn, InvalidPolicy, Mask, MemberList, Members, Policy, PolicyConfig, Script, Table,
+    BuiltIn, Event, InvalidPolicy, Mask, MemberList, Members, Policy, PolicyConfig, Script, Table,
 };
 use evenkeel_types::{Endpoint, Locality, Weight};
 use proptest::prelude::*;
@@ -91,6 +93,10 @@ fn bad_settings_name_policy_and_setting() {
         let settings = grpc::RingHashSettings { min_ring_size, max_ring_size };
         PolicyConfig::Grpc(GrpcConfig { policy: GrpcPolicy::RingHash(settings) })
     };
+    let locality =
+        LocalityWeight { region: "r".to_owned(), zone: "z".to_owned(), weight: 1, ..Default::default() };
+    let twice =
+        PolicyConfig::Envoy(EnvoyConfig { locality_weights: vec![locality; 2], ..Default::default() });
     for (config, words) in [
         (
             envoy_of(ring(0, 10, RingFunction::XxHash)),
@@ -105,6 +111,7 @@ fn bad_settings_name_policy_and_setting() {
             })),
             &["envoy", "choice_count", "2 to 1024"],
         ),
+        (twice, &["envoy", "locality_weights", "r/z/", "twice"]),
         (grpc_ring(0, 10), &["grpc", "ring_hash", "0 is out of range"]),
         (grpc_ring(65_536, 4096), &["grpc", "ring_hash", "65536", "4096"]),
     ] {
@@ -205,6 +212,40 @@ fn a_rotation_goes_on_over_changes() {
     assert_eq!([pick(), pick(), pick()], [2, 1, 2], "places 3, 4 and 5 of two");
     mask.set(0, true);
     assert_eq!([pick(), pick()], [0, 1], "places 6 and 7 of three");
+}
+
+/// One endpoint stays up while others flip under many picks: nobody gets none, whoever builds meanwhile.
+#[test]
+fn picks_that_race_with_flips_find_somebody() {
+    let start = envoy::RoundRobinSettings::default();
+    let ring_of_grpc = GrpcPolicy::RingHash(grpc::RingHashSettings::default());
+    for config in [
+        envoy_of(maglev(251)),
+        envoy_of(ring(64, 64, RingFunction::XxHash)),
+        envoy_of(EnvoyPolicy::RoundRobin(start)),
+        PolicyConfig::Grpc(GrpcConfig { policy: ring_of_grpc }),
+        PolicyConfig::grpc(),
+    ] {
+        let policy = BuiltIn::new(&config, &members(&["a"; 5])).unwrap();
+        let mask = Mask::all_usable(5);
+        thread::scope(|scope| {
+            for seed in 0..2_u64 {
+                let (policy, mask, config) = (&policy, &mask, &config);
+                scope.spawn(move || {
+                    let mut caller = Script::seeded(seed);
+                    for _ in 0..2000 {
+                        let picked = policy.pick(&Table::new(mask, &[], &[]), &mut caller);
+                        assert!(picked.is_some_and(|position| position < 5), "{config:?}");
+                    }
+                });
+            }
+            for flip in 0..2000_u32 {
+                let (position, up) = (1 + flip as usize % 4, flip / 4 % 2 == 1);
+                mask.set(position, up);
+                policy.on_event(if up { Event::Up(position as u64) } else { Event::Down(position as u64) });
+            }
+        });
+    }
 }
 
 fn any_policy() -> impl Strategy<Value = PolicyConfig> {

@@ -38,9 +38,10 @@ fn nginx() {
 
 #[test]
 fn nginx_by_other_methods() {
-    // Without keys and addresses, as here, the hashing methods take turns.
-    for method in [Method::LeastConn, Method::IpHash, Method::Hash] {
-        run(&nginx_with(method), Shares::Weighted);
+    run(&nginx_with(Method::LeastConn), Shares::Weighted);
+    // nginx hashes again from a checksum that is linear, so the keys of a server that is out do not spread by weight.
+    for method in [Method::IpHash, Method::Hash] {
+        run(&nginx_with(method), Shares::Other);
     }
     run_on_a_ring(&nginx_with(Method::HashConsistent));
 }

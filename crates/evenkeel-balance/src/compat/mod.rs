@@ -6,6 +6,8 @@
 
 pub mod envoy;
 pub mod grpc;
+pub mod haproxy;
+mod host_text;
 mod ketama;
 mod key;
 pub mod nginx;

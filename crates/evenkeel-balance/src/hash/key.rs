@@ -1,6 +1,6 @@
 use evenkeel_types::SplitMix64;
 
-use crate::hash::HashFunction;
+use crate::hash::{HashFunction, HotKeySettings};
 use crate::{Caller, InvalidPolicy};
 
 /// What the policies that send equal keys to one endpoint share.
@@ -21,6 +21,10 @@ pub struct KeySettings {
     /// full goes on to the next one. Default none, since a bound moves keys and counts requests; 125 is usual.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub balance_factor: Option<u32>,
+    /// Spreads keys that bring more than their share of the requests over several endpoints, the less loaded of two of
+    /// them for each request. Default none, since what endpoints remember of such keys is then kept several times.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub hot_keys: Option<HotKeySettings>,
 }
 
 /// Where a request without a key goes.
@@ -87,6 +91,9 @@ impl KeySettings {
     ///
     /// [`InvalidPolicy`] that names `policy` and the setting.
     pub fn validate(&self, policy: &'static str) -> Result<(), InvalidPolicy> {
+        if let Some(hot_keys) = &self.hot_keys {
+            hot_keys.validate(policy)?;
+        }
         match self.balance_factor {
             Some(percent @ 0..100) => Err(InvalidPolicy::setting(
                 policy,

@@ -28,3 +28,11 @@ pub struct Candidate {
     /// The placement's own mark of the place: a point of a ring, for one.
     pub cursor: u64,
 }
+
+impl Candidate {
+    /// A position whose placement needs no mark.
+    #[inline]
+    pub(crate) const fn at(position: usize) -> Self {
+        Self { position, cursor: 0 }
+    }
+}

@@ -120,6 +120,27 @@ pub(super) enum TableKind {
     Maglev(TableSize),
 }
 
+impl EnvoyConfig {
+    /// Whether each locality is listed once.
+    pub(super) fn check_localities(&self) -> Result<(), InvalidPolicy> {
+        let mut names: Vec<[&str; 3]> = self.locality_weights.iter().map(LocalityWeight::name).collect();
+        names.sort_unstable();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => {
+                Err(invalid("locality_weights", &format_args!("{:?} is listed twice", pair[0].join("/"))))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl LocalityWeight {
+    /// Region, zone and sub-zone: Envoy's order of localities is the order of these.
+    pub(super) fn name(&self) -> [&str; 3] {
+        [&self.region, &self.zone, &self.sub_zone]
+    }
+}
+
 impl EnvoyPolicy {
     /// The table of a hash policy; `None` for the others.
     pub(super) fn table(&self) -> Result<Option<TableKind>, InvalidPolicy> {

@@ -52,6 +52,7 @@ impl Envoy {
         config: EnvoyConfig,
         members: &dyn Members,
     ) -> Result<Self, InvalidPolicy> {
+        config.check_localities()?;
         let weights: Arc<[u32]> = members.weights().into();
         let form = match (config.policy.table()?, &config.policy) {
             (Some(kind), _) => {

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 
-use evenkeel_types::{Address, Endpoint};
-
 use super::{GrpcConfig, GrpcPolicy, RingHash, RoundRobin, RoundRobinSettings, StaticStride};
-use crate::compat::envoy::{Weighted, socket_text};
+use crate::compat::envoy::Weighted;
+use crate::compat::host_text::host_text;
 use crate::compat::key::request_hash;
 use crate::compat::turns_of_usable::{Rules, TurnsOfUsable};
 use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants, scan};
@@ -45,7 +44,7 @@ impl Grpc {
         let form = match config.policy {
             GrpcPolicy::RingHash(settings) => {
                 let texts: Vec<String> =
-                    (0..weights.len()).map(|position| text_of(&members.endpoint(position))).collect();
+                    (0..weights.len()).map(|position| host_text(&members.endpoint(position))).collect();
                 let endpoints: Vec<Weighted> = (0..).zip(weights.iter().copied()).collect();
                 let ring = RingHash::new(&endpoints, |position| &texts[position as usize], settings.sizes()?)
                     .map_err(|error| InvalidPolicy::members("grpc", error.to_string()))?;
@@ -123,13 +122,5 @@ impl Rules<Turns> for Grpc {
                 usable.get(place).copied()
             }
         }
-    }
-}
-
-/// The text that stands for an endpoint on the ring.
-fn text_of(endpoint: &Endpoint) -> String {
-    match endpoint.address() {
-        Address::Socket(address) => socket_text(*address),
-        other => other.to_string(),
     }
 }

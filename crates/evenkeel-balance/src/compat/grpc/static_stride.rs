@@ -3,7 +3,8 @@
 ///
 /// Weights are scaled so that the largest is 65 535. In round g the endpoint b takes its turn iff
 /// (weight × g + b × 32 767) mod 65 535 is at least 65 535 − weight: so the heaviest always does, one of half the weight
-/// every other time, and the added offset keeps equal ones from passing together.
+/// every other time, and the added offset keeps equal ones from passing together. Weights above ten times the mean count
+/// as that, and those below a hundredth of it as that: so a pick asks ten endpoints at most, on average.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticStride {
     /// 1 to 65 535 each.
@@ -11,32 +12,36 @@ pub struct StaticStride {
 }
 
 impl StaticStride {
-    /// The schedule of these weights. Those that are not positive count as the mean of the others.
+    /// The schedule of these weights. Those that are not known, that is zero, count as the mean of the others; and so do
+    /// those that are no weights: negative, infinite or no numbers.
     ///
-    /// `None` if fewer than two are positive, or all come out equal: gRPC then picks in turn.
+    /// `None` for fewer than two endpoints, and if no weight is known: gRPC then picks in turn.
     #[must_use]
     pub fn new(weights: &[f32]) -> Option<Self> {
-        let positive: Vec<f64> = weights
-            .iter()
-            .filter(|&&weight| weight > 0.0 && weight.is_finite())
-            .map(|&w| f64::from(w))
-            .collect();
-        if positive.len() < 2 {
+        let is_known = |weight: f32| weight > 0.0 && weight.is_finite();
+        let known: Vec<f32> = weights.iter().copied().filter(|&weight| is_known(weight)).collect();
+        if weights.len() < 2 || known.is_empty() {
             return None;
         }
-        let largest = positive.iter().copied().fold(0.0, f64::max);
-        let scale = f64::from(MOST) / largest;
-        let mean = round(positive.iter().sum::<f64>() / positive.len() as f64 * scale);
-        let scaled = |&weight: &f32| {
-            if weight > 0.0 && weight.is_finite() { round(f64::from(weight) * scale) } else { mean }
+        let mean = known.iter().copied().map(f64::from).sum::<f64>() / known.len() as f64;
+        let mut largest = known.iter().copied().fold(0.0, f32::max);
+        if f64::from(largest) / mean > MOST_OVER_MEAN {
+            largest = (MOST_OVER_MEAN * mean) as f32;
+        }
+        // In single precision first, as in gRPC.
+        let scale = f64::from(f32::from(MOST) / largest);
+        let scaled_mean = (scale * mean).round() as u16;
+        let least = ((f64::from(scaled_mean) * LEAST_OVER_MEAN).round() as u16).max(1);
+        let scaled = |&weight: &f32| match is_known(weight) {
+            true => ((f64::from(weight.min(largest)) * scale).round() as u16).max(least),
+            false => scaled_mean.max(1),
         };
-        let weights: Vec<u16> = weights.iter().map(scaled).collect();
-        weights.iter().any(|&weight| weight != weights[0]).then_some(Self { weights })
+        Some(Self { weights: weights.iter().map(scaled).collect() })
     }
 
     /// The endpoint whose turn it is; `next` gives the numbers of one counter in turn, which may wrap.
     ///
-    /// Asks as many numbers as the largest weight over the mean one, on average.
+    /// Asks as many numbers as the largest weight over the mean one, on average: ten at most.
     pub fn pick(&self, mut next: impl FnMut() -> u32) -> usize {
         loop {
             let number = u64::from(next());
@@ -59,11 +64,10 @@ impl StaticStride {
 }
 
 const MOST: u16 = u16::MAX;
-
-/// To the nearest whole number, and at least one, so that nobody is lost.
-fn round(weight: f64) -> u16 {
-    (weight + 0.5).clamp(1.0, f64::from(MOST)) as u16
-}
+/// What is more than so many times the mean is cut down to that.
+const MOST_OVER_MEAN: f64 = 10.0;
+/// What is less than this part of the mean is raised to that.
+const LEAST_OVER_MEAN: f64 = 0.01;
 
 #[cfg(test)]
 mod tests {
@@ -92,15 +96,23 @@ mod tests {
     }
 
     #[test]
-    fn without_two_different_weights_there_is_no_schedule() {
-        for weights in [&[][..], &[1.0], &[1.0, 0.0], &[f32::NAN, 1.0, -1.0], &[3.0, 3.0], &[3.0, 3.0, 0.0]] {
+    fn without_two_endpoints_or_a_known_weight_there_is_no_schedule() {
+        for weights in [&[][..], &[1.0], &[0.0, 0.0], &[f32::NAN, -1.0, f32::INFINITY]] {
             assert_eq!(StaticStride::new(weights), None, "{weights:?}");
         }
+        assert_eq!(picks(&[3.0, 3.0, 0.0], 4, 4), [1, 2, 0, 1], "equal ones go in turn");
     }
 
     #[test]
-    fn an_unknown_weight_counts_as_the_mean() {
-        assert_eq!(StaticStride::new(&[1.0, 3.0, 0.0]).unwrap().weights(), [21_845, 65_535, 43_690]);
+    fn unknown_weights_count_as_the_mean_and_extreme_ones_are_cut() {
+        let weights = |weights: &[f32]| StaticStride::new(weights).unwrap().weights().to_vec();
+        assert_eq!(weights(&[1.0, 3.0, 0.0]), [21_845, 65_535, 43_690]);
+        let mut light = vec![1.0; 99];
+        light.push(1901.0);
+        // The mean is 20, ten times that the most, a hundredth of that the least.
+        assert_eq!(weights(&light)[98..], [328, 65_535]);
+        light[0] = 0.001;
+        assert_eq!(weights(&light)[0], 66);
     }
 
     proptest! {

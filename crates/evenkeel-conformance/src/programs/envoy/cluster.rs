@@ -27,7 +27,7 @@ struct Host {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Health {
+pub(super) enum Health {
     Healthy,
     Degraded,
     Unhealthy,
@@ -136,7 +136,7 @@ impl Host {
             text,
             weight: number(&entry["load_balancing_weight"]).or(number(&server["weight"])).unwrap_or(1),
             health: Health::of(entry["health_status"].as_str().or(server["health"].as_str())),
-            priority: number(&group["priority"]).or(number(&server["priority"])).unwrap_or(0) as usize,
+            priority: if group["priority"].is_null() { priority_of(server) } else { priority_of(group) },
             locality,
             locality_weight: number(&group["load_balancing_weight"])
                 .filter(|_| group["locality"].is_object()),
@@ -145,7 +145,7 @@ impl Host {
 }
 
 impl Health {
-    fn of(mark: Option<&str>) -> Self {
+    pub(super) fn of(mark: Option<&str>) -> Self {
         match mark {
             Some("UNHEALTHY" | "TIMEOUT") => Self::Unhealthy,
             Some("DEGRADED") => Self::Degraded,
@@ -155,11 +155,19 @@ impl Health {
     }
 }
 
+/// The priority level that a group or a server names.
+pub(super) fn priority_of(value: &Value) -> usize {
+    number(&value["priority"]).unwrap_or(0).min(MOST_LEVELS) as usize
+}
+
+/// Envoy has no level above this.
+const MOST_LEVELS: u32 = 128;
+
 /// A group of endpoint entries, which is a locality, and one of its entries.
-type Entry<'a> = (&'a Value, &'a Value);
+pub(super) type Entry<'a> = (&'a Value, &'a Value);
 
 /// All endpoint entries in order.
-fn entries(config: &Value) -> Vec<Entry<'_>> {
+pub(super) fn entries(config: &Value) -> Vec<Entry<'_>> {
     let list = |value: &'_ Value| value.as_array().map_or(0, Vec::len);
     let groups = &config["load_assignment"]["endpoints"];
     let entries = |group| {
@@ -196,29 +204,37 @@ pub(super) fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
-fn number(value: &Value) -> Option<u32> {
+pub(super) fn number(value: &Value) -> Option<u32> {
     whole(value).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-fn flag(value: &Value, name: &str) -> bool {
+pub(super) fn flag(value: &Value, name: &str) -> bool {
     value[name].as_bool().unwrap_or(false)
 }
 
 fn loads(config: &Value, hosts: &[Host]) -> Vec<LevelLoad> {
-    let levels = hosts.iter().map(|host| host.priority + 1).max().unwrap_or(0);
-    let count = |level: usize, is_meant: fn(Health) -> bool| {
-        hosts.iter().filter(|host| host.priority == level && is_meant(host.health)).count() as u32
-    };
-    let health: Vec<LevelHealth> = (0..levels)
-        .map(|level| LevelHealth {
-            hosts: count(level, |health| health != Health::Draining),
-            healthy: count(level, |health| health == Health::Healthy),
-            degraded: count(level, |health| health == Health::Degraded),
-        })
-        .collect();
     let policy = &config["load_assignment"]["policy"];
     let overprovisioning = number(&policy["overprovisioning_factor"]).unwrap_or(140);
+    let each = hosts.iter().map(|host| (host.priority, host.health, 1));
+    priority_loads(&level_health(each), overprovisioning, panic_threshold(config))
+}
+
+/// The health of each level, counted from hosts: their level, their mark, and how many they are.
+pub(super) fn level_health(hosts: impl Iterator<Item = (usize, Health, u32)>) -> Vec<LevelHealth> {
+    let mut levels = Vec::new();
+    for (priority, health, count) in hosts {
+        levels.resize(levels.len().max(priority + 1), LevelHealth::default());
+        let level = &mut levels[priority];
+        // Those that drain do not count.
+        level.hosts += if health == Health::Draining { 0 } else { count };
+        level.healthy += if health == Health::Healthy { count } else { 0 };
+        level.degraded += if health == Health::Degraded { count } else { 0 };
+    }
+    levels
+}
+
+/// In whole percents: Envoy cuts off what is behind the point.
+pub(super) fn panic_threshold(config: &Value) -> u32 {
     let threshold = config["common_lb_config"]["healthy_panic_threshold"]["value"].as_f64();
-    // Envoy cuts the threshold down to a whole number.
-    priority_loads(&health, overprovisioning, threshold.unwrap_or(50.0) as u32)
+    threshold.unwrap_or(50.0) as u32
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod keyed;
+mod levels;
 mod request;
 mod turns;
 
@@ -10,31 +11,37 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::cluster::Cluster;
+use super::each_case;
 use crate::{Case, Tally, UnknownFile, Vector};
 
 /// Replays a file of Envoy's.
 ///
 /// # Errors
 ///
-/// [`UnknownFile`], if a case lists no picks in a form that is known.
+/// [`UnknownFile`], if no case is of a balancing policy that is known and lists its picks in a form that is known.
 pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
-    let mut tally = Tally::default();
-    for case in &vector.cases {
-        let Some(answers) = Answers::of(case) else { return Err(UnknownFile::algorithm(vector)) };
-        let cluster = Cluster::of(case);
-        let outcome = match cluster.policy() {
-            "RING_HASH" | "MAGLEV" => keyed::replay(vector, case, &cluster, &answers, &mut tally),
-            "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM" => {
-                turns::replay(case, &cluster, &answers, &mut tally);
-                Ok(())
+    each_case(vector, |case, tally| replay_case(vector, case, tally))
+}
+
+fn replay_case(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), String> {
+    let Some(answers) = Answers::of(case) else {
+        return levels::replay(case, tally).ok_or_else(|| "neither picks nor shares of levels".to_owned());
+    };
+    let cluster = Cluster::of(case);
+    match cluster.policy() {
+        "RING_HASH" | "MAGLEV" => {
+            // Settings that Envoy would refuse: then none of its answers can be ours.
+            if let Err(why) = keyed::replay(vector, case, &cluster, &answers, tally) {
+                (0..answers.count()).for_each(|_| tally.fail(format!("{}: {why}", case.id())));
             }
-            other => return Err(UnknownFile::new(vector, format_args!("lb_policy {other:?}"))),
-        };
-        if let Err(why) = outcome {
-            (0..answers.count()).for_each(|_| tally.fail(format!("{}: {why}", case.id())));
+            Ok(())
         }
+        "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM" => {
+            turns::replay(case, &cluster, &answers, tally);
+            Ok(())
+        }
+        other => Err(format!("lb_policy {other:?}")),
     }
-    Ok(tally)
 }
 
 /// The picks of a case, by the form in which they are listed.

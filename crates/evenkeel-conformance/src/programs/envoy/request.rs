@@ -116,6 +116,9 @@ fn source(policy: &Value) -> Result<Option<HashSource>, Refused> {
         Some(HashSource::QueryParameter(name(&policy["query_parameter"]["name"])))
     } else if policy["cookie"].is_object() {
         Some(HashSource::Cookie(name(&policy["cookie"]["name"])))
+    } else if policy["filter_state"].is_object() {
+        // Nothing is found there, but the policy may be terminal.
+        Some(HashSource::header(""))
     } else {
         policy["connection_properties"]["source_ip"]
             .as_bool()

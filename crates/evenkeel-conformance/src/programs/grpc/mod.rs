@@ -8,27 +8,25 @@ use serde_json::Value;
 use thiserror::Error;
 
 use self::channel::Channel;
+use super::each_case;
 use crate::{Case, Tally, UnknownFile, Vector};
 
 /// Replays a file of gRPC's.
 ///
 /// # Errors
 ///
-/// [`UnknownFile`], if a case names no policy that is known.
+/// [`UnknownFile`], if no case names a policy that is known.
 pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
-    let mut tally = Tally::default();
-    for case in &vector.cases {
-        let Some((policy, settings)) = policy_of(&case.0["config"]) else {
-            return Err(UnknownFile::new(vector, format_args!("configuration of case {:?}", case.id())));
-        };
+    each_case(vector, |case, tally| {
+        let (policy, settings) = policy_of(&case.0["config"]).ok_or("no policy that is known")?;
         let channel = Channel::of(case);
         if policy.starts_with("ring_hash") {
-            replay_ring(vector, case, settings, &channel, &mut tally);
+            replay_ring(vector, case, settings, &channel, tally);
         } else {
-            replay_turns(case, &channel, &mut tally);
+            replay_turns(case, &channel, tally);
         }
-    }
-    Ok(tally)
+        Ok(())
+    })
 }
 
 /// The policy that a configuration names, and its settings; also in a `loadBalancingConfig` of a service configuration.
