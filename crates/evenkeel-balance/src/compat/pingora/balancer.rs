@@ -72,36 +72,52 @@ impl LoadBalancer {
         } else if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
             return Err(InvalidBackends::AllZero);
         }
-        Self::lenient(selection, backends, Arc::default())
+        let mut order = sorted(backends);
+        order.dedup_by(|&mut a, &mut b| backends[a] == backends[b]);
+        if order.len() > usize::from(u16::MAX) && !matches!(selection, Selection::Consistent { .. }) {
+            return Err(InvalidBackends::TooMany { backends: order.len() });
+        }
+        let mut balancer = Self::of_sorted(selection, backends, order, Arc::default())?;
+        if balancer.ring.is_some() {
+            balancer.let_addresses_stand_for_the_heaviest(backends);
+        }
+        Ok(balancer)
     }
 
-    /// The same for any weights, and with a counter that others share: backends of weight zero are never met first.
-    pub(super) fn lenient(
+    /// The same for any weights and also for doublets, which keep places of their own, with a counter that others share.
+    /// Backends of weight zero are never met first.
+    pub(super) fn of_all(
         selection: Selection,
         backends: &[Backend],
         count: Arc<AtomicU64>,
     ) -> Result<Self, InvalidBackends> {
-        let mut order: Vec<usize> = (0..backends.len()).collect();
-        order.sort_by(|&a, &b| backends[a].cmp(&backends[b]));
-        order.dedup_by(|&mut a, &mut b| backends[a] == backends[b]);
+        Self::of_sorted(selection, backends, sorted(backends), count)
+    }
+
+    fn of_sorted(
+        selection: Selection,
+        backends: &[Backend],
+        order: Vec<usize>,
+        count: Arc<AtomicU64>,
+    ) -> Result<Self, InvalidBackends> {
         let ring = if let Selection::Consistent { point_multiple } = selection {
             let sorted: Vec<Backend> = order.iter().map(|&index| backends[index].clone()).collect();
             Some(Continuum::of_weighted(&sorted, point_multiple)?)
-        } else if order.len() > usize::from(u16::MAX) {
-            return Err(InvalidBackends::TooMany { backends: order.len() });
         } else {
             None
         };
         let list = WeightedList::new(order.iter().map(|&index| backends[index].weight));
-        if ring.is_some() {
-            // On the ring an address stands for one backend: the heaviest that has it.
-            for place in (1..order.len()).rev() {
-                if backends[order[place]].address == backends[order[place - 1]].address {
-                    order[place - 1] = order[place];
-                }
+        Ok(Self { selection, order: order.into(), list, ring, count })
+    }
+
+    /// On the ring pingora knows a backend by its address: of several that share one it finds the heaviest.
+    fn let_addresses_stand_for_the_heaviest(&mut self, backends: &[Backend]) {
+        for place in (1..self.order.len()).rev() {
+            let (index, before) = (self.order[place], self.order[place - 1]);
+            if backends[index].address == backends[before].address {
+                self.order[place - 1] = index;
             }
         }
-        Ok(Self { selection, order: order.into(), list, ring, count })
     }
 
     /// The first backend on the key's way that `accept` takes, after at most `max_iterations` steps.
@@ -160,6 +176,13 @@ impl LoadBalancer {
     pub(super) fn count(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.count)
     }
+}
+
+/// The indexes by address, then weight.
+fn sorted(backends: &[Backend]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..backends.len()).collect();
+    order.sort_by(|&a, &b| backends[a].cmp(&backends[b]));
+    order
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@
 //! - A name stands after all IP addresses, and on the ring by its text; pingora knows neither names nor, on the ring, paths.
 //! - Without a key the keyed selections draw. If a request has only the hash of its key, the hash is the key: eight bytes,
 //!   little end first.
+//! - Endpoints that share address and weight are two; pingora drops the doublet. On the ring the first has the points.
+//! - Weights that add up to more than 2^32, more than pingora's list can hold, are divided by their greatest common divisor.
 //! - The counter goes on when members change; pingora's begins again.
 
 mod balancer;

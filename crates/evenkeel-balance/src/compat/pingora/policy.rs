@@ -43,8 +43,7 @@ impl Pingora {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`], if a setting is zero, there are more members than pingora numbers, or the ring would have too
-    /// many points.
+    /// [`InvalidPolicy`], if a setting is zero, or the ring would have too many points.
     pub fn new(config: PingoraConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
         Self::with_count(config, members, Arc::default())
     }
@@ -60,16 +59,13 @@ impl Pingora {
         if let Selection::Consistent { point_multiple: 0 } = config.selection {
             return Err(InvalidPolicy::setting(NAME, "point_multiple", "0 is not allowed, at least 1 is"));
         }
-        let backends: Vec<Backend> = members
-            .weights()
-            .iter()
-            .enumerate()
-            .map(|(position, &weight)| Backend {
-                address: members.endpoint(position).address().clone(),
-                weight,
-            })
-            .collect();
-        let balancer = LoadBalancer::lenient(config.selection, &backends, count)
+        let unit = unit(members.weights());
+        let backend = |(position, &weight): (usize, &u32)| Backend {
+            address: members.endpoint(position).address().clone(),
+            weight: weight / unit,
+        };
+        let backends: Vec<Backend> = members.weights().iter().enumerate().map(backend).collect();
+        let balancer = LoadBalancer::of_all(config.selection, &backends, count)
             .map_err(|why| InvalidPolicy::members(NAME, why.to_string()))?;
         Ok(Self { config, balancer })
     }
@@ -80,8 +76,6 @@ impl Pingora {
             .select_with(key, self.config.max_iterations, is_open)
             // pingora has nobody now. A policy answers none only if nobody is open.
             .or_else(|| self.balancer.any_from(key, is_open))
-            // An endpoint that is another's doublet is not in the balancer.
-            .or_else(|| view.mask().iter().find(|&position| view.admits(position)))
     }
 }
 
@@ -110,4 +104,83 @@ impl Policy for Pingora {
     }
 }
 
+/// What weights are counted in: 1, or their greatest common divisor if the list would be too long for pingora.
+fn unit(weights: &[u32]) -> u32 {
+    let entries: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
+    if entries <= MOST_ENTRIES {
+        return 1;
+    }
+    weights.iter().copied().fold(0, greatest_common_divisor).max(1)
+}
+
+const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// 8 GiB of pingora's list of two bytes an entry: no pingora has one as long.
+const MOST_ENTRIES: u64 = 1 << 32;
+
 const NAME: &str = "pingora";
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_types::{Endpoint, Weight};
+
+    use super::*;
+    use crate::{Mask, MemberList, Script, Table};
+
+    fn members(weights: &[u32]) -> MemberList {
+        MemberList::new(weights.iter().enumerate().map(|(position, &weight)| {
+            let address = format!("10.0.0.{position}:80").parse().unwrap();
+            Endpoint::new(format!("e{position}").parse().unwrap(), address).with_weight(Weight::new(weight))
+        }))
+    }
+
+    fn picks(policy: &dyn Policy, count: usize, key: Option<u64>) -> Vec<usize> {
+        let mask = Mask::all_usable(count);
+        let view = Table::new(&mask, &[], &[]);
+        let mut caller = Script::seeded(3);
+        if let Some(key) = key {
+            caller = caller.with_key(key);
+        }
+        (0..20).map(|_| policy.pick(&view, &mut caller).unwrap()).collect()
+    }
+
+    #[test]
+    fn endpoints_of_one_address_are_two() {
+        let endpoint = |name: &str| Endpoint::new(name.parse().unwrap(), "10.0.0.1:80".parse().unwrap());
+        let members = MemberList::new([endpoint("a"), endpoint("b")]);
+        let policy = Pingora::new(PingoraConfig::default(), &members).unwrap();
+        assert_eq!(picks(&policy, 2, None)[..4], [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn weights_beyond_any_list_are_brought_into_one() {
+        let policy = Pingora::new(PingoraConfig::default(), &members(&[u32::MAX; 3])).unwrap();
+        assert_eq!(picks(&policy, 3, None)[..6], [0, 1, 2, 0, 1, 2]);
+        assert_eq!((unit(&[4, 6]), unit(&[1 << 31, 1 << 31, 1 << 30]), unit(&[])), (1, 1 << 30, 1));
+    }
+
+    #[test]
+    fn the_counter_goes_on_when_members_change() {
+        let old = Pingora::new(PingoraConfig::default(), &members(&[1; 5])).unwrap();
+        assert_eq!(picks(&old, 5, None)[19], 4);
+        let new = old.rebuild(&members(&[1; 7])).unwrap().unwrap();
+        assert_eq!(picks(&*new, 7, None)[0], 20 % 7);
+    }
+
+    #[test]
+    fn equal_keys_stay_and_without_a_key_it_draws() {
+        for selection in [Selection::FnvHash, Selection::Consistent { point_multiple: 160 }] {
+            let config = PingoraConfig { selection, ..PingoraConfig::default() };
+            let policy = Pingora::new(config, &members(&[1; 5])).unwrap();
+            let kept = picks(&policy, 5, Some(9));
+            assert!(kept.iter().all(|&pick| pick == kept[0]));
+            let drawn = picks(&policy, 5, None);
+            assert!((0..5).all(|position| drawn.contains(&position)), "{drawn:?}");
+        }
+    }
+}
