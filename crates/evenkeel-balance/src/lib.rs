@@ -11,6 +11,11 @@
 //! | [`Random`] | uniform | O(1) |
 //! | [`WeightedRandom`] | by weight, alias table | O(1) |
 //! | [`LeastRequest`] | the less loaded of d distinct draws, or of all | O(d) or O(n) |
+//! | [`PeakEwma`] | latency × requests in flight, of d draws | O(d) or O(n) |
+//! | [`LeastTime`] | who is done soonest, in steps of 20 ms, of d draws | O(d) or O(n) |
+//! | [`C3`] | latency × the cube of the queue, of d draws | O(d) or O(n) |
+//! | [`Prequal`] | the fastest that is not hot, of d draws | O(d) or O(n) |
+//! | [`ClientSideWeightedRoundRobin`] | in turn by reported load | O(greatest ÷ mean weight) |
 //! | [`RingHash`] | equal keys to one, few keys moved: a ring | O(1) |
 //! | [`Ketama`] | the same, where nginx sends them | O(1) |
 //! | [`Maglev`] | equal keys to one, evenly: a table | O(1) |
@@ -52,7 +57,6 @@ mod event;
 pub mod hash;
 mod invalid;
 mod latency;
-#[cfg(feature = "laws")]
 #[cfg(any(test, feature = "laws"))]
 pub mod laws;
 mod load;

@@ -65,6 +65,9 @@ bitflags! {
         const REPORTS = 1 << 5;
         /// It reads [`Caller::source`].
         const SOURCE = 1 << 6;
+        /// A pick moves something of its own (a place in an order, a count of keys), so it must not be asked what it would
+        /// pick: explanations leave it alone.
+        const SEQUENCE = 1 << 7;
     }
 }
 

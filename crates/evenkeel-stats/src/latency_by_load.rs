@@ -6,8 +6,9 @@ use std::time::Duration;
 use evenkeel_types::Timestamp;
 
 use crate::Reading;
-use crate::stamped::{Stamped, UNOBSERVED, nanos_of, tick_of};
+use crate::stamped::{Stamped, UNOBSERVED, cost_of, tick_of};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::time_constant::nanos_of;
 
 /// The median latency of the last nine calls that met about so many others in flight, for each number of others.
 ///
@@ -27,56 +28,62 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 /// use evenkeel_stats::LatencyByLoad;
 /// use evenkeel_types::Timestamp;
 ///
-/// let latency = LatencyByLoad::new(Duration::from_secs(10));
+/// let latency = LatencyByLoad::new(Duration::from_secs(1), Duration::from_secs(10));
 /// let now = Timestamp::from_secs(1);
 /// latency.record(0, Duration::from_millis(10), now);
 /// latency.record(6, Duration::from_millis(70), now);
-/// let expected = |load| latency.expected(load, Duration::from_secs(1), now, |nanos, _| nanos).map(|r| r.last / 1e6);
+/// let expected = |load| latency.expected(load, now, |nanos, _| nanos).map(|r| r.last / 1e6);
 /// assert_eq!(expected(1).map(f64::round), Some(10.0), "the nearest load that is known");
 /// assert_eq!(expected(5).map(f64::round), Some(70.0));
 /// ```
 pub struct LatencyByLoad {
-    /// In nanoseconds.
+    /// In nanoseconds, like the horizon.
+    fresh: f64,
     horizon: f64,
+    /// A bit for each level of which anything is known.
+    known: AtomicU32,
     levels: Box<[Level]>,
 }
 
 impl LatencyByLoad {
-    /// Nothing recorded. What is older than `horizon` is forgotten when something new comes.
+    /// Nothing recorded. What is not older than `fresh` goes before what is of a nearer load; what is older than `horizon`
+    /// is forgotten when something new comes.
     #[must_use]
-    pub fn new(horizon: Duration) -> Self {
-        let horizon = horizon.as_nanos() as f64;
-        Self { horizon, levels: (0..LEVELS).map(|_| Level::new()).collect() }
+    pub fn new(fresh: Duration, horizon: Duration) -> Self {
+        Self {
+            fresh: nanos_of(fresh),
+            horizon: nanos_of(horizon),
+            known: AtomicU32::new(0),
+            levels: (0..LEVELS).map(|_| Level::new()).collect(),
+        }
     }
 
     /// Takes in how long a call took that met `load` others in flight. Zero counts as one nanosecond.
     pub fn record(&self, load: u32, latency: Duration, now: Timestamp) {
-        self.levels[level_of(load)].record(latency, now, self.horizon);
+        let level = level_of(load);
+        self.levels[level].record(latency, now, self.horizon);
+        if self.known.load(Ordering::Relaxed) >> level & 1 == 0 {
+            self.known.fetch_or(1 << level, Ordering::Release);
+        }
     }
 
-    /// What a call takes that meets `load` others, by the nearest load of which something not older than `fresh` is
-    /// known (the lower one of two), else by the nearest of which anything is known. `None` before the first sample.
-    /// `aged` makes of the median and its age, both in nanoseconds, what counts at present.
+    /// What a call takes that meets `load` others, by the nearest load of which something fresh is known (the lower one of
+    /// two), else by the nearest of which anything is known. `None` before the first sample. `aged` makes of the median
+    /// and its age, both in nanoseconds, what counts at present.
     #[inline]
     #[must_use]
-    pub fn expected(
-        &self,
-        load: u32,
-        fresh: Duration,
-        now: Timestamp,
-        aged: impl FnOnce(f64, f64) -> f64,
-    ) -> Option<Reading> {
-        let (tick, fresh) = (tick_of(now), fresh.as_nanos() as f64);
-        let own = level_of(load);
+    pub fn expected(&self, load: u32, now: Timestamp, aged: impl FnOnce(f64, f64) -> f64) -> Option<Reading> {
+        let (tick, own) = (tick_of(now), level_of(load));
+        let mut known = self.known.load(Ordering::Acquire);
         let mut stale: Option<Stamped> = None;
-        for level in nearest(own) {
-            let Some(median) = Stamped::unpack(self.levels[level].median.load(Ordering::Relaxed)) else {
-                continue;
-            };
-            if median.until(tick) <= fresh {
+        while known != 0 {
+            let level = nearest(known, own);
+            known &= !(1 << level);
+            let median = Stamped::unpack(self.levels[level].median.load(Ordering::Relaxed));
+            if let Some(median) = median.filter(|median| median.until(tick) <= self.fresh) {
                 return Some(reading(median, tick, aged));
             }
-            stale = stale.or(Some(median));
+            stale = stale.or(median);
         }
         stale.map(|median| reading(median, tick, aged))
     }
@@ -109,18 +116,19 @@ impl Level {
 
     fn record(&self, latency: Duration, now: Timestamp, horizon: f64) {
         let tick = tick_of(now);
-        let last = Stamped::unpack(self.median.load(Ordering::Relaxed));
+        // Whoever sees a median of this side of the horizon sees that the old samples are gone.
+        let last = Stamped::unpack(self.median.load(Ordering::Acquire));
         let elapsed = last.map_or(0.0, |last| last.until(tick));
         if elapsed > horizon {
             // Another who does the same may lose its sample: one of many.
             self.samples.iter().for_each(|sample| sample.store(0, Ordering::Relaxed));
         }
         let place = self.recorded.fetch_add(1, Ordering::Relaxed) as usize % SAMPLES;
-        let own = nanos_of(latency).to_bits();
+        let own = cost_of(latency).to_bits();
         self.samples[place].store(own, Ordering::Relaxed);
         let nanos = f32::from_bits(self.median_bits().unwrap_or(own));
         let tick = last.filter(|_| elapsed == 0.0).map_or(tick, |last| last.tick);
-        self.median.store(Stamped { nanos, tick }.pack(), Ordering::Relaxed);
+        self.median.store(Stamped { nanos, tick }.pack(), Ordering::Release);
     }
 
     /// The lower median of the samples there are. Bits of positive floats are in the order of the floats.
@@ -138,13 +146,17 @@ fn reading(median: Stamped, tick: u64, aged: impl FnOnce(f64, f64) -> f64) -> Re
     Reading { last, present: aged(last, median.until(tick)) }
 }
 
-/// All levels, the nearest first, the lower one of two equally near.
-fn nearest(own: usize) -> impl Iterator<Item = usize> {
-    (0..2 * LEVELS).filter_map(move |step| {
-        let distance = step.div_ceil(2);
-        let level = if step % 2 == 1 { own.checked_sub(distance) } else { Some(own + distance) };
-        level.filter(|&level| level < LEVELS)
-    })
+/// The bit of `known` that is nearest to `own`, the lower one of two equally near. `known` is not zero.
+#[inline]
+const fn nearest(known: u32, own: usize) -> usize {
+    let up_to_own = known & ((2 << own) - 1);
+    let above = known & !((2 << own) - 1);
+    if up_to_own == 0 {
+        return above.trailing_zeros() as usize;
+    }
+    let lower = up_to_own.ilog2() as usize;
+    let upper = above.trailing_zeros() as usize;
+    if above == 0 || own - lower <= upper - own { lower } else { upper }
 }
 
 /// One level for each load below 8, then two for each octave.
@@ -179,7 +191,7 @@ mod tests {
     }
 
     fn expected(latency: &LatencyByLoad, load: u32, now: u64) -> Option<u64> {
-        let reading = latency.expected(load, FRESH, at(now), |nanos, _| nanos)?;
+        let reading = latency.expected(load, at(now), |nanos, _| nanos)?;
         Some((reading.last / 1e6).round() as u64)
     }
 
@@ -203,8 +215,20 @@ mod tests {
     }
 
     #[test]
+    fn the_nearest_bit_is_found() {
+        for known in 1_u32..1 << 8 {
+            for own in 0..8 {
+                let set = (0..8).filter(|level| known >> level & 1 == 1);
+                let expected = set.min_by_key(|&level: &usize| (level.abs_diff(own), level));
+                assert_eq!(Some(nearest(known, own)), expected, "{known:b} {own}");
+            }
+        }
+        assert_eq!(nearest(1 << (LEVELS - 1), LEVELS - 1), LEVELS - 1);
+    }
+
+    #[test]
     fn the_nearest_load_that_is_fresh_answers() {
-        let latency = LatencyByLoad::new(HORIZON);
+        let latency = LatencyByLoad::new(FRESH, HORIZON);
         assert_eq!(expected(&latency, 0, 0), None);
         latency.record(2, ms(20), at(1));
         latency.record(4, ms(40), at(1));
@@ -219,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_median_of_the_last_nine_ignores_four_outliers() {
-        let latency = LatencyByLoad::new(HORIZON);
+        let latency = LatencyByLoad::new(FRESH, HORIZON);
         for (index, millis) in [5, 900, 5, 800, 6, 700, 6, 600, 6].into_iter().enumerate() {
             latency.record(0, ms(millis), at(index as u64));
         }
@@ -232,7 +256,7 @@ mod tests {
 
     #[test]
     fn after_a_silence_the_first_sample_is_believed() {
-        let latency = LatencyByLoad::new(HORIZON);
+        let latency = LatencyByLoad::new(FRESH, HORIZON);
         (0..9).for_each(|_| latency.record(0, ms(1000), at(1)));
         latency.record(0, ms(20), at(10));
         assert_eq!(expected(&latency, 0, 10), Some(1000), "one of ten within the horizon");
@@ -242,10 +266,10 @@ mod tests {
 
     #[test]
     fn age_is_that_of_the_latest_sample() {
-        let latency = LatencyByLoad::new(HORIZON);
+        let latency = LatencyByLoad::new(FRESH, HORIZON);
         latency.record(0, ms(1), at(100));
         latency.record(0, ms(1), at(50));
-        let age = latency.expected(0, FRESH, at(103), |_, age| age).unwrap().present;
+        let age = latency.expected(0, at(103), |_, age| age).unwrap().present;
         assert!((age - 3e9).abs() < 1e6, "{age}");
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use evenkeel_types::Timestamp;
 
+use crate::time_constant::nanos_of;
+
 /// What an estimator was told last, and what of it counts now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
@@ -22,12 +24,13 @@ pub(crate) struct Stamped {
 
 impl Stamped {
     pub(crate) fn new(duration: Duration, now: Timestamp) -> Self {
-        Self { nanos: nanos_of(duration), tick: tick_of(now) }
+        Self { nanos: cost_of(duration), tick: tick_of(now) }
     }
 
     /// What is below one, or no number, counts as one.
     pub(crate) fn of_number(number: f64, now: Timestamp) -> Self {
-        Self { nanos: number.max(1.0).min(LARGEST) as f32, tick: tick_of(now) }
+        let number = if number > 1.0 { number.min(LARGEST) } else { 1.0 };
+        Self { nanos: number as f32, tick: tick_of(now) }
     }
 
     /// How many nanoseconds before `tick` this was; zero if it was after it.
@@ -52,8 +55,8 @@ impl Stamped {
 }
 
 /// From one nanosecond to 146 years.
-pub(crate) fn nanos_of(duration: Duration) -> f32 {
-    (duration.as_nanos() as f64).clamp(1.0, LARGEST) as f32
+pub(crate) const fn cost_of(duration: Duration) -> f32 {
+    nanos_of(duration).clamp(1.0, LARGEST) as f32
 }
 
 #[inline]

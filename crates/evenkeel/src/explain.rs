@@ -1,8 +1,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use evenkeel_balance::Mask;
 use evenkeel_balance::subset::SubsetFallback;
+use evenkeel_balance::{Mask, Wants};
 use evenkeel_health::Status;
 use evenkeel_types::{EndpointId, Priority, Weight};
 
@@ -32,6 +32,9 @@ pub struct Explanation {
     pub degraded: bool,
     /// Why there is nothing to pick, if so.
     pub failure: Option<String>,
+    /// Whether the policy was not asked, since it keeps an order of its own that asking would move. Then nothing is
+    /// picked here, and the next pick is not told.
+    pub unasked: bool,
     /// The tiers, first to last.
     pub tiers: Vec<ExplainedTier>,
 }
@@ -84,9 +87,13 @@ impl Explanation {
         let lane = lane.fork();
         let seen = RefCell::default();
         let mut caller = LaneCaller::new(&lane, &shared.control, request);
-        let (picked, failure) = match choose::choose_dry(&snapshot, &mut caller, Some(&seen)) {
-            Ok(live) => (Some(live.token), None),
-            Err(error) => (None, Some(error)),
+        let unasked = snapshot.tiers().any(|tier| tier.wants.contains(Wants::SEQUENCE));
+        let (picked, failure) = match unasked {
+            true => (None, None),
+            false => match choose::choose_dry(&snapshot, &mut caller, Some(&seen)) {
+                Ok(live) => (Some(live.token), None),
+                Err(error) => (None, Some(error)),
+            },
         };
         let mut considered: Vec<u64> = seen.into_inner();
         considered.extend(picked);
@@ -110,6 +117,7 @@ impl Explanation {
             tier: node.map(|node| node.live.description().priority()),
             degraded: node.is_some_and(|node| node.live.status().is_degraded()),
             failure: failure.map(|error| error.to_string()),
+            unasked: snapshot.tiers().any(|tier| tier.wants.contains(Wants::SEQUENCE)),
             tiers: snapshot
                 .tiers()
                 .map(|tier| ExplainedTier::of(tier, request, considered, picked))
@@ -179,6 +187,9 @@ impl fmt::Display for Explanation {
             (Some(id), _) if self.degraded => write!(f, "picked {id}, degraded: nothing healthier is left"),
             (Some(id), _) => write!(f, "picked {id}"),
             (None, Some(failure)) => write!(f, "picked nothing: {failure}"),
+            (None, None) if self.unasked => {
+                write!(f, "not asked: {} keeps an order of its own, which asking would move", self.policy)
+            }
             (None, None) => write!(f, "picked nothing"),
         }
     }

@@ -96,16 +96,19 @@ pub use report::{ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use subset::OutsideSubset;
 
-pub use evenkeel_balance::hash::{HashFunction, KeySettings, MissingKey};
+pub use evenkeel_balance::hash::{HashFunction, HotKeySettings, KeySettings, MissingKey};
 pub use evenkeel_balance::subset::{
     ApertureConfig, DeterministicSubsetConfig, HashedBy, InvalidSubset, LabelFallback, LabelSubsetConfig,
     LoadAperture, LoadApertureConfig, RandomSubsetConfig, Resized, SubsetConfig, SubsetFallback,
 };
 pub use evenkeel_balance::{
+    AnchorConfig, IpHashConfig, JumpConfig, KetamaConfig, MaglevConfig, ModuloConfig, MultiProbeConfig,
+    RendezvousConfig, RingHashConfig,
+};
+pub use evenkeel_balance::{
     Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, LoadReport, Mask, Members, Observation,
     Observed, Policy, PolicyConfig, View, Wants,
 };
-pub use evenkeel_balance::{KetamaConfig, MaglevConfig, RingHashConfig};
 pub use evenkeel_breaker::{
     BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
     Transition as BreakerTransition, Window,

@@ -18,11 +18,14 @@ fn endpoints(count: usize) -> Vec<Endpoint> {
     (0..count).map(endpoint).collect()
 }
 
+/// Other programs' modes: by default they take turns.
+const COMPATIBLE: [&str; 6] = ["envoy", "grpc", "haproxy", "nginx", "pingora", "traefik"];
+
 /// The policies that read keys or addresses.
 fn keyed() -> Vec<PolicyConfig> {
     let reads = |config: &PolicyConfig| {
         let policy = BuiltIn::new(config, &MemberList::new(endpoints(4))).expect("the defaults are valid");
-        policy.wants().intersects(Wants::KEY | Wants::SOURCE)
+        policy.wants().intersects(Wants::KEY | Wants::SOURCE) && !COMPATIBLE.contains(&config.name())
     };
     let keyed: Vec<PolicyConfig> = PolicyConfig::all().into_iter().filter(reads).collect();
     assert!(keyed.len() >= 9, "{keyed:?}");
@@ -65,10 +68,8 @@ fn equal_keys_go_to_one_endpoint_and_keys_spread_over_all() {
         let mut counts: BTreeMap<&EndpointId, u32> = BTreeMap::new();
         homes.iter().for_each(|home| *counts.entry(home).or_default() += 1);
         assert_eq!(counts.len(), 5, "{policy:?}: {counts:?}");
-        assert!(
-            counts.values().all(|&count| (KEYS / 15..KEYS / 2).contains(&count)),
-            "{policy:?}: {counts:?}"
-        );
+        // No more than twice its share; multi_probe promises nothing about the idlest.
+        assert!(counts.values().all(|&count| count < KEYS / 5 * 2), "{policy:?}: {counts:?}");
     }
 }
 

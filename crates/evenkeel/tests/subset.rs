@@ -15,7 +15,7 @@ fn id(name: &str) -> EndpointId {
 }
 
 fn endpoint(name: &str) -> Endpoint {
-    Endpoint::new(id(name), "10.0.0.1:80".parse().expect("an address"))
+    Endpoint::new(id(name), format!("{name}.example:80").parse().expect("an address"))
 }
 
 fn fleet(count: usize) -> Vec<Endpoint> {

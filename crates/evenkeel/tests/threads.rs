@@ -10,7 +10,7 @@ fn id(n: usize) -> EndpointId {
 }
 
 fn endpoint(n: usize) -> Endpoint {
-    Endpoint::new(id(n), "10.0.0.1:80".parse().expect("an address"))
+    Endpoint::new(id(n), format!("10.0.0.{n}:80").parse().expect("an address"))
 }
 
 /// Endpoint 0 is always there and always usable, so no pick may fail; the others come, go, drain and change weight.

@@ -364,6 +364,31 @@ mod tests {
         assert_eq!(totals(&bound), (0, 3), "what was sent before it counted is not counted below zero");
     }
 
+    /// Threads that send, end and flip at once leave totals that are the sum of what the words say.
+    #[test]
+    fn threads_lose_no_count() {
+        let bound = Bound::new(125, &members(&[1, 2, 3]));
+        let next = bound.rebuild(&members(&[1, 2, 4]));
+        std::thread::scope(|scope| {
+            for (thread, bound) in [&bound, &next, &bound].into_iter().enumerate() {
+                scope.spawn(move || {
+                    for step in 0..3000_u64 {
+                        let token = (step + thread as u64) % 3;
+                        bound.on_event(Event::Picked(token));
+                        bound.on_event(if step % 2 == 0 { Event::Down(token) } else { Event::Up(token) });
+                        if step % 3 > 0 {
+                            bound.on_event(Event::Released(token));
+                        }
+                    }
+                });
+            }
+        });
+        let counted = next.counts.iter().map(|count| count.share().counted());
+        assert_eq!(totals(&next), counted.fold((0, 0), |sum, (load, weight)| (sum.0 + load, sum.1 + weight)));
+        // Each thread ends only what it has sent itself, and leaves every third.
+        assert_eq!(next.counts.iter().map(|count| count.share().load).sum::<u32>(), 3000);
+    }
+
     #[test]
     fn the_word_holds_every_share() {
         for share in [

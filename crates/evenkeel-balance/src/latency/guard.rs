@@ -1,6 +1,7 @@
 use evenkeel_stats::{FailureShare, Reading, TimeConstant};
 use evenkeel_types::Timestamp;
 
+use super::settings::nanos_of;
 use super::typical::Typical;
 use crate::{Observation, Observed};
 
@@ -60,7 +61,7 @@ impl<E: Estimator> Guarded<E> {
             (Some(Reading { last, .. }), None) => last,
             (None, typical) => typical.unwrap_or(f64::INFINITY),
         };
-        if observation.latency.as_nanos() as f64 > bar {
+        if nanos_of(observation.latency) > bar {
             self.latency.raise(observation);
         }
     }

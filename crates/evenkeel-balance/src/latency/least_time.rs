@@ -22,7 +22,8 @@ use crate::{
     serde(default, deny_unknown_fields)
 )]
 pub struct LeastTimeConfig {
-    /// How many endpoints are compared: all unless set, as nginx does; 2 to 32 where there are too many for a scan.
+    /// How many endpoints are compared: 32 unless set, so that of up to 32 all are, as in nginx, and a pick among thousands
+    /// costs no more; 2 to 32, or all of them.
     pub choices: Choices,
     /// What a new answer counts for in the average: 5 % unless set, nginx's figure. Small, since answers differ more than
     /// servers do.
@@ -46,7 +47,7 @@ pub struct LeastTimeConfig {
 impl Default for LeastTimeConfig {
     fn default() -> Self {
         Self {
-            choices: Choices::All,
+            choices: Choices::Draw(32),
             gain: Ratio::percent(5).unwrap_or(Ratio::ONE),
             step: Duration::from_millis(20),
             ceiling: Duration::from_secs(5),
@@ -79,8 +80,8 @@ impl PolicySettings for LeastTimeConfig {
 /// **Forgiving.** By the halving, down to half of what is typical; what is in flight there counts in full, so that an
 /// endpoint is tried by one request and not flooded. One that takes T where t is typical is tried again after
 /// `halve_after` × log2(2 T / t), 80 s for a hundred times the typical.
-/// **Cost.** O(n), or O(choices); one clock read. **When.** Few endpoints of different speed, answers of tens of
-/// milliseconds and more. **When not.** Answers below a millisecond, unless `step` is set to fit; very many endpoints.
+/// **Cost.** O(choices), one clock read. **When.** Few endpoints of different speed, answers of tens of
+/// milliseconds and more. **When not.** Answers below a millisecond, unless `step` is set to fit.
 /// **Source.** nginx `ngx_http_upstream_least_time_module.c` (its `inflight` parameter is left out).
 #[derive(Debug)]
 pub struct LeastTime {
@@ -166,9 +167,9 @@ struct Steps {
 impl Steps {
     fn of(config: &LeastTimeConfig) -> Self {
         Self {
-            step: config.step.as_nanos() as f64,
-            ceiling: config.ceiling.as_nanos() as f64,
-            halve_after: config.halve_after.as_nanos() as f64,
+            step: settings::nanos_of(config.step),
+            ceiling: settings::nanos_of(config.ceiling),
+            halve_after: settings::nanos_of(config.halve_after),
         }
     }
 

@@ -97,7 +97,7 @@ impl Prequal {
         Ok(Self {
             few: Few::new(NAME, config.choices, members.weights())?,
             scales: scales(members.weights()),
-            learnt: Learnt::new(members, || Guarded::new(LatencyByLoad::new(config.decay), decay)),
+            learnt: Learnt::new(members, || Guarded::new(LatencyByLoad::new(FRESH, config.decay), decay)),
             threshold: Threshold::new(config.hot_quantile),
             typical: Arc::default(),
             decay,
@@ -113,7 +113,7 @@ impl Prequal {
             scales: scales(members.weights()),
             learnt: self
                 .learnt
-                .rebuild(members, || Guarded::new(LatencyByLoad::new(self.config.decay), self.decay)),
+                .rebuild(members, || Guarded::new(LatencyByLoad::new(FRESH, self.config.decay), self.decay)),
             threshold: Threshold::new(self.config.hot_quantile),
             typical: Arc::clone(&self.typical),
         })
@@ -145,7 +145,7 @@ impl Prequal {
     #[inline]
     fn cold(&self, known: &Guarded<LatencyByLoad>, load: u32, typical: Option<f64>, now: Timestamp) -> Price {
         let aged = |nanos: f64, age: f64| nanos * self.decay.keep_nanos(age);
-        match known.latency.expected(load, FRESH, now, aged) {
+        match known.latency.expected(load, now, aged) {
             None => Price::of_latency(None, typical, load),
             Some(Reading { last, .. }) if load > 0 => Price { hot: false, next: last, queued: 0.0 },
             reading => Price::of_latency(reading, typical, 0),
@@ -203,7 +203,7 @@ impl Estimator for LatencyByLoad {
     fn expected(&self, observation: &Observation) -> Option<Reading> {
         let fresh = FRESH.as_nanos() as f64;
         let aged = |nanos: f64, age: f64| if age > fresh { 0.0 } else { nanos };
-        self.expected(others(observation), FRESH, observation.at, aged)
+        self.expected(others(observation), observation.at, aged)
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
 
     fn bed(hot_quantile: u32, count: u64) -> Bed<Prequal> {
         let config = PrequalConfig {
-            hot_quantile: Ratio::percent(hot_quantile).unwrap(),
+            hot_quantile: Ratio::percent(hot_quantile).expect("at most 100"),
             choices: Choices::All,
             ..PrequalConfig::default()
         };

@@ -510,7 +510,7 @@ mod tests {
             (ProbePoolConfig { removals_per_pick: -1.0, ..default() }, "removals_per_pick"),
             (ProbePoolConfig { surplus: f64::INFINITY, ..default() }, "surplus"),
         ] {
-            let error = ProbePool::new(config).err().expect("out of range").to_string();
+            let error = ProbePool::new(config).expect_err("out of range").to_string();
             assert!(error.contains(setting), "{error}");
         }
     }
