@@ -26,7 +26,7 @@ fn grpc() {
 
 #[test]
 fn haproxy() {
-    check("haproxy", 16);
+    check("haproxy", 20);
 }
 
 #[test]
