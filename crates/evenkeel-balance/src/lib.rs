@@ -50,12 +50,17 @@ pub mod hash;
 mod invalid;
 #[cfg(feature = "laws")]
 pub mod laws;
+mod lineup;
 mod load;
 mod mask;
 mod order;
 mod policy;
 mod scan;
 mod sync;
+#[cfg(test)]
+mod testing;
+mod tokens;
+mod tournament;
 mod view;
 
 pub use built_in::BuiltIn;
@@ -64,8 +69,16 @@ pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
 pub use draws::{AliasTable, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
 pub use event::{Event, LoadReport, Observation, Observed};
 pub use invalid::InvalidPolicy;
-pub use load::{Choices, LeastRequest, LeastRequestConfig};
+pub use load::{
+    Choices, JoinIdleQueue, JoinIdleQueueConfig, LeastConnections, LeastConnectionsConfig, LeastRequest,
+    LeastRequestConfig, ShortestExpectedDelay, ShortestExpectedDelayConfig,
+};
 pub use mask::Mask;
-pub use order::{RoundRobin, RoundRobinConfig, SmoothWeightedRoundRobin, SmoothWeightedRoundRobinConfig};
+pub use order::{
+    EarliestDeadlineFirst, EarliestDeadlineFirstConfig, FirstAvailable, FirstAvailableConfig,
+    GlobalSmoothWeightedRoundRobin, Interleaved, InterleavedConfig, PickFirst, PickFirstConfig, RoomPer,
+    RoundRobin, RoundRobinConfig, Shuffle, SmoothWeightedRoundRobin, SmoothWeightedRoundRobinConfig,
+    StaticMap, StaticMapConfig, StaticStride, StaticStrideConfig, TurnOrder,
+};
 pub use policy::{MemberList, Members, Policy, Wants};
 pub use view::{Table, View};
