@@ -85,6 +85,14 @@ impl View for Table<'_> {
     }
 
     #[inline]
+    fn loads(&self, into: &mut [u32]) {
+        let known = into.len().min(self.loads.len());
+        let (first, beyond) = into.split_at_mut(known);
+        first.copy_from_slice(&self.loads[..known]);
+        beyond.fill(0);
+    }
+
+    #[inline]
     fn weight(&self, position: usize) -> u32 {
         self.weights.get(position).copied().unwrap_or(1)
     }

@@ -14,6 +14,8 @@ use crate::{Caller, Event, Members, View, Wants, scan};
 pub(super) struct Exact {
     rule: Rule,
     weights: Box<[u32]>,
+    /// 1 ÷ weight.
+    inverses: Box<[f64]>,
     are_equal: bool,
     /// Where there are too many for a scan.
     ranking: Option<Arc<Ranking>>,
@@ -34,11 +36,14 @@ impl Exact {
 
     fn with(rule: Rule, members: &dyn Members, ranking: impl FnOnce(&dyn Members) -> Arc<Ranking>) -> Self {
         let weights = members.weights();
+        let are_equal = are_equal(weights);
+        let most = if are_equal { MOST_TO_SCAN } else { MOST_TO_SCAN_BY_WEIGHT };
         Self {
             rule,
             weights: weights.into(),
-            are_equal: are_equal(weights),
-            ranking: (weights.len() > MOST_TO_SCAN).then(|| ranking(members)),
+            inverses: weights.iter().map(|&weight| 1.0 / f64::from(weight.max(1))).collect(),
+            are_equal,
+            ranking: (weights.len() > most).then(|| ranking(members)),
         }
     }
 
@@ -64,37 +69,60 @@ impl Exact {
                 // The request excludes more than the order can keep aside, or a flip raced with the search.
                 None => self.look_at_all(view, caller),
             },
-            None if self.weights.len() == view.mask().len() => self.scan(view, caller),
-            None => self.look_at_all(view, caller),
+            None if self.weights.len() != view.mask().len() => self.look_at_all(view, caller),
+            None => {
+                let found = match self.weights.len() {
+                    0..=FEW => self.scan::<FEW, _, _>(view, caller),
+                    _ => self.scan::<MOST_TO_SCAN, _, _>(view, caller),
+                };
+                found.or_else(|| self.look_at_all(view, caller))
+            }
         }
     }
 
-    /// All loads at once, the least among them, and one draw among the equals: each as likely as its weight says.
+    /// All loads at once, the least among them, and one draw among the equals: each as likely as its weight says. `N` is
+    /// the room for them, since clearing room for 128 takes longer than looking at three.
     #[inline]
-    fn scan<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        let mut loads = [0; MOST_TO_SCAN];
-        let loads = &mut loads[..self.weights.len()];
+    fn scan<const N: usize, V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
+        let mut loads = [0; N];
+        let loads = loads.get_mut(..self.weights.len())?;
         view.loads(loads);
-        if self.are_equal && view.mask().usable() == loads.len() && view.admits_all() {
+        let is_plain = view.mask().usable() == loads.len() && view.admits_all();
+        if is_plain && self.are_equal {
             return scan_equals(loads, caller.draw());
         }
-        let mut least: Option<(u32, u32)> = None;
-        let mut equals = Equals::default();
-        for position in view.mask().iter() {
-            if !view.admits_all() && !view.admits(position) {
-                continue;
+        let mut levels = [f64::INFINITY; N];
+        let levels = levels.get_mut(..loads.len())?;
+        if is_plain {
+            for ((level, &load), &inverse) in levels.iter_mut().zip(&*loads).zip(&self.inverses) {
+                *level = self.rule.nearly(load, inverse);
             }
-            let own = (loads[position], self.weights[position]);
-            let order = least.map_or(std::cmp::Ordering::Less, |least| self.rule.compare(own, least));
-            if order.is_lt() {
-                least = Some(own);
-                equals = Equals::default();
-            }
-            if order.is_le() {
-                equals.add(position, own.1);
+        } else {
+            for position in view.mask().iter().filter(|&position| view.admits(position)) {
+                levels[position] = self.rule.nearly(loads[position], self.inverses[position]);
             }
         }
-        equals.drawn(&self.weights, caller.draw())
+        self.drawn_among_least(levels, caller.draw())
+    }
+
+    /// One of those whose level is the least, each as likely as its weight says. `None` if nobody has a level.
+    #[inline]
+    fn drawn_among_least(&self, levels: &[f64], draw: u64) -> Option<usize> {
+        let least =
+            levels.iter().copied().fold(f64::INFINITY, |one, other| if other < one { other } else { one });
+        let equal = least + least.abs() * Rule::NEAR;
+        if !least.is_finite() {
+            return None;
+        }
+        let part = |&level: &f64, &weight: &u32| if level <= equal { u64::from(weight) } else { 0 };
+        let sum = |levels: &[f64], weights: &[u32]| {
+            levels.iter().zip(weights).map(|(level, weight)| part(level, weight)).sum()
+        };
+        drawn_by_parts(levels, &self.weights, sum, part, draw)
     }
 
     /// One pass over the open positions that asks for each load by itself: the way out for everything unusual.
@@ -111,61 +139,56 @@ impl Exact {
     }
 }
 
-/// The least of loads of equal weight, and of these one at random. Plain loops without a branch in them, which the
-/// compiler turns into vector instructions.
+/// The least of loads of equal weight, and of these one at random.
 #[inline]
 fn scan_equals(loads: &[u32], draw: u64) -> Option<usize> {
-    let least = loads.iter().copied().min()?;
-    let count = loads.iter().map(|&load| u32::from(load == least)).sum::<u32>();
-    let mut left = below(scan::upper(draw), count);
-    for (position, &load) in loads.iter().enumerate() {
-        if load == least {
-            if left == 0 {
+    let least = loads.iter().copied().fold(u32::MAX, |one, other| if other < one { other } else { one });
+    let count = |block: &[u32], _: &[u32]| block.iter().map(|&load| u32::from(load == least)).sum::<u32>();
+    let sum = |one: &[u32], other: &[u32]| u64::from(count(one, other));
+    drawn_by_parts(loads, loads, sum, |&load, _| u64::from(load == least), draw)
+}
+
+/// A position, each as likely as its part says. Parts are added up block by block, so that only one block is walked in
+/// steps; all loops are without a branch in them, which the compiler turns into vector instructions.
+#[inline(always)]
+fn drawn_by_parts<A, B>(
+    one: &[A],
+    other: &[B],
+    sum_of: impl Fn(&[A], &[B]) -> u64,
+    part_of: impl Fn(&A, &B) -> u64,
+    draw: u64,
+) -> Option<usize> {
+    let mut sums = [0_u64; MOST_TO_SCAN / BLOCK];
+    let blocks = || one.chunks(BLOCK).zip(other.chunks(BLOCK));
+    for (sum, (one, other)) in sums.iter_mut().zip(blocks()) {
+        *sum = sum_of(one, other);
+    }
+    let total: u64 = sums.iter().sum();
+    let mut left = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
+    for (index, ((one, other), sum)) in blocks().zip(sums).enumerate() {
+        if left >= sum {
+            left -= sum;
+            continue;
+        }
+        for (position, (one, other)) in (index * BLOCK..).zip(one.iter().zip(other)) {
+            let part = part_of(one, other);
+            if left < part {
                 return Some(position);
             }
-            left -= 1;
+            left -= part;
         }
     }
     None
 }
 
-/// Positions that are equally good, as bits, and the sum of their weights.
-#[derive(Default)]
-struct Equals {
-    bits: [u64; MOST_TO_SCAN / 64],
-    total: u64,
-}
-
-impl Equals {
-    #[inline]
-    fn add(&mut self, position: usize, weight: u32) {
-        self.bits[position / 64] |= 1 << (position % 64);
-        self.total += u64::from(weight);
-    }
-
-    /// One of them, each as likely as its weight says.
-    fn drawn(&self, weights: &[u32], draw: u64) -> Option<usize> {
-        let mut left = ((u128::from(draw) * u128::from(self.total)) >> 64) as u64;
-        let mut last = None;
-        for (index, &word) in self.bits.iter().enumerate() {
-            let mut bits = word;
-            while bits != 0 {
-                let position = index * 64 + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let weight = u64::from(weights[position]);
-                if left < weight {
-                    return Some(position);
-                }
-                left -= weight;
-                last = Some(position);
-            }
-        }
-        last
-    }
-}
-
+/// How many parts are added up at once.
+const BLOCK: usize = 16;
 /// Up to here a scan, which shares nothing between cores, is about as quick as an order under a lock.
-pub(super) const MOST_TO_SCAN: usize = 128;
+const MOST_TO_SCAN: usize = 128;
+/// The same where levels have to be worked out.
+const MOST_TO_SCAN_BY_WEIGHT: usize = 64;
+/// Room for few.
+const FEW: usize = 16;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -186,7 +209,7 @@ mod tests {
     /// Requests come and go, endpoints too: every single pick is the minimum, on both sides of the limit for scans.
     #[test]
     fn every_pick_is_the_exact_minimum() {
-        for count in [3, 100, 128, 129, 300, 1_000] {
+        for count in [3, 17, 64, 65, 300, 1_000] {
             for (rule, seed) in RULES.into_iter().zip(1..) {
                 let weights: Vec<u32> = (0..count).map(|position| 1 + position * 7 % 5).collect();
                 let machine = Exact::new(rule, &members(&weights));

@@ -1,6 +1,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::ranking::Ranking;
+use super::rule::Rule;
+use crate::built_in::are_equal;
 use crate::sync::Mutex;
 use crate::tokens::Tokens;
 use crate::{
@@ -14,13 +17,13 @@ use crate::{
 /// the first. If none of those that it looks at is idle, the less loaded of two drawn by weight gets the request
 /// ([`LeastRequest`]).
 /// **How.** A release puts its endpoint in the queue, whatever else is in flight there: whether it is idle is read from
-/// its load when it comes to the front, and who is busy leaves. Nobody stands in the queue twice. A pick looks at eight of
-/// them at most, 32 where weights differ, and at one endpoint besides, in turn: if that is idle and not in the queue, it
-/// is put there, so that nobody is forgotten whose release was not heard. Who is picked goes to the back, not out, since a
-/// pick may come to nothing.
-/// **Weights.** An endpoint at the front is taken only as often as its weight is of the greatest: each passage earns it that
-/// part of a turn. If among those looked at no idle one has a whole turn, the first idle one is taken all the same.
-/// **Cost.** O(1), under one short lock; 16 bytes an endpoint. **When.** Many endpoints, requests of very different length,
+/// its load when it comes to the front, and who is busy leaves. Nobody stands in the queue twice. A pick looks at 16 of
+/// them at most, and at one endpoint besides, in turn: if that is idle and not in the queue, it is put there, so that
+/// nobody is forgotten whose release was not heard. Who is picked goes to the back, not out, since a pick may come to
+/// nothing.
+/// **Weights.** Where they differ, who has been idle longest is the wrong question: then the idle stand in the order in which
+/// their weights let them have their turns (each 1 ÷ weight after its last one), as the equals of `least_connections` do.
+/// **Cost.** O(1), or O(log n) where weights differ, under one short lock; 24 bytes an endpoint, or 100. **When.** Many endpoints, requests of very different length,
 /// and load low enough that somebody is idle most of the time: a request then waits for nobody, at the cost of a queue and
 /// not of a search. **When not.** Load near capacity: nobody is idle, and what decides is `least_request` alone, without
 /// the detour.
@@ -29,106 +32,113 @@ use crate::{
 /// and idle means idle as far as it knows.
 #[derive(Debug)]
 pub struct JoinIdleQueue {
-    tokens: Tokens,
-    are_equal: bool,
+    idle: Idle,
     otherwise: LeastRequest,
+}
+
+#[derive(Debug)]
+enum Idle {
+    Equal(Queue),
+    ByWeight(Arc<Ranking>),
+}
+
+impl JoinIdleQueue {
+    /// The policy for these members, all of them taken for idle. O(n).
+    ///
+    /// # Errors
+    ///
+    /// None at present; the fallback could refuse its settings.
+    pub fn new(members: &dyn Members) -> Result<Self, InvalidPolicy> {
+        let idle = match are_equal(members.weights()) {
+            true => Idle::Equal(Queue::new(members)),
+            false => Idle::ByWeight(Ranking::new(Rule::Idle, members)),
+        };
+        Self::with(idle, members)
+    }
+
+    fn with(idle: Idle, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+        let otherwise = LeastRequest::new(LeastRequestConfig::default(), members.weights())?;
+        Ok(Self { idle, otherwise })
+    }
+
+    /// An idle position, or else the less loaded of two; `None` if none is open.
+    #[inline]
+    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        let idle = match &self.idle {
+            Idle::Equal(queue) => queue.first(view),
+            Idle::ByWeight(ranking) => ranking.first(view),
+        };
+        idle.or_else(|| self.otherwise.choose(view, caller))
+    }
+}
+
+/// Endpoints that were idle when they came in, the longest first.
+#[derive(Debug)]
+struct Queue {
+    tokens: Tokens,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     queue: VecDeque<u32>,
-    places: Box<[Place]>,
+    is_queued: Box<[bool]>,
     audited: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    is_queued: bool,
-    /// What a passage of the front earns, and what has been earned, in parts of [`TURN`].
-    share: u32,
-    earned: u32,
-}
-
-impl JoinIdleQueue {
-    /// The policy for these members, all of them in the queue. O(n).
-    ///
-    /// # Errors
-    ///
-    /// None at present; the fallback could refuse its settings.
-    pub fn new(members: &dyn Members) -> Result<Self, InvalidPolicy> {
-        let weights = members.weights();
-        let greatest = u64::from(weights.iter().copied().max().unwrap_or(1).max(1));
-        let place = |&weight: &u32| {
-            // At least one part, or a passage would earn nothing.
-            let share = (u64::from(weight) * u64::from(TURN) / greatest).max(1) as u32;
-            Place { is_queued: true, share, earned: 0 }
-        };
-        let state = State {
-            queue: (0..weights.len() as u32).collect(),
-            places: weights.iter().map(place).collect(),
-            audited: 0,
-        };
-        Ok(Self {
-            tokens: Tokens::new(members),
-            are_equal: crate::built_in::are_equal(weights),
-            otherwise: LeastRequest::new(LeastRequestConfig::default(), weights)?,
-            state: Mutex::new(state),
-        })
+impl Queue {
+    fn new(members: &dyn Members) -> Self {
+        let count = members.weights().len();
+        let state =
+            State { queue: (0..count as u32).collect(), is_queued: vec![true; count].into(), audited: 0 };
+        Self { tokens: Tokens::new(members), state: Mutex::new(state) }
     }
 
-    /// An idle position, or else the less loaded of two; `None` if none is open.
-    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        let most = if self.are_equal { MOST_LOOKS } else { MOST_LOOKS_BY_WEIGHT };
-        let idle = {
-            let mut state = self.state.lock();
-            state.audit(view);
-            state.take_idle(view, most)
-        };
-        idle.or_else(|| self.otherwise.choose(view, caller))
-    }
-
-    /// The successor: who stays keeps its place in the queue, or out of it; who is new comes last.
-    fn succeed(&self, members: &dyn Members) -> Result<Self, InvalidPolicy> {
-        let new = Self::new(members)?;
+    /// The successor: who stays keeps its place in the queue; who is new, or was out of it, comes last, and leaves when it
+    /// is met if it is busy.
+    fn succeed(&self, members: &dyn Members) -> Self {
+        let new = Self::new(members);
         let old = self.state.lock();
-        {
-            let mut state = new.state.lock();
-            let State { queue, places, .. } = &mut *state;
-            // Behind all that are known: newcomers, and those whose release was not heard. Who is busy leaves when met.
-            let mut ranks = vec![usize::MAX; places.len()];
-            let mut tokens = vec![None; old.places.len()];
-            for position in 0..places.len() {
-                if let Some(before) = self.tokens.position(members.token(position)) {
-                    places[position].earned = old.places[before].earned;
-                    tokens[before] = Some(position);
-                }
-            }
-            for (rank, &before) in old.queue.iter().enumerate() {
-                if let Some(position) = tokens[before as usize] {
-                    ranks[position] = rank;
-                }
-            }
-            queue.make_contiguous().sort_by_key(|&position| ranks[position as usize]);
+        let mut places = vec![usize::MAX; old.is_queued.len()];
+        for (place, &position) in old.queue.iter().enumerate() {
+            places[position as usize] = place;
         }
-        Ok(new)
+        let place = |&position: &u32| {
+            let before = self.tokens.position(members.token(position as usize));
+            before.and_then(|before| places.get(before).copied()).unwrap_or(usize::MAX)
+        };
+        new.state.lock().queue.make_contiguous().sort_by_key(place);
+        new
+    }
+
+    fn first<V: View + ?Sized>(&self, view: &V) -> Option<usize> {
+        let mut state = self.state.lock();
+        state.audit(view);
+        state.take_idle(view)
+    }
+
+    fn on_event(&self, event: Event) {
+        if let Event::Released(token) | Event::Up(token) = event
+            && let Some(position) = self.tokens.position(token)
+        {
+            self.state.lock().enqueue(position);
+        }
     }
 }
 
 impl State {
     fn enqueue(&mut self, position: usize) {
-        let Some(place) = self.places.get_mut(position) else { return };
-        if !place.is_queued {
-            place.is_queued = true;
+        if let Some(is_queued @ false) = self.is_queued.get_mut(position) {
+            *is_queued = true;
             self.queue.push_back(position as u32);
         }
     }
 
     /// Looks at one position more, in turn.
     fn audit<V: View + ?Sized>(&mut self, view: &V) {
-        self.audited = if self.audited + 1 < self.places.len() { self.audited + 1 } else { 0 };
+        self.audited = if self.audited + 1 < self.is_queued.len() { self.audited + 1 } else { 0 };
         let position = self.audited;
-        if self.places.get(position).is_some_and(|place| !place.is_queued)
+        if self.is_queued.get(position) == Some(&false)
             && view.mask().contains(position)
             && view.load(position) == 0
         {
@@ -136,27 +146,19 @@ impl State {
         }
     }
 
-    fn take_idle<V: View + ?Sized>(&mut self, view: &V, most: usize) -> Option<usize> {
-        let mut first_idle = None;
-        for _ in 0..most.min(self.queue.len()) {
+    fn take_idle<V: View + ?Sized>(&mut self, view: &V) -> Option<usize> {
+        for _ in 0..MOST_LOOKS.min(self.queue.len()) {
             let position = self.queue.pop_front()?;
-            let place = &mut self.places[position as usize];
             if !view.mask().contains(position as usize) || view.load(position as usize) > 0 {
-                place.is_queued = false;
+                self.is_queued[position as usize] = false;
                 continue;
             }
             self.queue.push_back(position);
-            if !view.admits(position as usize) {
-                continue;
-            }
-            place.earned += place.share;
-            if place.earned >= TURN {
-                place.earned -= TURN;
+            if view.admits(position as usize) {
                 return Some(position as usize);
             }
-            first_idle = first_idle.or(Some(position as usize));
         }
-        first_idle
+        None
     }
 }
 
@@ -170,15 +172,20 @@ impl Policy for JoinIdleQueue {
     }
 
     fn on_event(&self, event: Event) {
-        if let Event::Released(token) | Event::Up(token) = event
-            && let Some(position) = self.tokens.position(token)
-        {
-            self.state.lock().enqueue(position);
+        match &self.idle {
+            Idle::Equal(queue) => queue.on_event(event),
+            Idle::ByWeight(ranking) => ranking.on_event(event),
         }
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(self.succeed(members)?)))
+        let idle = match (&self.idle, are_equal(members.weights())) {
+            (Idle::Equal(queue), true) => Idle::Equal(queue.succeed(members)),
+            (Idle::ByWeight(ranking), false) => Idle::ByWeight(ranking.succeed(members)),
+            // Weights have become equal, or unequal: who is idle is found out by looking.
+            _ => return Ok(Some(Arc::new(Self::new(members)?))),
+        };
+        Ok(Some(Arc::new(Self::with(idle, members)?)))
     }
 }
 
@@ -193,12 +200,8 @@ impl PolicySettings for JoinIdleQueueConfig {
     }
 }
 
-/// A whole turn at the front of the queue.
-const TURN: u32 = 1 << 20;
 /// How many a pick looks at before it draws: that many may have become busy since they came into the queue.
-const MOST_LOOKS: usize = 8;
-/// The same where light ones are passed over.
-const MOST_LOOKS_BY_WEIGHT: usize = 32;
+const MOST_LOOKS: usize = 16;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -273,7 +276,7 @@ mod tests {
             }
             let total: u32 = weights.iter().sum();
             for (count, weight) in counts.into_iter().zip(weights) {
-                assert!(count.abs_diff(6_000 * weight / total) <= 3, "{counts:?} for {weights:?}");
+                assert!(count.abs_diff(6_000 * weight / total) <= 1, "{counts:?} for {weights:?}");
             }
         }
     }

@@ -8,12 +8,13 @@ use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettin
 ///
 /// **Idea.** The endpoint with the least load ÷ weight gets the request, compared without rounding. **Ties** are shared by
 /// weight, as in nginx: an idle set is served in proportion to its weights.
-/// **How.** Up to 128 endpoints one scan over all loads, without a lock, and a weighted draw among equals. Above, an order
+/// **How.** Up to 128 endpoints (64 where weights differ) one scan over all loads, without a lock, and a weighted draw among
+/// equals. Above, an order
 /// by load that is kept while requests come and go: a tournament under one short lock, which hears of releases and checks
 /// what it is about to answer against the loads themselves. It cannot be led astray for long: one more endpoint is looked
 /// at with each pick. There, equals come in turn by weight rather than by draw, and loads per weight that differ by less
 /// than 2^-32, which weights up to 65 536 cannot bring about, count as equal.
-/// **Cost.** O(n) up to 128 endpoints, O(log n) above; 100 bytes an endpoint. The first pick after the policy was built
+/// **Cost.** O(n) where it scans, O(log n) above; 100 bytes an endpoint. The first pick after the policy was built
 /// for a busy set reads all loads once.
 /// **When.** Long requests of very different length (sessions, uploads, queries), few clients with a full view.
 /// **When not.** Many clients that do not see each other's requests: all of them find the same minimum, and meet there

@@ -1,4 +1,5 @@
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use evenkeel_types::{RandomSource, SplitMix64, below};
 
@@ -69,7 +70,7 @@ impl Default for Choices {
 }
 
 /// Settings of [`LeastRequest`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -78,6 +79,16 @@ impl Default for Choices {
 pub struct LeastRequestConfig {
     /// How many endpoints are compared: 2 unless set, at most 32, or all of them.
     pub choices: Choices,
+    /// How much load counts against weight: endpoints are compared by weight ÷ load^`bias`. 1 unless set, since then loads
+    /// build up in proportion to weights. Above 1 load counts for more, between 0 and 1 weight does; 0 ignores load, and
+    /// picks are drawn by weight alone. With equal weights every bias above 0 does the same. Not negative, and finite.
+    pub bias: f64,
+}
+
+impl Default for LeastRequestConfig {
+    fn default() -> Self {
+        Self { choices: Choices::default(), bias: 1.0 }
+    }
 }
 
 impl PolicySettings for LeastRequestConfig {
@@ -95,30 +106,56 @@ impl PolicySettings for LeastRequestConfig {
 /// weights this is exactly "fewer in flight"; with unequal ones the shares are exactly the weights while loads are low,
 /// also for two endpoints, and follow the load when it builds up. Candidates are drawn by weight; if one weight is so
 /// large that its endpoint takes all draws, the other candidate is drawn uniformly. **Ties** stay with the candidate drawn
-/// first.
+/// first. **Bias.** Where weights differ, loads are raised to the power of `bias` before they are compared
+/// ([`LeastRequestConfig::bias`]).
 /// **Cost.** O(d), or O(n) for a full scan. **When.** The default for most traffic. **When not.** Load is not told by
 /// the requests in flight (batch jobs of very different size). **Source.** Mitzenmacher, "The power of two choices in
 /// randomized load balancing", IEEE TPDS 2001; Envoy `LEAST_REQUEST`, gRPC A48, Finagle `P2C` (draws without
 /// replacement); comparison by cross products as in nginx `least_conn`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LeastRequest {
     choices: Choices,
-    /// Present when weights differ.
+    /// Present when weights differ, or loads do not count.
     weighted: Option<Weighted>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Weighted {
     table: AliasTable,
     greatest: u32,
+    /// Present unless it is 1, which is compared in whole numbers.
+    bias: Option<Bias>,
 }
+
+/// An exponent for loads, with the powers of small loads at hand.
+#[derive(Clone, Debug, PartialEq)]
+struct Bias {
+    exponent: f64,
+    powers: Arc<[f64]>,
+}
+
+impl Bias {
+    fn new(exponent: f64) -> Self {
+        let powers = (0..POWERS).map(|load| libm::pow(f64::from(load), exponent)).collect();
+        Self { exponent, powers }
+    }
+
+    /// The load as it counts: `load`^bias.
+    fn of(&self, load: u64) -> f64 {
+        let known = self.powers.get(usize::try_from(load).unwrap_or(usize::MAX));
+        known.copied().unwrap_or_else(|| libm::pow(load as f64, self.exponent))
+    }
+}
+
+/// Up to which load powers are kept.
+const POWERS: u32 = 64;
 
 impl LeastRequest {
     /// The policy for these weights. O(n).
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::Setting`] unless 2 to 32, or all.
+    /// [`InvalidPolicy::Setting`] unless choices are 2 to 32, or all, and the bias is a number from 0 up.
     pub fn new(config: LeastRequestConfig, weights: &[u32]) -> Result<Self, InvalidPolicy> {
         if let Choices::Draw(choices) = config.choices
             && !(2..=MOST_CHOICES).contains(&choices)
@@ -126,9 +163,15 @@ impl LeastRequest {
             let problem = format!("{choices} is out of range: allowed are 2 to 32, or \"all\"");
             return Err(InvalidPolicy::setting("least_request", "choices", problem));
         }
-        let weighted = (!are_equal(weights)).then(|| Weighted {
+        if !(config.bias.is_finite() && config.bias >= 0.0) {
+            let problem = format!("{} is out of range: allowed are finite numbers from 0 up", config.bias);
+            return Err(InvalidPolicy::setting("least_request", "bias", problem));
+        }
+        // With equal weights the order of loads is the order of their powers, unless all powers are one.
+        let weighted = (!are_equal(weights) || config.bias == 0.0).then(|| Weighted {
             table: AliasTable::new(weights),
             greatest: weights.iter().copied().max().unwrap_or(0),
+            bias: (config.bias != 1.0).then(|| Bias::new(config.bias)),
         });
         Ok(Self { choices: config.choices, weighted })
     }
@@ -139,12 +182,23 @@ impl LeastRequest {
         let usable = view.mask().usable();
         match (self.choices, &self.weighted) {
             (Choices::Draw(2), None) if usable > 2 => choose_of_two(view, caller, usable),
+            (_, Some(weighted)) if weighted.ignores_load() => choose_by_weight(view, caller, weighted),
             (Choices::Draw(choices), weighted) if usable > choices as usize => {
                 choose_of_some(view, caller, choices, weighted.as_ref())
             }
             (_, weighted) => choose_of_all(view, caller, weighted.as_ref()),
         }
     }
+}
+
+/// A draw by weight, whatever the loads are.
+#[inline(never)]
+fn choose_by_weight<V: View + ?Sized, C: Caller + ?Sized>(
+    view: &V,
+    caller: &mut C,
+    weighted: &Weighted,
+) -> Option<usize> {
+    weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))
 }
 
 /// Two distinct ones of equal weight: the case that must cost nothing.
@@ -192,7 +246,7 @@ fn choose_of_some<V: View + ?Sized, C: Caller + ?Sized>(
         }
         seen[met] = position;
         met += 1;
-        best = Some(better(best, Candidate::at(view, position)));
+        best = Some(better(best, Candidate::at(view, position), weighted));
         if met == choices as usize {
             return best.map(|candidate| candidate.position);
         }
@@ -203,7 +257,7 @@ fn choose_of_some<V: View + ?Sized, C: Caller + ?Sized>(
         let usable = view.mask().usable();
         let position = scan::usable_at(view, below(scan::upper(caller.draw()), usable as u32), usable);
         if usable > 0 && view.is_open(position) && !seen[..met].contains(&position) {
-            best = Some(better(best, Candidate::at(view, position)));
+            best = Some(better(best, Candidate::at(view, position), weighted));
             break;
         }
     }
@@ -226,7 +280,7 @@ fn choose_of_all<V: View + ?Sized, C: Caller + ?Sized>(
     let mut equals = 0;
     for position in view.mask().iter().filter(|&position| view.admits(position)) {
         let candidate = Candidate::at(view, position);
-        let order = least.map_or(Ordering::Less, |least| candidate.compare(least));
+        let order = least.map_or(Ordering::Less, |least| candidate.compare(least, weighted));
         equals = match order {
             Ordering::Less => 1,
             Ordering::Equal => equals + 1,
@@ -244,7 +298,7 @@ fn choose_of_all<V: View + ?Sized, C: Caller + ?Sized>(
     }
     let (least, Some(weighted)) = (least?, weighted) else { return least.map(|least| least.position) };
     let drawn = weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))?;
-    Some(better(Some(Candidate::at(view, drawn)), least).position)
+    Some(better(Some(Candidate::at(view, drawn)), least, Some(weighted)).position)
 }
 
 #[inline]
@@ -280,23 +334,40 @@ impl Candidate {
     }
 
     /// By load ÷ weight. Both products fit: 32 bits each.
-    fn compare(self, other: Self) -> Ordering {
+    fn compare(self, other: Self, weighted: Option<&Weighted>) -> Ordering {
+        if let Some(bias) = weighted.and_then(|weighted| weighted.bias.as_ref()) {
+            let (own, others) =
+                (bias.of(self.load) * other.weight as f64, bias.of(other.load) * self.weight as f64);
+            return own.total_cmp(&others);
+        }
         (self.load * other.weight).cmp(&(other.load * self.weight))
     }
 }
 
 /// The one that stays: `other` only if it would be no worse off after taking the request than `best` is now.
 #[inline]
-fn better(best: Option<Candidate>, other: Candidate) -> Candidate {
-    match best {
+fn better(best: Option<Candidate>, other: Candidate, weighted: Option<&Weighted>) -> Candidate {
+    let bias = weighted.and_then(|weighted| weighted.bias.as_ref());
+    match (best, bias) {
+        (Some(best), Some(bias)) => {
+            let after = bias.of(other.load + 1) * best.weight as f64;
+            if after > bias.of(best.load) * other.weight as f64 { best } else { other }
+        }
         // Both sides are products of 33 and 32 bits at most: they fit.
-        Some(best)
+        (Some(best), None)
             if u128::from(other.load + 1) * u128::from(best.weight)
                 > u128::from(best.load) * u128::from(other.weight) =>
         {
             best
         }
         _ => other,
+    }
+}
+
+impl Weighted {
+    #[inline]
+    fn ignores_load(&self) -> bool {
+        self.bias.as_ref().is_some_and(|bias| bias.exponent == 0.0)
     }
 }
 
@@ -319,7 +390,7 @@ mod tests {
     use crate::{Mask, Script, Table};
 
     fn policy(choices: Choices, weights: &[u32]) -> LeastRequest {
-        LeastRequest::new(LeastRequestConfig { choices }, weights).unwrap()
+        LeastRequest::new(LeastRequestConfig { choices, ..LeastRequestConfig::default() }, weights).unwrap()
     }
 
     #[test]
@@ -423,12 +494,83 @@ mod tests {
     #[test]
     fn choices_out_of_range_are_refused() {
         for choices in [0, 1, 33, u32::MAX] {
-            let config = LeastRequestConfig { choices: Choices::Draw(choices) };
+            let config =
+                LeastRequestConfig { choices: Choices::Draw(choices), ..LeastRequestConfig::default() };
             let error = LeastRequest::new(config, &[]).unwrap_err().to_string();
             assert!(
                 error.contains("least_request: choices") && error.contains(&choices.to_string()),
                 "{error}"
             );
+        }
+    }
+
+    /// Loads in the end, after requests that all take equally long, at one time in flight.
+    fn steady(bias: f64, choices: Choices, weights: &[u32]) -> Vec<u32> {
+        let policy = LeastRequest::new(LeastRequestConfig { choices, bias }, weights).unwrap();
+        let mask = Mask::all_usable(weights.len());
+        let mut loads = vec![0; weights.len()];
+        let mut caller = Script::seeded(4);
+        let mut in_flight = std::collections::VecDeque::new();
+        for _ in 0..20_000 {
+            let picked = policy.choose(&Table::new(&mask, weights, &loads), &mut caller).unwrap();
+            loads[picked] += 1;
+            in_flight.push_back(picked);
+            if in_flight.len() > 300 {
+                loads[in_flight.pop_front().unwrap()] -= 1;
+            }
+        }
+        loads
+    }
+
+    #[test]
+    fn a_bias_shifts_what_load_counts_against_weight() {
+        // Loads settle where weight ÷ load^bias is the same for all: in proportion to weight^(1 ÷ bias).
+        for (bias, expected) in [(1.0, [75, 225]), (2.0, [110, 190]), (0.5, [30, 270])] {
+            let loads = steady(bias, Choices::All, &[1, 3]);
+            assert!(
+                loads.iter().zip(expected).all(|(load, expected)| load.abs_diff(expected) <= 5),
+                "{bias}: {loads:?}"
+            );
+        }
+        assert_eq!(steady(2.0, Choices::All, &[1; 4]), steady(1.0, Choices::All, &[1; 4]), "equal weights");
+    }
+
+    #[test]
+    fn a_bias_of_zero_ignores_load() {
+        for choices in [Choices::Draw(2), Choices::All] {
+            for weights in [[1, 1, 1], [1, 2, 3]] {
+                let policy = LeastRequest::new(LeastRequestConfig { choices, bias: 0.0 }, &weights).unwrap();
+                let mask = Mask::all_usable(3);
+                let view = Table::new(&mask, &weights, &[900, 0, 900]);
+                let (mut counts, mut caller) = ([0_u32; 3], Script::seeded(8));
+                for _ in 0..6_000 {
+                    counts[policy.choose(&view, &mut caller).unwrap()] += 1;
+                }
+                let total: u32 = weights.iter().sum();
+                for (count, weight) in counts.into_iter().zip(weights) {
+                    let expected = 6_000.0 * f64::from(weight) / f64::from(total);
+                    assert!(
+                        (f64::from(count) - expected).abs() < 5.0 * expected.sqrt(),
+                        "{counts:?} {weights:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bias_out_of_range_is_refused() {
+        for bias in [f64::NAN, -0.1, f64::INFINITY, f64::NEG_INFINITY] {
+            let config = LeastRequestConfig { bias, ..LeastRequestConfig::default() };
+            let error = LeastRequest::new(config, &[1, 2]).unwrap_err().to_string();
+            assert!(error.contains("bias") && error.contains(&bias.to_string()), "{error}");
+        }
+        for bias in [1e-300, 1e300] {
+            let policy =
+                LeastRequest::new(LeastRequestConfig { bias, ..LeastRequestConfig::default() }, &[1, 2]);
+            let mask = Mask::all_usable(2);
+            let view = Table::new(&mask, &[1, 2], &[u32::MAX, 3]);
+            assert!(policy.unwrap().choose(&view, &mut Script::seeded(1)).is_some());
         }
     }
 }

@@ -124,7 +124,8 @@ impl Ranking {
         }
     }
 
-    /// The open position that is least by the rule. `None` is no proof that there is none: see [`Lineup::find`].
+    /// The open position that is least by the rule. `None` is no proof that there is none: see [`Lineup::find`]. Under
+    /// [`Rule::Idle`] it says that nobody is idle who was met within as many corrections as one search allows.
     pub(super) fn first<V: View + ?Sized>(&self, view: &V) -> Option<usize> {
         let mut state = self.state.lock();
         if view.mask().len() != state.entries.len() {
@@ -132,8 +133,9 @@ impl Ranking {
         }
         state.catch_up(self.rule, view);
         state.audit(self.rule, view);
-        if let Some(position) = state.find(self.rule, view) {
-            return Some(position);
+        let found = state.find(self.rule, view);
+        if found.is_some() || self.rule == Rule::Idle {
+            return found;
         }
         state.look_at_all(self.rule, view);
         state.find(self.rule, view)
@@ -205,6 +207,9 @@ impl State {
             entry.load = load;
             entry.key(rule)
         })?;
+        if rule == Rule::Idle && self.entries[position].load > 0 {
+            return None;
+        }
         self.take_turn(rule, position);
         Some(position)
     }

@@ -9,6 +9,8 @@ pub(super) enum Rule {
     Delay,
     /// The same, but whoever is idle comes before everybody else.
     IdleThenDelay,
+    /// Whether there is any load: the idle are equal, and whoever is busy is no answer at all.
+    Idle,
 }
 
 impl Rule {
@@ -25,8 +27,28 @@ impl Rule {
             Self::Connections => by_load(0),
             Self::Delay => by_load(1),
             Self::IdleThenDelay => (one.0 > 0).cmp(&(other.0 > 0)).then_with(|| by_load(1)),
+            Self::Idle => (one.0 > 0).cmp(&(other.0 > 0)),
         }
     }
+
+    /// The same as a floating-point number, lower first, for a scan that must be quick. Two whose numbers differ by no more
+    /// than [`NEAR`](Self::NEAR) of themselves are equal, which is exact while no weight exceeds 65 536: then two fractions
+    /// differ by more than 2^-48 of themselves, and three roundings by less than 2^-50.
+    #[inline]
+    pub(super) fn nearly(self, load: u32, inverse: f64) -> f64 {
+        let busy = (f64::from(load) + 1.0) * inverse;
+        match self {
+            Self::Connections => f64::from(load) * inverse,
+            Self::Delay => busy,
+            // Below zero, so before everybody who is busy, and the fastest first.
+            Self::IdleThenDelay if load == 0 => inverse - 2.0,
+            Self::IdleThenDelay => busy,
+            Self::Idle => f64::from(u8::from(load > 0)),
+        }
+    }
+
+    /// How near is equal: 2^-50.
+    pub(super) const NEAR: f64 = 1.0 / (1_u64 << 50) as f64;
 
     /// The same as a number, lower first, in units of 2^-32 (or 2^-31 with idle ones first): exact while no weight exceeds
     /// 65 536 (or 46 340), since then two fractions differ by more than a unit. Above, nearer ones count as equal.
@@ -37,6 +59,7 @@ impl Rule {
             Self::Connections => share(load),
             Self::Delay => share(load.saturating_add(1)),
             Self::IdleThenDelay => share(load.saturating_add(1)) >> 1 | u64::from(load > 0) << 63,
+            Self::Idle => u64::from(load > 0),
         }
     }
 }
@@ -74,6 +97,10 @@ mod tests {
                 let levels = [rule.level(loads[0], weights[0]), rule.level(loads[1], weights[1])];
                 let exact = rule.compare((loads[0], weights[0]), (loads[1], weights[1]));
                 prop_assert_eq!(levels[0].cmp(&levels[1]), exact, "{:?} {:?} {:?}", rule, loads, weights);
+                let near = [0, 1].map(|i| rule.nearly(loads[i], 1.0 / f64::from(weights[i])));
+                let is_equal = (near[0] - near[1]).abs() <= near[0].abs().min(near[1].abs()) * Rule::NEAR;
+                let found = if is_equal { Ordering::Equal } else { near[0].total_cmp(&near[1]) };
+                prop_assert_eq!(found, exact, "{:?} {:?} {:?}", rule, loads, weights);
             }
         }
     }
