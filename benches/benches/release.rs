@@ -106,7 +106,9 @@ fn pick_and_release(criterion: &mut Criterion) {
                 for threads in [1, 2] {
                     let id = BenchmarkId::new(format!("{label}, {threads} threads"), n);
                     group.bench_function(id, |bencher| {
-                        bencher.iter_custom(|rounds| measure(name, n, in_flight, threads, rounds, Weights::Equal));
+                        bencher.iter_custom(|rounds| {
+                            measure(name, n, in_flight, threads, rounds, Weights::Equal)
+                        });
                     });
                 }
             }

@@ -4,7 +4,16 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::compat::envoy::EnvoyConfig;
+use crate::compat::grpc::GrpcConfig;
+use crate::compat::nginx::NginxConfig;
+use crate::compat::pingora::PingoraConfig;
+use crate::compat::traefik::TraefikConfig;
 use crate::draws::{RandomConfig, WeightedRandomConfig};
+use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
+use crate::latency::{
+    C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
+};
 use crate::load::{
     JoinIdleQueueConfig, LeastConnectionsConfig, LeastRequestConfig, ShortestExpectedDelayConfig,
 };
@@ -133,6 +142,33 @@ policies! {
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).
     WeightedRandom(WeightedRandomConfig): weighted_random;
+    /// What Envoy would pick: [`compat::envoy`](crate::compat::envoy).
+    Envoy(EnvoyConfig): envoy;
+    /// What gRPC would pick: [`compat::grpc`](crate::compat::grpc).
+    Grpc(GrpcConfig): grpc;
+    /// As nginx does: [`compat::nginx`](crate::compat::nginx).
+    Nginx(NginxConfig): nginx;
+    /// As pingora does: [`compat::pingora`](crate::compat::pingora).
+    Pingora(PingoraConfig): pingora;
+    /// As Traefik does: [`compat::traefik`](crate::compat::traefik).
+    Traefik(TraefikConfig): traefik;
+    /// Latency times requests in flight, of a few: [`PeakEwma`](crate::PeakEwma).
+    PeakEwma(PeakEwmaConfig): peak_ewma | "ewma" | "p2c_peak_ewma";
+    /// Who is done soonest: [`LeastTime`](crate::LeastTime).
+    LeastTime(LeastTimeConfig): least_time | "leasttime" | "least_response_time";
+    /// Latency and the cube of the queue: [`C3`](crate::C3).
+    C3(C3Config): c3;
+    /// The fastest of those that are not hot: [`Prequal`](crate::Prequal).
+    Prequal(PrequalConfig): prequal;
+    /// In turn, by what endpoints report: [`ClientSideWeightedRoundRobin`](crate::ClientSideWeightedRoundRobin).
+    ClientSideWeightedRoundRobin(ClientSideWeightedRoundRobinConfig): client_side_weighted_round_robin
+        | "orca" | "reported_weights";
+    /// By key, few keys moved: [`RingHash`](crate::RingHash).
+    RingHash(RingHashConfig): ring_hash | "ring" | "consistent_hash" | "consistent";
+    /// By key, as nginx places it: [`Ketama`](crate::Ketama).
+    Ketama(KetamaConfig): ketama | "hash_consistent";
+    /// By key, evenly: [`Maglev`](crate::Maglev).
+    Maglev(MaglevConfig): maglev | "mh";
 }
 
 impl PolicyConfig {

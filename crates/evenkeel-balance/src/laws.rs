@@ -16,6 +16,7 @@
 //! a pick after it counts, a release before it stops counting, a flip after the mask has changed.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 
 use evenkeel_types::{Endpoint, RandomSource, SplitMix64, Weight};
 
@@ -28,6 +29,11 @@ pub enum Shares {
     Uniform,
     /// Each in proportion to its weight.
     Weighted,
+    /// As [`Weighted`](Self::Weighted), as closely as the placement of keys allows.
+    Placed {
+        /// By how many hundredths a share of the placement strays from its weight: one standard deviation.
+        stray: u32,
+    },
     /// Neither: the law of shares is not tested.
     Other,
 }
@@ -239,7 +245,8 @@ impl Law<'_> {
     }
 
     /// Counts stay within the bound of [`tolerance`]: for two to ten endpoints and for a hundred, with equal weights and
-    /// unequal ones, with all usable, two of three, and a half.
+    /// unequal ones, with all usable, two of three, and a half. Every pick has another key and comes from another address,
+    /// if that is what the policy asks for.
     fn shares_are_fair(&self, shares: Shares) {
         for count in (2..=10).chain([100]) {
             for weights in [
@@ -258,7 +265,7 @@ impl Law<'_> {
     fn shares_of(&self, shares: Shares, weights: &[u32], usable: impl Fn(usize) -> bool) {
         let part = |position: usize| match shares {
             _ if !usable(position) => 0.0,
-            Shares::Weighted => f64::from(weights[position]),
+            Shares::Weighted | Shares::Placed { .. } => f64::from(weights[position]),
             Shares::Uniform | Shares::Other => 1.0,
         };
         let policy = self.build(weights);
@@ -266,8 +273,15 @@ impl Law<'_> {
         let loads = vec![0; weights.len()];
         let mut counts = vec![0_u32; weights.len()];
         let mut caller = Script::seeded(13);
-        let picks = 6_000;
-        for _ in 0..picks {
+        let picks = 6_000_u32;
+        for pick in 0..picks {
+            let key = SplitMix64::mix(pick.into());
+            if policy.wants().contains(Wants::KEY) {
+                caller = caller.with_key(key);
+            }
+            if policy.wants().contains(Wants::SOURCE) {
+                caller = caller.with_source(Ipv4Addr::from_bits(key as u32).into());
+            }
             let picked = policy.pick(&Table::new(&mask, weights, &loads), &mut caller);
             let picked = picked.expect("something is usable");
             counts[picked] += 1;
@@ -277,8 +291,12 @@ impl Law<'_> {
         for (position, &count) in counts.iter().enumerate() {
             let share = part(position) / total;
             let expected = f64::from(picks) * share;
+            let stray = match shares {
+                Shares::Placed { stray } => expected * f64::from(stray) / 100.0,
+                Shares::Uniform | Shares::Weighted | Shares::Other => 0.0,
+            };
             assert!(
-                (f64::from(count) - expected).abs() <= tolerance(expected, share),
+                (f64::from(count) - expected).abs() <= tolerance(expected * (1.0 - share) + stray * stray),
                 "fair: {} gives {count} to position {position} of {weights:?} ({} usable), not {expected:.0}",
                 self.name,
                 mask.usable()
@@ -287,17 +305,17 @@ impl Law<'_> {
     }
 }
 
-/// How far a count may stray from what is expected of it.
+/// How far a count of this variance may stray from what is expected of it.
 ///
 /// If picks are independent draws, the count X of an endpoint with share p in N picks is binomial, and Bernstein's
 /// inequality gives P(|X − Np| ≥ t) ≤ 2 exp(−t² ÷ 2(v + t ÷ 3)) with the variance v = Np(1 − p). The law compares fewer
 /// than 1 500 counts for a policy; so that a fair policy fails it at most once in a million seeds (α = 10^-6), each
 /// comparison may fail with α ÷ 1500 (Bonferroni), and t solves the inequality for that: with L = ln(2 × 1500 ÷ α) = 21.8
 /// it is L ÷ 3 + √(L² ÷ 9 + 2vL), or 6.6 standard deviations and 7 picks. Seeds are fixed, so it fails always or never.
-/// Policies that keep an order stray less than those that draw.
-fn tolerance(expected: f64, share: f64) -> f64 {
+/// Policies that keep an order stray less than those that draw. Where keys are placed, what a placement strays is added to
+/// the variance.
+fn tolerance(variance: f64) -> f64 {
     let l = 21.8;
-    let variance = expected * (1.0 - share);
     l / 3.0 + (l * l / 9.0 + 2.0 * variance * l).sqrt()
 }
 

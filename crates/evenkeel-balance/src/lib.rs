@@ -11,9 +11,17 @@
 //! | [`Random`] | uniform | O(1) |
 //! | [`WeightedRandom`] | by weight, alias table | O(1) |
 //! | [`LeastRequest`] | the less loaded of d distinct draws, or of all | O(d) or O(n) |
+//! | [`EarliestDeadlineFirst`] | in turn by weight, one strict order for all | O(log n), a lock |
+//! | [`StaticStride`], [`Interleaved`], [`StaticMap`] | in turn by weight, as gRPC, IPVS and HAProxy order it | O(1) |
+//! | [`FirstAvailable`], [`PickFirst`] | fill one after the other; stay with one | O(full ones); O(1) |
+//! | [`LeastConnections`], [`ShortestExpectedDelay`] | the exact minimum by load | O(n) up to 128, else O(log n), a lock |
+//! | [`JoinIdleQueue`] | an idle one, if there is one | O(1), a lock |
+//! | [`RingHash`] | equal keys to one, few keys moved: a ring | O(1) |
+//! | [`Ketama`] | the same, where nginx sends them | O(1) |
+//! | [`Maglev`] | equal keys to one, evenly: a table | O(1) |
 //!
-//! All of them answer in O(1) with any part of the endpoints unusable, fall back to one exact scan when a request
-//! excludes what they drew, and never answer "none" while a usable endpoint is left.
+//! Costs hold with any part of the endpoints unusable. All of them fall back to one exact scan when a request excludes
+//! what they found, and never answer "none" while a usable endpoint is left.
 //!
 //! ```
 //! use evenkeel_balance::{Mask, RoundRobin, Script, Table};
@@ -48,7 +56,8 @@ mod draws;
 mod event;
 pub mod hash;
 mod invalid;
-#[cfg(feature = "laws")]
+mod latency;
+#[cfg(any(test, feature = "laws"))]
 pub mod laws;
 mod lineup;
 mod load;
@@ -56,6 +65,7 @@ mod mask;
 mod order;
 mod policy;
 mod scan;
+pub mod subset;
 mod sync;
 #[cfg(test)]
 mod testing;
@@ -66,11 +76,17 @@ mod view;
 pub use built_in::BuiltIn;
 pub use caller::{Caller, Script, place_in};
 pub use config::{PolicyConfig, PolicySettings, UnknownPolicy};
-pub use draws::{AliasTable, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
+pub use draws::{AliasTable, Choices, Random, RandomConfig, WeightedRandom, WeightedRandomConfig};
 pub use event::{Event, LoadReport, Observation, Observed};
+pub use hash::{Ketama, KetamaConfig, Maglev, MaglevConfig, RingHash, RingHashConfig};
 pub use invalid::InvalidPolicy;
+pub use latency::{
+    C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastTime,
+    LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig, ProbePool, ProbePoolConfig,
+    ServerFeedback, UnknownWeight,
+};
 pub use load::{
-    Choices, JoinIdleQueue, JoinIdleQueueConfig, LeastConnections, LeastConnectionsConfig, LeastRequest,
+    JoinIdleQueue, JoinIdleQueueConfig, LeastConnections, LeastConnectionsConfig, LeastRequest,
     LeastRequestConfig, ShortestExpectedDelay, ShortestExpectedDelayConfig,
 };
 pub use mask::Mask;

@@ -139,7 +139,7 @@ mod broken {
 
     impl Policy for Forgetful {
         fn pick(&self, view: &dyn View, _: &mut dyn Caller) -> Option<usize> {
-            let busy = self.0.lock().unwrap();
+            let busy = self.0.lock().expect("no panic under the lock");
             let open = || view.mask().iter().filter(|&p| view.admits(p));
             open().find(|&p| !busy.contains(&(p as u64))).or_else(|| open().next())
         }
@@ -149,7 +149,7 @@ mod broken {
         }
 
         fn on_event(&self, event: Event) {
-            let mut busy = self.0.lock().unwrap();
+            let mut busy = self.0.lock().expect("no panic under the lock");
             match event {
                 Event::Picked(token) => busy.push(token),
                 Event::Released(token) if token % 2 == 0 => busy.retain(|&other| other != token),

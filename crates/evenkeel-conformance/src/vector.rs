@@ -114,6 +114,13 @@ impl Vector {
         self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
     }
 
+    /// Whether it holds measurements (shares, times), which a replay meets within a band, and not answers.
+    #[must_use]
+    pub fn is_measurement(&self) -> bool {
+        self.stem().starts_with("behaviour_")
+            || (self.program() == "envoy" && MEASURED.contains(&self.algorithm()))
+    }
+
     /// The keys of a case, by the list that it names.
     #[must_use]
     pub fn keys_of(&self, case: &Case) -> &[String] {
@@ -140,3 +147,6 @@ impl Case {
         server["weight"].as_u64().map_or(1, |weight| u32::try_from(weight).unwrap_or(u32::MAX))
     }
 }
+
+/// What of Envoy is statistical or timed.
+const MEASURED: [&str; 5] = ["panic", "priority", "outlier", "slow_start", "least_request"];

@@ -25,6 +25,9 @@
 //! | type | answers | cost |
 //! |---|---|---|
 //! | [`PeakEwma`] | how slow is it, feared at once and forgiven slowly | one CAS; one `exp` to read |
+//! | [`SampleEwma`] | what is the average, each call with the same say | one CAS |
+//! | [`LatencyByLoad`] | how slow is it with so many others in flight | nine loads; a few to read |
+//! | [`FailureShare`] | what part failed of late | one CAS; one load while nothing fails |
 //! | [`Ewma`] | what is the average of late (`&mut`) | one `exp` |
 //! | [`RollingCounter`] | how many failed in the last seconds | one CAS; O(buckets) to read |
 //! | [`Quantiles`], [`WindowedQuantiles`] | how slow is the slowest percent | one addition; O(1 024) to read |
@@ -35,18 +38,26 @@
 //! `serde`: settings are read and written (durations as `"10s"`), counts are written.
 
 mod ewma;
+mod failure_share;
 mod in_flight;
+mod latency_by_load;
 mod peak_ewma;
 mod quantiles;
 mod rolling;
+mod sample_ewma;
+mod stamped;
 mod sync;
 mod time_constant;
 mod windowed_quantiles;
 
 pub use ewma::Ewma;
+pub use failure_share::FailureShare;
 pub use in_flight::{InFlight, InFlightGuard};
+pub use latency_by_load::LatencyByLoad;
 pub use peak_ewma::PeakEwma;
 pub use quantiles::Quantiles;
 pub use rolling::{Counts, InvalidWindow, RollingCounter, WindowShape};
+pub use sample_ewma::SampleEwma;
+pub use stamped::Reading;
 pub use time_constant::{TimeConstant, ZeroTimeConstant};
 pub use windowed_quantiles::WindowedQuantiles;

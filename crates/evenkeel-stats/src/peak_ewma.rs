@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use evenkeel_types::Timestamp;
 
-use crate::TimeConstant;
+use crate::stamped::{Stamped, UNOBSERVED, tick_of};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time_constant::kept;
+use crate::{Reading, TimeConstant};
 
 /// The peak EWMA of Twitter's Finagle: a latency estimate that jumps up at once and comes down slowly.
 ///
@@ -66,15 +67,52 @@ impl PeakEwma {
     /// For a new endpoint, seeded with what its peers take: at zero it would be flooded, at infinity never tried.
     #[must_use]
     pub fn with_initial(tau: TimeConstant, cost: Duration, now: Timestamp) -> Self {
-        Self { tau: tau.nanos(), state: AtomicU64::new(Sample::new(cost, now).pack()) }
+        Self { tau: tau.nanos(), state: AtomicU64::new(Stamped::new(cost, now).pack()) }
     }
 
     /// Takes in the time that a call took, and that ended at `now`. Zero counts as one nanosecond.
     pub fn observe(&self, rtt: Duration, now: Timestamp) {
-        let sample = Sample::new(rtt, now);
+        let sample = Stamped::new(rtt, now);
+        self.update(|last| Some(last.map_or(sample, |last| self.absorb(last, sample))));
+    }
+
+    /// Takes in a time that a call took at least, or that a failed call took: counts if it lies above the estimate at
+    /// `now` or if there is none, and changes nothing otherwise. So a fast failure never makes anything look faster.
+    pub fn raise(&self, rtt: Duration, now: Timestamp) {
+        let sample = Stamped::new(rtt, now);
+        self.update(|last| match last {
+            None => Some(sample),
+            Some(last) if f64::from(sample.nanos) > self.decayed(last, sample.tick) => {
+                Some(self.absorb(last, sample))
+            }
+            Some(_) => None,
+        });
+    }
+
+    /// The estimate at `now`, decayed since the last sample; `None` before the first. Changes nothing.
+    #[must_use]
+    pub fn get(&self, now: Timestamp) -> Option<Duration> {
+        self.reading(now).map(|reading| Duration::from_nanos(reading.present as u64))
+    }
+
+    /// The same in nanoseconds, for those who compare loads; zero before the first sample.
+    #[must_use]
+    pub fn nanos(&self, now: Timestamp) -> f64 {
+        self.reading(now).map_or(0.0, |reading| reading.present)
+    }
+
+    /// The estimate at `now` and what it was at the last sample, of one moment; `None` before the first sample.
+    #[inline]
+    #[must_use]
+    pub fn reading(&self, now: Timestamp) -> Option<Reading> {
+        let last = Stamped::unpack(self.state.load(Ordering::Relaxed))?;
+        Some(Reading { last: f64::from(last.nanos), present: self.decayed(last, tick_of(now)) })
+    }
+
+    /// One compare-and-swap loop for all that writes; `None` from `next` leaves the word alone.
+    fn update(&self, next: impl Fn(Option<Stamped>) -> Option<Stamped>) {
         let mut word = self.state.load(Ordering::Relaxed);
-        loop {
-            let next = Sample::unpack(word).map_or(sample, |last| self.absorb(last, sample)).pack();
+        while let Some(next) = next(Stamped::unpack(word)).map(Stamped::pack) {
             if next == word {
                 return;
             }
@@ -85,100 +123,35 @@ impl PeakEwma {
         }
     }
 
-    /// The estimate at `now`, decayed since the last sample; `None` before the first. Changes nothing.
-    #[must_use]
-    pub fn get(&self, now: Timestamp) -> Option<Duration> {
-        self.decayed(now).map(|nanos| Duration::from_nanos(nanos as u64))
+    #[inline]
+    fn decayed(&self, last: Stamped, tick: u64) -> f64 {
+        f64::from(last.nanos) * kept(last.until(tick), self.tau)
     }
 
-    /// The same in nanoseconds, for those who compare loads; zero before the first sample.
-    #[must_use]
-    pub fn nanos(&self, now: Timestamp) -> f64 {
-        self.decayed(now).unwrap_or(0.0)
-    }
-
-    fn decayed(&self, now: Timestamp) -> Option<f64> {
-        let last = Sample::unpack(self.state.load(Ordering::Relaxed))?;
-        Some(f64::from(last.cost) * kept(last.until(tick_of(now)), self.tau))
-    }
-
-    fn absorb(&self, last: Sample, sample: Sample) -> Sample {
+    fn absorb(&self, last: Stamped, sample: Stamped) -> Stamped {
         let elapsed = last.until(sample.tick);
         let tick = if elapsed == 0.0 { last.tick } else { sample.tick };
-        let cost = if sample.cost > last.cost {
-            sample.cost
+        let nanos = if sample.nanos > last.nanos {
+            sample.nanos
         } else {
             let keep = kept(elapsed, self.tau);
-            (f64::from(sample.cost) * (1.0 - keep) + f64::from(last.cost) * keep) as f32
+            (f64::from(sample.nanos) * (1.0 - keep) + f64::from(last.nanos) * keep) as f32
         };
-        Sample { cost, tick }
+        Stamped { nanos, tick }
     }
 }
 
 impl fmt::Debug for PeakEwma {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = Sample::unpack(self.state.load(Ordering::Relaxed));
+        let last = Stamped::unpack(self.state.load(Ordering::Relaxed));
         f.debug_struct("PeakEwma").field("tau_nanos", &self.tau).field("last", &last).finish()
     }
 }
 
-/// The unpacked word: nanoseconds, at least one, and the time in ticks, modulo their range.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    cost: f32,
-    tick: u64,
-}
-
-impl Sample {
-    fn new(cost: Duration, now: Timestamp) -> Self {
-        Self { cost: (cost.as_nanos() as f64).clamp(1.0, LARGEST_COST) as f32, tick: tick_of(now) }
-    }
-
-    /// How many nanoseconds before `tick` this sample was; zero if it was after it.
-    fn until(self, tick: u64) -> f64 {
-        let ticks = tick.wrapping_sub(self.tick) & TICK_MASK;
-        if ticks > TICK_MASK - TICKS_BACK { 0.0 } else { (ticks << TICK_SHIFT) as f64 }
-    }
-
-    /// Costs are at least one, so their bits minus those of 1.0 fit 29 bits, and the one that is added keeps the word
-    /// apart from [`UNOBSERVED`].
-    fn pack(self) -> u64 {
-        let cost = self.cost.to_bits().saturating_sub(ONE_BITS) + 1;
-        (u64::from(cost) << TICK_BITS) | self.tick
-    }
-
-    fn unpack(word: u64) -> Option<Self> {
-        let cost = (word >> TICK_BITS) as u32;
-        let cost = cost.checked_sub(1)? + ONE_BITS;
-        Some(Self { cost: f32::from_bits(cost), tick: word & TICK_MASK })
-    }
-}
-
-const fn tick_of(now: Timestamp) -> u64 {
-    (now.as_nanos() >> TICK_SHIFT) & TICK_MASK
-}
-
-const UNOBSERVED: u64 = 0;
-
-/// 35 of the 64 bits: what a full single-precision mantissa and a six-bit exponent leave.
-const TICK_BITS: u32 = 35;
-const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
-
-/// A tick is 2^18 ns: 0.003 % of the default time constant, and 104 days in 35 bits.
-const TICK_SHIFT: u32 = 18;
-
-/// 2^22 ticks, 18 min: how far behind the last sample a time is taken for out of order. Far above what threads do to
-/// each other; small, because what a wrapped silence is mistaken for lasts as long.
-const TICKS_BACK: u64 = 1 << 22;
-
-const ONE_BITS: u32 = 1.0_f32.to_bits();
-
-/// 2^62 ns, 146 years: the largest power of two whose code fits 29 bits with one to spare.
-const LARGEST_COST: f64 = (1_u64 << 62) as f64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamped::TICK_SHIFT;
 
     /// 2^30 ns, about a second: a whole number of ticks, so that expected values are exact.
     const TAU: Duration = Duration::from_nanos(1 << 30);
@@ -216,6 +189,20 @@ mod tests {
         assert_eq!(ewma.get(at(2)), Some(Duration::from_nanos(13_533_528)));
         assert_eq!(ewma.get(at(0)), Some(ms(100)));
         assert_eq!(ewma.nanos(at(1_000)), 0.0);
+    }
+
+    #[test]
+    fn raising_never_lowers() {
+        let ewma = ewma();
+        ewma.raise(ms(30), at(0));
+        assert_eq!(ewma.get(at(0)), Some(ms(30)), "better than nothing");
+        ewma.raise(ms(1), at(0));
+        ewma.raise(ms(10), at(1));
+        assert_eq!(ewma.get(at(0)), Some(ms(30)), "10 is below the 11 of then");
+        ewma.raise(ms(20), at(1));
+        let reading = ewma.reading(at(1)).unwrap();
+        assert!((reading.present - 23_678_794.0).abs() < 4.0, "20 (1 - 1/e) + 30/e: {reading:?}");
+        assert_eq!(reading.last, reading.present, "of the same moment");
     }
 
     #[test]

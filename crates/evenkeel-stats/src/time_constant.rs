@@ -44,6 +44,13 @@ impl TimeConstant {
         kept(elapsed.as_nanos() as f64, self.nanos())
     }
 
+    /// The same as [`keep`](Self::keep) for a number of nanoseconds, at least zero.
+    #[inline]
+    #[must_use]
+    pub fn keep_nanos(self, elapsed: f64) -> f64 {
+        kept(elapsed, self.nanos())
+    }
+
     pub(crate) const fn nanos(self) -> f64 {
         self.0.as_nanos() as f64
     }
@@ -55,10 +62,12 @@ impl Default for TimeConstant {
     }
 }
 
-/// `exp(-elapsed / tau)` of two durations in nanoseconds, without the exponential where nothing has passed.
+/// `exp(-elapsed / tau)` of two durations in nanoseconds. Where little has passed, which is the rule on a busy endpoint,
+/// four terms of the series are exact to 10^-11 and cost a quarter of the exponential.
 #[inline]
 pub(crate) fn kept(elapsed: f64, tau: f64) -> f64 {
-    if elapsed == 0.0 { 1.0 } else { libm::exp(-elapsed / tau) }
+    let x = elapsed / tau;
+    if x < 1.0 / 64.0 { 1.0 - x * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0))) } else { libm::exp(-x) }
 }
 
 #[cfg(feature = "serde")]
@@ -93,6 +102,14 @@ mod tests {
         let huge = TimeConstant::new(Duration::MAX).unwrap();
         assert_eq!(huge.keep(Duration::from_nanos(1)), 1.0);
         assert_eq!(huge.keep(Duration::MAX), libm::exp(-1.0));
+    }
+
+    #[test]
+    fn the_series_meets_the_exponential() {
+        for thousandth in 0..40 {
+            let x = f64::from(thousandth) / 1000.0;
+            assert!((kept(x, 1.0) - libm::exp(-x)).abs() < 2e-11, "{x}");
+        }
     }
 
     #[cfg(feature = "serde")]

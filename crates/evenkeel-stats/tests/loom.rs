@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use evenkeel_stats::{Counts, InFlight, PeakEwma, RollingCounter, TimeConstant, WindowShape};
+use evenkeel_stats::{
+    Counts, FailureShare, InFlight, LatencyByLoad, PeakEwma, RollingCounter, TimeConstant, WindowShape,
+};
 use evenkeel_types::Timestamp;
 use loom::sync::Arc;
 use loom::thread;
@@ -66,5 +68,46 @@ fn entering_a_new_bucket_loses_no_result() {
         second.join().unwrap();
         let counts = window.counts(Timestamp::from_nanos(3));
         assert_eq!(counts, Counts { successes: 2, failures: 0 });
+    });
+}
+
+/// Two failures at once count twice, whoever comes first, and neither takes the share of one with the time of another.
+#[test]
+fn no_failure_is_lost() {
+    loom::model(|| {
+        let now = Timestamp::ORIGIN.saturating_add(TAU);
+        let failures = Arc::new(FailureShare::new(TimeConstant::new(TAU).unwrap()));
+        let (one, other) = (failures.clone(), failures.clone());
+        let first = thread::spawn(move || one.record_failure(now));
+        let second = thread::spawn(move || other.record_failure(now));
+        assert!([0.0, 0.125, 0.234_375].contains(&failures.share(now)), "{failures:?}");
+        first.join().unwrap();
+        second.join().unwrap();
+        assert_eq!(failures.share(now), 0.234_375);
+    });
+}
+
+/// Samples and their median are several words: whatever the order, a reader finds the median of samples that were
+/// recorded, never of a place that is empty, and what is beyond the horizon does not come back.
+#[test]
+fn a_median_is_always_one_of_the_samples() {
+    loom::model(|| {
+        let now = Timestamp::from_secs(100);
+        let latency = Arc::new(LatencyByLoad::new(Duration::from_secs(10)));
+        latency.record(0, ms(500), Timestamp::from_secs(1));
+        let median = |latency: &LatencyByLoad| {
+            let reading =
+                latency.expected(0, ms(1000), now, |nanos, _| nanos).expect("something was recorded");
+            (reading.last / 1e6).round() as u64
+        };
+        let (one, other) = (latency.clone(), latency.clone());
+        let first = thread::spawn(move || one.record(0, ms(10), now));
+        let second = thread::spawn(move || other.record(0, ms(20), now));
+        let seen = median(&latency);
+        assert!([500, 10, 20].contains(&seen), "{seen}");
+        first.join().unwrap();
+        second.join().unwrap();
+        let left = median(&latency);
+        assert!([10, 20].contains(&left), "{left}");
     });
 }

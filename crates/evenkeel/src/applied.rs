@@ -25,6 +25,8 @@ pub struct Applied {
     pub updated: Vec<EndpointId>,
     /// Whether the policy is new.
     pub policy_changed: bool,
+    /// Whether the subset is chosen in another way.
+    pub subset_changed: bool,
     /// Whether endpoints that stay stand in another order.
     pub reordered: bool,
 }
@@ -34,7 +36,7 @@ impl Applied {
     #[must_use]
     pub fn is_noop(&self) -> bool {
         let same_members = self.added.is_empty() && self.removed.is_empty() && self.updated.is_empty();
-        same_members && !self.policy_changed && !self.reordered
+        same_members && !self.policy_changed && !self.subset_changed && !self.reordered
     }
 }
 

@@ -12,6 +12,7 @@ use crate::live::Live;
 use crate::node::Node;
 use crate::shared::Shared;
 use crate::snapshot::{Snapshot, Tier};
+use crate::subset;
 use crate::sync::CountedArc;
 use crate::update::{self, Change, Pending, Row, State, TierPlan};
 
@@ -145,7 +146,8 @@ fn replace_locked<T>(
     leftover.nodes.extend(fresh.iter().map(Arc::clone));
     let (gone, replaced) = leavers(&old, &rows, &applied.added);
     applied.removed = gone;
-    let plans = share_unchanged(&old, update::tiers(rows));
+    let plans = subset::split(state.subset.as_ref(), update::tiers(rows), &pending)?;
+    let plans = share_unchanged(&old, plans);
     if applied.is_noop() && replaced.is_empty() && old.known {
         applied.reordered = !is_in_order(&old, &plans);
         if !applied.reordered {
@@ -184,13 +186,13 @@ fn is_in_order<T>(old: &Snapshot<T>, plans: &[TierPlan<T>]) -> bool {
 }
 
 fn has_same_nodes<T>(tier: &Tier<T>, plan: &TierPlan<T>) -> bool {
-    tier.priority == plan.priority
+    tier.is_place_of(plan)
         && tier.nodes.len() == plan.nodes.len()
         && tier.nodes.iter().zip(plan.nodes.iter()).all(|(a, b)| Arc::ptr_eq(a, b))
 }
 
 /// Takes over the old lists where they are equal, so that masks and tables are kept.
-fn share_unchanged<T>(old: &Snapshot<T>, mut plans: Vec<TierPlan<T>>) -> Vec<TierPlan<T>> {
+pub(crate) fn share_unchanged<T>(old: &Snapshot<T>, mut plans: Vec<TierPlan<T>>) -> Vec<TierPlan<T>> {
     for plan in &mut plans {
         if let Some(tier) = old.tiers().find(|tier| has_same_nodes(tier, plan)) {
             plan.nodes = Arc::clone(&tier.nodes);

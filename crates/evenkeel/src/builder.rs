@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use evenkeel_balance::subset::SubsetConfig;
 use evenkeel_balance::{BuiltIn, MemberList, PolicyConfig, Wants};
 use evenkeel_breaker::{BreakerConfig, Rules};
 use evenkeel_health::{RiseFall, RiseFallConfig};
@@ -17,7 +18,8 @@ use crate::control::{Control, Slots, Timers};
 use crate::observer::Observer;
 use crate::roster::{Masks, Roster};
 use crate::shared::Shared;
-use crate::snapshot::{Snapshot, Tier};
+use crate::snapshot::{Part, Snapshot, Tier};
+use crate::subset::{OutsideSubset, Rule};
 use crate::update::{Index, State};
 
 /// Settings of a cluster that is about to be built, with the clock and the observer that no file can hold.
@@ -37,6 +39,21 @@ impl<T> ClusterBuilder<T> {
     /// How to choose.
     pub fn policy(mut self, policy: PolicyConfig) -> Self {
         self.config.policy = policy;
+        self
+    }
+
+    /// Uses only a part of the endpoints, chosen anew with each update; the cluster goes on knowing all of them.
+    ///
+    /// A random subset without a seed takes the cluster's. So whoever sets that must not set the same for all processes,
+    /// or all of them use the same endpoints.
+    pub fn subset(mut self, subset: SubsetConfig) -> Self {
+        self.config.subset = Some(subset);
+        self
+    }
+
+    /// What becomes of endpoints outside the subset when nothing inside is usable.
+    pub fn outside_subset(mut self, outside: OutsideSubset) -> Self {
+        self.config.outside_subset = Some(outside);
         self
     }
 
@@ -121,7 +138,12 @@ impl<T> ClusterBuilder<T> {
             stripes: stripes(),
             hash_key,
         };
-        let state = State { policy: config.policy, index: Index::new(hash_key), retired: Vec::new() };
+        if config.subset.is_none() && config.outside_subset.is_some() {
+            return Err(BuildError::OutsideOfNothing);
+        }
+        let subset =
+            config.subset.map(|subset| Rule::new(subset, config.outside_subset, seed)).transpose()?;
+        let state = State { subset, policy: config.policy, index: Index::new(hash_key), retired: Vec::new() };
         Ok(Cluster::new(Shared::new(first, Arc::new(control), seed, config.max_endpoints, state)))
     }
 }
@@ -131,6 +153,8 @@ fn empty<T>(policy: &PolicyConfig) -> Result<Snapshot<T>, BuildError> {
     let nobody = MemberList::default();
     let first = Tier {
         priority: Priority::HIGHEST,
+        part: Part::Inside,
+        fallback: None,
         policy: BuiltIn::new(policy, &nobody)?,
         wants: Wants::empty(),
         masks: Arc::new(Masks::new(&[])),

@@ -115,8 +115,8 @@ fn find_but<'s, T, A>(
     watch: Watch<'_>,
 ) -> Option<Found<'s, T, A>> {
     let mut excluded = Excluded::from_slice(tried);
-    let preferred = snapshot.tiers().map(|tier| (tier, &tier.masks.preferred));
-    let degraded = snapshot.tiers().map(|tier| (tier, &tier.masks.degraded));
+    let preferred = snapshot.used().map(|tier| (tier, &tier.masks.preferred));
+    let degraded = snapshot.used().map(|tier| (tier, &tier.masks.degraded));
     for (cycle, (tier, mask)) in preferred.chain(degraded).enumerate() {
         caller.cycle = cycle;
         if mask.usable() > 0
@@ -182,10 +182,11 @@ fn ask_everybody<'s, T, A>(
     admit: Admit<T, A>,
 ) -> Option<Found<'s, T, A>> {
     let roster = &caller.control.roster;
-    let start = below((caller.draw() >> 32) as u32, snapshot.len() as u32) as usize;
+    let count: usize = snapshot.used().map(|tier| tier.nodes.len()).sum();
+    let start = below((caller.draw() >> 32) as u32, count as u32) as usize;
     for _ in 0..ROUNDS {
         let flips = roster.flips();
-        let nodes = || snapshot.tiers().flat_map(|tier| tier.nodes.iter().map(move |node| (node, tier)));
+        let nodes = || snapshot.used().flat_map(|tier| tier.nodes.iter().map(move |node| (node, tier)));
         let found = nodes().skip(start).chain(nodes().take(start)).find_map(|(node, tier)| {
             if tried.contains(&node.live.token) {
                 return None;
@@ -208,7 +209,9 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickErro
     if shortage.total == 0 {
         return PickError::Empty;
     }
-    for node in snapshot.nodes() {
+    let used = || snapshot.used().flat_map(|tier| tier.nodes.iter());
+    shortage.outside_subset = shortage.total - used().count() as u32;
+    for node in used() {
         let status = node.live.status();
         if status.usable() && request.tried().contains(&node.live.token) {
             shortage.tried += 1;
@@ -219,8 +222,7 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickErro
     if shortage.tried > 0 && shortage.probing == 0 && request.strictness() == Strictness::Exclude {
         return PickError::AllTried { tried: shortage.tried };
     }
-    shortage.retry_at = snapshot
-        .nodes()
+    shortage.retry_at = used()
         .filter(|node| !request.tried().contains(&node.live.token))
         .filter_map(|node| node.live.breaker_deadline())
         .min();

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use evenkeel_balance::PolicyConfig;
+use evenkeel_balance::subset::SubsetConfig;
 use evenkeel_health::{AdminState, Status};
 use evenkeel_types::{Endpoint, EndpointId, Timestamp, Weight};
 
@@ -19,6 +20,7 @@ use crate::picker::Picker;
 use crate::report::ClusterReport;
 use crate::request::Request;
 use crate::shared::Shared;
+use crate::subset::{OutsideSubset, Rule};
 
 /// A set of endpoints that serve the same requests, and the way to pick one of them.
 ///
@@ -159,6 +161,31 @@ impl<T> Cluster<T> {
         edit::set_policy(&self.shared, policy)
     }
 
+    /// Uses another part of the endpoints: when the number of peers changes, or the load asks for more. Endpoints, and
+    /// what was learnt about them, stay. `outside` is what becomes of the others when nothing inside is
+    /// usable; unset, it means what it means in [`ClusterConfig`].
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Subset`] if a setting is out of range; the old subset stays.
+    pub fn set_subset(
+        &self,
+        subset: SubsetConfig,
+        outside: Option<OutsideSubset>,
+    ) -> Result<Applied, ApplyError> {
+        let rule = Rule::new(subset, outside, self.shared.seed)?;
+        edit::set_subset(&self.shared, Some(rule))
+    }
+
+    /// Uses all endpoints from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError::Policy`] if a policy of your own refuses the whole; the subset stays.
+    pub fn clear_subset(&self) -> Result<Applied, ApplyError> {
+        edit::set_subset(&self.shared, None)
+    }
+
     /// The endpoint of this id, to watch it and to say what is known about it from outside.
     ///
     /// # Errors
@@ -222,10 +249,12 @@ impl<T> Cluster<T> {
         self.len() == 0
     }
 
-    /// How many endpoints are usable now.
+    /// How many endpoints are usable now. Those that no pick may use, since they are outside the subset, do not count.
     #[must_use]
     pub fn usable(&self) -> usize {
-        self.shared.current.load().nodes().filter(|node| node.live.standing.is_usable()).count()
+        let snapshot = self.shared.current.load();
+        let nodes = snapshot.used().flat_map(|tier| tier.nodes.iter());
+        nodes.filter(|node| node.live.standing.is_usable()).count()
     }
 
     /// The number of the current snapshot: one more with each update that changed something.

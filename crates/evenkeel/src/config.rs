@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use evenkeel_balance::subset::{InvalidSubset, SubsetConfig};
 use evenkeel_balance::{InvalidPolicy, PolicyConfig};
 use evenkeel_breaker::BreakerConfig;
 use evenkeel_health::RiseFallConfig;
@@ -7,6 +8,7 @@ use evenkeel_types::Endpoint;
 use thiserror::Error;
 
 use crate::error::ApplyError;
+use crate::subset::OutsideSubset;
 
 /// Everything about a cluster that can be written down.
 ///
@@ -40,6 +42,13 @@ pub struct ClusterConfig {
     /// How to choose. Default: the less loaded of two distinct random ones.
     #[cfg_attr(feature = "serde", serde(default))]
     pub policy: PolicyConfig,
+    /// Which part of the endpoints this client uses. Default: all of them.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub subset: Option<SubsetConfig>,
+    /// What becomes of endpoints outside the subset when nothing inside is usable. Default: they are the last resort,
+    /// except outside a label subset.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub outside_subset: Option<OutsideSubset>,
     /// The circuit breaker that each endpoint gets. Default: none, since what counts as a failure is the caller's word.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub breaker: Option<BreakerConfig>,
@@ -71,6 +80,8 @@ impl ClusterConfig {
         Self {
             name: name.into(),
             policy: PolicyConfig::default(),
+            subset: None,
+            outside_subset: None,
             breaker: None,
             health: RiseFallConfig::default(),
             latency: None,
@@ -127,6 +138,14 @@ pub enum BuildError {
     /// The policy's settings are out of range.
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),
+    /// The subset's settings are out of range.
+    #[error(transparent)]
+    Subset(#[from] InvalidSubset),
+    /// `outside_subset` is set and there is no subset.
+    #[error(
+        "outside_subset: there is no subset that endpoints could be outside of; set subset, or leave this out"
+    )]
+    OutsideOfNothing,
     /// The breaker's settings are out of range.
     #[error("breaker.{0}")]
     Breaker(#[from] evenkeel_breaker::ConfigError),

@@ -6,12 +6,13 @@ use evenkeel_balance::PolicyConfig;
 use evenkeel_types::{Difference, Endpoint, EndpointId, Weight};
 
 use crate::applied::{Applied, Leftover, tell};
-use crate::apply::{commit, known, new_nodes};
+use crate::apply::{commit, known, new_nodes, share_unchanged};
 use crate::error::ApplyError;
 use crate::live::Live;
 use crate::node::Node;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
+use crate::subset::{self, Rule};
 use crate::update::{self, Change, Pending, Row, State, TierPlan};
 
 pub(crate) fn upsert<T>(shared: &Shared<T>, endpoint: Endpoint, payload: T) -> Result<Applied, ApplyError> {
@@ -93,6 +94,40 @@ pub(crate) fn set_policy<T>(shared: &Shared<T>, policy: PolicyConfig) -> Result<
     Ok(applied)
 }
 
+/// Chooses by another rule from now on; `None` uses everything.
+pub(crate) fn set_subset<T>(shared: &Shared<T>, rule: Option<Rule>) -> Result<Applied, ApplyError> {
+    let mut leftover = Leftover::new();
+    let result = {
+        let mut state = shared.state.lock();
+        let result = replace_subset(shared, &mut state, rule, &mut leftover);
+        leftover.snapshots.extend(state.sweep());
+        result
+    };
+    leftover.let_go();
+    let applied = Applied { generation: result?, subset_changed: true, ..Applied::default() };
+    tell(shared, &applied);
+    Ok(applied)
+}
+
+fn replace_subset<T>(
+    shared: &Shared<T>,
+    state: &mut State<T>,
+    rule: Option<Rule>,
+    leftover: &mut Leftover<T>,
+) -> Result<u64, ApplyError> {
+    let old = shared.current.load_full();
+    let mut generation = old.generation;
+    // A subset is no news about the endpoints: a cluster that was never told stays so.
+    if old.known {
+        let plans = subset::split(rule.as_ref(), update::as_planned(&old), &Pending::new())?;
+        let plans = share_unchanged(&old, plans);
+        generation =
+            commit(shared, state, Change { plans, pending: Pending::new(), config: None }, leftover)?;
+    }
+    state.subset = rule;
+    Ok(generation)
+}
+
 /// A small change, worked out under the lock.
 struct Edit<T> {
     /// Tiers as they shall be; `None` if nothing that picks read has changed.
@@ -146,6 +181,10 @@ fn carry_out<T>(
         Some(plans) => {
             // What a refused plan would have brought is dropped outside the lock.
             leftover.nodes.extend(insert.iter().map(Arc::clone));
+            let plans = match &state.subset {
+                None => plans,
+                rule => share_unchanged(&old, subset::split(rule.as_ref(), plans, &pending)?),
+            };
             commit(shared, state, Change { plans, pending, config: None }, leftover)?
         }
     };

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use evenkeel_balance::InvalidPolicy;
+use evenkeel_balance::subset::InvalidSubset;
 use evenkeel_health::Cause;
 use evenkeel_types::{EndpointId, Timestamp};
 use thiserror::Error;
@@ -57,6 +58,8 @@ pub struct Shortage {
     pub breaker_open: u32,
     /// Half open, with all probes under way.
     pub probing: u32,
+    /// Not in the subset of this client, which must not be left; healthy or not.
+    pub outside_subset: u32,
     /// Usable, but tried by this request before.
     pub tried: u32,
     /// When the first open breaker lets a probe through.
@@ -92,6 +95,7 @@ impl fmt::Display for Shortage {
             (self.ejected, "ejected"),
             (self.breaker_open, "with an open breaker"),
             (self.probing, "being probed"),
+            (self.outside_subset, "not in this client's subset"),
             (self.tried, "tried before"),
         ] {
             if count > 0 {
@@ -137,4 +141,7 @@ pub enum ApplyError {
     /// The policy cannot serve the set.
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),
+    /// The subset cannot be chosen.
+    #[error(transparent)]
+    Subset(#[from] InvalidSubset),
 }

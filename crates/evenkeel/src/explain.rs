@@ -1,6 +1,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use evenkeel_balance::Mask;
+use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_health::Status;
 use evenkeel_types::{EndpointId, Priority, Weight};
 
@@ -9,7 +11,7 @@ use crate::error::PickError;
 use crate::lanes::Lane;
 use crate::request::{LaneCaller, Request};
 use crate::shared::Shared;
-use crate::snapshot::{Snapshot, Tier};
+use crate::snapshot::{Part, Snapshot, Tier};
 
 /// Why the next pick would go where it would go.
 ///
@@ -34,13 +36,17 @@ pub struct Explanation {
     pub tiers: Vec<ExplainedTier>,
 }
 
-/// One failover tier.
+/// One failover tier, or the part of one that belongs to this client's subset, or the rest of it.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ExplainedTier {
     /// Its number.
     pub priority: Priority,
+    /// Whether its endpoints belong to the part that this client uses; always so without a subset.
+    pub in_subset: bool,
+    /// Which fallback brought them there, if nothing had the labels of a label subset.
+    pub fallback: Option<SubsetFallback>,
     /// How many of its endpoints are plainly usable.
     pub usable: usize,
     /// How many are usable but degraded.
@@ -126,11 +132,28 @@ impl ExplainedTier {
                 picked: Some(live.token) == picked,
             }
         });
+        let usable = |mask: &Mask| if tier.part == Part::Parked { 0 } else { mask.usable() };
         Self {
             priority: tier.priority,
-            usable: tier.masks.preferred.usable(),
-            degraded: tier.masks.degraded.usable(),
+            in_subset: tier.part == Part::Inside,
+            fallback: tier.fallback,
+            usable: usable(&tier.masks.preferred),
+            degraded: usable(&tier.masks.degraded),
             candidates: candidates.collect(),
+        }
+    }
+}
+
+impl ExplainedTier {
+    /// What its endpoints are to the subset, if there is anything to say.
+    const fn part(&self) -> &'static str {
+        match (self.in_subset, self.fallback) {
+            (false, _) => ", outside the subset",
+            (true, Some(SubsetFallback::Any)) => ", all of it since nothing has the labels",
+            (true, Some(SubsetFallback::DefaultSubset)) => {
+                ", the default subset since nothing has the labels"
+            }
+            (true, Some(SubsetFallback::None) | None) => "",
         }
     }
 }
@@ -142,8 +165,9 @@ impl fmt::Display for Explanation {
             let all = tier.candidates.len();
             writeln!(
                 f,
-                "tier {}: {} of {all} usable, {} degraded",
+                "tier {}{}: {} of {all} usable, {} degraded",
                 tier.priority.get(),
+                tier.part(),
                 tier.usable,
                 tier.degraded
             )?;

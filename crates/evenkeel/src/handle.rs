@@ -7,6 +7,7 @@ use evenkeel_health::{AdminState, CheckState, Status, Turn};
 use crate::cluster::Cluster;
 use crate::live::Live;
 use crate::node::Node;
+use crate::snapshot::Part;
 
 /// An endpoint of a cluster, to watch it and to say what is known about it from outside.
 ///
@@ -98,5 +99,14 @@ impl<T> Cluster<T> {
     #[must_use]
     pub fn endpoints(&self) -> Vec<Handle<T>> {
         self.shared.current.load().nodes().map(|node| Handle::new(Arc::clone(node))).collect()
+    }
+
+    /// The endpoints of this client's subset, tier by tier; all of them without a subset. These are the ones to connect to
+    /// and to check. O(n).
+    #[must_use]
+    pub fn subset(&self) -> Vec<Handle<T>> {
+        let snapshot = self.shared.current.load();
+        let inside = snapshot.tiers().filter(|tier| tier.part == Part::Inside);
+        inside.flat_map(|tier| tier.nodes.iter()).map(|node| Handle::new(Arc::clone(node))).collect()
     }
 }

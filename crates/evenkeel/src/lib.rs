@@ -35,6 +35,7 @@
 //!
 //! - The set of endpoints: [`Cluster::apply`], or [`Cluster::follow`] a [`Registry`].
 //! - How to choose: [`PolicyConfig`]; a policy of your own: [`Policy`].
+//! - Which part of a large fleet to use: [`ClusterBuilder::subset`].
 //! - What went wrong: [`PickError`], [`Cluster::explain`], [`Cluster::report`].
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
@@ -71,6 +72,7 @@ mod request;
 mod roster;
 mod shared;
 mod snapshot;
+mod subset;
 mod sync;
 mod update;
 
@@ -92,11 +94,22 @@ pub use pick::Pick;
 pub use picker::Picker;
 pub use report::{ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
+pub use subset::OutsideSubset;
 
+pub use evenkeel_balance::hash::{HashFunction, KeySettings, MissingKey};
+pub use evenkeel_balance::subset::{
+    ApertureConfig, DeterministicSubsetConfig, HashedBy, InvalidSubset, LabelFallback, LabelSubsetConfig,
+    LoadAperture, LoadApertureConfig, RandomSubsetConfig, Resized, SubsetConfig, SubsetFallback,
+};
 pub use evenkeel_balance::{
     Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, LoadReport, Mask, Members, Observation,
     Observed, Policy, PolicyConfig, View, Wants,
 };
+pub use evenkeel_balance::{
+    FirstAvailableConfig, PickFirstConfig, RoomPer, ShortestExpectedDelayConfig, Shuffle,
+    SmoothWeightedRoundRobinConfig, TurnOrder,
+};
+pub use evenkeel_balance::{KetamaConfig, MaglevConfig, RingHashConfig};
 pub use evenkeel_breaker::{
     BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
     Transition as BreakerTransition, Window,
@@ -114,3 +127,8 @@ pub use evenkeel_types::{
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The example of the page on subsets, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/subsetting.md")]
+struct Subsetting;

@@ -5,7 +5,8 @@ use evenkeel_health::{Cause, Status};
 use evenkeel_types::{Address, EndpointId, Priority, Weight};
 
 use crate::shared::Shared;
-use crate::snapshot::Tier;
+use crate::snapshot::{Part, Tier};
+use crate::subset::Rule;
 
 /// A cluster at one moment, for tables, metrics and status pages. Pulled, so that it costs nothing until it is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub struct ClusterReport {
     pub name: String,
     /// The policy, as it is written in a configuration.
     pub policy: &'static str,
+    /// The kind of the subset, as it is written in a configuration, if there is one.
+    pub subset: Option<&'static str>,
     /// The generation of the snapshot.
     pub generation: u64,
     /// Whether a set was ever applied; a cluster that was never told differs from one that is empty.
@@ -41,7 +44,11 @@ pub struct EndpointReport {
     pub priority: Priority,
     /// Its weight.
     pub weight: Weight,
-    /// The share of new requests that its weight and health give it in its tier, from 0 to 1.
+    /// Whether it belongs to the part of the endpoints that this client uses; always so without a subset. One that does
+    /// not gets requests when nothing of that part in its tier is usable, or none at all.
+    pub in_subset: bool,
+    /// The share of new requests that its weight, the subset and health give it among its kind: the endpoints of its
+    /// tier in the subset, or those that are not. From 0 to 1.
     pub expected_share: f64,
     /// Requests in flight.
     pub in_flight: usize,
@@ -59,12 +66,16 @@ pub struct EndpointReport {
 
 impl ClusterReport {
     pub(crate) fn of<T>(shared: &Shared<T>) -> Self {
-        let policy = shared.state.lock().policy.name();
+        let (policy, subset) = {
+            let state = shared.state.lock();
+            (state.policy.name(), state.subset.as_ref().map(Rule::name))
+        };
         let snapshot = shared.current.load_full();
         let endpoints: Vec<_> = snapshot.tiers().flat_map(|tier| endpoints(shared, tier)).collect();
         Self {
             name: shared.control.name.to_string(),
             policy,
+            subset,
             generation: snapshot.generation,
             known: snapshot.known,
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
@@ -87,9 +98,10 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
                 address: description.address().clone(),
                 priority: tier.priority,
                 weight: description.weight(),
+                in_subset: tier.part == Part::Inside,
                 expected_share: 0.0,
                 in_flight: node.in_flight(),
-                usable: status.usable(),
+                usable: status.usable() && tier.part != Part::Parked,
                 cause: status.cause(),
                 status,
                 breaker: live.breaker.as_ref().map(|breaker| breaker.state()),
@@ -97,19 +109,20 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
             }
         })
         .collect();
-    share_out(&mut reports);
+    share_out(&mut reports, &tier.weights);
     reports
 }
 
 /// Degraded endpoints get nothing while a plainly healthy one is left.
-fn share_out(reports: &mut [EndpointReport]) {
+fn share_out(reports: &mut [EndpointReport], weights: &[u32]) {
     let some_healthy = reports.iter().any(|report| report.usable && !report.status.is_degraded());
     let takes_part =
         |report: &EndpointReport| report.usable && !(some_healthy && report.status.is_degraded());
-    let total: u64 = reports.iter().filter(|r| takes_part(r)).map(|r| u64::from(r.weight.get())).sum();
-    for report in reports {
+    let takers = reports.iter().zip(weights).filter(|(report, _)| takes_part(report));
+    let total: u64 = takers.map(|(_, &weight)| u64::from(weight)).sum();
+    for (report, &weight) in reports.iter_mut().zip(weights) {
         if takes_part(report) && total > 0 {
-            report.expected_share = f64::from(report.weight.get()) / total as f64;
+            report.expected_share = f64::from(weight) / total as f64;
         }
     }
 }

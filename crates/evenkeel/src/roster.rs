@@ -64,15 +64,15 @@ pub(crate) struct Places {
     of_slot: Box<[Place]>,
 }
 
-/// A tier and a position in one word: 8 bits for the at most 129 tiers, 24 for a position.
+/// A tier and a position in one word: 32 bits each. There are at most 258 tiers, two for each priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place(u32);
+pub(crate) struct Place(u64);
 
 impl Place {
-    pub(crate) const NOWHERE: Self = Self(u32::MAX);
+    pub(crate) const NOWHERE: Self = Self(u64::MAX);
 
     pub(crate) const fn new(tier: usize, position: usize) -> Self {
-        Self((tier as u32) << POSITION_BITS | position as u32)
+        Self((tier as u64) << POSITION_BITS | position as u64)
     }
 
     pub(crate) const fn tier(self) -> usize {
@@ -84,8 +84,7 @@ impl Place {
     }
 }
 
-/// Enough for 16 million positions; a cluster allows ten.
-const POSITION_BITS: u32 = 24;
+const POSITION_BITS: u32 = 32;
 
 impl Places {
     pub(crate) fn new(tiers: Box<[Arc<Masks>]>, of_slot: Box<[Place]>) -> Self {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{BuiltIn, Mask, View, Wants};
 use evenkeel_types::Priority;
 
@@ -21,8 +22,22 @@ pub(crate) struct Snapshot<T> {
     pub(crate) rest: Box<[Tier<T>]>,
 }
 
+/// What the endpoints of a tier are to the subset of this client. Without a subset everything is inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// They belong to it.
+    Inside,
+    /// They do not, and are used when nothing inside is usable.
+    Reserve,
+    /// They do not, and are never used.
+    Parked,
+}
+
 pub(crate) struct Tier<T> {
     pub(crate) priority: Priority,
+    pub(crate) part: Part,
+    /// Which fallback of a label subset brought the endpoints here.
+    pub(crate) fallback: Option<SubsetFallback>,
     pub(crate) policy: BuiltIn,
     /// What the policy wants to be told.
     pub(crate) wants: Wants,
@@ -36,6 +51,11 @@ pub(crate) struct Tier<T> {
 }
 
 impl<T> Tier<T> {
+    /// Whether the plan follows on this tier, so that its policy is the successor of this one's.
+    pub(crate) fn is_place_of(&self, plan: &TierPlan<T>) -> bool {
+        self.priority == plan.priority && self.part == plan.part
+    }
+
     /// Whether the plan is this tier, so that its policy need not be built again.
     pub(crate) fn is_as(&self, plan: &TierPlan<T>) -> bool {
         Arc::ptr_eq(&self.nodes, &plan.nodes) && Arc::ptr_eq(&self.weights, &plan.weights)
@@ -45,6 +65,11 @@ impl<T> Tier<T> {
 impl<T> Snapshot<T> {
     pub(crate) fn tiers(&self) -> impl Iterator<Item = &Tier<T>> + Clone {
         std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    /// The tiers that picks may use: all but what is parked, which comes last.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &Tier<T>> + Clone {
+        self.tiers().take_while(|tier| tier.part != Part::Parked)
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<Node<T>>> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{BuiltIn, Members, Policy, PolicyConfig, Random, Wants};
 use evenkeel_types::{Endpoint, EndpointId, Priority};
 use hashbrown::HashTable;
@@ -11,11 +12,13 @@ use crate::error::ApplyError;
 use crate::node::Node;
 use crate::roster::{Masks, Place, Places};
 use crate::shared::{Shared, Told};
-use crate::snapshot::{Snapshot, Tier};
+use crate::snapshot::{Part, Snapshot, Tier};
+use crate::subset::Rule;
 
 /// What only updates touch; behind one lock that no pick and no flip takes.
 pub(crate) struct State<T> {
     pub(crate) policy: PolicyConfig,
+    pub(crate) subset: Option<Rule>,
     pub(crate) index: Index<T>,
     /// Snapshots that a pick may still hold. They wait here, so that it is never a picking thread that frees one.
     pub(crate) retired: Vec<Arc<Snapshot<T>>>,
@@ -67,17 +70,28 @@ pub(crate) fn hash(key: (u64, u64), id: &EndpointId) -> u64 {
 /// One tier as it shall be.
 pub(crate) struct TierPlan<T> {
     pub(crate) priority: Priority,
+    pub(crate) part: Part,
+    pub(crate) fallback: Option<SubsetFallback>,
     pub(crate) nodes: Arc<[Arc<Node<T>>]>,
     pub(crate) weights: Arc<[u32]>,
+}
+
+impl<T> TierPlan<T> {
+    /// The plan of a whole tier.
+    pub(crate) fn new(priority: Priority, rows: Vec<Row<T>>) -> Self {
+        let weights = rows.iter().map(|&(_, _, weight)| weight).collect();
+        let nodes = rows.into_iter().map(|(node, ..)| node).collect();
+        Self { priority, part: Part::Inside, fallback: None, nodes, weights }
+    }
 }
 
 /// Descriptions that nodes shall take over, by token.
 pub(crate) type Pending = BTreeMap<u64, Endpoint>;
 
 /// A tier's members for a policy that is being built.
-struct PlannedMembers<'a, T> {
-    plan: &'a TierPlan<T>,
-    pending: &'a Pending,
+pub(crate) struct PlannedMembers<'a, T> {
+    pub(crate) plan: &'a TierPlan<T>,
+    pub(crate) pending: &'a Pending,
 }
 
 impl<T> Members for PlannedMembers<'_, T> {
@@ -132,11 +146,7 @@ pub(crate) fn tiers<T>(rows: impl IntoIterator<Item = Row<T>>) -> Vec<TierPlan<T
     if tiers.is_empty() {
         tiers.insert(Priority::HIGHEST, Vec::new());
     }
-    let plan = |(priority, rows): (Priority, Vec<Row<T>>)| {
-        let weights = rows.iter().map(|&(_, _, weight)| weight).collect();
-        TierPlan { priority, nodes: rows.into_iter().map(|(node, ..)| node).collect(), weights }
-    };
-    tiers.into_iter().map(plan).collect()
+    tiers.into_iter().map(|(priority, rows)| TierPlan::new(priority, rows)).collect()
 }
 
 /// The plan that changes nothing: a start for small edits.
@@ -145,6 +155,8 @@ pub(crate) fn as_planned<T>(snapshot: &Snapshot<T>) -> Vec<TierPlan<T>> {
         .tiers()
         .map(|tier| TierPlan {
             priority: tier.priority,
+            part: tier.part,
+            fallback: tier.fallback,
             nodes: Arc::clone(&tier.nodes),
             weights: Arc::clone(&tier.weights),
         })
@@ -194,11 +206,14 @@ fn policy_for<T>(
         }
         return Ok(BuiltIn::Random(Random));
     }
+    if plan.part == Part::Parked {
+        return Ok(BuiltIn::Random(Random)); // which nobody asks
+    }
     let config = match policies {
         Policies::Renew(config) => return Ok(BuiltIn::new(config, &members)?),
         Policies::Keep(config) => config,
     };
-    Ok(match old.tiers().find(|tier| tier.priority == plan.priority && old.known) {
+    Ok(match old.tiers().find(|tier| old.known && tier.is_place_of(plan)) {
         Some(tier) if tier.is_as(plan) => tier.policy.clone(),
         Some(tier) => tier.policy.rebuild(config, &members)?,
         None => BuiltIn::new(config, &members)?,
@@ -248,6 +263,8 @@ fn assemble<T>(
             striped: is_striped(&plan, wants),
             has_stripes: plan.nodes.iter().any(|node| node.has_stripes()),
             priority: plan.priority,
+            part: plan.part,
+            fallback: plan.fallback,
             policy,
             wants,
             masks,

@@ -48,14 +48,16 @@ fn world(wants: Wants) -> World {
     let ear = Ear { wants, heard: Arc::clone(&heard), asked: Arc::clone(&asked) };
     let clock = Arc::new(ManualClock::default());
     let builder = Cluster::builder("x").policy(PolicyConfig::custom(ear)).clock(Arc::clone(&clock)).seed(1);
-    let cluster = builder.build().unwrap();
-    cluster.apply([Endpoint::at("10.0.0.1:80".parse().unwrap()).unwrap()]).unwrap();
+    let cluster = builder.build().expect("a valid world");
+    cluster
+        .apply([Endpoint::at("10.0.0.1:80".parse().expect("an address")).expect("a valid world")])
+        .expect("a valid world");
     World { cluster, clock, heard, asked }
 }
 
 /// Observations in short: kind and milliseconds, and the number in flight.
 fn observations(heard: &Mutex<Vec<Event>>) -> Vec<(Observed, u128, u32)> {
-    let heard = heard.lock().unwrap();
+    let heard = heard.lock().expect("no thread panicked");
     let seen = heard.iter().filter_map(|event| match event {
         Event::Observed(_, seen) => Some((seen.kind, seen.latency.as_millis(), seen.in_flight)),
         _ => None,

@@ -7,11 +7,14 @@
 mod cases;
 mod floor_cases;
 mod gates;
+#[cfg(feature = "peers")]
+mod hash_peers;
 mod memory;
 mod method;
 #[cfg(feature = "peers")]
 mod peers;
 mod row;
+mod select;
 mod tails;
 
 use std::error::Error;
@@ -147,6 +150,9 @@ fn collect(cases: &mut Cases) {
     floor_cases::primitives(cases);
     for n in [3, 10, 100, 1000, LARGEST] {
         floor_cases::picks(cases, n);
+        select::floors(cases, n);
+        #[cfg(feature = "peers")]
+        hash_peers::lookups(cases, n);
         for usable in [1.0, 0.5, 0.1] {
             cases::picks(cases, n, usable);
             cases::weighted_picks(cases, n, usable);
@@ -154,6 +160,8 @@ fn collect(cases: &mut Cases) {
             peers::picks(cases, n, usable);
         }
     }
+    #[cfg(feature = "peers")]
+    hash_peers::builds(cases);
     cases::picks_with_breaker(cases, 10);
     floor_cases::breakers(cases);
     cases::breakers(cases);

@@ -216,7 +216,7 @@ mod tests {
                 let mut world = World::new(&weights, seed);
                 for step in 0..4_000 {
                     world.step(&mut |view, caller| machine.choose(view, caller), &mut |event| {
-                        machine.on_event(event)
+                        machine.on_event(event);
                     });
                     if let Some(picked) = world.picked {
                         assert!(is_least(rule, &world, picked), "{rule:?} {count} step {step}");

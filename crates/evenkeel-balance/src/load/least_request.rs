@@ -1,73 +1,11 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use evenkeel_types::{RandomSource, SplitMix64, below};
-
 use crate::built_in::are_equal;
-use crate::draws::weighted_random;
-use crate::{AliasTable, BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, Wants, scan};
-
-/// How many endpoints a [`LeastRequest`] compares. Written as a number from 2 to 32, or `"all"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choices {
-    /// Every usable one, O(n) a pick: with equal weights the exact minimum; with unequal ones the least by load ÷ weight,
-    /// unless an endpoint drawn by weight is within one request of it.
-    All,
-    /// This many distinct ones, drawn at random; 2 to 32.
-    Draw(u32),
-}
-
-#[cfg(feature = "serde")]
-impl serde::Serialize for Choices {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::All => serializer.serialize_str("all"),
-            Self::Draw(choices) => serializer.serialize_u32(*choices),
-        }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl<'de> serde::Deserialize<'de> for Choices {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
-        impl serde::de::Visitor<'_> for Form {
-            type Value = Choices;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("`choices` as a number from 2 to 32, or \"all\"")
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, choices: u64) -> Result<Choices, E> {
-                u32::try_from(choices)
-                    .map(Choices::Draw)
-                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(choices), &self))
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, choices: i64) -> Result<Choices, E> {
-                u32::try_from(choices)
-                    .map(Choices::Draw)
-                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(choices), &self))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Choices, E> {
-                if text == "all" {
-                    Ok(Choices::All)
-                } else {
-                    Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
-                }
-            }
-        }
-        deserializer.deserialize_any(Form)
-    }
-}
-
-impl Default for Choices {
-    /// Two: the first extra choice brings almost everything (Mitzenmacher 2001), a third costs a cache line more.
-    fn default() -> Self {
-        Self::Draw(2)
-    }
-}
+use crate::draws::few::{Contest, Few};
+use crate::{
+    BuiltIn, Caller, Choices, InvalidPolicy, Members, Policy, PolicySettings, View, Wants, WeightedRandom,
+};
 
 /// Settings of [`LeastRequest`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,41 +52,10 @@ impl PolicySettings for LeastRequestConfig {
 /// replacement); comparison by cross products as in nginx `least_conn`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeastRequest {
-    choices: Choices,
-    /// Present when weights differ, or loads do not count.
-    weighted: Option<Weighted>,
+    few: Few,
+    /// Present where the bias is not 1, and makes a difference.
+    bias: Option<Arc<Bias>>,
 }
-
-#[derive(Clone, Debug, PartialEq)]
-struct Weighted {
-    table: AliasTable,
-    greatest: u32,
-    /// Present unless it is 1, which is compared in whole numbers.
-    bias: Option<Bias>,
-}
-
-/// An exponent for loads, with the powers of small loads at hand.
-#[derive(Clone, Debug, PartialEq)]
-struct Bias {
-    exponent: f64,
-    powers: Arc<[f64]>,
-}
-
-impl Bias {
-    fn new(exponent: f64) -> Self {
-        let powers = (0..POWERS).map(|load| libm::pow(f64::from(load), exponent)).collect();
-        Self { exponent, powers }
-    }
-
-    /// The load as it counts: `load`^bias.
-    fn of(&self, load: u64) -> f64 {
-        let known = self.powers.get(usize::try_from(load).unwrap_or(usize::MAX));
-        known.copied().unwrap_or_else(|| libm::pow(load as f64, self.exponent))
-    }
-}
-
-/// Up to which load powers are kept.
-const POWERS: u32 = 64;
 
 impl LeastRequest {
     /// The policy for these weights. O(n).
@@ -157,217 +64,127 @@ impl LeastRequest {
     ///
     /// [`InvalidPolicy::Setting`] unless choices are 2 to 32, or all, and the bias is a number from 0 up.
     pub fn new(config: LeastRequestConfig, weights: &[u32]) -> Result<Self, InvalidPolicy> {
-        if let Choices::Draw(choices) = config.choices
-            && !(2..=MOST_CHOICES).contains(&choices)
-        {
-            let problem = format!("{choices} is out of range: allowed are 2 to 32, or \"all\"");
-            return Err(InvalidPolicy::setting("least_request", "choices", problem));
-        }
+        let few = Few::new("least_request", config.choices, weights)?;
         if !(config.bias.is_finite() && config.bias >= 0.0) {
             let problem = format!("{} is out of range: allowed are finite numbers from 0 up", config.bias);
             return Err(InvalidPolicy::setting("least_request", "bias", problem));
         }
-        // With equal weights the order of loads is the order of their powers, unless all powers are one.
-        let weighted = (!are_equal(weights) || config.bias == 0.0).then(|| Weighted {
-            table: AliasTable::new(weights),
-            greatest: weights.iter().copied().max().unwrap_or(0),
-            bias: (config.bias != 1.0).then(|| Bias::new(config.bias)),
-        });
-        Ok(Self { choices: config.choices, weighted })
+        let bias = match config.bias {
+            0.0 => Some(Bias::IgnoresLoad(WeightedRandom::new(weights))),
+            // With equal weights the order of loads is the order of their powers.
+            exponent if exponent != 1.0 && !are_equal(weights) => Some(Bias::Raises(Powers::new(exponent))),
+            _ => None,
+        };
+        Ok(Self { few, bias: bias.map(Arc::new) })
     }
 
     /// A position, or `None` if none is open.
     #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        let usable = view.mask().usable();
-        match (self.choices, &self.weighted) {
-            (Choices::Draw(2), None) if usable > 2 => choose_of_two(view, caller, usable),
-            (_, Some(weighted)) if weighted.ignores_load() => choose_by_weight(view, caller, weighted),
-            (Choices::Draw(choices), weighted) if usable > choices as usize => {
-                choose_of_some(view, caller, choices, weighted.as_ref())
-            }
-            (_, weighted) => choose_of_all(view, caller, weighted.as_ref()),
+        match &self.bias {
+            None => self.few.choose(view, caller, &LessLoaded),
+            Some(bias) => self.choose_biased(view, caller, bias),
+        }
+    }
+
+    #[cold]
+    fn choose_biased<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+        bias: &Bias,
+    ) -> Option<usize> {
+        match bias {
+            Bias::IgnoresLoad(weighted) => weighted.choose(view, caller),
+            Bias::Raises(powers) => self.few.choose(view, caller, powers),
         }
     }
 }
 
-/// A draw by weight, whatever the loads are.
-#[inline(never)]
-fn choose_by_weight<V: View + ?Sized, C: Caller + ?Sized>(
-    view: &V,
-    caller: &mut C,
-    weighted: &Weighted,
-) -> Option<usize> {
-    weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))
+/// A bias other than 1.
+#[derive(Clone, Debug, PartialEq)]
+enum Bias {
+    IgnoresLoad(WeightedRandom),
+    Raises(Powers),
 }
 
-/// Two distinct ones of equal weight: the case that must cost nothing.
-#[inline(always)]
-fn choose_of_two<V: View + ?Sized, C: Caller + ?Sized>(
-    view: &V,
-    caller: &mut C,
-    usable: usize,
-) -> Option<usize> {
-    let draw = caller.draw();
-    let first = below(scan::upper(draw), usable as u32);
-    let second = below(scan::lower(draw), usable as u32 - 1);
-    let second = second + u32::from(second >= first);
-    if usable == view.mask().len() && view.admits_all() {
-        return Some(less_loaded(view, first as usize, second as usize));
-    }
-    let (first, second) = (view.mask().at(first as usize), view.mask().at(second as usize));
-    if view.is_open(first) && view.is_open(second) {
-        return Some(less_loaded(view, first, second));
-    }
-    choose_of_some(view, caller, 2, None)
+/// Fewer requests in flight win, after they were raised to a power. Those of small loads are at hand.
+#[derive(Clone, Debug, PartialEq)]
+struct Powers {
+    exponent: f64,
+    known: Box<[f64]>,
 }
 
-/// Equals go to the first, which is as random as the second.
-#[inline(always)]
-fn less_loaded<V: View + ?Sized>(view: &V, first: usize, second: usize) -> usize {
-    if view.load(second) < view.load(first) { second } else { first }
-}
+impl Powers {
+    fn new(exponent: f64) -> Self {
+        let known = (0..MOST_KNOWN).map(|load| libm::pow(f64::from(load), exponent)).collect();
+        Self { exponent, known }
+    }
 
-/// Up to `choices` distinct open ones; with exclusions or races fewer may be met, then the best of those counts.
-#[inline(never)]
-fn choose_of_some<V: View + ?Sized, C: Caller + ?Sized>(
-    view: &V,
-    caller: &mut C,
-    choices: u32,
-    weighted: Option<&Weighted>,
-) -> Option<usize> {
-    let mut seen = [usize::MAX; MOST_CHOICES as usize];
-    let mut met = 0;
-    let mut best: Option<Candidate> = None;
-    for _ in 0..choices as usize + scan::DRAWS {
-        let position = sample(view, caller, weighted);
-        if !view.is_open(position) || seen[..met].contains(&position) {
-            continue;
-        }
-        seen[met] = position;
-        met += 1;
-        best = Some(better(best, Candidate::at(view, position), weighted));
-        if met == choices as usize {
-            return best.map(|candidate| candidate.position);
-        }
-    }
-    // One heavy endpoint can take every weighted draw: whoever has met too few meets others without regard to weight, so
-    // that load always has something to be compared with.
-    for _ in 0..scan::DRAWS {
-        let usable = view.mask().usable();
-        let position = scan::usable_at(view, below(scan::upper(caller.draw()), usable as u32), usable);
-        if usable > 0 && view.is_open(position) && !seen[..met].contains(&position) {
-            best = Some(better(best, Candidate::at(view, position), weighted));
-            break;
-        }
-    }
-    match best {
-        Some(candidate) => Some(candidate.position),
-        None => choose_of_all(view, caller, weighted),
+    fn of(&self, load: u64) -> f64 {
+        let known = self.known.get(usize::try_from(load).unwrap_or(usize::MAX));
+        known.copied().unwrap_or_else(|| libm::pow(load as f64, self.exponent))
     }
 }
 
-/// All open ones. With equal weights the least loaded, ties told apart at random; with unequal ones the least by load ÷
-/// weight, unless one drawn by weight is within a request of it, so that idle shares are the weights.
-#[inline(never)]
-fn choose_of_all<V: View + ?Sized, C: Caller + ?Sized>(
-    view: &V,
-    caller: &mut C,
-    weighted: Option<&Weighted>,
-) -> Option<usize> {
-    let mut ties = SplitMix64::new(caller.draw());
-    let mut least: Option<Candidate> = None;
-    let mut equals = 0;
-    for position in view.mask().iter().filter(|&position| view.admits(position)) {
-        let candidate = Candidate::at(view, position);
-        let order = least.map_or(Ordering::Less, |least| candidate.compare(least, weighted));
-        equals = match order {
-            Ordering::Less => 1,
-            Ordering::Equal => equals + 1,
-            Ordering::Greater => equals,
-        };
-        let is_chosen = match order {
-            Ordering::Less => true,
-            // Reservoir sampling: the k-th equal replaces with probability 1 / k.
-            Ordering::Equal => below(scan::upper(ties.next_u64()), equals) == 0,
-            Ordering::Greater => false,
-        };
-        if is_chosen {
-            least = Some(candidate);
-        }
+impl Contest for Powers {
+    type Candidate = Candidate;
+
+    #[inline]
+    fn enter<V: View + ?Sized>(&self, view: &V, position: usize) -> Candidate {
+        LessLoaded.enter(view, position)
     }
-    let (least, Some(weighted)) = (least?, weighted) else { return least.map(|least| least.position) };
-    let drawn = weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))?;
-    Some(better(Some(Candidate::at(view, drawn)), least, Some(weighted)).position)
+
+    fn replaces(&self, candidate: Candidate, best: Candidate) -> bool {
+        self.of(candidate.load + 1) * best.weight as f64 <= self.of(best.load) * candidate.weight as f64
+    }
+
+    fn compare(&self, one: Candidate, other: Candidate) -> Ordering {
+        let (own, others) =
+            (self.of(one.load) * other.weight as f64, self.of(other.load) * one.weight as f64);
+        own.total_cmp(&others)
+    }
 }
 
-#[inline]
-fn sample<V: View + ?Sized, C: Caller + ?Sized>(
-    view: &V,
-    caller: &mut C,
-    weighted: Option<&Weighted>,
-) -> usize {
-    let draw = caller.draw();
-    let usable = view.mask().usable();
-    match weighted {
-        // While most are usable the table is the quickest exact draw.
-        Some(weighted) if usable * 2 >= view.mask().len() => weighted.table.at(draw),
-        Some(weighted) => {
-            weighted_random::again(view, caller, weighted.greatest, |draw| weighted.table.at(draw))
-                .unwrap_or(usize::MAX)
-        }
-        None => scan::usable_at(view, below(scan::upper(draw), usable as u32), usable),
-    }
-}
+/// Up to which load powers are kept.
+const MOST_KNOWN: u32 = 64;
+
+/// Fewer requests in flight win.
+#[derive(Clone, Copy)]
+struct LessLoaded;
 
 #[derive(Clone, Copy)]
 struct Candidate {
-    position: usize,
     load: u64,
     weight: u64,
 }
 
-impl Candidate {
+impl Contest for LessLoaded {
+    type Candidate = Candidate;
+
     #[inline]
-    fn at<V: View + ?Sized>(view: &V, position: usize) -> Self {
-        Self { position, load: view.load(position).into(), weight: view.weight(position).max(1).into() }
+    fn enter<V: View + ?Sized>(&self, view: &V, position: usize) -> Candidate {
+        Candidate { load: view.load(position).into(), weight: view.weight(position).max(1).into() }
+    }
+
+    /// Equals go to the first, which is as random as the second.
+    #[inline(always)]
+    fn second_wins<V: View + ?Sized>(&self, view: &V, first: usize, second: usize) -> bool {
+        view.load(second) < view.load(first)
+    }
+
+    /// Only if it would be no worse off after taking the request than the other is now.
+    #[inline]
+    fn replaces(&self, candidate: Candidate, best: Candidate) -> bool {
+        // Both sides are products of 33 and 32 bits at most.
+        u128::from(candidate.load + 1) * u128::from(best.weight)
+            <= u128::from(best.load) * u128::from(candidate.weight)
     }
 
     /// By load ÷ weight. Both products fit: 32 bits each.
-    fn compare(self, other: Self, weighted: Option<&Weighted>) -> Ordering {
-        if let Some(bias) = weighted.and_then(|weighted| weighted.bias.as_ref()) {
-            let (own, others) =
-                (bias.of(self.load) * other.weight as f64, bias.of(other.load) * self.weight as f64);
-            return own.total_cmp(&others);
-        }
-        (self.load * other.weight).cmp(&(other.load * self.weight))
-    }
-}
-
-/// The one that stays: `other` only if it would be no worse off after taking the request than `best` is now.
-#[inline]
-fn better(best: Option<Candidate>, other: Candidate, weighted: Option<&Weighted>) -> Candidate {
-    let bias = weighted.and_then(|weighted| weighted.bias.as_ref());
-    match (best, bias) {
-        (Some(best), Some(bias)) => {
-            let after = bias.of(other.load + 1) * best.weight as f64;
-            if after > bias.of(best.load) * other.weight as f64 { best } else { other }
-        }
-        // Both sides are products of 33 and 32 bits at most: they fit.
-        (Some(best), None)
-            if u128::from(other.load + 1) * u128::from(best.weight)
-                > u128::from(best.load) * u128::from(other.weight) =>
-        {
-            best
-        }
-        _ => other,
-    }
-}
-
-impl Weighted {
     #[inline]
-    fn ignores_load(&self) -> bool {
-        self.bias.as_ref().is_some_and(|bias| bias.exponent == 0.0)
+    fn compare(&self, one: Candidate, other: Candidate) -> Ordering {
+        (one.load * other.weight).cmp(&(other.load * one.weight))
     }
 }
 
@@ -380,9 +197,6 @@ impl Policy for LeastRequest {
         Wants::LOADS
     }
 }
-
-/// The most draws that are compared: above it a full scan is the honest choice.
-const MOST_CHOICES: u32 = 32;
 
 #[cfg(test)]
 mod tests {

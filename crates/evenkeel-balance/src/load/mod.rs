@@ -10,5 +10,5 @@ mod shortest_expected_delay;
 
 pub use join_idle_queue::{JoinIdleQueue, JoinIdleQueueConfig};
 pub use least_connections::{LeastConnections, LeastConnectionsConfig};
-pub use least_request::{Choices, LeastRequest, LeastRequestConfig};
+pub use least_request::{LeastRequest, LeastRequestConfig};
 pub use shortest_expected_delay::{ShortestExpectedDelay, ShortestExpectedDelayConfig};

@@ -1,0 +1,103 @@
+//! Envoy: the cluster object of each case says what it does.
+
+mod cluster;
+mod keyed;
+mod request;
+mod turns;
+
+use evenkeel_balance::compat::envoy::{InvalidRingSizes, InvalidTableSize, WeightsTooLarge};
+use serde_json::Value;
+use thiserror::Error;
+
+use self::cluster::Cluster;
+use crate::{Case, Tally, UnknownFile, Vector};
+
+/// Replays a file of Envoy's.
+///
+/// # Errors
+///
+/// [`UnknownFile`], if a case lists no picks in a form that is known.
+pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
+    let mut tally = Tally::default();
+    for case in &vector.cases {
+        let Some(answers) = Answers::of(case) else { return Err(UnknownFile::algorithm(vector)) };
+        let cluster = Cluster::of(case);
+        let outcome = match cluster.policy() {
+            "RING_HASH" | "MAGLEV" => keyed::replay(vector, case, &cluster, &answers, &mut tally),
+            "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM" => {
+                turns::replay(case, &cluster, &answers, &mut tally);
+                Ok(())
+            }
+            other => return Err(UnknownFile::new(vector, format_args!("lb_policy {other:?}"))),
+        };
+        if let Err(why) = outcome {
+            (0..answers.count()).for_each(|_| tally.fail(format!("{}: {why}", case.id())));
+        }
+    }
+    Ok(tally)
+}
+
+/// The picks of a case, by the form in which they are listed.
+enum Answers {
+    /// One for each key of a list.
+    Keyed(Vec<Pick>),
+    /// Several for each key: its bytes in hexadecimal digits, or none at all.
+    Requests(Vec<(Option<String>, Vec<Pick>)>),
+    /// Lists of consecutive picks, each from a fresh start.
+    Runs(Vec<Vec<Pick>>),
+}
+
+impl Answers {
+    fn of(case: &Case) -> Option<Self> {
+        let value = &case.0;
+        if let Some(requests) = value["requests"].as_array() {
+            let each = requests.iter().map(|request| {
+                Some((request["key_hex"].as_str().map(str::to_owned), numbers(&request["picks"])?))
+            });
+            return each.collect::<Option<_>>().map(Self::Requests);
+        }
+        if let Some(runs) = value["runs"].as_array() {
+            return runs.iter().map(numbers).collect::<Option<_>>().map(Self::Runs);
+        }
+        let picks = numbers(&value["picks"])?;
+        Some(if value["keys"].is_string() { Self::Keyed(picks) } else { Self::Runs(vec![picks]) })
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Keyed(picks) => picks.len(),
+            Self::Requests(requests) => requests.iter().map(|(_, picks)| picks.len()).sum(),
+            Self::Runs(runs) => runs.iter().map(Vec::len).sum(),
+        }
+    }
+}
+
+/// The server of a request; `None` if it reached none.
+type Pick = Option<u32>;
+
+fn numbers(value: &Value) -> Option<Vec<Pick>> {
+    let pick = |value: &Value| match value.as_i64() {
+        Some(number) => Some(u32::try_from(number).ok()),
+        None => value.is_null().then_some(None),
+    };
+    value.as_array()?.iter().map(pick).collect()
+}
+
+fn text(pick: Pick) -> String {
+    pick.map_or_else(|| "none".to_owned(), |server| server.to_string())
+}
+
+/// Why a case cannot be replayed: Envoy would refuse it too.
+#[derive(Debug, Error)]
+enum Refused {
+    #[error(transparent)]
+    Ring(#[from] InvalidRingSizes),
+    #[error(transparent)]
+    Table(#[from] InvalidTableSize),
+    #[error(transparent)]
+    Weights(#[from] WeightsTooLarge),
+    #[error("hash function {0:?} is not known")]
+    Function(String),
+    #[error("regex_rewrite {0:?} is no regular expression")]
+    Expression(String),
+}
