@@ -12,7 +12,7 @@ use evenkeel::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("a, b and c answer within 4 ms, d within 40 ms");
-    let all = LeastRequestConfig { choices: Choices::All };
+    let all = LeastRequestConfig { choices: Choices::All, ..LeastRequestConfig::default() };
     for (name, policy) in [
         ("round_robin, for comparison", PolicyConfig::round_robin()),
         ("least_request, of two", PolicyConfig::least_request()),

@@ -16,8 +16,13 @@ use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::latency::{
     C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
 };
-use crate::load::LeastRequestConfig;
-use crate::order::{RoundRobinConfig, SmoothWeightedRoundRobinConfig};
+use crate::load::{
+    JoinIdleQueueConfig, LeastConnectionsConfig, LeastRequestConfig, ShortestExpectedDelayConfig,
+};
+use crate::order::{
+    EarliestDeadlineFirstConfig, FirstAvailableConfig, InterleavedConfig, PickFirstConfig, RoundRobinConfig,
+    SmoothWeightedRoundRobinConfig, StaticMapConfig, StaticStrideConfig,
+};
 use crate::{BuiltIn, InvalidPolicy, Members, Policy};
 
 /// The settings of one policy: its table in a configuration file.
@@ -111,12 +116,30 @@ macro_rules! policies {
 policies! {
     /// The less loaded of a few: [`LeastRequest`](crate::LeastRequest).
     LeastRequest(LeastRequestConfig): least_request
-        | "p2c" | "least_conn" | "leastconn" | "least_connections" | "least_outstanding_requests";
+        | "p2c" | "least_outstanding_requests";
     /// Each in turn: [`RoundRobin`](crate::RoundRobin), or by weight where weights differ.
     RoundRobin(RoundRobinConfig): round_robin | "roundrobin" | "rr";
     /// In turn by weight: [`SmoothWeightedRoundRobin`](crate::SmoothWeightedRoundRobin).
     SmoothWeightedRoundRobin(SmoothWeightedRoundRobinConfig): smooth_weighted_round_robin
         | "weighted_round_robin" | "wrr";
+    /// The earliest deadline, each due 1 ÷ weight after its last turn: [`EarliestDeadlineFirst`](crate::EarliestDeadlineFirst).
+    EarliestDeadlineFirst(EarliestDeadlineFirstConfig): earliest_deadline_first | "edf";
+    /// In turn by weight, from a counter alone: [`StaticStride`](crate::StaticStride).
+    StaticStride(StaticStrideConfig): static_stride;
+    /// In turn by levels of weight, as IPVS: [`Interleaved`](crate::Interleaved).
+    Interleaved(InterleavedConfig): interleaved | "interleaved_weighted_round_robin";
+    /// In turn through HAProxy's map of slots: [`StaticMap`](crate::StaticMap).
+    StaticMap(StaticMapConfig): static_map | "static-rr" | "static_rr";
+    /// The first one with room: [`FirstAvailable`](crate::FirstAvailable).
+    FirstAvailable(FirstAvailableConfig): first_available | "first";
+    /// One for everything, until it is out: [`PickFirst`](crate::PickFirst).
+    PickFirst(PickFirstConfig): pick_first;
+    /// The least loaded of all, exactly: [`LeastConnections`](crate::LeastConnections).
+    LeastConnections(LeastConnectionsConfig): least_connections | "least_conn" | "leastconn" | "wlc";
+    /// The least (load + 1) ÷ weight: [`ShortestExpectedDelay`](crate::ShortestExpectedDelay).
+    ShortestExpectedDelay(ShortestExpectedDelayConfig): shortest_expected_delay | "sed";
+    /// An idle one if there is one: [`JoinIdleQueue`](crate::JoinIdleQueue).
+    JoinIdleQueue(JoinIdleQueueConfig): join_idle_queue | "jiq";
     /// Uniform: [`Random`](crate::Random), or by weight where weights differ.
     Random(RandomConfig): random;
     /// By weight: [`WeightedRandom`](crate::WeightedRandom).

@@ -16,12 +16,17 @@
 //! | [`C3`] | latency × the cube of the queue, of d draws | O(d) or O(n) |
 //! | [`Prequal`] | the fastest that is not hot, of d draws | O(d) or O(n) |
 //! | [`ClientSideWeightedRoundRobin`] | in turn by reported load | O(greatest ÷ mean weight) |
+//! | [`EarliestDeadlineFirst`] | in turn by weight, one strict order for all | O(log n), a lock |
+//! | [`StaticStride`], [`Interleaved`], [`StaticMap`] | in turn by weight, as gRPC, IPVS and HAProxy order it | O(1) |
+//! | [`FirstAvailable`], [`PickFirst`] | fill one after the other; stay with one | O(full ones); O(1) |
+//! | [`LeastConnections`], [`ShortestExpectedDelay`] | the exact minimum by load | O(n) up to 128, else O(log n), a lock |
+//! | [`JoinIdleQueue`] | an idle one, if there is one | O(1), a lock |
 //! | [`RingHash`] | equal keys to one, few keys moved: a ring | O(1) |
 //! | [`Ketama`] | the same, where nginx sends them | O(1) |
 //! | [`Maglev`] | equal keys to one, evenly: a table | O(1) |
 //!
-//! All of them answer in O(1) with any part of the endpoints unusable, fall back to one exact scan when a request
-//! excludes what they drew, and never answer "none" while a usable endpoint is left.
+//! Costs hold with any part of the endpoints unusable. All of them fall back to one exact scan when a request excludes
+//! what they found, and never answer "none" while a usable endpoint is left.
 //!
 //! ```
 //! use evenkeel_balance::{Mask, RoundRobin, Script, Table};
@@ -59,6 +64,7 @@ mod invalid;
 mod latency;
 #[cfg(any(test, feature = "laws"))]
 pub mod laws;
+mod lineup;
 mod load;
 mod mask;
 mod order;
@@ -66,6 +72,10 @@ mod policy;
 mod scan;
 pub mod subset;
 mod sync;
+#[cfg(test)]
+mod testing;
+mod tokens;
+mod tournament;
 mod view;
 
 pub use built_in::BuiltIn;
@@ -84,8 +94,16 @@ pub use latency::{
     LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig, ProbePool, ProbePoolConfig,
     ServerFeedback, UnknownWeight,
 };
-pub use load::{LeastRequest, LeastRequestConfig};
+pub use load::{
+    JoinIdleQueue, JoinIdleQueueConfig, LeastConnections, LeastConnectionsConfig, LeastRequest,
+    LeastRequestConfig, ShortestExpectedDelay, ShortestExpectedDelayConfig,
+};
 pub use mask::Mask;
-pub use order::{RoundRobin, RoundRobinConfig, SmoothWeightedRoundRobin, SmoothWeightedRoundRobinConfig};
+pub use order::{
+    EarliestDeadlineFirst, EarliestDeadlineFirstConfig, FirstAvailable, FirstAvailableConfig,
+    GlobalSmoothWeightedRoundRobin, Interleaved, InterleavedConfig, PickFirst, PickFirstConfig, RoomPer,
+    RoundRobin, RoundRobinConfig, Shuffle, SmoothWeightedRoundRobin, SmoothWeightedRoundRobinConfig,
+    StaticMap, StaticMapConfig, StaticStride, StaticStrideConfig, TurnOrder,
+};
 pub use policy::{MemberList, Members, Policy, Wants};
 pub use view::{Table, View};

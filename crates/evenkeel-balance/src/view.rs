@@ -11,6 +11,14 @@ pub trait View {
     /// The load of a position: requests in flight, as a rule. Below the length of the mask, always.
     fn load(&self, position: usize) -> u32;
 
+    /// The loads of all positions, as far as `into` reaches. One call where [`load`](Self::load) would take one for each:
+    /// for policies that look at all of them.
+    fn loads(&self, into: &mut [u32]) {
+        for (position, load) in into.iter_mut().enumerate() {
+            *load = self.load(position);
+        }
+    }
+
     /// The weight of a position.
     fn weight(&self, position: usize) -> u32;
 
@@ -74,6 +82,14 @@ impl View for Table<'_> {
     #[inline]
     fn load(&self, position: usize) -> u32 {
         self.loads.get(position).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn loads(&self, into: &mut [u32]) {
+        let known = into.len().min(self.loads.len());
+        let (first, beyond) = into.split_at_mut(known);
+        first.copy_from_slice(&self.loads[..known]);
+        beyond.fill(0);
     }
 
     #[inline]

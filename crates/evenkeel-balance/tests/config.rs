@@ -15,15 +15,21 @@ fn every_policy_round_trips_and_aliases_are_understood() {
     }
     for (alias, name) in [
         ("p2c", "least_request"),
-        ("least_conn", "least_request"),
-        ("leastconn", "least_request"),
+        ("least_conn", "least_connections"),
+        ("leastconn", "least_connections"),
+        ("edf", "earliest_deadline_first"),
+        ("sed", "shortest_expected_delay"),
         ("rr", "round_robin"),
         ("wrr", "smooth_weighted_round_robin"),
     ] {
         assert_eq!(read(&format!("type = \"{alias}\"")).unwrap().name(), name);
     }
     assert!(read("type = \"least_request\"\nchoices = \"all\"").is_ok());
-    assert!(read("type = \"least_request\"\nchoices = 3").is_ok());
+    assert!(read("type = \"least_request\"\nchoices = 3\nbias = 1.5").is_ok());
+    assert!(read("type = \"smooth_weighted_round_robin\"\norder = \"global\"").is_ok());
+    assert!(read("type = \"first_available\"\nmax_in_flight = 8\nper = \"weight\"").is_ok());
+    assert!(read("type = \"pick_first\"\nshuffle = \"uniform\"\nseed = 7").is_ok());
+    assert!(read("type = \"sed\"\nnever_queue = true").is_ok());
 }
 
 #[test]

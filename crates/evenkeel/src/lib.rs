@@ -109,6 +109,11 @@ pub use evenkeel_balance::{
     Caller, Choices, Event, InvalidPolicy, LeastRequestConfig, LoadReport, Mask, Members, Observation,
     Observed, Policy, PolicyConfig, View, Wants,
 };
+pub use evenkeel_balance::{
+    FirstAvailableConfig, PickFirstConfig, RoomPer, ShortestExpectedDelayConfig, Shuffle,
+    SmoothWeightedRoundRobinConfig, TurnOrder,
+};
+pub use evenkeel_balance::{KetamaConfig, MaglevConfig, RingHashConfig};
 pub use evenkeel_breaker::{
     BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
     Transition as BreakerTransition, Window,

@@ -176,6 +176,7 @@ fn bad_sets_are_refused_and_the_old_one_stays() {
         (
             cluster.set_policy(PolicyConfig::LeastRequest(LeastRequestConfig {
                 choices: evenkeel::Choices::Draw(1),
+                ..LeastRequestConfig::default()
             })),
             "policy least_request: choices: 1 is out of range: allowed are 2 to 32, or \"all\"",
         ),
@@ -198,7 +199,10 @@ fn bad_settings_are_refused_at_build() {
     assert!(refuse(Cluster::builder("x").latency(zero).build()).starts_with("latency.decay:"));
     let flat = evenkeel::RiseFallConfig { rise: 0, ..Default::default() };
     assert!(refuse(Cluster::builder("x").health(flat).build()).starts_with("health.rise"));
-    let none = PolicyConfig::LeastRequest(LeastRequestConfig { choices: evenkeel::Choices::Draw(0) });
+    let none = PolicyConfig::LeastRequest(LeastRequestConfig {
+        choices: evenkeel::Choices::Draw(0),
+        ..LeastRequestConfig::default()
+    });
     assert!(
         refuse(Cluster::builder("x").policy(none).build()).starts_with("policy least_request: choices: 0")
     );

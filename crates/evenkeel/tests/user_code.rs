@@ -97,7 +97,7 @@ fn counts_stay_exact_when_a_policy_that_reads_loads_comes_later() {
     let cluster = Cluster::<()>::builder("test").policy(PolicyConfig::round_robin()).seed(1).build().unwrap();
     cluster.apply(["a", "b"].map(endpoint)).unwrap();
     let held: Vec<_> = (0..4).map(|_| cluster.pick(&Request::new()).unwrap()).collect();
-    let all = evenkeel::LeastRequestConfig { choices: evenkeel::Choices::All };
+    let all = evenkeel::LeastRequestConfig { choices: evenkeel::Choices::All, ..Default::default() };
     cluster.set_policy(PolicyConfig::LeastRequest(all)).unwrap();
     cluster.upsert(endpoint("new")).unwrap();
     for _ in 0..2 {

@@ -1,10 +1,14 @@
 use std::cmp::Ordering;
+use std::sync::Arc;
 
+use crate::built_in::are_equal;
 use crate::draws::few::{Contest, Few};
-use crate::{BuiltIn, Caller, Choices, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+use crate::{
+    BuiltIn, Caller, Choices, InvalidPolicy, Members, Policy, PolicySettings, View, Wants, WeightedRandom,
+};
 
 /// Settings of [`LeastRequest`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -13,6 +17,16 @@ use crate::{BuiltIn, Caller, Choices, InvalidPolicy, Members, Policy, PolicySett
 pub struct LeastRequestConfig {
     /// How many endpoints are compared: 2 unless set, at most 32, or all of them.
     pub choices: Choices,
+    /// How much load counts against weight: endpoints are compared by weight ÷ load^`bias`. 1 unless set, since then loads
+    /// build up in proportion to weights. Above 1 load counts for more, between 0 and 1 weight does; 0 ignores load, and
+    /// picks are drawn by weight alone. With equal weights every bias above 0 does the same. Not negative, and finite.
+    pub bias: f64,
+}
+
+impl Default for LeastRequestConfig {
+    fn default() -> Self {
+        Self { choices: Choices::default(), bias: 1.0 }
+    }
 }
 
 impl PolicySettings for LeastRequestConfig {
@@ -30,14 +44,17 @@ impl PolicySettings for LeastRequestConfig {
 /// weights this is exactly "fewer in flight"; with unequal ones the shares are exactly the weights while loads are low,
 /// also for two endpoints, and follow the load when it builds up. Candidates are drawn by weight; if one weight is so
 /// large that its endpoint takes all draws, the other candidate is drawn uniformly. **Ties** stay with the candidate drawn
-/// first.
+/// first. **Bias.** Where weights differ, loads are raised to the power of `bias` before they are compared
+/// ([`LeastRequestConfig::bias`]).
 /// **Cost.** O(d), or O(n) for a full scan. **When.** The default for most traffic. **When not.** Load is not told by
 /// the requests in flight (batch jobs of very different size). **Source.** Mitzenmacher, "The power of two choices in
 /// randomized load balancing", IEEE TPDS 2001; Envoy `LEAST_REQUEST`, gRPC A48, Finagle `P2C` (draws without
 /// replacement); comparison by cross products as in nginx `least_conn`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LeastRequest {
     few: Few,
+    /// Present where the bias is not 1, and makes a difference.
+    bias: Option<Arc<Bias>>,
 }
 
 impl LeastRequest {
@@ -45,17 +62,92 @@ impl LeastRequest {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy::Setting`] unless 2 to 32, or all.
+    /// [`InvalidPolicy::Setting`] unless choices are 2 to 32, or all, and the bias is a number from 0 up.
     pub fn new(config: LeastRequestConfig, weights: &[u32]) -> Result<Self, InvalidPolicy> {
-        Ok(Self { few: Few::new("least_request", config.choices, weights)? })
+        let few = Few::new("least_request", config.choices, weights)?;
+        if !(config.bias.is_finite() && config.bias >= 0.0) {
+            let problem = format!("{} is out of range: allowed are finite numbers from 0 up", config.bias);
+            return Err(InvalidPolicy::setting("least_request", "bias", problem));
+        }
+        let bias = match config.bias {
+            0.0 => Some(Bias::IgnoresLoad(WeightedRandom::new(weights))),
+            // With equal weights the order of loads is the order of their powers.
+            exponent if exponent != 1.0 && !are_equal(weights) => Some(Bias::Raises(Powers::new(exponent))),
+            _ => None,
+        };
+        Ok(Self { few, bias: bias.map(Arc::new) })
     }
 
     /// A position, or `None` if none is open.
     #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        self.few.choose(view, caller, &LessLoaded)
+        match &self.bias {
+            None => self.few.choose(view, caller, &LessLoaded),
+            Some(bias) => self.choose_biased(view, caller, bias),
+        }
+    }
+
+    #[cold]
+    fn choose_biased<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+        bias: &Bias,
+    ) -> Option<usize> {
+        match bias {
+            Bias::IgnoresLoad(weighted) => weighted.choose(view, caller),
+            Bias::Raises(powers) => self.few.choose(view, caller, powers),
+        }
     }
 }
+
+/// A bias other than 1.
+#[derive(Clone, Debug, PartialEq)]
+enum Bias {
+    IgnoresLoad(WeightedRandom),
+    Raises(Powers),
+}
+
+/// Fewer requests in flight win, after they were raised to a power. Those of small loads are at hand.
+#[derive(Clone, Debug, PartialEq)]
+struct Powers {
+    exponent: f64,
+    known: Box<[f64]>,
+}
+
+impl Powers {
+    fn new(exponent: f64) -> Self {
+        let known = (0..MOST_KNOWN).map(|load| libm::pow(f64::from(load), exponent)).collect();
+        Self { exponent, known }
+    }
+
+    fn of(&self, load: u64) -> f64 {
+        let known = self.known.get(usize::try_from(load).unwrap_or(usize::MAX));
+        known.copied().unwrap_or_else(|| libm::pow(load as f64, self.exponent))
+    }
+}
+
+impl Contest for Powers {
+    type Candidate = Candidate;
+
+    #[inline]
+    fn enter<V: View + ?Sized>(&self, view: &V, position: usize) -> Candidate {
+        LessLoaded.enter(view, position)
+    }
+
+    fn replaces(&self, candidate: Candidate, best: Candidate) -> bool {
+        self.of(candidate.load + 1) * best.weight as f64 <= self.of(best.load) * candidate.weight as f64
+    }
+
+    fn compare(&self, one: Candidate, other: Candidate) -> Ordering {
+        let (own, others) =
+            (self.of(one.load) * other.weight as f64, self.of(other.load) * one.weight as f64);
+        own.total_cmp(&others)
+    }
+}
+
+/// Up to which load powers are kept.
+const MOST_KNOWN: u32 = 64;
 
 /// Fewer requests in flight win.
 #[derive(Clone, Copy)]
@@ -112,7 +204,7 @@ mod tests {
     use crate::{Mask, Script, Table};
 
     fn policy(choices: Choices, weights: &[u32]) -> LeastRequest {
-        LeastRequest::new(LeastRequestConfig { choices }, weights).unwrap()
+        LeastRequest::new(LeastRequestConfig { choices, ..LeastRequestConfig::default() }, weights).unwrap()
     }
 
     #[test]
@@ -216,12 +308,83 @@ mod tests {
     #[test]
     fn choices_out_of_range_are_refused() {
         for choices in [0, 1, 33, u32::MAX] {
-            let config = LeastRequestConfig { choices: Choices::Draw(choices) };
+            let config =
+                LeastRequestConfig { choices: Choices::Draw(choices), ..LeastRequestConfig::default() };
             let error = LeastRequest::new(config, &[]).unwrap_err().to_string();
             assert!(
                 error.contains("least_request: choices") && error.contains(&choices.to_string()),
                 "{error}"
             );
+        }
+    }
+
+    /// Loads in the end, after requests that all take equally long, at one time in flight.
+    fn steady(bias: f64, choices: Choices, weights: &[u32]) -> Vec<u32> {
+        let policy = LeastRequest::new(LeastRequestConfig { choices, bias }, weights).unwrap();
+        let mask = Mask::all_usable(weights.len());
+        let mut loads = vec![0; weights.len()];
+        let mut caller = Script::seeded(4);
+        let mut in_flight = std::collections::VecDeque::new();
+        for _ in 0..20_000 {
+            let picked = policy.choose(&Table::new(&mask, weights, &loads), &mut caller).unwrap();
+            loads[picked] += 1;
+            in_flight.push_back(picked);
+            if in_flight.len() > 300 {
+                loads[in_flight.pop_front().unwrap()] -= 1;
+            }
+        }
+        loads
+    }
+
+    #[test]
+    fn a_bias_shifts_what_load_counts_against_weight() {
+        // Loads settle where weight ÷ load^bias is the same for all: in proportion to weight^(1 ÷ bias).
+        for (bias, expected) in [(1.0, [75, 225]), (2.0, [110, 190]), (0.5, [30, 270])] {
+            let loads = steady(bias, Choices::All, &[1, 3]);
+            assert!(
+                loads.iter().zip(expected).all(|(load, expected)| load.abs_diff(expected) <= 5),
+                "{bias}: {loads:?}"
+            );
+        }
+        assert_eq!(steady(2.0, Choices::All, &[1; 4]), steady(1.0, Choices::All, &[1; 4]), "equal weights");
+    }
+
+    #[test]
+    fn a_bias_of_zero_ignores_load() {
+        for choices in [Choices::Draw(2), Choices::All] {
+            for weights in [[1, 1, 1], [1, 2, 3]] {
+                let policy = LeastRequest::new(LeastRequestConfig { choices, bias: 0.0 }, &weights).unwrap();
+                let mask = Mask::all_usable(3);
+                let view = Table::new(&mask, &weights, &[900, 0, 900]);
+                let (mut counts, mut caller) = ([0_u32; 3], Script::seeded(8));
+                for _ in 0..6_000 {
+                    counts[policy.choose(&view, &mut caller).unwrap()] += 1;
+                }
+                let total: u32 = weights.iter().sum();
+                for (count, weight) in counts.into_iter().zip(weights) {
+                    let expected = 6_000.0 * f64::from(weight) / f64::from(total);
+                    assert!(
+                        (f64::from(count) - expected).abs() < 5.0 * expected.sqrt(),
+                        "{counts:?} {weights:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bias_out_of_range_is_refused() {
+        for bias in [f64::NAN, -0.1, f64::INFINITY, f64::NEG_INFINITY] {
+            let config = LeastRequestConfig { bias, ..LeastRequestConfig::default() };
+            let error = LeastRequest::new(config, &[1, 2]).unwrap_err().to_string();
+            assert!(error.contains("bias") && error.contains(&bias.to_string()), "{error}");
+        }
+        for bias in [1e-300, 1e300] {
+            let policy =
+                LeastRequest::new(LeastRequestConfig { bias, ..LeastRequestConfig::default() }, &[1, 2]);
+            let mask = Mask::all_usable(2);
+            let view = Table::new(&mask, &[1, 2], &[u32::MAX, 3]);
+            assert!(policy.unwrap().choose(&view, &mut Script::seeded(1)).is_some());
         }
     }
 }
