@@ -96,6 +96,8 @@ pub use report::{ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use subset::OutsideSubset;
 
+/// The crate of the policies, whole: tables, compatible modes, hash functions.
+pub use evenkeel_balance as balance;
 pub use evenkeel_balance::hash::{HashFunction, HotKeySettings, KeySettings, MissingKey};
 pub use evenkeel_balance::subset::{
     ApertureConfig, DeterministicSubsetConfig, HashedBy, InvalidSubset, LabelFallback, LabelSubsetConfig,
@@ -113,7 +115,6 @@ pub use evenkeel_balance::{
     FirstAvailableConfig, PickFirstConfig, RoomPer, ShortestExpectedDelayConfig, Shuffle,
     SmoothWeightedRoundRobinConfig, TurnOrder,
 };
-pub use evenkeel_balance::{KetamaConfig, MaglevConfig, RingHashConfig};
 pub use evenkeel_breaker::{
     BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
     Transition as BreakerTransition, Window,

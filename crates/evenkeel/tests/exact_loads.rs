@@ -24,13 +24,18 @@ fn pick(cluster: &Cluster<()>) -> Pick<()> {
 /// On both sides of the limit between a scan and an order.
 #[test]
 fn the_one_that_was_released_is_the_next() {
-    for policy in
-        [PolicyConfig::least_connections(), PolicyConfig::shortest_expected_delay(), PolicyConfig::join_idle_queue()]
-    {
+    for policy in [
+        PolicyConfig::least_connections(),
+        PolicyConfig::shortest_expected_delay(),
+        PolicyConfig::join_idle_queue(),
+    ] {
         for count in [20, 300] {
             let cluster = cluster(policy.clone(), count);
             let mut held: Vec<Pick<()>> = (0..count).map(|_| pick(&cluster)).collect();
-            assert!((0..count).all(|number| cluster.in_flight(&id(number)) == Some(1)), "{policy:?}: one each");
+            assert!(
+                (0..count).all(|number| cluster.in_flight(&id(number)) == Some(1)),
+                "{policy:?}: one each"
+            );
             for step in 0..2 * count {
                 let released = held.swap_remove(step * 7 % count).endpoint().id();
                 held.push(pick(&cluster));
@@ -56,7 +61,7 @@ fn what_is_in_flight_is_known_after_an_update_and_after_an_outage() {
         one.set_admin(AdminState::Maintenance);
         assert_ne!(pick(&cluster).endpoint().id(), id(7));
         held.retain(|pick| pick.endpoint().id() != id(7));
-        one.set_admin(AdminState::Enabled);
+        one.set_admin(AdminState::Ready);
         assert_eq!(pick(&cluster).endpoint().id(), id(7));
         drop(newcomers);
     }

@@ -96,9 +96,7 @@ fn describe(name: u8, known: &Known) -> Endpoint {
 fn policy_at(number: u8) -> PolicyConfig {
     static ALL: LazyLock<Vec<PolicyConfig>> = LazyLock::new(|| {
         let weights = [u32::MAX, u32::MAX - 1, 7, 1];
-        let endpoint = |(name, weight): (u8, u32)| {
-            describe(name, &Known { weight, ..Known::default() })
-        };
+        let endpoint = |(name, weight): (u8, u32)| describe(name, &Known { weight, ..Known::default() });
         let members = MemberList::new((0..).zip(weights).map(endpoint));
         let all = PolicyConfig::all().into_iter();
         all.filter(|policy| BuiltIn::new(policy, &members).is_ok()).collect()
