@@ -13,10 +13,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     cluster.apply([endpoint("a", 5)?, endpoint("b", 1)?, endpoint("c", 1)?])?;
     println!("weights 5, 1, 1 in order:  {}", sequence(&cluster, 14)?);
 
-    let b = cluster.endpoint(&"b".parse()?).ok_or("b was applied")?;
+    let b = cluster.endpoint(&"b".parse()?)?;
     b.set_admin(AdminState::Maintenance);
     println!("while b is out:            {}", sequence(&cluster, 14)?);
-    b.set_admin(AdminState::Enabled);
+    b.set_admin(AdminState::Ready);
     println!("b is back, without credit: {}", sequence(&cluster, 14)?);
 
     cluster.set_weight(&"c".parse()?, Weight::new(3))?;

@@ -12,10 +12,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let client = client(1)?;
     println!("one client:           {}", sequence(&client, 8)?);
     let first = client.pick(&Request::new())?.endpoint().id();
-    let first = client.endpoint(&first).ok_or("it was just picked")?;
+    let first = client.endpoint(&first)?;
     first.set_admin(AdminState::Maintenance);
     println!("its endpoint is out:  {}", sequence(&client, 8)?);
-    first.set_admin(AdminState::Enabled);
+    first.set_admin(AdminState::Ready);
     println!("and back, too late:   {}", sequence(&client, 8)?);
 
     let mut firsts: BTreeMap<EndpointId, u32> = BTreeMap::new();

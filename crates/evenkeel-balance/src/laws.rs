@@ -360,7 +360,11 @@ impl World {
 
     fn pick(&mut self, policy: &dyn Policy, name: &str) -> Option<usize> {
         let weights = vec![1; self.loads.len()];
-        let picked = policy.pick(&Table::new(&self.mask, &weights, &self.loads), &mut self.caller);
+        let key = self.chance.next_u64();
+        let mut caller =
+            self.caller.clone().with_key(key).with_source(Ipv4Addr::from_bits(key as u32).into());
+        let picked = policy.pick(&Table::new(&self.mask, &weights, &self.loads), &mut caller);
+        self.caller = caller;
         assert_eq!(picked.is_some(), self.mask.usable() > 0, "none iff nothing is open, when busy: {name}");
         let position = picked?;
         assert!(self.mask.contains(position), "usable, when busy: {name}");

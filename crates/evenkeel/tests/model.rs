@@ -1,10 +1,12 @@
 //! Any sequence of updates, flips, picks and endings agrees with a naive model of the cluster.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use evenkeel::{
     Cluster, Endpoint, EndpointId, ManualClock, Outcome, Pick, PolicyConfig, Priority, Request, Tried, Weight,
 };
+use evenkeel_balance::{BuiltIn, MemberList};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::row::{Row, short};
+use crate::select_gates;
 
 /// A ratio and its bound.
 pub(crate) struct Gate {
@@ -18,7 +19,7 @@ pub(crate) struct Gate {
 }
 
 #[derive(Clone, Copy)]
-enum Bound {
+pub(crate) enum Bound {
     AtMost(f64),
     AtLeast(f64),
 }
@@ -78,7 +79,7 @@ pub(crate) fn report(rows: &[Row]) -> (String, usize) {
     (text, failed)
 }
 
-struct Rows<'a>(&'a [Row]);
+pub(crate) struct Rows<'a>(&'a [Row]);
 
 impl Rows<'_> {
     fn at(&self, area: &str, subject: &str, n: usize, usable: f64, threads: usize) -> Option<f64> {
@@ -93,17 +94,23 @@ impl Rows<'_> {
     }
 
     /// An all-healthy row.
-    fn of(&self, area: &str, subject: &str, n: usize, threads: usize) -> Option<f64> {
+    pub(crate) fn of(&self, area: &str, subject: &str, n: usize, threads: usize) -> Option<f64> {
         self.at(area, subject, n, 1.0, threads)
     }
 
-    fn floor(&self, name: &str, n: usize, threads: usize) -> Option<f64> {
+    pub(crate) fn floor(&self, name: &str, n: usize, threads: usize) -> Option<f64> {
         let area = if name.starts_with('B') || name == "refusal" { "breaker" } else { "pick" };
         self.of(area, &format!("floor/{name}"), n, threads)
     }
 }
 
-fn ratio(name: String, ours: Option<f64>, other: Option<f64>, bound: Bound, floor: Option<f64>) -> Gate {
+pub(crate) fn ratio(
+    name: String,
+    ours: Option<f64>,
+    other: Option<f64>,
+    bound: Bound,
+    floor: Option<f64>,
+) -> Gate {
     let figures = match (ours, other) {
         (Some(ours), Some(other)) => format!("{} : {}", short(ours), short(other)),
         _ => String::new(),
@@ -123,7 +130,7 @@ const GUARDED: [(&str, &str); 5] = [
     ("weighted", "smooth_weighted_round_robin"),
     ("weighted", "weighted_random"),
 ];
-const SIZES: [usize; 5] = [3, 10, 100, 1000, 10_000];
+pub(crate) const SIZES: [usize; 5] = [3, 10, 100, 1000, 10_000];
 
 fn all(rows: &Rows<'_>) -> Vec<Gate> {
     let mut gates = Vec::new();
@@ -138,6 +145,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     breaker(rows, &mut gates);
     updates(rows, &mut gates);
     memory(rows, &mut gates);
+    select_gates::all(rows, &mut gates);
     gates
 }
 
@@ -300,4 +308,4 @@ fn memory(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
     }
 }
 
-const MILLISECOND: f64 = 1e6;
+pub(crate) const MILLISECOND: f64 = 1e6;

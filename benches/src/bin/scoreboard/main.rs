@@ -15,6 +15,8 @@ mod method;
 mod peers;
 mod row;
 mod select;
+mod select_gates;
+mod select_ours;
 mod tails;
 
 use std::error::Error;
@@ -151,6 +153,8 @@ fn collect(cases: &mut Cases) {
     for n in [3, 10, 100, 1000, LARGEST] {
         floor_cases::picks(cases, n);
         select::floors(cases, n);
+        select_ours::lookups(cases, n);
+        select_ours::choices(cases, n);
         #[cfg(feature = "peers")]
         hash_peers::lookups(cases, n);
         for usable in [1.0, 0.5, 0.1] {
@@ -162,6 +166,7 @@ fn collect(cases: &mut Cases) {
     }
     #[cfg(feature = "peers")]
     hash_peers::builds(cases);
+    select_ours::builds(cases);
     cases::picks_with_breaker(cases, 10);
     floor_cases::breakers(cases);
     cases::breakers(cases);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use evenkeel_balance::hash::Placement;
 use evenkeel_balance::{
-    Anchor, AnchorConfig, BuiltIn, Caller, Event, Jump, JumpConfig, Ketama, KetamaConfig, Maglev, MaglevConfig,
-    Mask, Modulo, ModuloConfig, MultiProbe, MultiProbeConfig, Observation, Observed, Policy, PolicyConfig,
-    Rendezvous, RendezvousConfig, RingHash, RingHashConfig, SmoothOrder, SmoothWeightedRoundRobinConfig, Table,
-    Wants, place_in,
+    Anchor, AnchorConfig, BuiltIn, Caller, Event, Jump, JumpConfig, Ketama, KetamaConfig, Maglev,
+    MaglevConfig, Mask, Modulo, ModuloConfig, MultiProbe, MultiProbeConfig, Observation, Observed, Policy,
+    PolicyConfig, Rendezvous, RendezvousConfig, RingHash, RingHashConfig, SmoothWeightedRoundRobinConfig,
+    Table, TurnOrder, Wants, place_in,
 };
 use evenkeel_benches::{Weights, members, weights};
 use evenkeel_types::{RandomSource, SplitMix64, Timestamp};
@@ -27,7 +27,10 @@ pub(crate) fn lookups(cases: &mut Cases, n: usize) {
     macro_rules! placed {
         ($name:literal, $policy:ident, $config:ident) => {
             let policy = Arc::new($policy::new($config::default(), members).expect("the defaults are valid"));
-            add($name, Box::new(move || lookup(Arc::clone(&policy), |policy, hash| policy.placement().home(hash))));
+            add(
+                $name,
+                Box::new(move || lookup(Arc::clone(&policy), |policy, hash| policy.placement().home(hash))),
+            );
         };
     }
     placed!("modulo", Modulo, ModuloConfig);
@@ -69,7 +72,7 @@ pub(crate) fn choices(cases: &mut Cases, n: usize) {
     ] {
         choice(cases, name, &name.parse().expect("a known policy"), n);
     }
-    let global = SmoothWeightedRoundRobinConfig { order: SmoothOrder::Global };
+    let global = SmoothWeightedRoundRobinConfig { order: TurnOrder::Global };
     choice(cases, "smooth_weighted_round_robin-global", &PolicyConfig::SmoothWeightedRoundRobin(global), n);
     in_order_behind_a_swap(cases, n);
 }
@@ -99,10 +102,11 @@ fn in_order_behind_a_swap(cases: &mut Cases, n: usize) {
     if !cases.is_wanted("select", subject) {
         return;
     }
-    let global = SmoothWeightedRoundRobinConfig { order: SmoothOrder::Global };
+    let global = SmoothWeightedRoundRobinConfig { order: TurnOrder::Global };
     let config = PolicyConfig::SmoothWeightedRoundRobin(global);
     let policy = BuiltIn::new(&config, &members(n, Weights::OneToTen)).expect("valid");
-    let current = Arc::new(ArcSwap::from_pointee((policy, Mask::all_usable(n), weights(n, Weights::OneToTen))));
+    let current =
+        Arc::new(ArcSwap::from_pointee((policy, Mask::all_usable(n), weights(n, Weights::OneToTen))));
     cases.add("select", subject, n, 1.0, || {
         let (current, mut caller) = (Arc::clone(&current), Own::default());
         repeat(move || {
@@ -119,7 +123,10 @@ fn tell(policy: &BuiltIn, wants: Wants, token: u64, at: Timestamp) {
     }
     if wants.contains(Wants::OBSERVED) {
         let latency = Duration::from_millis(5);
-        policy.on_event(Event::Observed(token, Observation { latency, kind: Observed::Success, in_flight: 1, at }));
+        policy.on_event(Event::Observed(
+            token,
+            Observation { latency, kind: Observed::Success, in_flight: 1, at },
+        ));
     }
     if wants.contains(Wants::EVENTS) {
         policy.on_event(Event::Released(token));
@@ -137,7 +144,11 @@ impl Default for Own {
     fn default() -> Self {
         static SEED: AtomicU64 = AtomicU64::new(1);
         let seed = SEED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Self { draws: SplitMix64::new(SplitMix64::mix(seed)), place: seed as u32, now: Timestamp::from_secs(100) }
+        Self {
+            draws: SplitMix64::new(SplitMix64::mix(seed)),
+            place: seed as u32,
+            now: Timestamp::from_secs(100),
+        }
     }
 }
 
@@ -176,7 +187,7 @@ pub(crate) fn builds(cases: &mut Cases) {
     }
     built!("ring_hash", RingHash, RingHashConfig, 10_000, Arc::clone(&many));
     built!("ketama", Ketama, KetamaConfig, 10_000, Arc::clone(&many));
-    built!("maglev", Maglev, MaglevConfig, 1000, members(1000, Weights::Equal).into_shared());
+    built!("maglev", Maglev, MaglevConfig, 1000, Arc::new(members(1000, Weights::Equal)));
     built!("anchor", Anchor, AnchorConfig, 10_000, Arc::clone(&many));
     let fewer = Arc::new(members(9_999, Weights::Equal));
     for name in ["ring_hash", "ketama", "anchor"] {

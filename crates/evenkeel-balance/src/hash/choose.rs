@@ -87,7 +87,7 @@ impl Chooser {
     #[must_use]
     pub const fn wants(&self) -> Wants {
         let bound = if self.bound.is_some() { Wants::EVENTS } else { Wants::empty() };
-        let hot = if self.hot.is_some() { Wants::LOADS } else { Wants::empty() };
+        let hot = if self.hot.is_some() { Wants::LOADS.union(Wants::SEQUENCE) } else { Wants::empty() };
         Wants::KEY.union(bound).union(hot)
     }
 

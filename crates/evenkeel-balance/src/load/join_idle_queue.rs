@@ -168,7 +168,7 @@ impl Policy for JoinIdleQueue {
     }
 
     fn wants(&self) -> Wants {
-        Wants::LOADS | Wants::EVENTS
+        Wants::LOADS | Wants::EVENTS | Wants::SEQUENCE
     }
 
     fn on_event(&self, event: Event) {

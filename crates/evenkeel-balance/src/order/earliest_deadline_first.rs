@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use crate::lineup::Lineup;
 use crate::sync::Mutex;
 use crate::tournament::Key;
-use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, scan};
+use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, Wants, scan};
 
 /// Endpoints by deadline: each is due again 1 ÷ weight after its last turn.
 ///
@@ -120,6 +120,10 @@ impl State {
 impl Policy for EarliestDeadlineFirst {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
         self.choose(view, caller)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::SEQUENCE
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {

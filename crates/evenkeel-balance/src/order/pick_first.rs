@@ -4,7 +4,7 @@ use evenkeel_types::SplitMix64;
 
 use crate::hash::sip13;
 use crate::sync::{AtomicU32, Mutex, Ordering};
-use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View};
+use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
 
 /// One endpoint for everything, until it is out.
 ///
@@ -129,6 +129,10 @@ fn unit(draw: u64) -> f64 {
 impl Policy for PickFirst {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
         self.choose(view, caller)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::SEQUENCE
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {

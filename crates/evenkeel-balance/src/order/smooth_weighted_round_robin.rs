@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cycle::{Cycle, units};
-use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View};
+use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
 
 /// Endpoints in turn, each as often as its weight says, evenly spaced.
 ///
@@ -122,6 +122,10 @@ impl GlobalSmoothWeightedRoundRobin {
 impl Policy for GlobalSmoothWeightedRoundRobin {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
         self.choose(view, caller)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::SEQUENCE
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {

@@ -123,8 +123,8 @@ impl Policy for Envoy {
     fn wants(&self) -> Wants {
         match &self.form {
             Form::Table { .. } => Wants::EVENTS | Wants::KEY,
-            Form::RoundRobin(_) => Wants::EVENTS,
-            Form::LeastRequest(..) => Wants::EVENTS | Wants::LOADS,
+            Form::RoundRobin(_) => Wants::EVENTS | Wants::SEQUENCE,
+            Form::LeastRequest(..) => Wants::EVENTS | Wants::LOADS | Wants::SEQUENCE,
         }
     }
 

@@ -74,7 +74,7 @@ impl Policy for Grpc {
     fn wants(&self) -> Wants {
         match &self.form {
             Form::Ring(_) => Wants::KEY,
-            Form::Turns(..) => Wants::EVENTS,
+            Form::Turns(..) => Wants::EVENTS | Wants::SEQUENCE,
         }
     }
 

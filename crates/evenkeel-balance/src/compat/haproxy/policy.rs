@@ -161,7 +161,7 @@ impl Policy for Haproxy {
     }
 
     fn wants(&self) -> Wants {
-        let mut wants = Wants::empty();
+        let mut wants = Wants::SEQUENCE;
         let is_bounded = self.config.maxconn.is_some() || self.config.hash_balance_factor.is_some();
         wants.set(Wants::EVENTS, is_bounded || self.config.balance == Balance::LeastConn);
         wants.set(Wants::SOURCE, self.config.balance == Balance::Source);

@@ -216,10 +216,10 @@ impl Policy for Nginx {
 
     fn wants(&self) -> Wants {
         let of_method = match self.config.method {
-            Method::RoundRobin => Wants::empty(),
-            Method::LeastConn => Wants::LOADS,
-            Method::IpHash => Wants::SOURCE,
-            Method::Hash | Method::HashConsistent => Wants::KEY,
+            Method::RoundRobin => Wants::SEQUENCE,
+            Method::LeastConn => Wants::LOADS | Wants::SEQUENCE,
+            Method::IpHash => Wants::SOURCE | Wants::SEQUENCE,
+            Method::Hash | Method::HashConsistent => Wants::KEY | Wants::SEQUENCE,
         };
         if self.config.max_fails > 0 { of_method | Wants::OBSERVED | Wants::CLOCK } else { of_method }
     }

@@ -93,7 +93,7 @@ impl Policy for Pingora {
 
     fn wants(&self) -> Wants {
         match self.config.selection {
-            Selection::RoundRobin => Wants::empty(),
+            Selection::RoundRobin => Wants::SEQUENCE,
             Selection::FnvHash | Selection::Consistent { .. } => Wants::KEY,
         }
     }

@@ -92,7 +92,7 @@ impl Policy for Traefik {
 
     fn wants(&self) -> Wants {
         match self.machine {
-            Machine::Wrr(_) => Wants::empty(),
+            Machine::Wrr(_) => Wants::SEQUENCE,
             Machine::Hrw(_) => Wants::SOURCE | Wants::KEY,
         }
     }
