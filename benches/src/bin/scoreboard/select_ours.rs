@@ -26,11 +26,9 @@ pub(crate) fn lookups(cases: &mut Cases, n: usize) {
     };
     macro_rules! placed {
         ($name:literal, $policy:ident, $config:ident) => {
-            let policy = Arc::new($policy::new($config::default(), members).expect("the defaults are valid"));
-            add(
-                $name,
-                Box::new(move || lookup(Arc::clone(&policy), |policy, hash| policy.placement().home(hash))),
-            );
+            let policy =
+                Arc::new($policy::new(&$config::default(), members).expect("the defaults are valid"));
+            add($name, Box::new(move || lookup(Arc::clone(&policy), |policy, hash| policy.home(hash))));
         };
     }
     placed!("modulo", Modulo, ModuloConfig);
@@ -90,7 +88,7 @@ fn choice(cases: &mut Cases, name: &str, config: &PolicyConfig, n: usize) {
         repeat(move || {
             let (mask, weights, loads) = &*world;
             let position = policy.choose(&Table::new(mask, weights, loads), &mut caller)?;
-            tell(&*policy, wants, position as u64, caller.now);
+            tell(&policy, wants, position as u64, caller.now);
             Some(position)
         })
     });
@@ -181,7 +179,7 @@ pub(crate) fn builds(cases: &mut Cases) {
                 concat!("evenkeel/", $name),
                 $n,
                 1,
-                repeat(move || $policy::new($config::default(), &*members).is_ok()),
+                repeat(move || $policy::new(&$config::default(), &*members).is_ok()),
             );
         };
     }
@@ -197,7 +195,7 @@ pub(crate) fn builds(cases: &mut Cases) {
         let mut turn = 0_u32;
         let change = move || {
             turn += 1;
-            let members = if turn % 2 == 0 { &more } else { &less };
+            let members = if turn.is_multiple_of(2) { &more } else { &less };
             policy = policy.rebuild(&config, &**members).expect("valid");
         };
         cases.add_single("build", &format!("evenkeel/{name}:one-changed"), 10_000, 1, repeat(change));

@@ -13,7 +13,8 @@ use evenkeel_types::{RandomSource, SplitMix64, Timestamp};
 use crate::order::members;
 use crate::picture::{Axis, Line, bars, lines};
 
-const POLICIES: [&str; 3] = ["random", "round_robin", "least_request"];
+const POLICIES: [&str; 6] =
+    ["random", "round_robin", "least_request", "least_connections", "peak_ewma", "join_idle_queue"];
 const REQUESTS: u64 = 300_000;
 
 /// The requests in flight at the busiest endpoint, the more endpoints the harder.

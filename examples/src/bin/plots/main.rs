@@ -7,6 +7,7 @@
 //!
 //! Every plot comes from the real policies, fixed seeds and a virtual clock: the same program draws the same picture.
 
+mod balance;
 mod fleet;
 mod order;
 mod picture;
@@ -19,10 +20,11 @@ use std::{env, fs};
 /// A plot: its file, and what draws it.
 type Plot = (&'static str, fn() -> Result<String, Box<dyn Error>>);
 
-const PLOTS: [Plot; 3] = [
+const PLOTS: [Plot; 4] = [
     ("order.svg", order::draw),
     ("concurrency.svg", fleet::draw_concurrency),
     ("slow_endpoint.svg", fleet::draw_slow_endpoint),
+    ("hash_balance.svg", balance::draw),
 ];
 
 fn main() -> ExitCode {

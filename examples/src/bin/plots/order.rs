@@ -7,7 +7,14 @@ use plotters::prelude::*;
 
 use crate::picture::{canvas, colour};
 
-const POLICIES: [&str; 2] = ["smooth_weighted_round_robin", "weighted_random"];
+const POLICIES: [&str; 6] = [
+    "smooth_weighted_round_robin",
+    "earliest_deadline_first",
+    "static_stride",
+    "static_map",
+    "interleaved",
+    "weighted_random",
+];
 const WEIGHTS: [u32; 3] = [5, 1, 1];
 const PICKS: usize = 28;
 
