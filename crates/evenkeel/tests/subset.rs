@@ -15,7 +15,10 @@ fn id(name: &str) -> EndpointId {
 }
 
 fn endpoint(name: &str) -> Endpoint {
-    Endpoint::new(id(name), format!("{name}.example:80").parse().expect("an address"))
+    // Some policies hash addresses, so each has its own.
+    let number = name.bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let [high, low] = number.to_be_bytes();
+    Endpoint::new(id(name), format!("10.0.{high}.{low}:80").parse().expect("an address"))
 }
 
 fn fleet(count: usize) -> Vec<Endpoint> {

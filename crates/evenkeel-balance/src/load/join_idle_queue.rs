@@ -83,14 +83,20 @@ struct Queue {
 struct State {
     queue: VecDeque<u32>,
     is_queued: Box<[bool]>,
+    /// Requests that were told of and have not ended: at zero an endpoint joins.
+    under_way: Box<[u32]>,
     audited: usize,
 }
 
 impl Queue {
     fn new(members: &dyn Members) -> Self {
         let count = members.weights().len();
-        let state =
-            State { queue: (0..count as u32).collect(), is_queued: vec![true; count].into(), audited: 0 };
+        let state = State {
+            queue: (0..count as u32).collect(),
+            is_queued: vec![true; count].into(),
+            under_way: vec![0; count].into(),
+            audited: 0,
+        };
         Self { tokens: Tokens::new(members), state: Mutex::new(state) }
     }
 
@@ -118,15 +124,35 @@ impl Queue {
     }
 
     fn on_event(&self, event: Event) {
-        if let Event::Released(token) | Event::Up(token) = event
-            && let Some(position) = self.tokens.position(token)
-        {
-            self.state.lock().enqueue(position);
+        let (Event::Picked(token) | Event::Released(token) | Event::Up(token)) = event else { return };
+        let Some(position) = self.tokens.position(token) else { return };
+        let mut state = self.state.lock();
+        match event {
+            Event::Picked(_) => state.begin(position),
+            Event::Released(_) => state.end(position),
+            _ => state.enqueue(position),
         }
     }
 }
 
 impl State {
+    fn begin(&mut self, position: usize) {
+        if let Some(count) = self.under_way.get_mut(position) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// One request less; the last one that ends makes the endpoint idle. What was picked before an update was counted in
+    /// the queue before this one: then the count stays at zero, and whoever joins too soon leaves when it is met.
+    fn end(&mut self, position: usize) {
+        if let Some(count) = self.under_way.get_mut(position) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.enqueue(position);
+            }
+        }
+    }
+
     fn enqueue(&mut self, position: usize) {
         if let Some(is_queued @ false) = self.is_queued.get_mut(position) {
             *is_queued = true;
@@ -149,12 +175,14 @@ impl State {
     fn take_idle<V: View + ?Sized>(&mut self, view: &V) -> Option<usize> {
         for _ in 0..MOST_LOOKS.min(self.queue.len()) {
             let position = self.queue.pop_front()?;
-            if !view.mask().contains(position as usize) || view.load(position as usize) > 0 {
-                self.is_queued[position as usize] = false;
+            let is_idle = view.mask().contains(position as usize) && view.load(position as usize) == 0;
+            if is_idle && !view.admits(position as usize) {
+                self.queue.push_back(position);
                 continue;
             }
-            self.queue.push_back(position);
-            if view.admits(position as usize) {
+            // Whoever is picked leaves the queue, until its last request has ended.
+            self.is_queued[position as usize] = false;
+            if is_idle {
                 return Some(position as usize);
             }
         }
