@@ -140,6 +140,12 @@ impl State {
         if let Some(count) = self.under_way.get_mut(position) {
             *count = count.saturating_add(1);
         }
+        // Whoever is picked leaves the queue until its last request has ended. It stands last, as a rule, where its pick
+        // put it; if others have come meanwhile, it leaves when it is met.
+        if self.queue.back() == Some(&(position as u32)) {
+            self.queue.pop_back();
+            self.is_queued[position] = false;
+        }
     }
 
     /// One request less; the last one that ends makes the endpoint idle. What was picked before an update was counted in
@@ -175,14 +181,12 @@ impl State {
     fn take_idle<V: View + ?Sized>(&mut self, view: &V) -> Option<usize> {
         for _ in 0..MOST_LOOKS.min(self.queue.len()) {
             let position = self.queue.pop_front()?;
-            let is_idle = view.mask().contains(position as usize) && view.load(position as usize) == 0;
-            if is_idle && !view.admits(position as usize) {
-                self.queue.push_back(position);
+            if !view.mask().contains(position as usize) || view.load(position as usize) > 0 {
+                self.is_queued[position as usize] = false;
                 continue;
             }
-            // Whoever is picked leaves the queue, until its last request has ended.
-            self.is_queued[position as usize] = false;
-            if is_idle {
+            self.queue.push_back(position);
+            if view.admits(position as usize) {
                 return Some(position as usize);
             }
         }
