@@ -4,21 +4,24 @@ use evenkeel::{AdminState, Cluster, Endpoint, EndpointId, Pick, PolicyConfig, Re
 
 fn endpoint(number: usize) -> Endpoint {
     let address = format!("10.0.{}.{}:80", number / 256, number % 256);
-    Endpoint::new(format!("node-{number}").parse().unwrap(), address.parse().unwrap())
+    Endpoint::new(
+        format!("node-{number}").parse().expect("a valid world"),
+        address.parse().expect("a valid world"),
+    )
 }
 
 fn id(number: usize) -> EndpointId {
-    format!("node-{number}").parse().unwrap()
+    format!("node-{number}").parse().expect("a valid world")
 }
 
 fn cluster(policy: PolicyConfig, count: usize) -> Cluster<()> {
-    let cluster = Cluster::builder("exact").policy(policy).seed(1).build().unwrap();
-    cluster.apply((0..count).map(endpoint)).unwrap();
+    let cluster = Cluster::builder("exact").policy(policy).seed(1).build().expect("a valid world");
+    cluster.apply((0..count).map(endpoint)).expect("a valid world");
     cluster
 }
 
 fn pick(cluster: &Cluster<()>) -> Pick<()> {
-    cluster.pick(&Request::new()).unwrap()
+    cluster.pick(&Request::new()).expect("a valid world")
 }
 
 /// On both sides of the limit between a scan and an order.
