@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("weights 5, 1, 1 in order: {}", sequence(&cluster, 14)?);
     for weight in [5, 20, 300, 7_000] {
         cluster.set_weight(&"a".parse()?, Weight::new(weight))?;
-        println!("a has weight {weight:<5} of 7002: {}", shares(&cluster, 7_002)?);
+        println!("a weighs {weight:>4}, 7002 picks:  {}", shares(&cluster, 7_002)?);
     }
     Ok(())
 }
