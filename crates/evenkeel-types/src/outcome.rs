@@ -112,6 +112,8 @@ pub enum Origin {
     /// The endpoint's own answer.
     #[default]
     Remote,
+    /// A gateway between this side and the endpoint's work answered for it: HTTP 502 and 504.
+    Gateway,
     /// This side: the connection failed, or our timeout ended the wait.
     Local,
 }
@@ -150,6 +152,7 @@ impl<A: Classify, E> Classify for Result<A, E> {
 /// | status | verdict |
 /// |---|---|
 /// | 429, 503 | overload |
+/// | 502, 504 | failure, told by a gateway |
 /// | other 5xx, and anything outside 100–599 | failure |
 /// | 4xx other than 429 | neutral: the request was at fault |
 /// | 1xx–3xx | success |
@@ -162,6 +165,7 @@ impl Classify for HttpStatus {
             429 | 503 => Outcome::overload(None),
             400..=499 => Outcome::neutral(),
             100..=399 => Outcome::success(),
+            502 | 504 => Outcome::failure().with_origin(Origin::Gateway),
             _ => Outcome::failure(),
         }
     }

@@ -1,0 +1,156 @@
+//! What happens in a step.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::time::duration;
+
+/// A verb with its arguments, repeated so many times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Action {
+    verb: String,
+    words: Vec<String>,
+    named: BTreeMap<String, (String, Cell<bool>)>,
+    count: u32,
+}
+
+impl Action {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut words = text.split_whitespace();
+        let verb = words.next().ok_or("there is nothing between two commas")?.to_owned();
+        let mut action = Self { verb, words: Vec::new(), named: BTreeMap::new(), count: 1 };
+        for word in words {
+            action.word(word)?;
+        }
+        Ok(action)
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), String> {
+        if let Some(count) = word.strip_prefix('x').filter(|digits| is_number(digits)) {
+            self.count = count.parse().map_err(|_| format!("{word:?} is too often"))?;
+        } else if let Some((key, value)) = word.split_once('=') {
+            if key.is_empty() || value.is_empty() {
+                return Err(format!("{word:?}: write key=value"));
+            }
+            let again = self.named.insert(key.to_owned(), (value.to_owned(), Cell::new(false)));
+            if again.is_some() {
+                return Err(format!("{key} is given twice"));
+            }
+        } else {
+            self.words.push(word.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What happens.
+    #[must_use]
+    pub fn verb(&self) -> &str {
+        &self.verb
+    }
+
+    /// How many times; 1 where nothing is said.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The bare arguments.
+    #[must_use]
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// The bare argument at this place, from 0.
+    #[must_use]
+    pub fn bare(&self, place: usize) -> Option<&str> {
+        self.words.get(place).map(String::as_str)
+    }
+
+    /// The bare argument at this place, which must be there.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is missing.
+    pub fn name(&self, place: usize) -> Result<&str, String> {
+        self.bare(place).ok_or_else(|| format!("{} needs {} names", self.verb, place + 1))
+    }
+
+    /// The argument `key=…` as text.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        let (value, asked) = self.named.get(key)?;
+        asked.set(true);
+        Some(value)
+    }
+
+    /// The argument `key=…` as a number; `50%` is 0.5.
+    ///
+    /// # Errors
+    ///
+    /// It is there and no number.
+    pub fn number(&self, key: &str) -> Result<Option<f64>, String> {
+        let read = |text: &str| {
+            let (digits, scale) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 0.01));
+            let number = digits.parse::<f64>().ok();
+            number.map(|number| number * scale).ok_or_else(|| format!("{key}={text}: a number is needed"))
+        };
+        self.text(key).map(read).transpose()
+    }
+
+    /// The argument `key=…` as a duration.
+    ///
+    /// # Errors
+    ///
+    /// It is there and no duration.
+    pub fn duration(&self, key: &str) -> Result<Option<Duration>, String> {
+        self.text(key).map(|text| duration(text).map_err(|error| format!("{key}: {error}"))).transpose()
+    }
+
+    /// Refuses named arguments that nobody asked for. To be called last.
+    ///
+    /// # Errors
+    ///
+    /// The arguments.
+    pub fn no_more(&self) -> Result<(), String> {
+        let mut unknown =
+            self.named.iter().filter(|(_, (_, asked))| !asked.get()).map(|(key, _)| key.as_str());
+        match unknown.next() {
+            None => Ok(()),
+            Some(key) => Err(format!("{} knows no argument {key}", self.verb)),
+        }
+    }
+
+    /// The error for a verb that the machine does not know.
+    #[must_use]
+    pub fn unknown(&self) -> String {
+        format!("there is no verb {:?}", self.verb)
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read() {
+        let action = Action::parse("fail a x3 after=5ms share=50%").expect("reads");
+        assert_eq!((action.verb(), action.count(), action.bare(0)), ("fail", 3, Some("a")));
+        assert_eq!(action.duration("after"), Ok(Some(Duration::from_millis(5))));
+        assert!(action.no_more().is_err(), "share was not asked for");
+        assert_eq!(action.number("share"), Ok(Some(0.5)));
+        assert_eq!(action.no_more(), Ok(()));
+        assert_eq!(action.number("other"), Ok(None));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "fail =3", "fail a=", "fail a=1 a=2", "fail x99999999999"] {
+            assert!(Action::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

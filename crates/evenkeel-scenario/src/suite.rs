@@ -1,0 +1,196 @@
+//! Runs scenarios.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use evenkeel_types::Timestamp;
+
+use crate::action::Action;
+use crate::fact::Fact;
+use crate::scenario::{Body, Scenario, Step, parse};
+
+/// Something that scenarios test.
+pub trait Machine {
+    /// Lets it happen, once; the suite repeats it. A machine gets `now` as it is, also where it goes backwards.
+    ///
+    /// # Errors
+    ///
+    /// The action is unknown or cannot be done: that fails the scenario.
+    fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String>;
+
+    /// A fact of this name; `None` if there is no such fact.
+    fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact>;
+}
+
+type Make = Box<dyn Fn(&str, u64) -> Result<Box<dyn Machine>, String>>;
+
+/// The machines of a crate, by their names in scenarios.
+#[derive(Default)]
+pub struct Suite {
+    machines: BTreeMap<&'static str, Make>,
+}
+
+impl std::fmt::Debug for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.machines.keys()).finish()
+    }
+}
+
+impl Suite {
+    /// No machines.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a machine: how it is made of its configuration (TOML, may be empty) and the seed of its draws.
+    pub fn machine(
+        &mut self,
+        name: &'static str,
+        make: impl Fn(&str, u64) -> Result<Box<dyn Machine>, String> + 'static,
+    ) -> &mut Self {
+        self.machines.insert(name, Box::new(make));
+        self
+    }
+
+    /// Runs every `.txt` file below `own` and below the directory that `EVENKEEL_SCENARIOS` names, and prints a line for
+    /// each. Returns how many scenarios ran.
+    ///
+    /// # Errors
+    ///
+    /// All that failed, one a line; no file in `own`; a directory that is not there.
+    pub fn run(&self, own: &Path) -> Result<usize, String> {
+        let mut files = files_below(own)?;
+        if files.is_empty() {
+            return Err(format!("{}: there are no scenarios", own.display()));
+        }
+        if let Some(more) = env::var_os("EVENKEEL_SCENARIOS") {
+            files.extend(files_below(Path::new(&more))?);
+        }
+        let mut ran = 0;
+        let mut failures = Vec::new();
+        for file in files {
+            let name = file.display().to_string();
+            let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
+            match self.run_text(&name, &text) {
+                Ok(passed) => {
+                    println!("{name}: {passed} passed");
+                    ran += passed;
+                }
+                Err(error) => failures.push(error),
+            }
+        }
+        if failures.is_empty() { Ok(ran) } else { Err(failures.join("\n")) }
+    }
+
+    /// Runs the scenarios of one text. Returns how many of them were for machines of this suite.
+    ///
+    /// # Errors
+    ///
+    /// All that failed, one a line.
+    pub fn run_text(&self, name: &str, text: &str) -> Result<usize, String> {
+        let scenarios = parse(text).map_err(|error| format!("{name}: {error}"))?;
+        let mut ran = 0;
+        let mut failures = Vec::new();
+        for scenario in &scenarios {
+            match self.machines.get(scenario.machine.as_str()) {
+                Some(make) => {
+                    ran += 1;
+                    if let Err(error) = run(scenario, make) {
+                        failures.push(format!("{name}: {:?}: {error}", scenario.title));
+                    }
+                }
+                None if MACHINES.contains(&scenario.machine.as_str()) => {}
+                None => failures
+                    .push(format!("{name}:{}: there is no machine {:?}", scenario.line, scenario.machine)),
+            }
+        }
+        if failures.is_empty() { Ok(ran) } else { Err(failures.join("\n")) }
+    }
+
+    /// The names that this suite has and the documentation does not, or the other way about is for the reader: those
+    /// that [`Suite::run`] would not tell from a misspelling.
+    #[must_use]
+    pub fn unlisted(&self) -> Vec<&'static str> {
+        self.machines.keys().copied().filter(|name| !MACHINES.contains(name)).collect()
+    }
+}
+
+fn run(scenario: &Scenario, make: &Make) -> Result<(), String> {
+    let made = make(&scenario.config, scenario.seed);
+    match (&scenario.body, made) {
+        (Body::Refused(part), Ok(_)) => {
+            Err(format!("expected to be refused with {part:?}, but it was accepted"))
+        }
+        (Body::Refused(part), Err(error)) if error.contains(part.as_str()) => Ok(()),
+        (Body::Refused(part), Err(error)) => {
+            Err(format!("expected to be refused with {part:?}, but: {error}"))
+        }
+        (Body::Steps(_), Err(error)) => Err(format!("line {}: config: {error}", scenario.line)),
+        (Body::Steps(steps), Ok(mut machine)) => run_steps(steps, machine.as_mut()),
+    }
+}
+
+fn run_steps(steps: &[Step], machine: &mut dyn Machine) -> Result<(), String> {
+    let mut now = Timestamp::ORIGIN;
+    for step in steps {
+        now = step.time.map_or(now, |time| time.from(now));
+        take(step, machine, now).map_err(|error| format!("line {}: {error}", step.line))?;
+    }
+    Ok(())
+}
+
+fn take(step: &Step, machine: &mut dyn Machine, now: Timestamp) -> Result<(), String> {
+    for action in &step.actions {
+        for _ in 0..action.count() {
+            machine.act(now, action)?;
+        }
+    }
+    for expectation in &step.expectations {
+        expectation.check(machine.fact(now, expectation.name()))?;
+    }
+    Ok(())
+}
+
+fn files_below(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| format!("{}: {error}", directory.display()))?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "txt") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Every machine of the three crates, so that a misspelt one is an error and another crate's is not.
+const MACHINES: [&str; 20] = [
+    // evenkeel-breaker
+    "breaker",
+    "breaker_set",
+    // evenkeel-health
+    "check",
+    "drain",
+    "envoy_outlier",
+    "envoy_slow_start",
+    "flap",
+    "grpc_outlier",
+    "nginx_fails",
+    "outlier",
+    "phi",
+    "slow_start",
+    "standing",
+    // evenkeel-limit
+    "admission",
+    "budget",
+    "hedge",
+    "ledger",
+    "limit",
+    "shed",
+    "throttle",
+];

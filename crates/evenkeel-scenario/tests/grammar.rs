@@ -1,0 +1,112 @@
+//! What a file may say, and what it must not.
+
+use evenkeel_scenario::{Action, Fact, Machine, Suite};
+use evenkeel_types::Timestamp;
+
+/// Adds up, and tells the time.
+#[derive(Default)]
+struct Sum(f64);
+
+impl Machine for Sum {
+    fn act(&mut self, _now: Timestamp, action: &Action) -> Result<(), String> {
+        match action.verb() {
+            "add" => self.0 += action.number("by")?.unwrap_or(1.0),
+            _ => return Err(action.unknown()),
+        }
+        action.no_more()
+    }
+
+    fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {
+        match name {
+            "sum" => Some(self.0.into()),
+            "now" => Some(now.into()),
+            "empty" => Some((self.0 == 0.0).into()),
+            _ => None,
+        }
+    }
+}
+
+fn run(text: &str) -> Result<usize, String> {
+    let mut suite = Suite::new();
+    suite.machine("limit", |config, _| {
+        if config.contains("wrong") { Err("limit.wrong: is wrong".into()) } else { Ok(Box::<Sum>::default()) }
+    });
+    suite.run_text("test", text)
+}
+
+fn steps(steps: &str) -> Result<usize, String> {
+    run(&format!("scenario: one\nmachine: limit\nsteps:\n    {steps}\n"))
+}
+
+#[test]
+fn steps_happen_in_order() {
+    assert_eq!(
+        steps(
+            "add x3, add by=2 => sum=5, !empty\n    @5s => now=5s\n    +250ms => now=5.25s\n    @1s => now=1"
+        ),
+        Ok(1)
+    );
+}
+
+#[test]
+fn comments_end_lines_outside_quotes() {
+    assert_eq!(
+        run("# one\nscenario: a # b\nmachine: limit\nconfig:\n    x = \"a # b\"\nsteps:\n  => empty # yes\n"),
+        Ok(1)
+    );
+}
+
+#[test]
+fn what_does_not_hold_fails_and_names_the_line() {
+    let error = steps("add => sum=2").expect_err("1 is not 2");
+    assert!(error.contains("line 4") && error.contains("expected sum=2, but it is 1"), "{error}");
+}
+
+#[test]
+fn what_is_not_understood_fails() {
+    for wrong in [
+        "sub => sum=0",
+        "add to=3 => sum=1",
+        "add => total=1",
+        "add",
+        "add =>",
+        "@5 => sum=0",
+        "add,, add => sum=2",
+    ] {
+        assert!(steps(wrong).is_err(), "{wrong}");
+    }
+    for wrong in [
+        "machine: limit\n",
+        "scenario: a\nmachine: nobody\nsteps:\n    => empty\n",
+        "scenario: a\nsteps:\n    => empty\n",
+        "scenario: a\nmachine: limit\n",
+        "scenario: a\nmachine: limit\ncolour: red\nsteps:\n    => empty\n",
+        "scenario: a\nmachine: limit\n    => empty\n",
+        "scenario: a\nmachine: limit\nsteps:\n    => empty\nscenario: a\nmachine: limit\nsteps:\n    => empty\n",
+        "scenario: a\nmachine: limit\nrefused: wrong\nsteps:\n    => empty\n",
+    ] {
+        assert!(run(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_refusal_is_expected_by_a_part_of_its_error() {
+    let refused = |config: &str, part: &str| {
+        run(&format!("scenario: a\nmachine: limit\nconfig:\n    {config}\nrefused: {part}\n"))
+    };
+    assert_eq!(refused("wrong = 1", "limit.wrong"), Ok(1));
+    assert!(refused("wrong = 1", "limit.other").is_err());
+    assert!(refused("right = 1", "limit.wrong").is_err());
+}
+
+#[test]
+fn another_crates_machine_is_left_to_it() {
+    assert_eq!(run("scenario: a\nmachine: breaker\nsteps:\n    => open\n"), Ok(0));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "(scenario: a\n|machine: limit\n|steps:\n|config:\n|    add|=>| x9|sum=|~|[@+]5s|,|\n|#|\\PC){0,20}") {
+        let _ = run(&text);
+    }
+}
