@@ -1,0 +1,3 @@
+//! Which group of endpoints serves a request.
+
+pub mod matching;
