@@ -1,3 +1,6 @@
 //! Which group of endpoints serves a request.
 
 pub mod matching;
+pub mod split;
+pub mod failover;
+mod text_hash;

@@ -14,7 +14,7 @@ use evenkeel_types::{Ratio, SplitMix64};
 /// assert!((0..1000).filter(|&user| tenth.holds(user)).all(|user| half.holds(user)));
 /// # Ok::<(), evenkeel_types::InvalidRatio>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Fraction {
     /// How many of them.

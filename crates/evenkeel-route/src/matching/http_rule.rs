@@ -35,7 +35,7 @@ pub struct HttpRule {
 /// A header field that a request must have, or must not have.
 ///
 /// Of a field with several values, one that will do is enough.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct HeaderMatch {
     /// Its name; case does not count.
@@ -50,7 +50,7 @@ pub struct HeaderMatch {
 /// A query parameter that a request must have, or must not have.
 ///
 /// Names and values are compared after decoding (`%20` and `+` are a space).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct QueryMatch {
     /// Its name; case counts.
@@ -63,7 +63,7 @@ pub struct QueryMatch {
 }
 
 /// A cookie that a request must have, or must not have. Quotes around a value are not part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct CookieMatch {
     /// Its name; case counts.

@@ -1,13 +1,17 @@
 use std::collections::BTreeMap;
+use std::hash::BuildHasherDefault;
 
+use hashbrown::HashMap;
 use regex_automata::PatternSet;
+use siphasher::sip::SipHasher13;
 
 use super::coverage::{self, Shadow};
 use super::error::{RuleProblem, RulesError};
 use super::headers::Headers;
 use super::host::{HostMatch, LONGEST_AUTHORITY, bare_host};
 use super::host_index::HostIndex;
-use super::http_rule::{HttpRule, HttpRulesConfig, Limits};
+use super::fraction::Fraction;
+use super::http_rule::{CookieMatch, HeaderMatch, HttpRule, HttpRulesConfig, Limits, QueryMatch};
 use super::lists::{List, ListRef, Listed, Lists, resolve};
 use super::normal::{PathOptions, normalise};
 use super::path::{Path, PathMatch, Shape};
@@ -65,7 +69,8 @@ pub(crate) struct Entry {
     /// A bit for each method that it takes; none stands for all.
     pub(crate) methods: u32,
     pub(crate) first_predicate: u32,
-    pub(crate) predicates: u32,
+    pub(crate) predicates: u16,
+    has_names: bool,
 }
 
 /// Where the entries are found.
@@ -249,10 +254,7 @@ impl HttpRules {
             }
         });
         let Some(entry) = self.entries.get(best as usize) else { return Ok(None) };
-        let shape = match &self.paths[entry.path as usize] {
-            Path::Trie(shape) => Some(shape),
-            _ => None,
-        };
+        let shape = if entry.has_names { self.paths[entry.path as usize].shape() } else { None };
         Ok(Some(Match { rule: entry.rule as usize, path, shape }))
     }
 
@@ -339,11 +341,21 @@ impl Index {
     }
 }
 
+/// What a rule asks for besides host, path and method.
+#[derive(PartialEq, Eq, Hash)]
+struct Conditions {
+    headers: Vec<HeaderMatch>,
+    query: Vec<QueryMatch>,
+    cookies: Vec<CookieMatch>,
+    fraction: Option<Fraction>,
+}
+
 #[derive(Default)]
 struct Compiler {
     entries: Vec<Entry>,
     paths: Vec<Path>,
     predicates: Vec<(Place, Predicate)>,
+    conditions: HashMap<Conditions, (u32, u16), BuildHasherDefault<SipHasher13>>,
     methods: Vec<Box<str>>,
     regexes: usize,
     groups: Vec<(HostMatch, Vec<u32>)>,
@@ -362,16 +374,9 @@ impl Compiler {
             return Err(RulesError::new(field, problem));
         }
         let methods = self.methods_of(rule, &field)?;
-        let predicates = predicates_of(rule, &field, &config.limits)?;
-        let first_predicate = self.predicates.len() as u32;
-        let entry = Entry {
-            rule: number as u32,
-            path: 0,
-            methods,
-            first_predicate,
-            predicates: predicates.len() as u32,
-        };
-        self.predicates.extend(predicates);
+        let (first_predicate, predicates) = self.predicates_of(rule, &field, &config.limits)?;
+        let entry =
+            Entry { rule: number as u32, path: 0, methods, first_predicate, predicates, has_names: false };
         let first = self.entries.len() as u32;
         for (i, path) in paths.iter().enumerate() {
             let at = format!("{field}.paths[{i}]");
@@ -380,7 +385,8 @@ impl Compiler {
             if self.regexes > config.limits.regexes {
                 return Err(RulesError::new(at, RuleProblem::TooManyRegexes(config.limits.regexes)));
             }
-            self.entries.push(Entry { path: self.paths.len() as u32, ..entry });
+            let has_names = path.shape().is_some_and(|shape| !shape.names.is_empty());
+            self.entries.push(Entry { path: self.paths.len() as u32, has_names, ..entry });
             self.paths.push(path);
         }
         for (i, host) in hosts.iter().enumerate() {
@@ -396,6 +402,28 @@ impl Compiler {
             self.groups[group].1.extend(first..self.entries.len() as u32);
         }
         Ok(())
+    }
+
+    /// Where the conditions of a rule lie: rules that ask for the same share them, and what they were compiled to.
+    fn predicates_of(&mut self, rule: &HttpRule, field: &str, limits: &Limits) -> Result<(u32, u16), RulesError> {
+        let asked = Conditions {
+            headers: rule.headers.clone(),
+            query: rule.query.clone(),
+            cookies: rule.cookies.clone(),
+            fraction: rule.fraction,
+        };
+        if let Some(&known) = self.conditions.get(&asked) {
+            return Ok(known);
+        }
+        let predicates = predicates_of(rule, field, limits)?;
+        let Ok(count) = u16::try_from(predicates.len()) else {
+            let problem = RuleProblem::TooLong { len: predicates.len(), limit: u16::MAX.into() };
+            return Err(RulesError::new(field, problem));
+        };
+        let place = (self.predicates.len() as u32, count);
+        self.predicates.extend(predicates);
+        self.conditions.insert(asked, place);
+        Ok(place)
     }
 
     fn methods_of(&mut self, rule: &HttpRule, field: &str) -> Result<u32, RulesError> {

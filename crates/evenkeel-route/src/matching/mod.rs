@@ -40,3 +40,5 @@ pub use path::{ParsePathError, PathMatch};
 pub use request::{Request, RequestError};
 pub use stream::{Connection, Precedence, PortRange, StreamRule, StreamRules, StreamRulesConfig};
 pub use value::ValueMatch;
+
+pub(crate) use predicate::{Predicate, is_token, predicates_of};

@@ -151,14 +151,44 @@ pub fn normalise<'a>(
     Ok(buffer)
 }
 
-/// A pass without branches, which the compiler turns into vector code.
+/// Whether the path holds an escape, a backslash, two slashes in a row or a segment that begins with a dot.
+///
+/// Eight bytes at a time, each word beginning with the last byte of the one before, so that no pair is missed.
 #[inline]
 fn may_change(path: &[u8], options: &PathOptions) -> bool {
-    let fold = options.case == Case::Insensitive;
-    let odd = |byte: u8| (byte == b'%') | (byte == b'\\') | (fold & byte.is_ascii_uppercase());
-    let first = path.first().is_some_and(|&byte| odd(byte) | (byte == b'.'));
-    let pairs = path.iter().zip(path.iter().skip(1));
-    pairs.fold(first, |found, (&a, &b)| found | odd(b) | ((a == b'/') & ((b == b'.') | (b == b'/'))))
+    if options.case == Case::Insensitive && path.iter().any(u8::is_ascii_uppercase) {
+        return true;
+    }
+    let Some(last) = path.last_chunk::<8>() else {
+        let mut word = [0; 8];
+        word[..path.len()].copy_from_slice(path);
+        return is_odd(word);
+    };
+    let mut rest = path;
+    while let Some(word) = rest.first_chunk::<8>() {
+        if is_odd(*word) {
+            return true;
+        }
+        rest = &rest[7..];
+    }
+    is_odd(*last)
+}
+
+#[inline]
+fn is_odd(word: [u8; 8]) -> bool {
+    let word = u64::from_le_bytes(word);
+    let escape = zero_bytes(word ^ (ONES * b'%' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64));
+    let slash = zero_bytes(word ^ (ONES * b'/' as u64));
+    // A dot and a slash differ in the lowest bit alone.
+    let dot_or_slash = zero_bytes((word | ONES) ^ (ONES * b'/' as u64));
+    escape | (slash << 8 & dot_or_slash) != 0
+}
+
+/// The top bit of every byte that is zero, and of no other.
+#[inline]
+const fn zero_bytes(word: u64) -> u64 {
+    const LOW: u64 = ONES * 0x7f;
+    !(((word & LOW) + LOW) | word | LOW)
 }
 
 fn rewrite(path: &[u8], options: &PathOptions, out: &mut Vec<u8>) -> Result<(), PathError> {
@@ -257,6 +287,8 @@ fn dot_segments(rule: DotSegments, path: &mut Vec<u8>) -> Result<(), PathError> 
     path.truncate(write);
     Ok(())
 }
+
+const ONES: u64 = u64::from_le_bytes([1; 8]);
 
 /// Whether a segment is so many dots, some of which may be escaped.
 fn is_dots(segment: &[u8], count: usize) -> bool {

@@ -158,6 +158,10 @@ impl Path {
         built.map_err(|error| refuse(error.into()))
     }
 
+    pub(crate) fn shape(&self) -> Option<&Shape> {
+        if let Self::Trie(shape) = self { Some(shape) } else { None }
+    }
+
     /// Whether it takes `path`, in normal form: the slow way, which the index must agree with.
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         match self {

@@ -11,7 +11,7 @@
 //! the most specific one. The number of nodes visited is bounded by the number of patterns that fit so far, and a subtree
 //! whose smallest entry cannot win is not entered.
 
-use super::byte_map::ByteMap;
+use super::byte_map::hash;
 use super::lists::{ListRef, Lists};
 
 /// One path pattern, as the trie takes it.
@@ -33,12 +33,17 @@ pub(crate) const WILD: u8 = 2;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trie {
     nodes: Vec<Node>,
+    /// Labels that do not fit into their nodes.
     labels: Vec<u8>,
-    maps: Vec<ByteMap>,
+    /// The hash tables of all nodes with many children: a part of the hash, and the child.
+    slots: Vec<(u32, u32)>,
 }
 
+/// One cache line, which holds all that a step down needs as a rule.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Node {
+    /// Where a long label lies.
     label: u32,
     label_len: u32,
     /// The smallest entry in this subtree.
@@ -46,10 +51,13 @@ struct Node {
     here: ListRef,
     below: ListRef,
     wild: u32,
-    /// Children lie side by side; more than [`FEW`] have a map as well.
+    /// Children lie side by side; more than [`FEW`] have a hash table as well.
     first: u32,
+    /// How many children there are, or the mask of their table.
     count: u32,
-    map: u32,
+    /// Where the table begins.
+    table: u32,
+    short_label: [u8; SHORT],
 }
 
 impl Trie {
@@ -72,7 +80,8 @@ impl Trie {
             wild: NONE,
             first: 0,
             count: 0,
-            map: NONE,
+            table: NONE,
+            short_label: [0; SHORT],
         };
         self.nodes.resize(first + count, empty);
         first as u32
@@ -97,9 +106,12 @@ impl Trie {
             let end = end_of_label(group, at + name.len());
             names.push(with_slashes(name));
             let label = with_slashes(&group[0].key[at..end]);
-            self.nodes[child as usize].label = self.labels.len() as u32;
-            self.nodes[child as usize].label_len = label.len() as u32;
-            self.labels.extend_from_slice(&label);
+            let node = &mut self.nodes[child as usize];
+            (node.label, node.label_len) = (self.labels.len() as u32, label.len() as u32);
+            match node.short_label.get_mut(..label.len()) {
+                Some(short) => short.copy_from_slice(&label),
+                None => self.labels.extend_from_slice(&label),
+            }
             self.fill(child, group, end, lists);
         }
         let wild = wild.first().map_or(NONE, |group| {
@@ -107,17 +119,27 @@ impl Trie {
             self.fill(child, group, at + 2, lists);
             child
         });
-        let map = if literal.len() > FEW {
-            self.maps.push(ByteMap::new(
-                names.iter().enumerate().map(|(i, name)| (name.as_slice(), first + i as u32)),
-            ));
-            (self.maps.len() - 1) as u32
-        } else {
-            NONE
-        };
+        let (table, count) =
+            if literal.len() > FEW { self.table(&names, first) } else { (NONE, literal.len() as u32) };
         let node = &mut self.nodes[node as usize];
-        *node = Node { here, below, wild, first, count: literal.len() as u32, map, ..*node };
+        *node = Node { here, below, wild, first, count, table, ..*node };
         node.least = patterns.iter().map(|pattern| pattern.entry).min().unwrap_or(u32::MAX);
+    }
+
+    /// A table of children by the hash of their first segments: where it begins, and its mask.
+    fn table(&mut self, names: &[Vec<u8>], first: u32) -> (u32, u32) {
+        let size = (names.len() * 2).next_power_of_two();
+        let start = self.slots.len();
+        self.slots.resize(start + size, (0, NONE));
+        for (i, name) in names.iter().enumerate() {
+            let hash = hash(name);
+            let mut at = hash as usize & (size - 1);
+            while self.slots[start + at].1 != NONE {
+                at = (at + 1) & (size - 1);
+            }
+            self.slots[start + at] = ((hash >> 32) as u32, first + i as u32);
+        }
+        (start as u32, (size - 1) as u32)
     }
 
     /// Visits the lists of all patterns that match `path`, which is empty or begins with a slash.
@@ -181,20 +203,37 @@ impl Trie {
 
     #[inline]
     fn child<'p>(&self, node: &Node, rest: &'p [u8]) -> Option<(u32, &'p [u8])> {
-        if node.map == NONE {
+        if node.table == NONE {
             return (node.first..node.first + node.count)
                 .find_map(|child| self.after_label(child, rest).map(|tail| (child, tail)));
         }
-        let child = self.maps[node.map as usize].get(&rest[..segment_len(rest)])?;
-        self.after_label(child, rest).map(|tail| (child, tail))
+        let hash = hash(&rest[..segment_len(rest)]);
+        let mut at = hash as u32 & node.count;
+        loop {
+            let (tag, child) = self.slots[(node.table + at) as usize];
+            if child == NONE {
+                return None;
+            }
+            // The label begins with the segment, so it is compared once, here.
+            if tag == (hash >> 32) as u32
+                && let Some(tail) = self.after_label(child, rest)
+            {
+                return Some((child, tail));
+            }
+            at = (at + 1) & node.count;
+        }
     }
 
     /// What is left of `rest` after the label of `child`, if it begins with it and ends there or goes on with a slash.
     #[inline]
     fn after_label<'p>(&self, child: u32, rest: &'p [u8]) -> Option<&'p [u8]> {
         let node = &self.nodes[child as usize];
-        let from = node.label as usize;
-        let tail = rest.strip_prefix(&self.labels[from..from + node.label_len as usize])?;
+        let len = node.label_len as usize;
+        let label = match node.short_label.get(..len) {
+            Some(short) => short,
+            None => &self.labels[node.label as usize..node.label as usize + len],
+        };
+        let tail = rest.strip_prefix(label)?;
         matches!(tail.first(), None | Some(b'/')).then_some(tail)
     }
 }
@@ -249,6 +288,8 @@ pub(crate) fn segment_len(rest: &[u8]) -> usize {
 const NONE: u32 = u32::MAX;
 /// Up to so many children are compared one by one: cheaper than a hash.
 const FEW: usize = 3;
+/// Labels up to this length lie in their nodes.
+const SHORT: usize = 28;
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
 const SLASHES: u64 = u64::from_le_bytes([b'/'; 8]);

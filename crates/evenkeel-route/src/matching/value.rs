@@ -6,7 +6,7 @@ use super::regexes::compile_one;
 /// What the value of a header field, a query parameter or a cookie must be.
 ///
 /// Case counts; `{ regex = "(?i)yes" }` ignores it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
