@@ -26,7 +26,7 @@ fn sum(loads: &TierLoads) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn shares_add_up_to_one(tiers in prop::collection::vec(tier(), 0..6), draw: u64) {

@@ -47,6 +47,8 @@ struct Tier {
     capacity: u64,
     allowed: u64,
     is_left: bool,
+    /// While it is left: whether it might return, but for the dwell.
+    may_return: bool,
     /// Since when it has not got worse.
     steady_since: Timestamp,
     /// Up to when its growth was counted.
@@ -116,6 +118,7 @@ impl Failover {
                 capacity,
                 allowed: capacity,
                 is_left: false,
+                may_return: false,
                 steady_since: now,
                 grown_until: now,
             });
@@ -207,10 +210,12 @@ impl Failover {
         }
         tier.capacity = capacity;
         if tier.is_left {
-            if !self.may_return(health) {
+            let may_return = self.may_return(health);
+            if !may_return || !tier.may_return {
                 tier.steady_since = now;
             }
-            if !self.may_return(health) || now < tier.steady_since.saturating_add(self.config.min_dwell) {
+            tier.may_return = may_return;
+            if !may_return || now < tier.steady_since.saturating_add(self.config.min_dwell) {
                 return None;
             }
             (tier.is_left, tier.grown_until) = (false, tier.steady_since.saturating_add(self.config.min_dwell));
@@ -218,7 +223,7 @@ impl Failover {
             return Some(TierHappened::Returned);
         }
         if is_below(health, self.config.leave_below) {
-            (tier.is_left, tier.allowed, tier.steady_since) = (true, 0, now);
+            (tier.is_left, tier.may_return, tier.allowed, tier.steady_since) = (true, false, 0, now);
             return Some(TierHappened::Left);
         }
         self.grow(tier);
