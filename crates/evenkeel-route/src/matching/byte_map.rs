@@ -57,7 +57,7 @@ impl ByteMap {
             }
             if slot.tag == tag && slot.len as usize == key.len() {
                 let from = slot.at as usize;
-                if &self.bytes[from..from + key.len()] == key {
+                if equal(&self.bytes[from..from + key.len()], key) {
                     return Some(slot.value);
                 }
             }
@@ -98,6 +98,37 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     fold(state ^ word, STEP)
 }
 
+/// Whether two texts are equal: for the short ones that segments and hosts are, words are compared faster than a call is
+/// made.
+#[inline]
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    if a.len() > 32 {
+        return a == b;
+    }
+    if let (Some(a_last), Some(b_last)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        let (mut a_rest, mut b_rest) = (a, b);
+        while let (Some((a_word, a_tail)), Some((b_word, b_tail))) =
+            (a_rest.split_first_chunk::<8>(), b_rest.split_first_chunk::<8>())
+        {
+            if u64::from_le_bytes(*a_word) != u64::from_le_bytes(*b_word) {
+                return false;
+            }
+            (a_rest, b_rest) = (a_tail, b_tail);
+        }
+        return u64::from_le_bytes(*a_last) == u64::from_le_bytes(*b_last);
+    }
+    if let (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
+        (a.first_chunk::<4>(), b.first_chunk::<4>(), a.last_chunk::<4>(), b.last_chunk::<4>())
+    {
+        return u32::from_le_bytes(*a_first) == u32::from_le_bytes(*b_first)
+            && u32::from_le_bytes(*a_last) == u32::from_le_bytes(*b_last);
+    }
+    a.iter().zip(b).all(|(a, b)| a == b)
+}
+
 #[inline]
 const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
@@ -111,6 +142,20 @@ const STEP: u64 = 0x8bb8_4b93_962e_acc9;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_equal_if_every_byte_is() {
+        for len in 0..40 {
+            let text: Vec<u8> = (0..len).collect();
+            assert!(equal(&text, &text.clone()));
+            for at in 0..text.len() {
+                let mut other = text.clone();
+                other[at] ^= 0x80;
+                assert!(!equal(&text, &other), "byte {at} of {len}");
+            }
+            assert!(!equal(&text, &[&text[..], &[0]].concat()));
+        }
+    }
 
     #[test]
     fn finds_every_key_and_no_other() {

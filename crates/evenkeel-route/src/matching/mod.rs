@@ -41,4 +41,4 @@ pub use request::{Request, RequestError};
 pub use stream::{Connection, Precedence, PortRange, StreamRule, StreamRules, StreamRulesConfig};
 pub use value::ValueMatch;
 
-pub(crate) use predicate::{Predicate, is_token, predicates_of};
+pub(crate) use predicate::{Predicate, any_cookie, is_token, predicates_of};

@@ -11,7 +11,7 @@
 //! the most specific one. The number of nodes visited is bounded by the number of patterns that fit so far, and a subtree
 //! whose smallest entry cannot win is not entered.
 
-use super::byte_map::hash;
+use super::byte_map::{equal, hash};
 use super::lists::{ListRef, Lists};
 
 /// One path pattern, as the trie takes it.
@@ -233,7 +233,10 @@ impl Trie {
             Some(short) => short,
             None => &self.labels[node.label as usize..node.label as usize + len],
         };
-        let tail = rest.strip_prefix(label)?;
+        let (head, tail) = rest.split_at_checked(len)?;
+        if !equal(head, label) {
+            return None;
+        }
         matches!(tail.first(), None | Some(b'/')).then_some(tail)
     }
 }
