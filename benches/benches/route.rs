@@ -16,7 +16,9 @@ fn matches(criterion: &mut Criterion) {
         criterion.bench_function(&format!("host, path, header/{count}"), |bencher| {
             bencher.iter(|| {
                 next = (next + 1) % routes::ASKED;
-                black_box(rules.find(&requests[next].request(), &mut scratch).ok().flatten().map(|m| m.rule()))
+                black_box(
+                    rules.find(&requests[next].request(), &mut scratch).ok().flatten().map(|m| m.rule()),
+                )
             });
         });
         for kind in routes::KINDS {

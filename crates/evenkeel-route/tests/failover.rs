@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evenkeel_route::failover::{
-    EnvoyPriorities, Failover, FailoverConfig, ONE, OnPanic, Serve, Situation, TierHappened, TierHealth, TierLoads,
-    spill,
+    EnvoyPriorities, Failover, FailoverConfig, ONE, OnPanic, Serve, Situation, TierHappened, TierHealth,
+    TierLoads, spill,
 };
 use evenkeel_types::{RandomSource, Ratio, SplitMix64, Timestamp};
 use proptest::prelude::*;
@@ -172,7 +172,10 @@ fn tiers_are_left_and_return_slowly() {
     };
     let mut failover = Failover::new(&config).unwrap();
     let mut check = |secs: u64, usable: u64, share: f64, expected: &[TierHappened]| {
-        let tiers = [TierHealth { total: 10, usable, degraded: 0 }, TierHealth { total: 10, usable: 10, degraded: 0 }];
+        let tiers = [
+            TierHealth { total: 10, usable, degraded: 0 },
+            TierHealth { total: 10, usable: 10, degraded: 0 },
+        ];
         let events = failover.update(&tiers, Timestamp::from_secs(secs)).unwrap();
         let happened: Vec<TierHappened> = events.iter().map(|event| event.happened).collect();
         assert_eq!(happened, expected, "at {secs} s");

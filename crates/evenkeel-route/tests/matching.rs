@@ -1,9 +1,9 @@
 //! The index agrees with asking every rule in turn, for random tables and random requests.
 
 use evenkeel_route::matching::{
-    Connection, CookieMatch, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig, PathMatch,
-    PathOptions, PortRange, Precedence, QueryMatch, Request, Scratch, StreamRule, StreamRules, StreamRulesConfig,
-    ValueMatch, normalise,
+    Connection, CookieMatch, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig,
+    PathMatch, PathOptions, PortRange, Precedence, QueryMatch, Request, Scratch, StreamRule, StreamRules,
+    StreamRulesConfig, ValueMatch, normalise,
 };
 use evenkeel_types::Ratio;
 use proptest::prelude::*;
@@ -13,7 +13,14 @@ const HOSTS: [&str; 8] = ["a.b", "x.a.b", "y.x.a.b", "a.c", "x.c", "q", "*.a.b",
 const PATTERNS: [&str; 7] = ["*.a.b", "*.b", "a.*", "x.a.*", "a.b", "x.a.b", "*"];
 
 /// The naive reference: the words of the documentation, straight on the configuration.
-fn fits(rule: &HttpRule, host: &str, path: &str, method: &str, headers: &[(String, String)], hash: u64) -> bool {
+fn fits(
+    rule: &HttpRule,
+    host: &str,
+    path: &str,
+    method: &str,
+    headers: &[(String, String)],
+    hash: u64,
+) -> bool {
     let host_fits = |pattern: &HostMatch| match pattern {
         HostMatch::Exact(name) => name == host,
         HostMatch::Suffix(end) => host.len() > end.len() && host.ends_with(end.as_str()),
@@ -21,8 +28,11 @@ fn fits(rule: &HttpRule, host: &str, path: &str, method: &str, headers: &[(Strin
         HostMatch::Any => true,
     };
     let header_fits = |wanted: &HeaderMatch| {
-        let values: Vec<&String> =
-            headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&wanted.name)).map(|(_, v)| v).collect();
+        let values: Vec<&String> = headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(&wanted.name))
+            .map(|(_, v)| v)
+            .collect();
         let holds = match &wanted.test {
             ValueMatch::Present => !values.is_empty(),
             ValueMatch::Absent => values.is_empty(),
@@ -30,9 +40,9 @@ fn fits(rule: &HttpRule, host: &str, path: &str, method: &str, headers: &[(Strin
             ValueMatch::Prefix(text) => values.iter().any(|value| value.starts_with(text.as_str())),
             ValueMatch::Suffix(text) => values.iter().any(|value| value.ends_with(text.as_str())),
             ValueMatch::Contains(text) => values.iter().any(|value| value.contains(text.as_str())),
-            ValueMatch::Range { from, to } => {
-                values.iter().any(|value| value.parse().is_ok_and(|number: i64| (*from..*to).contains(&number)))
-            }
+            ValueMatch::Range { from, to } => values
+                .iter()
+                .any(|value| value.parse().is_ok_and(|number: i64| (*from..*to).contains(&number))),
             _ => unreachable!("not generated"),
         };
         holds != wanted.invert
@@ -59,7 +69,10 @@ fn path_fits(pattern: &PathMatch, path: &str) -> bool {
             let capture = |part: &str| part == "*" || part.starts_with('{');
             given.len() >= fixed
                 && (given.len() == fixed || fixed < wanted.len())
-                && wanted[..fixed].iter().zip(&given).all(|(w, g)| if capture(w) { !g.is_empty() } else { w == g })
+                && wanted[..fixed]
+                    .iter()
+                    .zip(&given)
+                    .all(|(w, g)| if capture(w) { !g.is_empty() } else { w == g })
         }
         PathMatch::Regex(text) => text == ".*a" && path.ends_with('a'),
         _ => unreachable!("not generated"),
@@ -78,7 +91,8 @@ fn template() -> impl Strategy<Value = String> {
     let part = prop_oneof![segment(), Just("*".to_owned()), Just("{id}".to_owned())];
     let rest = prop_oneof![Just(""), Just("/**"), Just("/{*rest}")];
     (prop::collection::vec(part, 1..4), rest).prop_filter_map("one capture of a name", |(parts, rest)| {
-        (parts.iter().filter(|part| *part == "{id}").count() < 2).then(|| format!("/{}{rest}", parts.join("/")))
+        (parts.iter().filter(|part| *part == "{id}").count() < 2)
+            .then(|| format!("/{}{rest}", parts.join("/")))
     })
 }
 
@@ -116,10 +130,10 @@ fn rule() -> impl Strategy<Value = HttpRule> {
         prop::collection::vec(path_match(), 0..3),
         prop::collection::vec(select(vec!["GET", "PUT"]).prop_map(str::to_owned), 0..2),
         prop::collection::vec(header_match(), 0..3),
-        prop::option::weighted(0.1, (0..=100_u32).prop_map(|percent| Fraction {
-            share: Ratio::percent(percent).unwrap(),
-            salt: 1,
-        })),
+        prop::option::weighted(
+            0.1,
+            (0..=100_u32).prop_map(|percent| Fraction { share: Ratio::percent(percent).unwrap(), salt: 1 }),
+        ),
         0..3_u32,
     )
         .prop_map(|(hosts, paths, methods, headers, fraction, weight)| HttpRule {
@@ -241,8 +255,16 @@ proptest! {
 
 fn stream_rule() -> impl Strategy<Value = StreamRule> {
     let range = || {
-        select(vec!["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0", "10.1.2.3"])
-            .prop_map(|text| text.parse().unwrap())
+        select(vec![
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.0/24",
+            "0.0.0.0/0",
+            "2001:db8::/32",
+            "::/0",
+            "10.1.2.3",
+        ])
+        .prop_map(|text| text.parse().unwrap())
     };
     (
         prop::collection::vec(select(vec!["a", "b"]).prop_map(str::to_owned), 0..2),
@@ -253,21 +275,30 @@ fn stream_rule() -> impl Strategy<Value = StreamRule> {
         prop::collection::vec(Just(PortRange { first: 80, last: 443 }), 0..2),
         0..2_u32,
     )
-        .prop_map(|(listeners, sources, destinations, sni, alpn, destination_ports, weight)| StreamRule {
-            listeners,
-            sources,
-            destinations,
-            sni,
-            alpn,
-            destination_ports,
-            weight,
-            ..StreamRule::default()
+        .prop_map(|(listeners, sources, destinations, sni, alpn, destination_ports, weight)| {
+            StreamRule {
+                listeners,
+                sources,
+                destinations,
+                sni,
+                alpn,
+                destination_ports,
+                weight,
+                ..StreamRule::default()
+            }
         })
 }
 
 fn connection() -> impl Strategy<Value = (&'static str, &'static str, &'static str, &'static str)> {
     let address = || {
-        select(vec!["10.1.2.3:80", "10.1.9.9:443", "10.9.9.9:444", "[2001:db8::1]:80", "[::ffff:10.1.2.3]:80", "[::1]:1"])
+        select(vec![
+            "10.1.2.3:80",
+            "10.1.9.9:443",
+            "10.9.9.9:444",
+            "[2001:db8::1]:80",
+            "[::ffff:10.1.2.3]:80",
+            "[::1]:1",
+        ])
     };
     (select(vec!["a", "b", "c"]), address(), address(), select(vec!["", "a.b", "x.a.b", "A.C.", "q"]))
 }
@@ -278,7 +309,11 @@ fn shadowed_rules_are_reported() {
         hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
         paths: paths.to_vec(),
         headers: header
-            .map(|value| HeaderMatch { name: "x".into(), test: ValueMatch::Exact(value.into()), invert: false })
+            .map(|value| HeaderMatch {
+                name: "x".into(),
+                test: ValueMatch::Exact(value.into()),
+                invert: false,
+            })
             .into_iter()
             .collect(),
         ..HttpRule::default()
@@ -317,8 +352,14 @@ fn shadowed_rules_are_reported() {
 #[test]
 fn errors_name_the_field() {
     let cases = [
-        (r#"rules = [{}, { paths = [{ exact = "a" }] }]"#, "rules[1].paths[0]: \"a\" does not begin with a slash"),
-        (r#"rules = [{ paths = [{ prefix = "/a/" }] }]"#, "rules[0].paths[0]: the prefix \"/a/\" ends in a slash"),
+        (
+            r#"rules = [{}, { paths = [{ exact = "a" }] }]"#,
+            "rules[1].paths[0]: \"a\" does not begin with a slash",
+        ),
+        (
+            r#"rules = [{ paths = [{ prefix = "/a/" }] }]"#,
+            "rules[0].paths[0]: the prefix \"/a/\" ends in a slash",
+        ),
         (r#"rules = [{ paths = [{ exact = "/%7Ea" }] }]"#, "write \"/~a\""),
         (r#"rules = [{ paths = [{ exact = "/a/../b" }] }]"#, "write \"/b\""),
         (r#"rules = [{ paths = [{ template = "/a/x{id}" }] }]"#, "\"x{id}\""),

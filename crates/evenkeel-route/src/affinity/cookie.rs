@@ -196,7 +196,10 @@ impl StickyCookie {
         };
         let value = self.value(endpoint, unix);
         let secure = if *secure { "; Secure" } else { "" };
-        format!("{name}={value}; Path={path}; Max-Age={}; HttpOnly{secure}; SameSite={same_site}", ttl.as_secs())
+        format!(
+            "{name}={value}; Path={path}; Max-Age={}; HttpOnly{secure}; SameSite={same_site}",
+            ttl.as_secs()
+        )
     }
 
     /// The endpoint that a header field `Cookie` names.
@@ -210,7 +213,7 @@ impl StickyCookie {
             let text = std::str::from_utf8(value).unwrap_or("");
             let read = self.read(text, unix);
             let is_good = read.is_ok();
-            found.replace(read);
+            *found.borrow_mut() = read;
             is_good
         });
         found.into_inner()
@@ -333,7 +336,8 @@ mod tests {
 
     fn cookie(ids: &[u8]) -> StickyCookie {
         let key = |&id: &u8| CookieKey { id, secret: format!("the secret of number {id}") };
-        StickyCookie::new(&CookieConfig { keys: ids.iter().map(key).collect(), ..CookieConfig::default() }).unwrap()
+        StickyCookie::new(&CookieConfig { keys: ids.iter().map(key).collect(), ..CookieConfig::default() })
+            .unwrap()
     }
 
     fn at(secs: u64) -> Duration {
@@ -399,8 +403,12 @@ mod tests {
         assert_eq!(refused(|config| config.keys[0].secret = "short".into()), CookieError::ShortSecret(0));
         assert_eq!(refused(|config| config.keys.push(config.keys[0].clone())), CookieError::SameId(1));
         assert_eq!(refused(|config| config.ttl = Duration::ZERO), CookieError::Ttl(Duration::ZERO));
-        assert_eq!(refused(|config| config.path = "/; Domain=x".into()), CookieError::Path("/; Domain=x".into()));
-        let insecure = |config: &mut CookieConfig| (config.secure, config.same_site) = (false, SameSite::None);
+        assert_eq!(
+            refused(|config| config.path = "/; Domain=x".into()),
+            CookieError::Path("/; Domain=x".into())
+        );
+        let insecure =
+            |config: &mut CookieConfig| (config.secure, config.same_site) = (false, SameSite::None);
         assert_eq!(refused(insecure), CookieError::InsecureNone);
         assert!(!format!("{:?}", cookie(&[1])).contains("secret of"), "secrets are not printed");
     }

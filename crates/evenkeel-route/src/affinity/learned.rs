@@ -148,8 +148,12 @@ impl Learned {
 
     /// Forgets every key of an endpoint that is gone; how many. O(keys).
     pub fn forget_endpoint(&mut self, endpoint: &EndpointId) -> usize {
-        let gone: Vec<u32> =
-            self.places.values().copied().filter(|&at| self.slots[at as usize].endpoint == *endpoint).collect();
+        let gone: Vec<u32> = self
+            .places
+            .values()
+            .copied()
+            .filter(|&at| self.slots[at as usize].endpoint == *endpoint)
+            .collect();
         gone.iter().for_each(|&at| self.forget(at));
         gone.len()
     }

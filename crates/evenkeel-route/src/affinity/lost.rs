@@ -104,7 +104,10 @@ mod tests {
     fn every_state_and_rule() {
         let states = [Usable, Degraded, Draining, Unhealthy, Saturated, Gone];
         let default = AffinityRules::default();
-        assert_eq!(states.map(|s| default.stay(s)), [There, There, There, Lost(Move), Lost(Lend), Lost(Move)]);
+        assert_eq!(
+            states.map(|s| default.stay(s)),
+            [There, There, There, Lost(Move), Lost(Lend), Lost(Move)]
+        );
         let strict = AffinityRules {
             keep_degraded: false,
             keep_draining: false,

@@ -32,7 +32,8 @@ impl EnvoyPriorities {
         };
         let healthy: Vec<u32> = tiers.iter().map(|tier| part(tier.usable, tier)).collect();
         let degraded: Vec<u32> = tiers.iter().map(|tier| part(tier.degraded, tier)).collect();
-        let available = healthy.iter().chain(&degraded).map(|&part| u64::from(part)).sum::<u64>().min(100) as u32;
+        let available =
+            healthy.iter().chain(&degraded).map(|&part| u64::from(part)).sum::<u64>().min(100) as u32;
         let is_short = |tier: &TierHealth| {
             let usable = u128::from(tier.usable) + u128::from(tier.degraded);
             available < 100 && usable * 100 < u128::from(panic_threshold) * u128::from(tier.total.max(1))

@@ -83,8 +83,7 @@ impl GrpcPriority {
     /// A policy over so many priorities; the first child is created at once.
     #[must_use]
     pub fn new(config: &GrpcPriorityConfig, priorities: usize, now: Timestamp) -> (Self, Vec<GrpcEvent>) {
-        let mut policy =
-            Self { config: *config, children: vec![None; priorities], current: None, now };
+        let mut policy = Self { config: *config, children: vec![None; priorities], current: None, now };
         let events = policy.choose();
         (policy, events)
     }
@@ -120,9 +119,8 @@ impl GrpcPriority {
     /// When [`tick`](Self::tick) has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let times = |child: &Child| {
-            [child.timer, child.deactivated.map(|at| at.saturating_add(self.config.retain))]
-        };
+        let times =
+            |child: &Child| [child.timer, child.deactivated.map(|at| at.saturating_add(self.config.retain))];
         self.children.iter().flatten().flat_map(times).flatten().min()
     }
 
@@ -176,7 +174,8 @@ impl GrpcPriority {
                 return Some(i);
             }
         }
-        let connecting = |child: &Option<Child>| child.is_some_and(|child| child.state == GrpcChild::Connecting);
+        let connecting =
+            |child: &Option<Child>| child.is_some_and(|child| child.state == GrpcChild::Connecting);
         self.children.iter().position(connecting).or_else(|| self.children.len().checked_sub(1))
     }
 
@@ -216,7 +215,11 @@ mod tests {
         assert_eq!(policy.report(0, TransientFailure, at(12)), []);
         assert_eq!(policy.report(0, Connecting, at(13)), [], "no new timer after a failure");
         assert_eq!(policy.report(0, Ready, at(14)), [Deactivated(1), Selected(0)]);
-        assert_eq!(policy.report(0, TransientFailure, at(15)), [Selected(1)], "the retained child is used again");
+        assert_eq!(
+            policy.report(0, TransientFailure, at(15)),
+            [Selected(1)],
+            "the retained child is used again"
+        );
         assert_eq!(policy.report(0, Idle, at(16)), [Deactivated(1), Selected(0)]);
         assert_eq!(policy.report(0, Connecting, at(17)), [], "a new timer after idle");
         assert_eq!(policy.next_deadline(), Some(at(27)));

@@ -218,7 +218,8 @@ impl Failover {
             if !may_return || now < tier.steady_since.saturating_add(self.config.min_dwell) {
                 return None;
             }
-            (tier.is_left, tier.grown_until) = (false, tier.steady_since.saturating_add(self.config.min_dwell));
+            (tier.is_left, tier.grown_until) =
+                (false, tier.steady_since.saturating_add(self.config.min_dwell));
             self.grow(tier);
             return Some(TierHappened::Returned);
         }

@@ -98,7 +98,8 @@ impl TierLoads {
     /// each other. With nothing left, all count again.
     #[must_use]
     pub fn pick_elsewhere(&self, draw: u64, is_tried: impl Fn(usize) -> bool) -> Option<TierPick> {
-        let share = |tier: usize, share: &TierShare| if is_tried(tier) { 0 } else { share.usable + share.degraded };
+        let share =
+            |tier: usize, share: &TierShare| if is_tried(tier) { 0 } else { share.usable + share.degraded };
         let total: u64 = self.tiers.iter().enumerate().map(|(tier, each)| share(tier, each)).sum();
         if total == 0 {
             return self.pick(draw);
@@ -164,7 +165,8 @@ pub(crate) fn share_out(
         taken
     };
     shares.iter_mut().zip(allowed).for_each(|(share, &can)| share.usable = take(can));
-    let held_back = allowed.iter().zip(capacities).map(|(allowed, capacity)| capacity.saturating_sub(*allowed));
+    let held_back =
+        allowed.iter().zip(capacities).map(|(allowed, capacity)| capacity.saturating_sub(*allowed));
     shares.iter_mut().zip(held_back).for_each(|(share, can)| share.usable += take(can));
     for (share, tier) in shares.iter_mut().zip(tiers) {
         let degraded = tier.degraded.min(tier.total.saturating_sub(tier.usable));

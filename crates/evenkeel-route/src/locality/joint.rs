@@ -67,7 +67,10 @@ mod tests {
 
     #[test]
     fn wait_and_way_are_weighed() {
-        let zone = |wait: Option<u64>, way| ZoneCost { wait: wait.map(Duration::from_micros), way: Duration::from_micros(way) };
+        let zone = |wait: Option<u64>, way| ZoneCost {
+            wait: wait.map(Duration::from_micros),
+            way: Duration::from_micros(way),
+        };
         let joint = JointChoice::new(&JointConfig::default());
         let zones = [zone(Some(900), 0), zone(Some(100), 1000), zone(None, 0)];
         assert_eq!(joint.choose(&zones, None, 0), Some(0));

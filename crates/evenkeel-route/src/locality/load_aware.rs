@@ -72,7 +72,9 @@ impl LoadAware {
             .collect();
         let reported = zones.iter().enumerate().filter(|(zone, _)| *zone != own);
         let (sum, count) = reported
-            .filter_map(|(_, zone)| Some((busy(zone.utilisation?) * f64::from(zone.usable), f64::from(zone.usable))))
+            .filter_map(|(_, zone)| {
+                Some((busy(zone.utilisation?) * f64::from(zone.usable), f64::from(zone.usable)))
+            })
             .fold((0.0, 0.0), |(sum, count), (busy, usable)| (sum + busy, count + usable));
         let Some(own_busy) = home.utilisation.map(busy).filter(|_| count > 0.0) else { return parts(&local) };
         let (mean, tolerance) = (sum / count, self.config.tolerance.as_f64());
@@ -80,8 +82,10 @@ impl LoadAware {
         if over <= 0.0 {
             return parts(&local);
         }
-        let room: Vec<f64> =
-            zones.iter().map(|zone| f64::from(zone.usable) * (1.0 - busy(zone.utilisation.unwrap_or(mean)))).collect();
+        let room: Vec<f64> = zones
+            .iter()
+            .map(|zone| f64::from(zone.usable) * (1.0 - busy(zone.utilisation.unwrap_or(mean))))
+            .collect();
         let all_room: f64 = room.iter().sum();
         if all_room <= 0.0 {
             return parts(&counts);

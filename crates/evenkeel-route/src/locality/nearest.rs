@@ -155,12 +155,20 @@ mod tests {
     fn great_circles_are_as_long_as_in_the_atlas() {
         let at = |latitude, longitude| Coordinates::new(latitude, longitude).unwrap();
         let (frankfurt, virginia, sydney) = (at(50.11, 8.68), at(38.95, -77.45), at(-33.87, 151.21));
-        assert!((kilometres(frankfurt, virginia) - 6_540.0).abs() < 40.0, "{}", kilometres(frankfurt, virginia));
+        assert!(
+            (kilometres(frankfurt, virginia) - 6_540.0).abs() < 40.0,
+            "{}",
+            kilometres(frankfurt, virginia)
+        );
         assert!((kilometres(frankfurt, sydney) - 16_490.0).abs() < 90.0, "{}", kilometres(frankfurt, sydney));
         assert!((kilometres(at(0.0, 179.0), at(0.0, -179.0)) - 222.4).abs() < 1.0, "over the date line");
         assert!((kilometres(at(90.0, 0.0), at(-90.0, 0.0)) - 20_015.0).abs() < 1.0);
         assert_eq!(kilometres(sydney, sydney), 0.0);
-        assert!([(91.0, 0.0), (0.0, 181.0), (f64::NAN, 0.0)].iter().all(|&(a, b)| Coordinates::new(a, b).is_err()));
+        assert!(
+            [(91.0, 0.0), (0.0, 181.0), (f64::NAN, 0.0)]
+                .iter()
+                .all(|&(a, b)| Coordinates::new(a, b).is_err())
+        );
     }
 
     #[test]

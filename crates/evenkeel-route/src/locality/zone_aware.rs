@@ -29,7 +29,8 @@ pub fn zone_aware(callers: &[u32], endpoints: &[u32], own: usize) -> Result<Zone
     check(callers, endpoints, own)?;
     let sum = |counts: &[u32]| counts.iter().map(|&count| u128::from(count)).sum::<u128>();
     let (all_callers, all_endpoints) = (sum(callers), sum(endpoints));
-    let by_endpoints = || ZoneShares::from_weights(&endpoints.iter().map(|&count| u64::from(count)).collect::<Vec<_>>());
+    let by_endpoints =
+        || ZoneShares::from_weights(&endpoints.iter().map(|&count| u64::from(count)).collect::<Vec<_>>());
     if all_endpoints == 0 || callers[own] == 0 {
         return Ok(by_endpoints());
     }
@@ -40,7 +41,8 @@ pub fn zone_aware(callers: &[u32], endpoints: &[u32], own: usize) -> Result<Zone
         return Ok(only(own, endpoints.len()));
     }
     let excess = demand(own) - supply(own);
-    let spare: Vec<u128> = (0..endpoints.len()).map(|zone| supply(zone).saturating_sub(demand(zone))).collect();
+    let spare: Vec<u128> =
+        (0..endpoints.len()).map(|zone| supply(zone).saturating_sub(demand(zone))).collect();
     let all_spare: u128 = spare.iter().sum();
     if all_spare == 0 {
         return Ok(by_endpoints());

@@ -87,7 +87,13 @@ impl FromStr for Cidr {
                 digits.parse().map_err(|_| not_a_range())?
             }
             Some(_) => return Err(not_a_range()),
-            None => if address.is_ipv4() { 32 } else { 128 },
+            None => {
+                if address.is_ipv4() {
+                    32
+                } else {
+                    128
+                }
+            }
         };
         Self::new(address, length)
     }
@@ -154,7 +160,9 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Cidr>().unwrap().to_string(), canonical);
         }
-        for text in ["", "/", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0.0/", "::/129", "a/8"] {
+        for text in
+            ["", "/", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0.0/", "::/129", "a/8"]
+        {
             assert!(text.parse::<Cidr>().is_err(), "{text}");
         }
     }

@@ -4,9 +4,9 @@
 //! rule names, a capture as a segment that no rule names, a prefix as a path that goes on. What is found takes everything
 //! that the pattern takes.
 
+use super::host::HostMatch;
 use super::http_rule::{HeaderMatch, HttpRule};
 use super::http_rules::{Entry, HttpRules};
-use super::host::HostMatch;
 use super::lists::{ListRef, Listed, resolve};
 use super::path::Path;
 use super::trie::{BREAK, WILD};
@@ -61,19 +61,13 @@ pub(crate) fn find(rules: &HttpRules) -> Vec<Shadow> {
 }
 
 /// The first rule before `before` that takes whatever `entry` takes on `host`.
-fn covering(
-    rules: &HttpRules,
-    before: u32,
-    entry: &Entry,
-    host: &HostMatch,
-) -> Option<usize> {
+fn covering(rules: &HttpRules, before: u32, entry: &Entry, host: &HostMatch) -> Option<usize> {
     let mut best = before;
     let rule = &rules.rules[entry.rule as usize];
     let consider = |other: u32, best: &mut u32| {
         let covers = || {
             let earlier = &rules.entries[other as usize];
-            let methods =
-                earlier.methods == 0 || entry.methods != 0 && entry.methods & !earlier.methods == 0;
+            let methods = earlier.methods == 0 || entry.methods != 0 && entry.methods & !earlier.methods == 0;
             methods && asks_no_more(&rules.rules[earlier.rule as usize], rule)
         };
         if other < *best && covers() {
@@ -114,7 +108,9 @@ fn covering(
         let (path, open) = match &rules.paths[entry.path as usize] {
             Path::Trie(shape) => (spelt(&shape.key), shape.open),
             // Whether it ends in a slash or not: a literal segment cannot fit, but a capture may.
-            Path::RawPrefix(prefix) if prefix.last() == Some(&b'/') => (prefix[..prefix.len() - 1].to_vec(), true),
+            Path::RawPrefix(prefix) if prefix.last() == Some(&b'/') => {
+                (prefix[..prefix.len() - 1].to_vec(), true)
+            }
             Path::RawPrefix(prefix) => ([&**prefix, UNHEARD_OF.as_bytes()].concat(), true),
             Path::Any | Path::Regex { .. } => return,
         };

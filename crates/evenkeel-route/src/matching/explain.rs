@@ -77,14 +77,18 @@ impl HttpRules {
             let rule = &self.rules[entry.rule as usize];
             let end = from + rule.paths.len().max(1);
             let mut paths = self.entries[from..end].iter().map(|entry| &self.paths[entry.path as usize]);
-            let no = if !rule.hosts.is_empty() && !rule.hosts.iter().any(|pattern: &HostMatch| pattern.matches(host)) {
+            let no = if !rule.hosts.is_empty()
+                && !rule.hosts.iter().any(|pattern: &HostMatch| pattern.matches(host))
+            {
                 Some(Because::Host)
             } else if !paths.any(|pattern| pattern.matches(path)) {
                 Some(Because::Path)
-            } else if !rule.methods.is_empty() && !rule.methods.iter().any(|method| *method == request.method) {
+            } else if !rule.methods.is_empty() && !rule.methods.iter().any(|method| *method == request.method)
+            {
                 Some(Because::Method)
             } else {
-                let failing = self.predicates_of(entry).iter().find(|(_, test)| !test.holds(request, decoded));
+                let failing =
+                    self.predicates_of(entry).iter().find(|(_, test)| !test.holds(request, decoded));
                 failing.map(|(place, _)| because(*place))
             };
             let Some(because) = no else {

@@ -72,7 +72,8 @@ fn check(written: &str, name: &str) -> Result<(), ParseHostError> {
     let is_address = name.starts_with('[') && name.ends_with(']');
     let is_name = !name.is_empty()
         && name.split('.').all(|label| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            !label.is_empty()
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         });
     if is_name || is_address && name[1..name.len() - 1].parse::<std::net::Ipv6Addr>().is_ok() {
         Ok(())
@@ -147,7 +148,9 @@ mod tests {
         for text in ["*", "a", "a.b-c.d_e", "*.a.b", "www.*", "[::1]", "10.0.0.1"] {
             assert_eq!(text.parse::<HostMatch>().unwrap().to_string(), text);
         }
-        for text in ["", ".", "a..b", "*a.b", "a.b*", "**", "*.*", "a:80", "a/b", "*.", ".*", "[a]", "é.fr", "[", "]"] {
+        for text in
+            ["", ".", "a..b", "*a.b", "a.b*", "**", "*.*", "a:80", "a/b", "*.", ".*", "[a]", "é.fr", "[", "]"]
+        {
             assert!(text.parse::<HostMatch>().is_err(), "{text}");
         }
         assert_eq!("A.B".parse(), Ok(HostMatch::Exact("a.b".into())));

@@ -62,7 +62,9 @@ impl HostIndex {
 impl Parts {
     fn new(pairs: &[(&[u8], u32)]) -> Self {
         let lengths = || pairs.iter().map(|(text, _)| text.len());
-        let (Some(shortest), Some(longest)) = (lengths().min(), lengths().max()) else { return Self::default() };
+        let (Some(shortest), Some(longest)) = (lengths().min(), lengths().max()) else {
+            return Self::default();
+        };
         Self { map: ByteMap::new(pairs.iter().copied()), shortest, longest }
     }
 

@@ -7,10 +7,10 @@ use siphasher::sip::SipHasher13;
 
 use super::coverage::{self, Shadow};
 use super::error::{RuleProblem, RulesError};
+use super::fraction::Fraction;
 use super::headers::Headers;
 use super::host::{HostMatch, LONGEST_AUTHORITY, bare_host};
 use super::host_index::HostIndex;
-use super::fraction::Fraction;
 use super::http_rule::{CookieMatch, HeaderMatch, HttpRule, HttpRulesConfig, Limits, QueryMatch};
 use super::lists::{List, ListRef, Listed, Lists, resolve};
 use super::normal::{PathOptions, normalise};
@@ -298,7 +298,9 @@ fn first_of<H: Headers + ?Sized>(
     accepts: &mut impl FnMut(u32) -> bool,
 ) {
     let mut scan = |entries: &[u32], best: &mut u32| {
-        if let Some(&entry) = entries.iter().take_while(|&&entry| entry < *best).find(|&&entry| accepts(entry)) {
+        if let Some(&entry) =
+            entries.iter().take_while(|&&entry| entry < *best).find(|&&entry| accepts(entry))
+        {
             *best = entry;
         }
     };
@@ -392,8 +394,9 @@ impl Compiler {
         for (i, host) in hosts.iter().enumerate() {
             // A pattern may have been made by hand: it must be one that parses.
             let text = host.to_string();
-            let parsed: HostMatch =
-                text.parse().map_err(|error| RulesError::new(format!("{field}.hosts[{i}]"), RuleProblem::Host(error)))?;
+            let parsed: HostMatch = text
+                .parse()
+                .map_err(|error| RulesError::new(format!("{field}.hosts[{i}]"), RuleProblem::Host(error)))?;
             let groups = &mut self.groups;
             let group = *self.group_of.entry(text).or_insert_with(|| {
                 groups.push((parsed, Vec::new()));
@@ -405,7 +408,12 @@ impl Compiler {
     }
 
     /// Where the conditions of a rule lie: rules that ask for the same share them, and what they were compiled to.
-    fn predicates_of(&mut self, rule: &HttpRule, field: &str, limits: &Limits) -> Result<(u32, u16), RulesError> {
+    fn predicates_of(
+        &mut self,
+        rule: &HttpRule,
+        field: &str,
+        limits: &Limits,
+    ) -> Result<(u32, u16), RulesError> {
         let asked = Conditions {
             headers: rule.headers.clone(),
             query: rule.query.clone(),

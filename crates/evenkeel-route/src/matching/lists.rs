@@ -93,7 +93,11 @@ fn by_value(group: &[(&str, &[u8], u32)]) -> ByHeader {
 
 #[inline]
 pub(crate) fn resolve(lists: &[List], list: ListRef) -> Listed<'_> {
-    if list.0 & IS_LIST == 0 { Listed::One(list.0) } else { Listed::Many(&lists[(list.0 & !IS_LIST) as usize]) }
+    if list.0 & IS_LIST == 0 {
+        Listed::One(list.0)
+    } else {
+        Listed::Many(&lists[(list.0 & !IS_LIST) as usize])
+    }
 }
 
 const IS_LIST: u32 = 1 << 31;

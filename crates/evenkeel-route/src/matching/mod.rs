@@ -38,7 +38,7 @@ pub use http_rules::{Captures, HttpRules, Match, Scratch};
 pub use normal::{Case, DotSegments, EscapedSlashes, PathError, PathOptions, Percent, normalise};
 pub use path::{ParsePathError, PathMatch};
 pub use request::{Request, RequestError};
-pub use stream::{Connection, Precedence, PortRange, StreamRule, StreamRules, StreamRulesConfig};
+pub use stream::{Connection, PortRange, Precedence, StreamRule, StreamRules, StreamRulesConfig};
 pub use value::ValueMatch;
 
 pub(crate) use predicate::{Predicate, any_cookie, is_token, predicates_of};

@@ -265,7 +265,8 @@ fn dot_segments(rule: DotSegments, path: &mut Vec<u8>) -> Result<(), PathError> 
     }
     let (mut read, mut write) = (0, 0);
     while read < path.len() {
-        let next = path[read + 1..].iter().position(|&byte| byte == b'/').map_or(path.len(), |len| read + 1 + len);
+        let next =
+            path[read + 1..].iter().position(|&byte| byte == b'/').map_or(path.len(), |len| read + 1 + len);
         let up = is_dots(&path[read + 1..next], 2);
         if up || is_dots(&path[read + 1..next], 1) {
             if rule == DotSegments::Refuse {
@@ -370,7 +371,10 @@ mod tests {
         let d = PathOptions::default;
         assert_eq!(refused(&d(), "/a%4"), PathError::BrokenEscape { at: 2 });
         assert_eq!(refused(&d(), "/%"), PathError::BrokenEscape { at: 1 });
-        assert_eq!(refused(&PathOptions { longest: 3, ..d() }, "/abc"), PathError::TooLong { len: 4, longest: 3 });
+        assert_eq!(
+            refused(&PathOptions { longest: 3, ..d() }, "/abc"),
+            PathError::TooLong { len: 4, longest: 3 }
+        );
         let all = PathOptions { percent: Percent::All, ..d() };
         assert_eq!(refused(&all, "/a%00"), PathError::ZeroByte { at: 2 });
         let slashes = PathOptions { escaped_slashes: EscapedSlashes::Refuse, ..d() };

@@ -62,7 +62,9 @@ pub enum ParsePathError {
         byte: char,
     },
     /// A capture is a whole segment.
-    #[error("{segment:?} in {pattern:?}: braces and stars stand for a whole segment, as \"{{name}}\" or \"*\"")]
+    #[error(
+        "{segment:?} in {pattern:?}: braces and stars stand for a whole segment, as \"{{name}}\" or \"*\""
+    )]
     Capture {
         /// The pattern.
         pattern: String,
@@ -146,7 +148,8 @@ impl Path {
         check_length(text, limits).map_err(refuse)?;
         check_bytes(text).map_err(|error| refuse(error.into()))?;
         let text = normal(text, options).map_err(refuse)?;
-        let shape = |template, open| Shape::new(&text, template, open, options, limits.segments).map(Self::Trie);
+        let shape =
+            |template, open| Shape::new(&text, template, open, options, limits.segments).map(Self::Trie);
         let built = match path {
             PathMatch::RawPrefix(_) => Ok(Self::RawPrefix(lower(text.as_bytes(), options).into())),
             PathMatch::Prefix(_) if text == "/" => shape(false, true),
@@ -188,7 +191,10 @@ impl Shape {
         let mut names: Vec<Name> = Vec::new();
         for (segment, part) in text.split('/').skip(1).enumerate() {
             if segment >= deepest {
-                return Err(ParsePathError::TooDeep { segments: text.split('/').count() - 1, limit: deepest });
+                return Err(ParsePathError::TooDeep {
+                    segments: text.split('/').count() - 1,
+                    limit: deepest,
+                });
             }
             if shape.open && is_template {
                 return Err(ParsePathError::AfterRest(text.to_owned()));
@@ -286,11 +292,7 @@ fn normal(text: &str, options: &PathOptions) -> Result<String, RuleProblem> {
         Ok(normal) => String::from_utf8_lossy(normal).into_owned(),
         Err(error) => error.to_string(),
     };
-    if normal == text {
-        Ok(normal)
-    } else {
-        Err(RuleProblem::NotNormal { written: text.to_owned(), normal })
-    }
+    if normal == text { Ok(normal) } else { Err(RuleProblem::NotNormal { written: text.to_owned(), normal }) }
 }
 
 fn lower(text: &[u8], options: &PathOptions) -> Vec<u8> {

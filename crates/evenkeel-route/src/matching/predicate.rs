@@ -72,7 +72,8 @@ impl Predicate {
                 value.judge(request.headers.any(name, &mut |given| value.takes(given))) != *invert
             }
             Self::Query { name, value, invert } => {
-                value.judge(any_parameter(request.query, name, decoded, |given| value.takes(given))) != *invert
+                value.judge(any_parameter(request.query, name, decoded, |given| value.takes(given)))
+                    != *invert
             }
             Self::Cookie { name, value, invert } => {
                 let mut each = |field: &[u8]| any_cookie(field, name, |given| value.takes(given));

@@ -55,14 +55,12 @@ pub(crate) fn whole(pattern: &str, ignore_case: bool) -> String {
 
 fn build(patterns: &[String], size: usize) -> Result<Regex, String> {
     let config = Regex::config().nfa_size_limit(Some(size)).onepass_size_limit(Some(size)).utf8_empty(false);
-    Regex::builder()
-        .configure(config)
-        .syntax(syntax())
-        .build_many(patterns)
-        .map_err(|error| match error.size_limit() {
+    Regex::builder().configure(config).syntax(syntax()).build_many(patterns).map_err(|error| {
+        match error.size_limit() {
             Some(limit) => format!("compiled it is larger than the limit of {limit} bytes"),
             None => source_of(&error),
-        })
+        }
+    })
 }
 
 fn syntax() -> syntax::Config {

@@ -164,24 +164,34 @@ impl StreamRules {
             };
             let count = count.saturating_add(entries.len());
             if count > config.max_rules.min(u32::MAX as usize - 1) {
-                return Err(RulesError::new(field, RuleProblem::TooManyRules { count, limit: config.max_rules }));
+                return Err(RulesError::new(
+                    field,
+                    RuleProblem::TooManyRules { count, limit: config.max_rules },
+                ));
             }
             match config.precedence {
                 Precedence::FirstMatch => entries.push(Entry { rule: number as u32, pair: None }),
-                Precedence::LongestPrefix => entries.extend(pairs(rule).map(|pair| Entry {
-                    rule: number as u32,
-                    pair: Some(pair),
-                })),
+                Precedence::LongestPrefix => {
+                    entries.extend(pairs(rule).map(|pair| Entry { rule: number as u32, pair: Some(pair) }))
+                }
             }
         }
         let length = |range: Option<Cidr>| range.map_or(-1, |range| i16::from(range.length()));
         entries.sort_by_key(|entry| {
             let (source, destination) = entry.pair.unwrap_or_default();
-            (Reverse(config.rules[entry.rule as usize].weight), Reverse(length(destination)), Reverse(length(source)))
+            (
+                Reverse(config.rules[entry.rule as usize].weight),
+                Reverse(length(destination)),
+                Reverse(length(source)),
+            )
         });
         let keys: Vec<Vec<Vec<Key>>> =
             entries.iter().map(|entry| keys_of(entry, &config.rules[entry.rule as usize])).collect();
-        Ok(Self { rules: config.rules.clone().into(), entries: entries.into(), index: StreamIndex::new(&keys) })
+        Ok(Self {
+            rules: config.rules.clone().into(),
+            entries: entries.into(),
+            index: StreamIndex::new(&keys),
+        })
     }
 
     /// The rules as they were given.
@@ -199,7 +209,8 @@ impl StreamRules {
             (connection.source.ip().to_canonical(), connection.destination.ip().to_canonical());
         self.index.each(connection.listener, source, destination, sni, |list| {
             let mut worth_asking = list.iter().take_while(|&&entry| entry < best);
-            if let Some(&entry) = worth_asking.find(|&&entry| self.fits(&self.entries[entry as usize], connection, sni))
+            if let Some(&entry) =
+                worth_asking.find(|&&entry| self.fits(&self.entries[entry as usize], connection, sni))
             {
                 best = entry;
             }
@@ -249,7 +260,9 @@ fn server_name<'a>(connection: &Connection<'a>, buffer: &'a mut Vec<u8>) -> &'a 
 }
 
 fn check(rule: &StreamRule, field: &str) -> Result<(), RulesError> {
-    for (kind, ports) in [("source_ports", &rule.source_ports), ("destination_ports", &rule.destination_ports)] {
+    for (kind, ports) in
+        [("source_ports", &rule.source_ports), ("destination_ports", &rule.destination_ports)]
+    {
         if let Some((i, range)) = ports.iter().enumerate().find(|(_, range)| range.first > range.last) {
             let problem = RuleProblem::Ports { first: range.first, last: range.last };
             return Err(RulesError::new(format!("{field}.{kind}[{i}]"), problem));
@@ -261,7 +274,9 @@ fn check(rule: &StreamRule, field: &str) -> Result<(), RulesError> {
             .map_err(|error| RulesError::new(format!("{field}.sni[{i}]"), RuleProblem::Host(error)))?;
     }
     for (kind, names) in [("listeners", &rule.listeners), ("alpn", &rule.alpn)] {
-        if let Some((i, name)) = names.iter().enumerate().find(|(_, name)| name.is_empty() || name.len() > 255) {
+        if let Some((i, name)) =
+            names.iter().enumerate().find(|(_, name)| name.is_empty() || name.len() > 255)
+        {
             return Err(RulesError::new(format!("{field}.{kind}[{i}]"), RuleProblem::Name(name.clone())));
         }
     }
@@ -273,9 +288,9 @@ fn pairs(rule: &StreamRule) -> impl Iterator<Item = (Option<Cidr>, Option<Cidr>)
         if ranges.is_empty() { vec![None] } else { ranges.iter().copied().map(Some).collect() }
     };
     let destinations = or_any(&rule.destinations);
-    or_any(&rule.sources)
-        .into_iter()
-        .flat_map(move |source| destinations.clone().into_iter().map(move |destination| (source, destination)))
+    or_any(&rule.sources).into_iter().flat_map(move |source| {
+        destinations.clone().into_iter().map(move |destination| (source, destination))
+    })
 }
 
 fn keys_of(entry: &Entry, rule: &StreamRule) -> Vec<Vec<Key>> {

@@ -51,23 +51,36 @@ impl StreamIndex {
         }
         let numbered = || places.keys().enumerate().map(|(list, key)| (*key, list as u32));
         let names: Vec<(HostMatch, u32)> = numbered()
-            .filter_map(|(key, list)| if let Key::Sni(name) = key { Some((name.parse().ok()?, list)) } else { None })
+            .filter_map(
+                |(key, list)| if let Key::Sni(name) = key { Some((name.parse().ok()?, list)) } else { None },
+            )
             .collect();
         let ranges = |pick: fn(&Key) -> Option<Cidr>| {
             Ranges::new(&numbered().filter_map(|(key, list)| Some((pick(key)?, list))).collect::<Vec<_>>())
         };
         let listeners: Vec<(&[u8], u32)> = numbered()
-            .filter_map(|(key, list)| if let Key::Listener(name) = key { Some((name.as_bytes(), list)) } else { None })
+            .filter_map(
+                |(key, list)| {
+                    if let Key::Listener(name) = key { Some((name.as_bytes(), list)) } else { None }
+                },
+            )
             .collect();
         Self {
             sni: HostIndex::new(names.iter().map(|(name, list)| (name, *list))),
             destinations: ranges(|key| if let Key::Destination(cidr) = key { Some(*cidr) } else { None }),
             sources: ranges(|key| if let Key::Source(cidr) = key { Some(*cidr) } else { None }),
-            listeners: if listeners.is_empty() { ByteMap::default() } else { ByteMap::new(listeners.into_iter()) },
-            lists: places.into_values().map(|mut list| {
-                list.dedup();
-                list.into()
-            }).collect(),
+            listeners: if listeners.is_empty() {
+                ByteMap::default()
+            } else {
+                ByteMap::new(listeners.into_iter())
+            },
+            lists: places
+                .into_values()
+                .map(|mut list| {
+                    list.dedup();
+                    list.into()
+                })
+                .collect(),
             others: others.into(),
         }
     }

@@ -168,7 +168,8 @@ impl Trie {
                 return;
             }
             let literal = self.child(node, rest).filter(|(child, _)| self.may_win(*child, *best));
-            let wild = if node.wild != NONE && self.may_win(node.wild, *best) { after_segment(rest) } else { None };
+            let wild =
+                if node.wild != NONE && self.may_win(node.wild, *best) { after_segment(rest) } else { None };
             match (literal, wild) {
                 (Some(step), None) => (at, rest) = step,
                 (None, Some(tail)) => (at, rest) = (node.wild, tail),

@@ -51,7 +51,12 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    pub(crate) fn new(value: &ValueMatch, field: &str, regex_size: usize, longest: usize) -> Result<Self, RulesError> {
+    pub(crate) fn new(
+        value: &ValueMatch,
+        field: &str,
+        regex_size: usize,
+        longest: usize,
+    ) -> Result<Self, RulesError> {
         let text = |text: &str| -> Result<Box<[u8]>, RulesError> {
             if text.len() > longest {
                 return Err(RulesError::new(field, RuleProblem::TooLong { len: text.len(), limit: longest }));
@@ -68,7 +73,8 @@ impl Value {
             ValueMatch::Regex(pattern) => {
                 text(pattern)?;
                 Self::Regex(Box::new(
-                    compile_one(pattern, false, regex_size).map_err(|problem| RulesError::new(field, problem))?,
+                    compile_one(pattern, false, regex_size)
+                        .map_err(|problem| RulesError::new(field, problem))?,
                 ))
             }
             &ValueMatch::Range { from, to } => {

@@ -32,10 +32,14 @@ mod tests {
 
     #[test]
     fn takes_an_http_request_apart() {
-        let request = http::Request::get("/a/b?c=d").header("host", "example.com").header("X-A", "1").body(());
+        let request =
+            http::Request::get("/a/b?c=d").header("host", "example.com").header("X-A", "1").body(());
         let request = request.unwrap();
         let request = Request::from_http(&request).with_hash(9);
-        assert_eq!((request.host, request.path, request.query), (&b"example.com"[..], &b"/a/b"[..], &b"c=d"[..]));
+        assert_eq!(
+            (request.host, request.path, request.query),
+            (&b"example.com"[..], &b"/a/b"[..], &b"c=d"[..])
+        );
         assert!(request.headers.any("x-a", &mut |value| value == b"1"));
         let absolute = http::Request::get("http://other/").header("host", "example.com").body(()).unwrap();
         assert_eq!(Request::from_http(&absolute).host, b"other");

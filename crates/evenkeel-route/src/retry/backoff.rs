@@ -149,7 +149,8 @@ mod tests {
         assert_eq!(range(Jitter::Decorrelated, 3, ms(40)), [ms(25), ms(120)]);
         assert_eq!(range(Jitter::Decorrelated, 9, ms(240)), [ms(25), ms(250)]);
         assert_eq!(range(Jitter::None, u32::MAX, ms(0)), [ms(250), ms(250)]);
-        let endless = Backoff { base: Duration::MAX, max: Duration::MAX, growth_percent: 1000, jitter: Jitter::Grpc };
+        let endless =
+            Backoff { base: Duration::MAX, max: Duration::MAX, growth_percent: 1000, jitter: Jitter::Grpc };
         assert_eq!(endless.wait(u32::MAX, Duration::MAX, u64::MAX), Duration::from_nanos(u64::MAX));
     }
 }

@@ -111,7 +111,8 @@ impl Hedge {
         if self.on.is_met(ending) {
             // An endpoint that asks to be left alone is heard: nothing is sent sooner than planned.
             let may_hurry = ending.asked_to_wait().is_none();
-            let step = if self.sent < self.allowed && may_hurry { self.send(permit) } else { HedgeStep::Wait };
+            let step =
+                if self.sent < self.allowed && may_hurry { self.send(permit) } else { HedgeStep::Wait };
             if step != HedgeStep::Wait || self.running > 0 {
                 return step;
             }
@@ -191,6 +192,9 @@ mod tests {
 
         let mut asked = hedge(2);
         assert_eq!(asked.ended(&LATER, at(3), || unreachable!("not now")), Answer);
-        assert_eq!(Hedge::new(&HedgeConfig { attempts: 1, ..HedgeConfig::default() }, Duration::ZERO, at(0)).err(), Some(HedgeError::Attempts(1)));
+        assert_eq!(
+            Hedge::new(&HedgeConfig { attempts: 1, ..HedgeConfig::default() }, Duration::ZERO, at(0)).err(),
+            Some(HedgeError::Attempts(1))
+        );
     }
 }

@@ -160,7 +160,10 @@ impl RetryPlan<'_> {
     /// Until when an attempt that begins now may take.
     #[must_use]
     pub fn attempt_deadline(&self, now: Timestamp) -> Timestamp {
-        let own = self.config.per_try_timeout.map_or(Timestamp::MAX, |timeout| now.max(self.now).saturating_add(timeout));
+        let own = self
+            .config
+            .per_try_timeout
+            .map_or(Timestamp::MAX, |timeout| now.max(self.now).saturating_add(timeout));
         own.min(self.deadline)
     }
 

@@ -131,7 +131,10 @@ mod tests {
             let other = live.other();
             assert_eq!(machine.switch(live, at(1)), None);
             assert_eq!(machine.colour(Some(other), at(1)), live, "nobody is kept before a switch");
-            assert_eq!(machine.switch(other, at(5)), Some(Switched { live: other, kept_until: Some(at(15)) }));
+            assert_eq!(
+                machine.switch(other, at(5)),
+                Some(Switched { live: other, kept_until: Some(at(15)) })
+            );
             assert_eq!(machine.colour(None, at(6)), other);
             assert_eq!(machine.colour(Some(live), at(6)), live);
             assert_eq!(machine.colour(Some(live), at(15)), other, "the deadline is inclusive");

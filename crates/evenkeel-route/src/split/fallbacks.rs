@@ -146,6 +146,9 @@ mod tests {
         assert_eq!(build(&[("a", "a")]), circle("a → a"));
         assert_eq!(build(&[("x", "a"), ("a", "b"), ("b", "a")]), circle("a → b → a"));
         assert_eq!(build(&[("a", "z")]), Err(FallbackError::Unknown { of: "a".into(), name: "z".into() }));
-        assert_eq!(build(&[("a", ""), ("a", "")]), Err(FallbackError::Twice { cluster: 1, name: "a".into() }));
+        assert_eq!(
+            build(&[("a", ""), ("a", "")]),
+            Err(FallbackError::Twice { cluster: 1, name: "a".into() })
+        );
     }
 }

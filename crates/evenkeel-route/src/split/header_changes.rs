@@ -161,7 +161,8 @@ impl HeaderFields for http::HeaderMap {
 
     fn add(&mut self, name: &str, value: &str) {
         // Both were checked; a map that is full stays as it is.
-        if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), http::HeaderValue::from_str(value)) {
+        if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), http::HeaderValue::from_str(value))
+        {
             let _ = self.try_append(name, value);
         }
     }

@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn draws_keep_their_share() {
         let share = Ratio::percent(30).unwrap();
-        let mirror = Mirror::new(&MirrorConfig { share, counting: MirrorCounting::Drawn, ..MirrorConfig::default() });
+        let mirror =
+            Mirror::new(&MirrorConfig { share, counting: MirrorCounting::Drawn, ..MirrorConfig::default() });
         let copied = (0..1000_u64).filter(|i| mirror.copies(i * (u64::MAX / 1000 + 1))).count();
         assert_eq!(copied, 300);
         let all = Mirror::new(&MirrorConfig { counting: MirrorCounting::Drawn, ..MirrorConfig::default() });

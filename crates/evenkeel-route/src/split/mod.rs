@@ -9,7 +9,9 @@ mod weighted;
 
 pub use blue_green::{BlueGreen, BlueGreenConfig, Colour, Switched};
 pub use fallbacks::{ClusterRef, FallbackError, Fallbacks};
-pub use header_changes::{HeaderChange, HeaderChangeError, HeaderChanges, HeaderEdits, HeaderFields, HeaderRules};
+pub use header_changes::{
+    HeaderChange, HeaderChangeError, HeaderChanges, HeaderEdits, HeaderFields, HeaderRules,
+};
 pub use mirror::{Mirror, MirrorConfig, MirrorCounting};
 pub use ramp::{ErrorBudget, Ramp, RampArm, RampChange, RampConfig, RampError, RampState, RampStep, RampWhy};
 pub use weighted::{Arm, ArmWhy, Canary, Chosen, Split, SplitConfig, SplitError, Stickiness};

@@ -362,7 +362,8 @@ mod tests {
     }
 
     fn ramp() -> Ramp {
-        let step = |percent| RampStep { share: Ratio::percent(percent).unwrap(), hold: Duration::from_secs(10) };
+        let step =
+            |percent| RampStep { share: Ratio::percent(percent).unwrap(), hold: Duration::from_secs(10) };
         let budget = ErrorBudget { failures: Ratio::percent(10).unwrap(), above_old: true, min_requests: 10 };
         let config = RampConfig {
             wait: Duration::from_secs(5),
@@ -452,7 +453,11 @@ mod tests {
         assert_eq!(ramp.record(RampArm::New, &Outcome::success(), at(9000)), None);
         assert_eq!(ramp.record(RampArm::New, &Outcome::neutral(), at(9000)), None);
         let change = ramp.record(RampArm::New, &Outcome::success(), at(9000));
-        assert_eq!(change.map(|change| change.to), Some(Step(1)), "the request that completes it moves it on");
+        assert_eq!(
+            change.map(|change| change.to),
+            Some(Step(1)),
+            "the request that completes it moves it on"
+        );
     }
 
     #[test]
@@ -465,7 +470,9 @@ mod tests {
         assert_eq!(refused(|config| config.steps.clear()), RampError::NoSteps);
         assert_eq!(refused(|config| config.steps[1].share = config.steps[0].share), RampError::NotRising(1));
         assert_eq!(refused(|config| config.steps[0].share = Ratio::ZERO), RampError::NotRising(0));
-        let zero = |config: &mut RampConfig| config.budget = Some(ErrorBudget { min_requests: 0, ..Default::default() });
+        let zero = |config: &mut RampConfig| {
+            config.budget = Some(ErrorBudget { min_requests: 0, ..Default::default() })
+        };
         assert_eq!(refused(zero), RampError::ZeroMinRequests);
     }
 }

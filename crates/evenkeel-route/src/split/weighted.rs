@@ -1,7 +1,9 @@
 use evenkeel_types::SplitMix64;
 use thiserror::Error;
 
-use crate::matching::{CookieMatch, HeaderMatch, Headers, HttpRule, Limits, Predicate, Request, RulesError, predicates_of};
+use crate::matching::{
+    CookieMatch, HeaderMatch, Headers, HttpRule, Limits, Predicate, Request, RulesError, predicates_of,
+};
 use crate::text_hash::text_hash;
 
 /// How requests are divided among clusters.
@@ -134,14 +136,20 @@ impl Split {
             }
             total += u64::from(arm.weight);
             let name_hash = text_hash(&arm.cluster);
-            arms.push(Built { cluster: arm.cluster.as_str().into(), weight: arm.weight, end: total, name_hash });
+            arms.push(Built {
+                cluster: arm.cluster.as_str().into(),
+                weight: arm.weight,
+                end: total,
+                name_hash,
+            });
         }
         if total == 0 {
             return Err(SplitError::ZeroWeights);
         }
         let canaries = config.canaries.iter().enumerate().map(|(i, canary)| {
             let arm = arms.iter().position(|arm| *arm.cluster == *canary.cluster);
-            let arm = arm.ok_or_else(|| SplitError::UnknownArm { canary: i, cluster: canary.cluster.clone() })?;
+            let arm =
+                arm.ok_or_else(|| SplitError::UnknownArm { canary: i, cluster: canary.cluster.clone() })?;
             if canary.headers.is_empty() && canary.cookies.is_empty() {
                 return Err(SplitError::EmptyCanary { canary: i });
             }
@@ -162,7 +170,8 @@ impl Split {
     pub fn choose<H: Headers + ?Sized>(&self, request: &Request<'_, H>, draw: u64) -> Chosen {
         let mut decoded = Vec::new();
         let mut canaries = self.canaries.iter().enumerate();
-        let canary = canaries.find(|(_, (_, tests))| tests.iter().all(|test| test.holds(request, &mut decoded)));
+        let canary =
+            canaries.find(|(_, (_, tests))| tests.iter().all(|test| test.holds(request, &mut decoded)));
         match (canary, self.stickiness) {
             (Some((i, &(arm, _))), _) => Chosen { arm, why: ArmWhy::Canary(i) },
             (None, Stickiness::Keyed) => Chosen { arm: self.keyed(request.hash), why: ArmWhy::Keyed },
@@ -260,7 +269,8 @@ mod tests {
     use crate::matching::ValueMatch;
 
     fn split(weights: &[u32]) -> Split {
-        let arms = weights.iter().enumerate().map(|(i, &weight)| Arm { cluster: format!("c{i}"), weight }).collect();
+        let arms =
+            weights.iter().enumerate().map(|(i, &weight)| Arm { cluster: format!("c{i}"), weight }).collect();
         Split::new(&SplitConfig { arms, ..SplitConfig::default() }).unwrap()
     }
 
@@ -293,7 +303,8 @@ mod tests {
     fn salts_make_splits_independent() {
         let with_salt = |salt| {
             let arm = |cluster: &str| Arm { cluster: cluster.into(), weight: 1 };
-            Split::new(&SplitConfig { arms: vec![arm("a"), arm("b")], salt, ..SplitConfig::default() }).unwrap()
+            Split::new(&SplitConfig { arms: vec![arm("a"), arm("b")], salt, ..SplitConfig::default() })
+                .unwrap()
         };
         let (one, two) = (with_salt(1), with_salt(2));
         let same = (0..10_000).filter(|&key| one.keyed(key) == two.keyed(key)).count();
@@ -302,7 +313,8 @@ mod tests {
 
     #[test]
     fn canaries_go_first() {
-        let header = HeaderMatch { name: "x-canary".into(), test: ValueMatch::Exact("always".into()), invert: false };
+        let header =
+            HeaderMatch { name: "x-canary".into(), test: ValueMatch::Exact("always".into()), invert: false };
         let config = SplitConfig {
             arms: vec![Arm { cluster: "old".into(), weight: 1 }, Arm { cluster: "new".into(), weight: 0 }],
             canaries: vec![Canary { cluster: "new".into(), headers: vec![header], ..Canary::default() }],
@@ -312,16 +324,24 @@ mod tests {
         let request = Request::new("GET", "", "/");
         assert_eq!(split.choose(&request, 7), Chosen { arm: 0, why: ArmWhy::Drawn });
         let headers = [("X-Canary", "always")];
-        assert_eq!(split.choose(&request.with_headers(&headers), 7), Chosen { arm: 1, why: ArmWhy::Canary(0) });
+        assert_eq!(
+            split.choose(&request.with_headers(&headers), 7),
+            Chosen { arm: 1, why: ArmWhy::Canary(0) }
+        );
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
         let arm = |cluster: &str, weight| Arm { cluster: cluster.into(), weight };
-        let error = |arms, canaries| Split::new(&SplitConfig { arms, canaries, ..SplitConfig::default() }).unwrap_err();
+        let error = |arms, canaries| {
+            Split::new(&SplitConfig { arms, canaries, ..SplitConfig::default() }).unwrap_err()
+        };
         assert_eq!(error(vec![], vec![]), SplitError::NoArms);
         assert_eq!(error(vec![arm("a", 0), arm("b", 0)], vec![]), SplitError::ZeroWeights);
-        assert_eq!(error(vec![arm("a", 1), arm("a", 2)], vec![]), SplitError::Twice { arm: 1, cluster: "a".into() });
+        assert_eq!(
+            error(vec![arm("a", 1), arm("a", 2)], vec![]),
+            SplitError::Twice { arm: 1, cluster: "a".into() }
+        );
         let canary = Canary { cluster: "z".into(), ..Canary::default() };
         assert_eq!(
             error(vec![arm("a", 1)], vec![canary]),
