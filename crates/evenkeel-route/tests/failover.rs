@@ -1,5 +1,7 @@
 //! Laws of spill and of its machine, and what a real Envoy did.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 use std::time::Duration;
 
 use evenkeel_route::failover::{

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::row::{Row, short};
-use crate::select_gates;
+use crate::{routes, select_gates};
 
 /// A ratio and its bound.
 pub(crate) struct Gate {
@@ -146,6 +146,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     updates(rows, &mut gates);
     memory(rows, &mut gates);
     select_gates::all(rows, &mut gates);
+    routes::gates(rows, &mut gates);
     gates
 }
 

@@ -104,7 +104,7 @@ impl TierLoads {
         if total == 0 {
             return self.pick(draw);
         }
-        let mut left = (u128::from(draw) * u128::from(total) >> 64) as u64;
+        let mut left = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
         for degraded in [false, true] {
             for (tier, share) in self.tiers.iter().enumerate().filter(|(tier, _)| !is_tried(*tier)) {
                 let part = if degraded { share.degraded } else { share.usable };

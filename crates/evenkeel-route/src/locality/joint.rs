@@ -56,7 +56,7 @@ impl JointChoice {
             return Some(last);
         }
         let equals = || (0..zones.len()).filter(|&zone| is_good(zone, Duration::ZERO));
-        let at = (u128::from(draw) * equals().count() as u128 >> 64) as usize;
+        let at = ((u128::from(draw) * equals().count() as u128) >> 64) as usize;
         equals().nth(at)
     }
 }

@@ -172,7 +172,7 @@ impl StreamRules {
             match config.precedence {
                 Precedence::FirstMatch => entries.push(Entry { rule: number as u32, pair: None }),
                 Precedence::LongestPrefix => {
-                    entries.extend(pairs(rule).map(|pair| Entry { rule: number as u32, pair: Some(pair) }))
+                    entries.extend(pairs(rule).map(|pair| Entry { rule: number as u32, pair: Some(pair) }));
                 }
             }
         }

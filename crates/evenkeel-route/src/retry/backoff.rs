@@ -61,7 +61,7 @@ impl Backoff {
         let (base, max) = (nanos(self.base), nanos(self.max));
         let between = |low: u64, high: u64| {
             let span = u128::from(high.saturating_sub(low)) + 1;
-            low.saturating_add((u128::from(draw) * span >> 64) as u64)
+            low.saturating_add(((u128::from(draw) * span) >> 64) as u64)
         };
         let grown = self.grown(retry);
         let wait = match self.jitter {

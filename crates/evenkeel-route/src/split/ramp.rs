@@ -471,7 +471,7 @@ mod tests {
         assert_eq!(refused(|config| config.steps[1].share = config.steps[0].share), RampError::NotRising(1));
         assert_eq!(refused(|config| config.steps[0].share = Ratio::ZERO), RampError::NotRising(0));
         let zero = |config: &mut RampConfig| {
-            config.budget = Some(ErrorBudget { min_requests: 0, ..Default::default() })
+            config.budget = Some(ErrorBudget { min_requests: 0, ..Default::default() });
         };
         assert_eq!(refused(zero), RampError::ZeroMinRequests);
     }

@@ -182,7 +182,7 @@ impl Split {
     /// The arm for 64 uniform bits.
     #[must_use]
     pub fn drawn(&self, draw: u64) -> usize {
-        let at = (u128::from(draw) * u128::from(self.total) >> 64) as u64;
+        let at = ((u128::from(draw) * u128::from(self.total)) >> 64) as u64;
         self.arms.partition_point(|arm| arm.end <= at)
     }
 
