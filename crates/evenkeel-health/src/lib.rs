@@ -33,6 +33,7 @@
 
 mod cause;
 mod check;
+pub mod outlier;
 mod rise_fall;
 mod source;
 mod standing;
