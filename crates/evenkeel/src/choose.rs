@@ -251,7 +251,7 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickErro
     }
     shortage.retry_at = used()
         .filter(|node| !request.tried().contains(&node.live.token))
-        .filter_map(|node| node.live.breaker_deadline())
+        .filter_map(|node| node.live.back_at())
         .min();
     PickError::NoneUsable(shortage)
 }

@@ -4,6 +4,7 @@ use evenkeel_balance::subset::{InvalidSubset, SubsetConfig};
 use evenkeel_balance::{InvalidPolicy, PolicyConfig};
 use evenkeel_breaker::BreakerConfig;
 use evenkeel_health::RiseFallConfig;
+use evenkeel_health::outlier::{OutlierConfig, OutlierConfigError};
 use evenkeel_types::Endpoint;
 use thiserror::Error;
 
@@ -52,6 +53,9 @@ pub struct ClusterConfig {
     /// The circuit breaker that each endpoint gets. Default: none, since what counts as a failure is the caller's word.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub breaker: Option<BreakerConfig>,
+    /// Who behaves worse than its peers goes out for a while. Default: nobody is judged, for the same reason.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub outlier: Option<OutlierConfig>,
     /// How many check results in a row turn an endpoint up or down. Default: 2 up, 3 down, as HAProxy.
     #[cfg_attr(feature = "serde", serde(default))]
     pub health: RiseFallConfig,
@@ -83,6 +87,7 @@ impl ClusterConfig {
             subset: None,
             outside_subset: None,
             breaker: None,
+            outlier: None,
             health: RiseFallConfig::default(),
             latency: None,
             seed: None,
@@ -149,6 +154,9 @@ pub enum BuildError {
     /// The breaker's settings are out of range.
     #[error("breaker.{0}")]
     Breaker(#[from] evenkeel_breaker::ConfigError),
+    /// The settings of outlier detection are out of range.
+    #[error("outlier.{0}")]
+    Outlier(#[from] OutlierConfigError),
     /// The thresholds of the health checks are out of range.
     #[error("health.{0}")]
     Health(#[from] evenkeel_health::ConfigError),

@@ -10,12 +10,13 @@ use evenkeel_balance::{Event, Policy, Wants};
 use evenkeel_breaker::{Breaker, Rules, Transition};
 use evenkeel_health::{Change, RiseFall};
 use evenkeel_stats::{PeakEwma, TimeConstant};
-use evenkeel_types::Timestamp;
+use evenkeel_types::{EndpointId, Timestamp};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::live::Live;
-use crate::observer::{Notice, Observer};
+use crate::observer::{Notice, Observer, OutlierNotice};
+use crate::outliers::{Key, Outliers, Verdict};
 use crate::roster::Roster;
 
 pub(crate) struct Control {
@@ -27,6 +28,9 @@ pub(crate) struct Control {
     pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) latency: Option<TimeConstant>,
     pub(crate) rise_fall: RiseFall,
+    pub(crate) outliers: Option<Outliers>,
+    /// Whether every request is timed, whatever its policy and endpoint want.
+    pub(crate) is_timed: bool,
     pub(crate) observer: Option<Box<dyn Observer>>,
     /// The policies of the current tiers that asked for events.
     pub(crate) listeners: ArcSwapOption<Vec<Listener>>,
@@ -62,6 +66,14 @@ impl Control {
     pub(crate) fn tell_breaker<T>(&self, live: &Live<T>, transition: &Transition) {
         if let Some(observer) = &self.observer {
             observer.notice(&Notice::Breaker { id: live.id(), transition: *transition });
+        }
+    }
+
+    pub(crate) fn tell_outlier(&self, id: Option<EndpointId>, change: &Verdict) {
+        if let Some(observer) = &self.observer
+            && let Some(notice) = OutlierNotice::of(id, change)
+        {
+            observer.notice(&Notice::Outlier(notice));
         }
     }
 
@@ -124,6 +136,9 @@ impl Slots {
     }
 }
 
+/// The slot of the timer that sweeps outliers.
+pub(crate) const SWEEP: u32 = u32::MAX;
+
 /// Who waits until when. The earliest deadline lies in an atomic, so that a pick sees with one load that one is due.
 #[derive(Debug)]
 pub(crate) struct Timers {
@@ -137,6 +152,12 @@ pub(crate) struct Timer {
     pub(crate) until: Timestamp,
     pub(crate) slot: u32,
     pub(crate) token: u64,
+}
+
+impl Timer {
+    pub(crate) const fn of(key: Key, until: Timestamp) -> Self {
+        Self { until, slot: key.slot, token: key.token }
+    }
 }
 
 impl Timers {
@@ -163,6 +184,11 @@ impl Timers {
         let mut waiting = self.waiting.lock();
         waiting.push(Reverse(Timer { until, slot, token }));
         self.publish(&waiting);
+    }
+
+    /// A timer of the cluster itself.
+    pub(crate) fn add_sweep(&self, until: Timestamp) {
+        self.add(until, SWEEP, 0);
     }
 
     /// Takes out what is due at `now`, `most` at once.

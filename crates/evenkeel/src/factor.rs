@@ -6,9 +6,10 @@
 //! the tier: where everybody starts slowly, nobody does.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use evenkeel_balance::Wants;
-use evenkeel_types::SplitMix64;
+use evenkeel_types::{SplitMix64, Timestamp};
 
 use crate::live::Live;
 use crate::request::LaneCaller;
@@ -77,6 +78,13 @@ pub(crate) const fn would_repeat(wants: Wants) -> bool {
     )
 }
 
+/// When to look at a factor again that grows until `until`: twenty times on the way, not more often than every 20 ms.
+pub(crate) fn next_look(now: Timestamp, until: Timestamp) -> Timestamp {
+    let left = until.saturating_since(now);
+    now.saturating_add((left / 20).max(SHORTEST_STEP)).min(until)
+}
+
+const SHORTEST_STEP: Duration = Duration::from_millis(20);
 pub(crate) const FULL: u32 = 1 << 16;
 
 #[cfg(all(test, not(loom)))]

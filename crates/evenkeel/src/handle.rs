@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use evenkeel_health::{AdminState, CheckState, Status, Turn};
+use evenkeel_health::{AdminState, CheckResult, CheckState, Status, Turn};
 
 use crate::cluster::Cluster;
 use crate::live::Live;
@@ -61,6 +61,11 @@ impl<T> Handle<T> {
         };
         if let Some(change) = change {
             self.after_flip(change);
+        }
+        if let Some(outliers) = &self.control.outliers {
+            let result = if passed { CheckResult::Pass } else { CheckResult::Fail };
+            let news = outliers.on_check(self, result, self.control.now());
+            self.tell(&news);
         }
         self.status()
     }

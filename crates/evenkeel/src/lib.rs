@@ -66,6 +66,7 @@ mod lanes;
 mod live;
 mod node;
 mod observer;
+mod outliers;
 mod pick;
 mod picker;
 mod report;
@@ -90,7 +91,7 @@ pub use explain::{Candidate, ExplainedTier, Explanation};
 pub use follow::Following;
 pub use handle::Handle;
 pub use live::Live;
-pub use observer::{Notice, Observer};
+pub use observer::{Notice, Observer, OutlierNotice};
 pub use pick::Pick;
 pub use picker::Picker;
 pub use report::{ClusterReport, EndpointReport};
@@ -119,6 +120,11 @@ pub use evenkeel_balance::{
 pub use evenkeel_breaker::{
     BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
     Transition as BreakerTransition, Window,
+};
+pub use evenkeel_health::outlier::{
+    self, Brake, Ejection, EjectionCaps, EjectionReason, EjectionTime, FailureShare, LatencyRule,
+    OutlierConfig, OutlierConfigError, OutlierState, OutlierStatus, OutlierTotals, Probation, Return,
+    ReturnBy, SuccessRate,
 };
 pub use evenkeel_health::{AdminState, Cause, CheckState, RiseFallConfig, Start, Status};
 pub use evenkeel_registry::{

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evenkeel_balance::{Event, LoadReport};
 use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
+use evenkeel_health::outlier::OutlierCounters;
 use evenkeel_health::{Cause, Change, CheckState, RiseFall, Standing, Status};
 use evenkeel_stats::PeakEwma;
 use evenkeel_types::{Address, Endpoint, EndpointId, Outcome, Timestamp, Verdict, Weight};
@@ -15,6 +17,7 @@ use smallvec::SmallVec;
 
 use crate::control::Control;
 use crate::factor::{self, Factor};
+use crate::outliers::{self, Key, Verdict as OutlierVerdict};
 use crate::roster::Level;
 use crate::update;
 
@@ -32,6 +35,13 @@ pub struct Live<T> {
     pub(crate) breaker: Option<Box<Breaker>>,
     pub(crate) latency: Option<Box<PeakEwma>>,
     pub(crate) rise_fall: Mutex<RiseFall>,
+    pub(crate) outlier: Option<Arc<OutlierCounters>>,
+    /// What outlier detection leaves it of its weight: on probation and on the ramp after it.
+    pub(crate) outlier_factor: Factor,
+    /// When its ejection ends, in nanoseconds.
+    ejected_until: AtomicU64,
+    /// The earliest deadline for which a timer waits, in nanoseconds.
+    armed: AtomicU64,
     /// What it says itself of its capacity, or somebody on its behalf.
     reported: Factor,
     /// Of its name: the same in every process of a fleet.
@@ -67,6 +77,10 @@ impl<T> Live<T> {
             breaker: control.new_breaker(),
             latency: control.new_latency(),
             rise_fall: Mutex::new(control.rise_fall),
+            outlier: outliers::counters(control.outliers.as_ref()),
+            outlier_factor: Factor::full(),
+            ejected_until: AtomicU64::new(u64::MAX),
+            armed: AtomicU64::new(u64::MAX),
             description: ArcSwap::new(endpoint),
             control: Arc::clone(control),
             payload,
@@ -117,6 +131,10 @@ impl<T> Live<T> {
         self.standing.load()
     }
 
+    fn is_usable_but_for_outliers(&self) -> bool {
+        self.standing.load().causes().all(|cause| !cause.is_blocking() || cause == Cause::Ejected)
+    }
+
     pub(crate) fn level(&self) -> Level {
         let status = self.standing.load();
         match (status.usable(), status.is_degraded()) {
@@ -138,10 +156,34 @@ impl<T> Live<T> {
     }
 
     /// Brings the masks in line with the own word, and keeps the change to be told.
-    fn publish(&self, change: Change, news: &mut News) {
+    pub(crate) fn publish(&self, change: Change, news: &mut News) {
         if !change.is_noop() {
             self.control.roster.publish(self.slot, || self.level());
             news.changes.push(change);
+        }
+    }
+
+    pub(crate) const fn key(&self) -> Key {
+        Key { token: self.token, slot: self.slot }
+    }
+
+    pub(crate) fn set_ejected_until(&self, until: Timestamp) {
+        self.ejected_until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Has it ticked at `until`, if nothing does so before.
+    pub(crate) fn arm(&self, until: Timestamp) {
+        // A read-modify-write in any case: a tick that disarms afterwards sees what was changed before this call.
+        let before = self.armed.fetch_min(until.as_nanos(), Ordering::AcqRel);
+        if until.as_nanos() < before {
+            self.control.timers.add(until, self.slot, self.token);
+        }
+    }
+
+    /// The timer that waited has come; what is armed from now on needs a new one.
+    fn disarm(&self, now: Timestamp) {
+        if self.armed.load(Ordering::Relaxed) <= now.as_nanos() {
+            self.armed.swap(u64::MAX, Ordering::AcqRel);
         }
     }
 
@@ -157,8 +199,16 @@ impl<T> Live<T> {
         for &change in &news.changes {
             self.control.tell_standing(self, change);
         }
+        if let Some(outliers) = &self.control.outliers
+            && !news.changes.is_empty()
+        {
+            outliers.set_usable(self.key(), self.is_usable_but_for_outliers());
+        }
         if let Some(transition) = &news.transition {
             self.control.tell_breaker(self, transition);
+        }
+        for change in &news.outlier {
+            self.control.tell_outlier(Some(self.id()), change);
         }
     }
 
@@ -183,7 +233,7 @@ impl<T> Live<T> {
             let open = matches!(state, State::Open { .. });
             self.publish(self.standing.set_breaker_open(open), &mut news);
             if let State::Open { until } = state {
-                self.control.timers.add(until, self.slot, self.token);
+                self.arm(until);
             }
             if breaker.state() == state {
                 return news;
@@ -199,35 +249,57 @@ impl<T> Live<T> {
     }
 
     /// Works its factor out anew.
-    fn refresh_factor(&self) {
-        self.factor.set(factor::parts(self.reported.share()));
+    pub(crate) fn refresh_factor(&self, _now: Timestamp) {
+        self.factor.set(factor::parts(self.reported.share() * self.outlier_factor.share()));
     }
 
     /// Takes in the part of its weight that it can carry, as an agent reports it: 0 to 1.
     pub(crate) fn set_reported(&self, share: f64) {
         self.reported.set(factor::parts(share));
-        self.refresh_factor();
-        self.control.timers.add(self.control.now(), self.slot, self.token);
+        let now = self.control.now();
+        self.refresh_factor(now);
+        self.arm(now);
     }
 
     /// Lets a deadline of the breaker pass; returns what to tell once the locks are gone.
     pub(crate) fn tick(&self, now: Timestamp) -> News {
+        self.disarm(now);
+        let mut news = self.tick_breaker(now);
+        if let Some(outliers) = &self.control.outliers {
+            outliers.follow(self, now, &mut news);
+        }
+        self.refresh_factor(now);
+        news
+    }
+
+    fn tick_breaker(&self, now: Timestamp) -> News {
         let Some(breaker) = &self.breaker else { return News::default() };
         if let Some(transition) = breaker.tick(now) {
             return self.after_breaker(transition);
         }
         if let State::Open { until } = breaker.state() {
-            self.control.timers.add(until, self.slot, self.token);
+            self.arm(until);
         }
         News::default()
     }
 
-    /// When the breaker may let a request in, if nothing but the breaker keeps requests away.
-    pub(crate) fn breaker_deadline(&self) -> Option<Timestamp> {
-        let status = self.standing.load();
-        let by_breaker_alone =
-            status.causes().filter(|cause| cause.is_blocking()).all(|c| c == Cause::BreakerOpen);
-        self.breaker.as_ref().filter(|_| by_breaker_alone)?.next_deadline()
+    /// When requests may be let in again, if nothing but the breaker and outlier detection keeps them away: the later of
+    /// the two.
+    pub(crate) fn back_at(&self) -> Option<Timestamp> {
+        let mut latest = None;
+        for cause in self.standing.load().causes().filter(|cause| cause.is_blocking()) {
+            let until = match cause {
+                Cause::BreakerOpen => self.breaker.as_ref()?.next_deadline()?,
+                Cause::Ejected => Timestamp::from_nanos(self.ejected_until.load(Ordering::Relaxed)),
+                _ => return None,
+            };
+            latest = latest.max(Some(until));
+        }
+        match latest {
+            Some(_) => latest,
+            // Half open, and its probes are taken.
+            None => self.breaker.as_ref()?.next_deadline(),
+        }
     }
 
     /// Whether the breaker would let a request in; spends nothing.
@@ -254,6 +326,7 @@ impl<T> fmt::Debug for Live<T> {
 pub(crate) struct News {
     changes: SmallVec<[Change; 2]>,
     transition: Option<Transition>,
+    pub(crate) outlier: SmallVec<[OutlierVerdict; 1]>,
 }
 
 impl<T> Live<T> {
@@ -267,6 +340,16 @@ impl<T> Live<T> {
             Verdict::Success => estimate.observe(taken, now),
             Verdict::Failure | Verdict::Overload { .. } => Self::raise(estimate, taken, now),
             Verdict::Neutral => {}
+        }
+    }
+
+    /// Counts how a request went, and lets the detector know if a rule was met.
+    #[inline]
+    pub(crate) fn observe_outlier(&self, outcome: &Outcome) {
+        if let (Some(counters), Some(outliers)) = (&self.outlier, &self.control.outliers)
+            && let Some(suspicion) = counters.record(outcome, &outliers.rules)
+        {
+            self.tell(&outliers.suspect(self, suspicion, self.control.now()));
         }
     }
 

@@ -54,7 +54,9 @@ impl<T> Pick<T> {
     /// the request stays in flight until the pick is dropped.
     #[inline(always)]
     pub fn record(&mut self, outcome: Outcome) {
-        if !self.judged && (self.permit.is_some() || self.is_timed() || self.hears_events()) {
+        if !self.judged
+            && (self.permit.is_some() || self.is_timed() || self.hears_events() || self.is_watched())
+        {
             self.judged = true;
             self.settle(&outcome);
         }
@@ -64,9 +66,14 @@ impl<T> Pick<T> {
         self.started.as_nanos() != Timestamp::MAX.as_nanos()
     }
 
+    fn is_watched(&self) -> bool {
+        self.hold.live().outlier.is_some()
+    }
+
     #[inline(never)]
     fn settle(&mut self, outcome: &Outcome) {
         let live = self.hold.live();
+        let outcome = &self.timed(outcome);
         if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
             && let Some(transition) = breaker.record(permit, outcome, || live.control.now())
         {
@@ -78,9 +85,18 @@ impl<T> Pick<T> {
             self.started = Timestamp::MAX;
         }
         let live = self.hold.live();
+        live.observe_outlier(outcome);
         if self.hears_events() && outcome.verdict() == Verdict::Failure {
             live.control.tell_policies(Event::Failed(live.token));
         }
+    }
+
+    /// The outcome with the time that the request took, if that is measured here and the caller did not.
+    fn timed(&self, outcome: &Outcome) -> Outcome {
+        if outcome.latency().is_some() || !self.is_timed() {
+            return *outcome;
+        }
+        outcome.with_latency(self.hold.live().control.now().saturating_since(self.started))
     }
 
     /// Ends a request without a verdict: a censored sample.

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use evenkeel_breaker::State;
+use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
 use evenkeel_health::{Cause, Status};
 use evenkeel_types::{Address, EndpointId, Priority, Weight};
 
+use crate::outliers::Outliers;
 use crate::shared::Shared;
 use crate::snapshot::{Part, Tier};
 use crate::subset::Rule;
@@ -23,6 +25,8 @@ pub struct ClusterReport {
     pub generation: u64,
     /// Whether a set was ever applied; a cluster that was never told differs from one that is empty.
     pub known: bool,
+    /// What outlier detection has done so far, if outliers are looked for.
+    pub outliers: Option<OutlierTotals>,
     /// How many endpoints are usable.
     pub usable: usize,
     /// Every endpoint, tier by tier.
@@ -60,6 +64,8 @@ pub struct EndpointReport {
     pub cause: Option<Cause>,
     /// What every source of health says.
     pub status: Status,
+    /// How it stands with outlier detection, if outliers are looked for.
+    pub outlier: Option<OutlierStatus>,
     /// The state of its breaker, if it has one.
     pub breaker: Option<State>,
     /// Its estimated latency, if latencies are estimated and any was seen.
@@ -80,6 +86,7 @@ impl ClusterReport {
             subset,
             generation: snapshot.generation,
             known: snapshot.known,
+            outliers: shared.control.outliers.as_ref().map(Outliers::totals),
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
             endpoints,
         }
@@ -107,6 +114,7 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
                 usable: status.usable() && tier.part != Part::Parked,
                 cause: status.cause(),
                 status,
+                outlier: shared.control.outliers.as_ref().and_then(|outliers| outliers.status(live.key())),
                 breaker: live.breaker.as_ref().map(|breaker| breaker.state()),
                 latency: live.latency.as_ref().and_then(|estimate| estimate.get(now)),
             }

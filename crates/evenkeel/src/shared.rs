@@ -8,11 +8,12 @@ use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
 use crate::choose;
-use crate::control::{Control, HEARD, Listener, Timer};
+use crate::control::{Control, HEARD, Listener, SWEEP, Timer};
 use crate::error::PickError;
 use crate::lanes::{Lane, Lanes};
 use crate::live::News;
 use crate::node::Node;
+use crate::outliers::{self, Verdict};
 use crate::pick::Pick;
 use crate::request::{LaneCaller, Request};
 use crate::snapshot::{Snapshot, Tier};
@@ -74,7 +75,8 @@ impl<T> Shared<T> {
     #[inline(always)]
     fn hold(&self, node: &Node<T>, tier: &Tier<T>, permit: Option<Permit>, stripe: u32) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
-        let is_timed = node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED);
+        let is_timed =
+            node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED) || self.control.is_timed;
         let started = if is_timed { self.control.now() } else { Timestamp::MAX };
         if tier.wants.contains(Wants::EVENTS) {
             // Straight to the policy that chose: no list to load. Others know nothing of this endpoint.
@@ -109,7 +111,7 @@ impl<T> Shared<T> {
         let Some(one) = self.ticking.try_lock() else { return };
         let told = self.tick_at(now, TIMERS_A_PICK);
         drop(one);
-        told.tell();
+        told.tell(&self.control);
     }
 
     /// Lets every deadline up to `now` pass and frees what nobody holds any more.
@@ -118,7 +120,7 @@ impl<T> Shared<T> {
             let _one = self.ticking.lock();
             self.tick_at(self.control.now(), usize::MAX)
         };
-        told.tell();
+        told.tell(&self.control);
         let free = self.state.lock().sweep();
         drop(free);
         Some(self.control.timers.earliest()).filter(|&earliest| earliest != Timestamp::MAX)
@@ -127,13 +129,25 @@ impl<T> Shared<T> {
     fn tick_at(&self, now: Timestamp, most: usize) -> Told<T> {
         let due = self.control.timers.due(now, most);
         if due.is_empty() {
-            return Told(Vec::new());
+            return Told::nothing();
         }
-        let ticked = self.find(due).into_iter().map(|node| {
-            let news = node.live.tick(now);
+        let sweeps = due.iter().any(|timer| timer.slot == SWEEP);
+        let verdicts = self.control.outliers.as_ref().filter(|_| sweeps);
+        let verdicts = verdicts.map_or_else(Vec::new, |outliers| outliers.sweep(now, &self.control.timers));
+        let mut timers: Vec<Timer> = due.into_iter().filter(|timer| timer.slot != SWEEP).collect();
+        timers.extend(verdicts.iter().filter_map(outliers::concerned).map(|key| Timer::of(key, now)));
+        timers.sort_unstable_by_key(|timer| timer.token);
+        timers.dedup_by_key(|timer| timer.token);
+        let ticked = self.find(timers).into_iter().map(|node| {
+            let mut news = node.live.tick(now);
+            let own = |verdict: &&Verdict| outliers::concerned(verdict) == Some(node.live.key());
+            news.outlier.extend(verdicts.iter().filter(own).copied());
             (node, news)
         });
-        let told = Told(ticked.collect());
+        let told = Told {
+            news: ticked.collect(),
+            pool: verdicts.iter().filter(|verdict| outliers::concerned(verdict).is_none()).copied().collect(),
+        };
         self.current.load().tiers().for_each(Tier::find_top);
         told
     }
@@ -161,6 +175,16 @@ impl<T> Shared<T> {
         found
     }
 
+    /// Endpoints have come and gone.
+    pub(crate) fn members_changed(&self, joined: &[Arc<Node<T>>], left: &[Arc<Node<T>>]) {
+        if joined.is_empty() && left.is_empty() {
+            return;
+        }
+        if let Some(outliers) = &self.control.outliers {
+            outliers.members(joined, left, self.control.now(), &self.control.timers);
+        }
+    }
+
     /// Lets the policies of `snapshot` hear events, if one of them asked for that.
     pub(crate) fn listen(&self, snapshot: &Snapshot<T>) {
         let mut listeners: Vec<Listener> = Vec::new();
@@ -182,12 +206,23 @@ impl<T> Shared<T> {
 
 /// What happened at which endpoints, to be told when no lock is held.
 #[must_use]
-pub(crate) struct Told<T>(pub(crate) Vec<(Arc<Node<T>>, News)>);
+pub(crate) struct Told<T> {
+    pub(crate) news: Vec<(Arc<Node<T>>, News)>,
+    /// What concerns all.
+    pub(crate) pool: Vec<Verdict>,
+}
 
 impl<T> Told<T> {
-    pub(crate) fn tell(self) {
-        for (node, news) in self.0 {
+    pub(crate) const fn nothing() -> Self {
+        Self { news: Vec::new(), pool: Vec::new() }
+    }
+
+    pub(crate) fn tell(self, control: &Control) {
+        for (node, news) in self.news {
             node.live.tell(&news);
+        }
+        for change in &self.pool {
+            control.tell_outlier(None, change);
         }
     }
 }
