@@ -40,7 +40,10 @@ mod status;
 mod sync;
 
 pub use cause::Cause;
-pub use check::{ActiveCheck, CheckChange, CheckConfig, CheckConfigError, CheckResult};
+pub use check::{
+    ActiveCheck, CheckChange, CheckConfig, CheckConfigError, CheckResult, ObserveConfig, OnError, Probe,
+    StartOffset, StartupConfig,
+};
 pub use rise_fall::{ConfigError, RiseFall, RiseFallConfig, Start, Turn};
 pub use source::{AdminState, CheckState, Source};
 pub use standing::{Change, Standing};

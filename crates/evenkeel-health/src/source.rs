@@ -46,12 +46,14 @@ pub enum CheckState {
     Degraded,
     /// The checks fail: not usable.
     Down,
+    /// The checks have not passed once, and the endpoint is given time to start: not usable yet.
+    Starting,
 }
 
 impl CheckState {
     /// Whether new requests may go there as far as the check is concerned.
     #[must_use]
     pub const fn is_usable(self) -> bool {
-        !matches!(self, Self::Down)
+        !matches!(self, Self::Down | Self::Starting)
     }
 }

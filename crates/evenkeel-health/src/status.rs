@@ -98,6 +98,7 @@ impl Status {
             CHECK_UP => CheckState::Up,
             CHECK_DEGRADED => CheckState::Degraded,
             CHECK_DOWN => CheckState::Down,
+            CHECK_STARTING => CheckState::Starting,
             _ => CheckState::Unknown,
         }
     }
@@ -193,6 +194,7 @@ pub(crate) const fn check_bits(state: CheckState) -> u32 {
         CheckState::Up => CHECK_UP,
         CheckState::Degraded => CHECK_DEGRADED,
         CheckState::Down => CHECK_DOWN,
+        CheckState::Starting => CHECK_STARTING,
     }
 }
 
@@ -203,7 +205,7 @@ const fn owned_by(source: Source) -> u32 {
         Source::Discovery => {
             ANNOUNCED_UP | ANNOUNCED_DEGRADED | ANNOUNCED_STARTING | ANNOUNCED_DRAINING | ANNOUNCED_DOWN
         }
-        Source::Check => CHECK_UP | CHECK_DEGRADED | CHECK_DOWN,
+        Source::Check => CHECK_UP | CHECK_DEGRADED | CHECK_DOWN | CHECK_STARTING,
         Source::Outlier => EJECTED,
         Source::Breaker => BREAKER_OPEN,
         Source::Weight => ZERO_WEIGHT,
@@ -235,6 +237,7 @@ const ANNOUNCED_DRAINING: u32 = 1 << 3;
 const ANNOUNCED_DOWN: u32 = 1 << 4;
 const ANNOUNCED_STARTING: u32 = 1 << 5;
 const CHECK_DOWN: u32 = 1 << 6;
+const CHECK_STARTING: u32 = 1 << 9;
 pub(crate) const EJECTED: u32 = 1 << 7;
 pub(crate) const BREAKER_OPEN: u32 = 1 << 8;
 const BLOCKING: u32 = (1 << 16) - 1;
