@@ -3,56 +3,33 @@
 use std::time::Duration;
 
 use evenkeel_health::{
-    ActiveCheck, AdminState, Change, CheckConfig, CheckResult, CheckState, RiseFall, RiseFallConfig,
+    ActiveCheck, AdminState, Cause, CheckConfig, CheckResult, CheckState, Opinion, RiseFall, RiseFallConfig,
     Standing, Start, Status,
 };
 use evenkeel_types::{Announced, Ratio, SplitMix64, Timestamp};
 use proptest::prelude::*;
 
-#[derive(Clone, Copy, Debug)]
-enum Said {
-    Admin(AdminState),
-    Announced(Announced),
-    Check(CheckState),
-    Ejected(bool),
-    BreakerOpen(bool),
-    DrainedByWeight(bool),
+fn is_in(opinion: Opinion, status: Status) -> bool {
+    status.opinion(opinion.source()) == opinion
 }
 
-impl Said {
-    fn to(self, standing: &Standing) -> Change {
-        match self {
-            Self::Admin(state) => standing.set_admin(state),
-            Self::Announced(state) => standing.set_announced(state),
-            Self::Check(state) => standing.set_check(state),
-            Self::Ejected(ejected) => standing.set_ejected(ejected),
-            Self::BreakerOpen(open) => standing.set_breaker_open(open),
-            Self::DrainedByWeight(drained) => standing.set_drained_by_weight(drained),
-        }
-    }
-
-    fn is_in(self, status: Status) -> bool {
-        match self {
-            Self::Admin(state) => status.admin() == state,
-            Self::Announced(state) => status.announced() == state,
-            Self::Check(state) => status.check() == state,
-            Self::Ejected(ejected) => status.ejected() == ejected,
-            Self::BreakerOpen(open) => status.breaker_open() == open,
-            Self::DrainedByWeight(drained) => status.drained_by_weight() == drained,
-        }
-    }
-
-    fn is_usable(self) -> bool {
-        match self {
-            Self::Admin(state) => state == AdminState::Ready,
-            Self::Announced(state) => state.is_usable(),
-            Self::Check(state) => state.is_usable(),
-            Self::Ejected(blocks) | Self::BreakerOpen(blocks) | Self::DrainedByWeight(blocks) => !blocks,
-        }
+fn is_usable(opinion: Opinion) -> bool {
+    match opinion {
+        Opinion::Admin(state) => state == AdminState::Ready,
+        Opinion::Announced(state) => state.is_usable(),
+        Opinion::Check(state) => state.is_usable(),
+        Opinion::Ejected(blocks)
+        | Opinion::BreakerOpen(blocks)
+        | Opinion::DrainedByWeight(blocks)
+        | Opinion::Draining(blocks)
+        | Opinion::Unlisted(blocks)
+        | Opinion::Suspected(blocks)
+        | Opinion::FlapDamped(blocks) => !blocks,
+        _ => true,
     }
 }
 
-fn said() -> impl Strategy<Value = Said> {
+fn said() -> impl Strategy<Value = Opinion> {
     let admin = prop::sample::select(vec![AdminState::Ready, AdminState::Drain, AdminState::Maintenance]);
     let announced = prop::sample::select(vec![
         Announced::Unknown,
@@ -67,20 +44,30 @@ fn said() -> impl Strategy<Value = Said> {
         CheckState::Up,
         CheckState::Degraded,
         CheckState::Down,
+        CheckState::Starting,
+    ]);
+    let flag = prop::sample::select(vec![
+        Opinion::Ejected as fn(bool) -> Opinion,
+        Opinion::BreakerOpen,
+        Opinion::DrainedByWeight,
+        Opinion::Draining,
+        Opinion::Unlisted,
+        Opinion::Suspected,
+        Opinion::FlapDamped,
+        Opinion::Probation,
+        Opinion::Warming,
     ]);
     prop_oneof![
-        admin.prop_map(Said::Admin),
-        announced.prop_map(Said::Announced),
-        check.prop_map(Said::Check),
-        any::<bool>().prop_map(Said::Ejected),
-        any::<bool>().prop_map(Said::BreakerOpen),
-        any::<bool>().prop_map(Said::DrainedByWeight),
+        admin.prop_map(Opinion::Admin),
+        announced.prop_map(Opinion::Announced),
+        check.prop_map(Opinion::Check),
+        (flag, any::<bool>()).prop_map(|(flag, said)| flag(said)),
     ]
 }
 
 /// The last word of each source, in the order in which the sources first spoke.
-fn last_words(all: &[Said]) -> Vec<Said> {
-    let mut last: Vec<Said> = Vec::new();
+fn last_words(all: &[Opinion]) -> Vec<Opinion> {
+    let mut last: Vec<Opinion> = Vec::new();
     for &said in all {
         match last.iter_mut().find(|other| std::mem::discriminant(*other) == std::mem::discriminant(&said)) {
             Some(earlier) => *earlier = said,
@@ -100,30 +87,38 @@ fn result() -> impl Strategy<Value = CheckResult> {
 }
 
 fn start() -> impl Strategy<Value = Start> {
-    prop::sample::select(vec![Start::FirstVerdict, Start::Up, Start::Down, Start::FullyUp, Start::FullyDown])
+    prop::sample::select(vec![
+        Start::FirstVerdict,
+        Start::Up,
+        Start::Down,
+        Start::FullyUp,
+        Start::FullyDown,
+        Start::FirstPass,
+    ])
 }
 
 proptest! {
     #[test]
     fn the_status_is_the_last_word_of_each_source(all in prop::collection::vec(said(), 0..40)) {
         let standing = Standing::new();
-        for said in &all {
+        for &said in &all {
             let before = standing.load();
-            let change = said.to(&standing);
+            let change = standing.say(said);
             prop_assert_eq!(change.before, before);
             prop_assert_eq!(change.after, standing.load());
-            prop_assert_eq!(change.is_noop(), said.is_in(before));
+            prop_assert_eq!(change.is_noop(), is_in(said, before));
         }
         let last = last_words(&all);
         let status = standing.load();
-        prop_assert!(last.iter().all(|said| said.is_in(status)));
-        prop_assert_eq!(status.usable(), last.iter().all(|said| said.is_usable()));
-        prop_assert_eq!(status.cause().is_none(), status.usable() && !status.is_degraded());
+        prop_assert!(last.iter().all(|said| is_in(*said, status)));
+        prop_assert_eq!(status.usable(), last.iter().all(|said| is_usable(*said)));
+        prop_assert_eq!(status.causes().any(Cause::is_blocking), !status.usable());
+        prop_assert_eq!(status.causes().any(|cause| cause == Cause::Degraded) && status.usable(), status.is_degraded());
 
         // In any order: here, backwards.
         let again = Standing::new();
-        for said in last.iter().rev() {
-            let _ = said.to(&again);
+        for &said in last.iter().rev() {
+            let _ = again.say(said);
         }
         prop_assert_eq!(again.load(), status);
     }
@@ -131,12 +126,12 @@ proptest! {
     #[test]
     fn nobody_clears_what_another_source_said(mine in said(), others in prop::collection::vec(said(), 0..40)) {
         let standing = Standing::new();
-        let _ = mine.to(&standing);
+        let _ = standing.say(mine);
         for said in others {
             if std::mem::discriminant(&said) != std::mem::discriminant(&mine) {
-                let _ = said.to(&standing);
+                let _ = standing.say(said);
             }
-            prop_assert!(mine.is_in(standing.load()));
+            prop_assert!(is_in(mine, standing.load()));
         }
     }
 
