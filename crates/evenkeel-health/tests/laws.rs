@@ -1,10 +1,11 @@
 //! Laws that hold for every sequence of events.
+#![cfg(not(loom))]
 
 use std::time::Duration;
 
 use evenkeel_health::{
-    ActiveCheck, AdminState, Cause, CheckConfig, CheckResult, CheckState, Opinion, RiseFall, RiseFallConfig,
-    Standing, Start, Status,
+    ActiveCheck, AdminState, Cause, CheckChange, CheckConfig, CheckResult, CheckState, ObserveConfig,
+    OnError, Opinion, Probe, RiseFall, RiseFallConfig, Standing, Start, StartupConfig, Status,
 };
 use evenkeel_types::{Announced, Ratio, SplitMix64, Timestamp};
 use proptest::prelude::*;
@@ -97,6 +98,88 @@ fn start() -> impl Strategy<Value = Start> {
     ])
 }
 
+/// What happens to a check.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Result(CheckResult),
+    Start,
+    Finish(usize, CheckResult),
+    Request(bool),
+    Traffic,
+    Restart,
+    Tick,
+}
+
+impl Event {
+    fn happen(self, check: &mut ActiveCheck, probes: &mut Vec<Probe>, now: Timestamp) -> Option<CheckChange> {
+        match self {
+            Self::Result(result) => check.on_result(now, result),
+            Self::Start => {
+                probes.extend(check.start(now));
+                None
+            }
+            Self::Finish(place, result) => {
+                let probe = *probes.get(place % probes.len().max(1))?;
+                check.finish(probe, now, result)
+            }
+            Self::Request(good) => check.on_request(now, good),
+            Self::Traffic => {
+                check.on_traffic(now);
+                None
+            }
+            Self::Restart => check.restart(now),
+            Self::Tick => check.tick(now),
+        }
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        result().prop_map(Event::Result),
+        Just(Event::Start),
+        (any::<usize>(), result()).prop_map(|(place, result)| Event::Finish(place, result)),
+        any::<bool>().prop_map(Event::Request),
+        Just(Event::Traffic),
+        Just(Event::Restart),
+        Just(Event::Tick),
+    ]
+}
+
+fn on_error() -> impl Strategy<Value = OnError> {
+    prop::sample::select(vec![
+        OnError::FastInterval,
+        OnError::FailCheck,
+        OnError::SuddenDeath,
+        OnError::MarkDown,
+    ])
+}
+
+prop_compose! {
+    fn config()(
+        start in start(), jitter in 0_u32..=50,
+        interval in prop_oneof![1_u64..=u64::MAX, 1_u64..10_000_000_000],
+        timeout in prop::option::of(1_u64..20_000_000_000),
+        stale in prop::option::of(Just(Duration::MAX)),
+        longer in prop::option::of(0_u64..1_000_000_000),
+        on_error in prop::option::of(on_error()),
+        failure_threshold in prop::option::of(1_u32..4),
+    ) -> CheckConfig {
+        let start = if failure_threshold.is_some() { Start::FirstVerdict } else { start };
+        CheckConfig {
+            thresholds: RiseFallConfig { start, ..RiseFallConfig::default() },
+            interval: Duration::from_nanos(interval),
+            no_traffic_interval: longer.map(|longer| Duration::from_nanos(interval.saturating_add(longer))),
+            no_traffic_after: longer.map(|longer| Duration::from_nanos(longer + 1)),
+            timeout: timeout.map(Duration::from_nanos),
+            jitter: Ratio::percent(jitter).unwrap(),
+            stale_after: stale,
+            observe: on_error.map(|on_error| ObserveConfig { error_limit: 2, on_error }),
+            startup: failure_threshold.map(|failure_threshold| StartupConfig { failure_threshold }),
+            ..CheckConfig::default()
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn the_status_is_the_last_word_of_each_source(all in prop::collection::vec(said(), 0..40)) {
@@ -156,36 +239,52 @@ proptest! {
     /// Nothing panics at any time in any order, and the same seed and events give the same machine.
     #[test]
     fn a_check_survives_any_time_and_replays(
-        start in start(), seed in any::<u64>(),
-        jitter in 0_u32..=50,
-        interval in 1_u64..=u64::MAX,
-        stale in prop::option::of(Just(Duration::MAX)),
-        events in prop::collection::vec((any::<u64>(), prop::option::of(result())), 0..60),
+        config in config(), seed in any::<u64>(),
+        events in prop::collection::vec((any::<u64>(), event()), 0..60),
     ) {
-        let config = CheckConfig {
-            thresholds: RiseFallConfig { start, ..RiseFallConfig::default() },
-            interval: Duration::from_nanos(interval),
-            jitter: Ratio::percent(jitter).unwrap(),
-            stale_after: stale,
-            ..CheckConfig::default()
-        };
         let replay = || {
             let mut check =
                 ActiveCheck::new(config.clone(), Timestamp::ORIGIN, &mut SplitMix64::new(seed)).unwrap();
+            let mut probes = Vec::new();
             let mut seen = Vec::new();
-            for &(nanos, result) in &events {
+            for &(nanos, event) in &events {
                 let now = Timestamp::from_nanos(nanos);
                 let before = check.state(Timestamp::ORIGIN);
-                let change = match result {
-                    Some(result) => check.on_result(now, result),
-                    None => check.tick(now),
-                };
-                let begun = check.begin(now);
-                seen.push((before, change, begun, check.next_deadline()));
+                let change = event.happen(&mut check, &mut probes, now);
+                seen.push((before, change, probes.len(), check.next_deadline()));
             }
             (check, seen)
         };
         prop_assert_eq!(format!("{:?}", replay()), format!("{:?}", replay()));
+    }
+
+    /// Whatever happened: who follows the deadlines gets to probe, and passes bring the endpoint back.
+    #[test]
+    fn a_check_is_never_stuck(
+        config in config(), seed in any::<u64>(),
+        events in prop::collection::vec((0_u64..1_000_000_000_000, event()), 0..60),
+    ) {
+        let mut check =
+            ActiveCheck::new(config.clone(), Timestamp::ORIGIN, &mut SplitMix64::new(seed)).unwrap();
+        let mut probes = Vec::new();
+        for (nanos, event) in events {
+            let _ = event.happen(&mut check, &mut probes, Timestamp::from_nanos(nanos));
+        }
+        let mut passed = 0;
+        for _ in 0..100 {
+            let now = check.next_deadline();
+            if now == Timestamp::MAX {
+                return Ok(());
+            }
+            let _ = check.tick(now);
+            if let Some(probe) = check.start(now) {
+                prop_assert!(check.start(now).is_none(), "two at once");
+                let _ = check.finish(probe, now, CheckResult::Pass);
+                passed += 1;
+            }
+        }
+        prop_assert!(passed >= 49, "at most every other deadline is staleness: {passed}");
+        prop_assert_eq!(check.state(Timestamp::ORIGIN), CheckState::Up);
     }
 
     /// Time that goes back changes no verdict and no deadline.
