@@ -34,15 +34,36 @@
 mod cause;
 mod check;
 pub mod outlier;
+mod drain;
+mod flap;
+mod note;
+mod opinion;
+mod phi;
+mod provenance;
 mod rise_fall;
+mod slow_start;
 mod source;
 mod standing;
 mod status;
 mod sync;
+mod word;
 
 pub use cause::Cause;
-pub use check::{ActiveCheck, CheckChange, CheckConfig, CheckConfigError, CheckResult};
+pub use check::{
+    ActiveCheck, CheckChange, CheckConfig, CheckConfigError, CheckResult, ObserveConfig, OnError, Probe,
+    StartOffset, StartupConfig,
+};
+pub use drain::{Drain, DrainChange, DrainConfig, DrainConfigError, DrainEnd, DrainState};
+pub use flap::{FlapChange, FlapConfig, FlapConfigError, FlapDamper};
+pub use note::{Note, NoteError};
+pub use opinion::Opinion;
+pub use phi::{PhiAccrual, PhiChange, PhiConfig, PhiConfigError, PhiForm};
+pub use provenance::{Evidence, Provenance, Record, TimeToLive, TimeToLiveError};
 pub use rise_fall::{ConfigError, RiseFall, RiseFallConfig, Start, Turn};
+pub use slow_start::{
+    Crowd, Curve, Entry, EnvoySlowStart, EnvoySlowStartConfig, EnvoySlowStartConfigError, Ramp, SlowStart,
+    SlowStartConfig, SlowStartConfigError, Warmth,
+};
 pub use source::{AdminState, CheckState, Source};
 pub use standing::{Change, Standing};
 pub use status::Status;

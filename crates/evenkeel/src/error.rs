@@ -69,13 +69,16 @@ pub struct Shortage {
 impl Shortage {
     pub(crate) fn count(&mut self, cause: Option<Cause>) {
         let counter = match cause {
-            Some(Cause::Maintenance | Cause::AdminDrain) => &mut self.withdrawn,
+            Some(Cause::Maintenance | Cause::AdminDrain | Cause::Draining) => &mut self.withdrawn,
             Some(Cause::ZeroWeight) => &mut self.zero_weight,
-            Some(Cause::AnnouncedDraining | Cause::AnnouncedDown | Cause::AnnouncedStarting) => {
-                &mut self.announced_out
-            }
-            Some(Cause::CheckDown) => &mut self.check_down,
-            Some(Cause::Ejected) => &mut self.ejected,
+            Some(
+                Cause::AnnouncedDraining
+                | Cause::AnnouncedDown
+                | Cause::AnnouncedStarting
+                | Cause::NotInDiscovery,
+            ) => &mut self.announced_out,
+            Some(Cause::CheckDown | Cause::CheckStarting | Cause::Suspected) => &mut self.check_down,
+            Some(Cause::Ejected | Cause::FlapDamped) => &mut self.ejected,
             Some(Cause::BreakerOpen) => &mut self.breaker_open,
             _ => &mut self.probing,
         };
