@@ -138,6 +138,14 @@ impl Limiter {
         self.learn(adaptive, started, in_flight, outcome, now.now())
     }
 
+    /// Learns from a call whose verdict is there and which goes on: a stream. Its slot stays taken until
+    /// [`give_back`](Self::give_back).
+    #[inline]
+    pub fn learn_early(&self, token: &Token, outcome: &Outcome, now: impl Now) -> Option<LimitChange> {
+        let adaptive = self.adaptive.as_deref().filter(|_| !token.is_bypass())?;
+        self.learn(adaptive, token.started, token.in_flight, outcome, now.now())
+    }
+
     /// Ends a call and learns nothing: it was not sent, or nobody knows how it went.
     pub fn give_back(&self, token: Token) {
         let (_, in_flight) = token.spend();

@@ -65,7 +65,7 @@ pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
         }
         let removed = old.nodes().map(|node| node.live.id()).collect::<Vec<_>>();
         let left: Vec<_> = removed.iter().filter_map(|id| state.index.remove(id)).collect();
-        shared.members_changed(&[], &left);
+        leftover.told.push(shared.members_changed(true, &[], &left));
         leftover.nodes.extend(left);
         // No policy is asked about an empty set, so none can refuse it.
         let nobody = update::tiers([]);
@@ -160,7 +160,7 @@ fn replace_locked<T>(
     applied.generation = commit(shared, state, Change { plans, pending, config: None }, leftover)?;
     let left: Vec<_> =
         applied.removed.iter().chain(&replaced).filter_map(|id| state.index.remove(id)).collect();
-    shared.members_changed(&fresh, &left);
+    leftover.told.push(shared.members_changed(old.len() > 0, &fresh, &left));
     leftover.nodes.extend(left);
     for node in fresh {
         state.index.insert(node);

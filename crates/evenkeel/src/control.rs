@@ -3,14 +3,15 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use evenkeel_balance::{Event, Policy, Wants};
 use evenkeel_breaker::{Breaker, Rules, Transition};
-use evenkeel_health::{Change, RiseFall};
+use evenkeel_health::{Change, Ramp, RiseFall};
+use evenkeel_limit::{Ledger, LimitChange, LimitConfig, Limiter};
 use evenkeel_stats::{PeakEwma, TimeConstant};
-use evenkeel_types::{EndpointId, Timestamp};
+use evenkeel_types::{EndpointId, SplitMix64, Timestamp};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
@@ -29,6 +30,17 @@ pub(crate) struct Control {
     pub(crate) latency: Option<TimeConstant>,
     pub(crate) rise_fall: RiseFall,
     pub(crate) outliers: Option<Outliers>,
+    /// How endpoints start, if slowly.
+    pub(crate) ramp: Option<Ramp>,
+    /// Endpoints that take less than the whole of their weight.
+    pub(crate) reduced: AtomicUsize,
+    /// The limit that each endpoint gets.
+    pub(crate) endpoint_limit: Option<LimitConfig>,
+    /// The limit of the cluster.
+    pub(crate) limit: Option<Limiter>,
+    /// The account of retries and hedges.
+    pub(crate) ledger: Option<Ledger>,
+    pub(crate) seed: u64,
     /// Whether every request is timed, whatever its policy and endpoint want.
     pub(crate) is_timed: bool,
     pub(crate) observer: Option<Box<dyn Observer>>,
@@ -46,6 +58,13 @@ impl Control {
 
     pub(crate) fn new_breaker(&self) -> Option<Box<Breaker>> {
         self.rules.as_ref().map(|rules| Box::new(Breaker::with_rules(rules)))
+    }
+
+    /// The limit of an endpoint; its measurements are spread by the endpoint's number.
+    pub(crate) fn new_limiter(&self, token: u64) -> Option<Box<Limiter>> {
+        let config = self.endpoint_limit.as_ref()?;
+        // The settings were tried when the cluster was built.
+        Limiter::new(config, SplitMix64::mix(self.seed ^ token)).ok().map(Box::new)
     }
 
     pub(crate) fn new_latency(&self) -> Option<Box<PeakEwma>> {
@@ -66,6 +85,12 @@ impl Control {
     pub(crate) fn tell_breaker<T>(&self, live: &Live<T>, transition: &Transition) {
         if let Some(observer) = &self.observer {
             observer.notice(&Notice::Breaker { id: live.id(), transition: *transition });
+        }
+    }
+
+    pub(crate) fn tell_limit(&self, id: Option<EndpointId>, change: LimitChange) {
+        if let Some(observer) = &self.observer {
+            observer.notice(&Notice::Limit { id, change });
         }
     }
 

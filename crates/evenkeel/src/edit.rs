@@ -189,7 +189,7 @@ fn carry_out<T>(
         }
     };
     let left: Vec<_> = remove.iter().filter_map(|id| state.index.remove(id)).collect();
-    shared.members_changed(&insert, &left);
+    leftover.told.push(shared.members_changed(old.len() > 0, &insert, &left));
     leftover.nodes.extend(left);
     for node in insert {
         state.index.insert(node);

@@ -57,10 +57,12 @@ mod config;
 mod control;
 mod driver;
 mod edit;
+mod entry;
 mod error;
 mod explain;
 mod factor;
 mod follow;
+mod grant;
 mod handle;
 mod lanes;
 mod live;
@@ -126,7 +128,12 @@ pub use evenkeel_health::outlier::{
     OutlierConfig, OutlierConfigError, OutlierState, OutlierStatus, OutlierTotals, Probation, Return,
     ReturnBy, SuccessRate,
 };
-pub use evenkeel_health::{AdminState, Cause, CheckState, RiseFallConfig, Start, Status};
+pub use evenkeel_health::{
+    AdminState, Cause, CheckState, Curve, RiseFallConfig, SlowStartConfig, SlowStartConfigError, Start,
+    Status, Warmth,
+};
+pub use evenkeel_limit as limit;
+pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitConfigError};
 pub use evenkeel_registry::{
     CatalogConfig, Lease, LeaseLost, RegisterError, Registry, ServiceName, UpdateError, Watch,
 };

@@ -9,14 +9,16 @@ use arc_swap::ArcSwap;
 use evenkeel_balance::{Event, LoadReport};
 use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
 use evenkeel_health::outlier::OutlierCounters;
-use evenkeel_health::{Cause, Change, CheckState, RiseFall, Standing, Status};
+use evenkeel_health::{Cause, Change, CheckState, Entry, RiseFall, SlowStart, Standing, Status, Warmth};
+use evenkeel_limit::{Limiter, Token};
 use evenkeel_stats::PeakEwma;
 use evenkeel_types::{Address, Endpoint, EndpointId, Outcome, Timestamp, Verdict, Weight};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::control::Control;
-use crate::factor::{self, Factor};
+use crate::factor::{self, FULL, Factor};
+use crate::grant::Grant;
 use crate::outliers::{self, Key, Verdict as OutlierVerdict};
 use crate::roster::Level;
 use crate::update;
@@ -38,6 +40,8 @@ pub struct Live<T> {
     pub(crate) outlier: Option<Arc<OutlierCounters>>,
     /// What outlier detection leaves it of its weight: on probation and on the ramp after it.
     pub(crate) outlier_factor: Factor,
+    pub(crate) limiter: Option<Box<Limiter>>,
+    pub(crate) warmth: SlowStart,
     /// When its ejection ends, in nanoseconds.
     ejected_until: AtomicU64,
     /// The earliest deadline for which a timer waits, in nanoseconds.
@@ -79,6 +83,8 @@ impl<T> Live<T> {
             rise_fall: Mutex::new(control.rise_fall),
             outlier: outliers::counters(control.outliers.as_ref()),
             outlier_factor: Factor::full(),
+            limiter: control.new_limiter(token),
+            warmth: SlowStart::new(),
             ejected_until: AtomicU64::new(u64::MAX),
             armed: AtomicU64::new(u64::MAX),
             description: ArcSwap::new(endpoint),
@@ -157,9 +163,26 @@ impl<T> Live<T> {
 
     /// Brings the masks in line with the own word, and keeps the change to be told.
     pub(crate) fn publish(&self, change: Change, news: &mut News) {
-        if !change.is_noop() {
-            self.control.roster.publish(self.slot, || self.level());
-            news.changes.push(change);
+        if change.is_noop() {
+            return;
+        }
+        self.control.roster.publish(self.slot, || self.level());
+        news.changes.push(change);
+        if change.turned_unusable() && self.warmth.leave() {
+            self.publish(self.standing.set_warming(false), news);
+        }
+        if change.turned_usable() && ended_what_warms(change) {
+            self.enter(Entry::Return, news);
+        }
+    }
+
+    /// It comes into use: slowly, if the cluster has it so and others can carry on meanwhile.
+    pub(crate) fn enter(&self, entry: Entry, news: &mut News) {
+        let Some(ramp) = &self.control.ramp else { return };
+        let now = self.control.now();
+        if self.warmth.enter(ramp, entry, self.control.roster.others_are_warm(self.slot), now) {
+            self.publish(self.standing.set_warming(true), news);
+            self.refresh_factor(now);
         }
     }
 
@@ -213,14 +236,55 @@ impl<T> Live<T> {
     }
 
     /// What the breaker says about one more request. Reads the clock only if it is not closed.
+    ///
+    /// The limit is asked first: a slot that is not used goes back for nothing, a probe that is not sent costs time.
     #[inline]
-    pub(crate) fn admit(&self) -> Result<Option<Permit>, Refusal> {
+    pub(crate) fn admit(&self) -> Option<Grant> {
+        let slot = match &self.limiter {
+            None => Token::bypass(),
+            Some(limiter) => limiter.try_acquire(|| self.control.now()).ok()?,
+        };
+        match self.ask_breaker() {
+            Ok(permit) => Some(Grant::new(permit, slot)),
+            Err(_) => {
+                self.give_back(slot);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn ask_breaker(&self) -> Result<Option<Permit>, Refusal> {
         let Some(breaker) = &self.breaker else { return Ok(None) };
         let admission = breaker.try_acquire(|| self.control.now())?;
         if let Some(transition) = admission.transition {
             self.tell(&self.after_breaker(transition));
         }
         Ok(Some(admission.permit))
+    }
+
+    #[inline]
+    pub(crate) fn give_back(&self, slot: Token) {
+        if let Some(limiter) = &self.limiter {
+            limiter.give_back(slot);
+        }
+    }
+
+    /// Whether as many requests are in flight there as its limit allows.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.limiter.as_ref().is_some_and(|limiter| limiter.peek().is_err())
+    }
+
+    /// After how long its limit may let another request in, if it does not now and that is known.
+    pub(crate) fn free_in(&self) -> Option<Duration> {
+        self.limiter.as_ref()?.peek().err()?.retry_hint
+    }
+
+    /// How it starts, if slowly.
+    #[must_use]
+    pub fn warmth(&self) -> Warmth {
+        self.control.ramp.as_ref().map_or(Warmth::Warm, |ramp| self.warmth.state(ramp, self.control.now()))
     }
 
     /// Brings the standing in line with the breaker, whose own word is the truth: of two racing transitions the later
@@ -249,8 +313,27 @@ impl<T> Live<T> {
     }
 
     /// Works its factor out anew.
-    pub(crate) fn refresh_factor(&self, _now: Timestamp) {
-        self.factor.set(factor::parts(self.reported.share() * self.outlier_factor.share()));
+    pub(crate) fn refresh_factor(&self, now: Timestamp) {
+        let mut share = self.reported.share() * self.outlier_factor.share();
+        if let Some(ramp) = &self.control.ramp {
+            share *= self.warmth.factor(ramp, now);
+            if let Some(next) = self.warmth.next_change(ramp, now) {
+                self.arm(next);
+            }
+        }
+        let after = factor::parts(share);
+        let before = self.factor.swap(after);
+        match (before == FULL, after == FULL) {
+            (true, false) => {
+                self.control.reduced.fetch_add(1, Ordering::Relaxed);
+                // A tick finds out what this is to the others.
+                self.arm(now);
+            }
+            (false, true) => {
+                self.control.reduced.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     /// Takes in the part of its weight that it can carry, as an agent reports it: 0 to 1.
@@ -267,6 +350,9 @@ impl<T> Live<T> {
         let mut news = self.tick_breaker(now);
         if let Some(outliers) = &self.control.outliers {
             outliers.follow(self, now, &mut news);
+        }
+        if self.control.ramp.as_ref().is_some_and(|ramp| self.warmth.tick(ramp, now)) {
+            self.publish(self.standing.set_warming(false), &mut news);
         }
         self.refresh_factor(now);
         news
@@ -304,12 +390,16 @@ impl<T> Live<T> {
 
     /// Whether the breaker would let a request in; spends nothing.
     pub(crate) fn would_admit(&self) -> bool {
-        self.breaker.as_ref().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
+        !self.is_saturated()
+            && self.breaker.as_ref().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
     }
 }
 
 impl<T> Drop for Live<T> {
     fn drop(&mut self) {
+        if !self.factor.is_full() {
+            self.control.reduced.fetch_sub(1, Ordering::Relaxed);
+        }
         self.control.slots.give_back(self.slot);
     }
 }
@@ -318,6 +408,14 @@ impl<T> fmt::Debug for Live<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live").field("id", &self.id()).field("status", &self.status()).finish_non_exhaustive()
     }
+}
+
+/// Whether an endpoint that is back was out for something that a slow start helps against. Breakers and outlier detection have
+/// their own ways back.
+fn ended_what_warms(change: Change) -> bool {
+    let has_its_own =
+        |cause: &Cause| matches!(cause, Cause::BreakerOpen | Cause::Ejected | Cause::FlapDamped);
+    change.before.causes().any(|cause| cause.is_blocking() && !has_its_own(&cause))
 }
 
 /// What changed at an endpoint, to be told when no lock is held.

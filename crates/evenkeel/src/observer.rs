@@ -1,6 +1,7 @@
 use evenkeel_breaker::Transition;
 use evenkeel_health::Status;
 use evenkeel_health::outlier::{Ejection, EjectionReason, OutlierChange, Refusal};
+use evenkeel_limit::LimitChange;
 use evenkeel_types::{EndpointId, Timestamp};
 
 use crate::applied::Applied;
@@ -41,6 +42,13 @@ pub enum Notice {
     },
     /// Outlier detection ejected an endpoint, took it back, or would have.
     Outlier(OutlierNotice),
+    /// A limit has moved by itself.
+    Limit {
+        /// Which endpoint's; `None` for that of the cluster.
+        id: Option<EndpointId>,
+        /// From what to what.
+        change: LimitChange,
+    },
     /// A new set of endpoints is in use.
     Applied(Applied),
     /// A followed source offered a set that was not taken; the old one stays in use.

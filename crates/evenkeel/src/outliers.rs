@@ -142,6 +142,7 @@ fn take_over<T>(detector: &OutlierDetector<Key>, live: &Live<T>, now: Timestamp,
         factor::parts(detector.factor(live.key(), now))
     });
     live.publish(live.standing.set_ejected(ejected), news);
+    live.publish(live.standing.set_probation(status.state == OutlierState::Probation), news);
     live.refresh_factor(now);
     let until = status.until.unwrap_or(Timestamp::MAX);
     match status.state {

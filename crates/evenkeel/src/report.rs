@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use evenkeel_breaker::State;
 use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
-use evenkeel_health::{Cause, Status};
+use evenkeel_health::{Cause, Status, Warmth};
 use evenkeel_types::{Address, EndpointId, Priority, Weight};
 
 use crate::outliers::Outliers;
@@ -27,6 +27,8 @@ pub struct ClusterReport {
     pub known: bool,
     /// What outlier detection has done so far, if outliers are looked for.
     pub outliers: Option<OutlierTotals>,
+    /// The cluster's limit of requests in flight, if it has one.
+    pub limit: Option<u32>,
     /// How many endpoints are usable.
     pub usable: usize,
     /// Every endpoint, tier by tier.
@@ -58,6 +60,10 @@ pub struct EndpointReport {
     pub factor: f64,
     /// Requests in flight.
     pub in_flight: usize,
+    /// Its limit of requests in flight, if it has one.
+    pub limit: Option<u32>,
+    /// Where it is on its way, if it starts slowly.
+    pub warmth: Warmth,
     /// Whether new requests may go there.
     pub usable: bool,
     /// The first cause in order of precedence, if it is not plainly healthy.
@@ -86,6 +92,7 @@ impl ClusterReport {
             subset,
             generation: snapshot.generation,
             known: snapshot.known,
+            limit: shared.control.limit.as_ref().map(evenkeel_limit::Limiter::limit),
             outliers: shared.control.outliers.as_ref().map(Outliers::totals),
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
             endpoints,
@@ -111,6 +118,8 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
                 expected_share: 0.0,
                 factor: live.factor(),
                 in_flight: node.in_flight(),
+                limit: live.limiter.as_ref().map(|limiter| limiter.limit()),
+                warmth: live.warmth(),
                 usable: status.usable() && tier.part != Part::Parked,
                 cause: status.cause(),
                 status,

@@ -1,15 +1,18 @@
 //! What all handles of one cluster share.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use evenkeel_balance::{BuiltIn, Event, Policy, Wants};
-use evenkeel_breaker::Permit;
+use evenkeel_limit::Token;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
 use crate::choose;
 use crate::control::{Control, HEARD, Listener, SWEEP, Timer};
+use crate::entry::Entry;
 use crate::error::PickError;
+use crate::grant::Grant;
 use crate::lanes::{Lane, Lanes};
 use crate::live::News;
 use crate::node::Node;
@@ -60,20 +63,21 @@ impl<T> Shared<T> {
         stripe: u32,
     ) -> Result<Pick<T>, PickError> {
         self.tick_if_due();
+        let entry = if self.control.guards_entry() { self.enter(request)? } else { Entry::free() };
         let mut caller = LaneCaller::new(lane, &self.control, request);
         // One place where the guard is made: a second one would have it written here and copied there.
-        let (node, tier, permit) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
+        let (node, tier, grant) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
             Some(found) => found,
             None => match choose::find(snapshot, &mut caller, choose::admit, None) {
                 Ok(found) => found,
-                Err(error) => return Err(self.refuse(error)),
+                Err(error) => return Err(self.turn_away(entry, error)),
             },
         };
-        Ok(self.hold(node, tier, permit, stripe))
+        Ok(self.hold(node, tier, grant, entry.slot, stripe))
     }
 
     #[inline(always)]
-    fn hold(&self, node: &Node<T>, tier: &Tier<T>, permit: Option<Permit>, stripe: u32) -> Pick<T> {
+    fn hold(&self, node: &Node<T>, tier: &Tier<T>, grant: Grant, entry: Token, stripe: u32) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
         let is_timed =
             node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED) || self.control.is_timed;
@@ -82,11 +86,11 @@ impl<T> Shared<T> {
             // Straight to the policy that chose: no list to load. Others know nothing of this endpoint.
             tier.policy.on_event(Event::Picked(node.live.token));
         }
-        Pick::new(hold, permit, started, tier.wants)
+        Pick::new(hold, grant, entry, started, tier.wants)
     }
 
     #[cold]
-    fn refuse(&self, error: PickError) -> PickError {
+    pub(crate) fn refuse(&self, error: PickError) -> PickError {
         if let Some(observer) = &self.control.observer {
             observer.refused(&error);
         }
@@ -148,8 +152,17 @@ impl<T> Shared<T> {
             news: ticked.collect(),
             pool: verdicts.iter().filter(|verdict| outliers::concerned(verdict).is_none()).copied().collect(),
         };
-        self.current.load().tiers().for_each(Tier::find_top);
+        self.settle_factors();
         told
+    }
+
+    /// Looks at the factors of all tiers, if anybody has one, or had one at the last look.
+    fn settle_factors(&self) {
+        let snapshot = self.current.load();
+        let is_settled = |tier: &Tier<T>| tier.masks.top.is_full() && tier.masks.lift.get() == 0;
+        if self.control.reduced.load(Ordering::Relaxed) > 0 || !snapshot.tiers().all(is_settled) {
+            snapshot.tiers().for_each(|tier| tier.settle_factors(self.control.ramp.as_ref()));
+        }
     }
 
     /// Finds the endpoints that wait; those that are gone are left out.
@@ -176,13 +189,29 @@ impl<T> Shared<T> {
     }
 
     /// Endpoints have come and gone.
-    pub(crate) fn members_changed(&self, joined: &[Arc<Node<T>>], left: &[Arc<Node<T>>]) {
+    ///
+    /// `others` were there before. Returns what to tell once the locks are gone.
+    pub(crate) fn members_changed(
+        &self,
+        others: bool,
+        joined: &[Arc<Node<T>>],
+        left: &[Arc<Node<T>>],
+    ) -> Told<T> {
+        let mut told = Told::nothing();
         if joined.is_empty() && left.is_empty() {
-            return;
+            return told;
         }
         if let Some(outliers) = &self.control.outliers {
             outliers.members(joined, left, self.control.now(), &self.control.timers);
         }
+        if others && self.control.ramp.is_some() {
+            for node in joined.iter().filter(|node| node.live.standing.is_usable()) {
+                let mut news = News::default();
+                node.live.enter(evenkeel_health::Entry::New, &mut news);
+                told.news.push((Arc::clone(node), news));
+            }
+        }
+        told
     }
 
     /// Lets the policies of `snapshot` hear events, if one of them asked for that.
