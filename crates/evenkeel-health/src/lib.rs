@@ -3,7 +3,9 @@
 //! Several sources know something about the health of an endpoint: the operator, discovery, our own active checks, what
 //! requests met (outlier ejection, the circuit breaker), the configured weight. A [`Standing`] keeps them apart, one
 //! atomic word for each endpoint, and derives the answer; an [`ActiveCheck`] says when to look at an endpoint next and
-//! turns results into a verdict by the [`RiseFall`] rule.
+//! turns results into a verdict by the [`RiseFall`] rule. Beside the word, a [`Provenance`] keeps who said what, since
+//! when, until when and why. A [`SlowStart`] gives who returns a growing share, a [`Drain`] takes one out without losing
+//! a request, a [`FlapDamper`] keeps out who comes and goes, and [`PhiAccrual`] judges heartbeats.
 //!
 //! ```
 //! use evenkeel_health::{ActiveCheck, Cause, CheckConfig, CheckResult, Standing};
@@ -26,6 +28,8 @@
 //! ```
 //!
 //! Nothing here reads a clock, draws, spawns or waits: time and draws are arguments, changes are returned values.
+//!
+//! State tables, formulas, and how to choose numbers are in `docs/health.md` of the repository.
 //!
 //! # Features
 //!

@@ -87,13 +87,14 @@ impl SlowStart {
             Entry::New => ramp.config().new_endpoints,
         };
         let warms = wanted && others_warm;
-        self.began.store(if warms { word_of(now) } else { WARM }, Ordering::Relaxed);
+        // Writers are read-modify-writes, so that they have one order; this is off the path of picks.
+        self.began.swap(if warms { word_of(now) } else { WARM }, Ordering::AcqRel);
         warms
     }
 
     /// The endpoint went out of use, or shall take its full share at once. Returns whether it was warming up.
     pub fn leave(&self) -> bool {
-        self.began.swap(WARM, Ordering::Relaxed) != WARM
+        self.began.swap(WARM, Ordering::AcqRel) != WARM
     }
 
     /// The share of its requests that it may take, from 0 to 1. One relaxed load if it is warm.
@@ -122,7 +123,7 @@ impl SlowStart {
         // A slow start that began in between is another one: it is not ended.
         word != WARM
             && now >= end_of(word, ramp)
-            && self.began.compare_exchange(word, WARM, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && self.began.compare_exchange(word, WARM, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// When the factor is worth another look: the next step (one second of HAProxy's steps, else a twentieth of the
