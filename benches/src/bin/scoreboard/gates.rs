@@ -143,6 +143,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     }
     flat(rows, &mut gates);
     breaker(rows, &mut gates);
+    limits(rows, &mut gates);
     updates(rows, &mut gates);
     memory(rows, &mut gates);
     select_gates::all(rows, &mut gates);
@@ -281,6 +282,21 @@ fn breaker(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
         };
         let name = format!("breaker {rule} / {peer}, {threads}T");
         gates.push(ratio(name, ours(rule, threads), theirs, Bound::AtMost(bound), divide(floor, theirs)));
+    }
+}
+
+fn limits(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
+    let ours = |name: &str, threads| rows.of("limit", &format!("evenkeel/{name}"), 0, threads);
+    for (name, bound) in [("fixed", 22.0), ("budget-deposit", 10.0)] {
+        let floor = rows.of("limit", if name == "fixed" { "floor/two-cas" } else { "floor/one-cas" }, 0, 1);
+        let title = format!("limit {name}, 1T, ns");
+        gates.push(ratio(title, ours(name, 1), Some(1.0), Bound::AtMost(bound), floor));
+    }
+    for threads in [1, 2] {
+        let theirs = rows.of("limit", "tower/budget-deposit", 0, threads);
+        let name = "budget-deposit-and-clock";
+        let title = format!("limit {name} / tower's, {threads}T");
+        gates.push(ratio(title, ours(name, threads), theirs, Bound::AtMost(1.0), None));
     }
 }
 

@@ -9,6 +9,7 @@ mod floor_cases;
 mod gates;
 #[cfg(feature = "peers")]
 mod hash_peers;
+mod limits;
 mod memory;
 mod method;
 #[cfg(feature = "peers")]
@@ -172,6 +173,7 @@ fn collect(cases: &mut Cases) {
     cases::breakers(cases);
     #[cfg(feature = "peers")]
     peers::breakers(cases);
+    limits::all(cases);
     for n in [10, 1000, LARGEST] {
         floor_cases::updates(cases, n);
         cases::updates(cases, n);

@@ -121,7 +121,8 @@ impl EnvoyState {
 
     /// The end of an interval.
     fn follow(&mut self, limit: u32) -> u32 {
-        let next = match (self.unloaded, self.latencies.quantile(self.config.quantile)) {
+        let latency = self.latencies.quantile(self.config.quantile);
+        let next = match (self.unloaded, latency) {
             (Some(unloaded), Some(latency)) => self.next_limit(limit, unloaded, latency),
             _ => limit,
         };
@@ -129,7 +130,9 @@ impl EnvoyState {
         let EnvoyGradient { min, interval, .. } = self.config;
         let Phase::Following { interval_ends, times_at_min, .. } = &mut self.phase else { return next };
         *interval_ends = self.now.saturating_add(interval);
-        *times_at_min = if limit == min && next == min { *times_at_min + 1 } else { 0 };
+        if latency.is_some() {
+            *times_at_min = if limit == min && next == min { *times_at_min + 1 } else { 0 };
+        }
         if *times_at_min >= TIMES_AT_MIN { self.begin_measuring(next) } else { next }
     }
 

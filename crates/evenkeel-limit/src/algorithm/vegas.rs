@@ -57,7 +57,8 @@ impl VegasState {
         if let Some(next) = self.draining(limit, latency, sample) {
             return next;
         }
-        let estimate = self.estimate.at(limit);
+        // An operator may have set a limit that is lower than the settings allow.
+        let estimate = self.estimate.at(limit).max(f64::from(self.config.min));
         self.samples = self.samples.saturating_add(1);
         if self.jitter * f64::from(self.config.probe_every) * estimate <= self.samples as f64 {
             return self.probe(estimate, latency, now);

@@ -51,7 +51,8 @@ pub struct AwsAdaptiveRate {
     refilled_at: f64,
     measured: f64,
     count: u64,
-    last_bucket: f64,
+    /// `None` before the first attempt.
+    last_bucket: Option<f64>,
     last_max: f64,
     window: f64,
     throttled_at: f64,
@@ -82,7 +83,7 @@ impl AwsAdaptiveRate {
             refilled_at: 0.0,
             measured: 0.0,
             count: 0,
-            last_bucket: 0.0,
+            last_bucket: None,
             last_max: 0.0,
             window: 0.0,
             throttled_at: 0.0,
@@ -160,12 +161,13 @@ impl AwsAdaptiveRate {
     fn measure(&mut self) {
         let bucket = libm::floor(self.now * 2.0) / 2.0;
         self.count += 1;
-        if bucket > self.last_bucket {
-            let rate = self.count as f64 / (bucket - self.last_bucket);
+        let last = *self.last_bucket.get_or_insert(bucket);
+        if bucket > last {
+            let rate = self.count as f64 / (bucket - last);
             let smoothing = self.config.smoothing.as_f64();
             self.measured = rate * smoothing + self.measured * (1.0 - smoothing);
             self.count = 0;
-            self.last_bucket = bucket;
+            self.last_bucket = Some(bucket);
         }
     }
 

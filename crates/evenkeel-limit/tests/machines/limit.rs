@@ -42,7 +42,13 @@ impl Limit {
         token.ok_or_else(|| format!("{name:?} holds no slot"))
     }
 
-    fn release(&mut self, token: Token, outcome: Outcome, action: &Action, now: Timestamp) -> Result<(), String> {
+    fn release(
+        &mut self,
+        token: Token,
+        outcome: Outcome,
+        action: &Action,
+        now: Timestamp,
+    ) -> Result<(), String> {
         let outcome = match action.duration("latency")? {
             Some(latency) => outcome.with_latency(latency),
             None => outcome,
@@ -99,7 +105,8 @@ impl Machine for Limit {
             }
             "tick" => self.change = self.limiter.tick(now),
             "release" => {
-                let how = outcome(action.text("outcome").unwrap_or("ok")).ok_or("release: no such outcome")?;
+                let how =
+                    outcome(action.text("outcome").unwrap_or("ok")).ok_or("release: no such outcome")?;
                 let token = self.token(action)?;
                 self.release(token, how, action, now)?;
             }

@@ -32,7 +32,9 @@ fn new_of(config: &Config) -> Result<Box<dyn Machine>, String> {
         Config::Deadline(config) => {
             boxed(told(DeadlineShed::new(config)).map(|machine| Deadlines(machine, tally())))
         }
-        Config::Little(config) => boxed(told(LittleQueue::new(config)).map(|machine| Queue(machine, tally()))),
+        Config::Little(config) => {
+            boxed(told(LittleQueue::new(config)).map(|machine| Queue(machine, tally())))
+        }
     }
 }
 
@@ -102,7 +104,9 @@ struct Deadlines(DeadlineShed, Tally);
 impl Machine for Deadlines {
     fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
         let deadline = match action.verb() {
-            "serve" | "request" => action.duration("deadline")?.map(|at| Timestamp::ORIGIN.saturating_add(at)),
+            "serve" | "request" => {
+                action.duration("deadline")?.map(|at| Timestamp::ORIGIN.saturating_add(at))
+            }
             "in_time" => Some(now),
             "late" if now == Timestamp::ORIGIN => return Err("late: nothing is late at 0s".into()),
             "late" => Some(Timestamp::ORIGIN),
