@@ -37,11 +37,11 @@
 
 mod cause;
 mod check;
-pub mod outlier;
 mod drain;
 mod flap;
 mod note;
 mod opinion;
+pub mod outlier;
 mod phi;
 mod provenance;
 mod rise_fall;

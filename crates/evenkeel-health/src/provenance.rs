@@ -191,6 +191,13 @@ const fn age(moment: Timestamp) -> Duration {
     Duration::from_nanos(moment.as_nanos())
 }
 
+impl Default for Provenance {
+    /// Nobody said anything yet, and no word ages.
+    fn default() -> Self {
+        Self { ttl: TimeToLive::default(), records: Vec::new(), latest: Timestamp::ORIGIN }
+    }
+}
+
 impl Provenance {
     /// Nobody said anything yet.
     ///

@@ -1,11 +1,12 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
-use evenkeel_health::{AdminState, CheckResult, CheckState, Status, Turn};
+use evenkeel_health::{AdminState, CheckResult, CheckState, Note, NoteError, Opinion, Status, Turn};
 
 use crate::cluster::Cluster;
-use crate::live::Live;
+use crate::live::{Live, News};
 use crate::node::Node;
 use crate::snapshot::Part;
 
@@ -42,26 +43,44 @@ impl<T> Handle<T> {
 
     /// The operator's word: ready, drain or maintenance. Only another such word changes it back.
     pub fn set_admin(&self, state: AdminState) -> Status {
-        let change = self.standing.set_admin(state);
-        self.after_flip(change);
-        change.after
+        self.say_aloud(Opinion::Admin(state), Note::default());
+        self.status()
+    }
+
+    /// The operator's word for a while: after `limit` it ends by itself, as if [`AdminState::Ready`] had been said. Reports
+    /// tell who said it, why, and until when.
+    ///
+    /// # Errors
+    ///
+    /// [`NoteError`] if `by` is longer than 64 bytes or `reason` longer than 200, or one has a control character.
+    pub fn set_admin_for(
+        &self,
+        state: AdminState,
+        limit: Duration,
+        by: &str,
+        reason: &str,
+    ) -> Result<Status, NoteError> {
+        let until = self.control.now().saturating_add(limit);
+        self.say_aloud(Opinion::Admin(state), Note::expiring(until).by(by)?.because(reason)?);
+        Ok(self.status())
     }
 
     /// The result of one active check. Rise and fall decide when it turns the endpoint up or down.
     pub fn record_check(&self, passed: bool) -> Status {
-        let change = {
+        let mut news = News::default();
+        {
             let mut machine = self.rise_fall.lock();
             let turn = if passed { machine.pass() } else { machine.fail() };
-            turn.map(|turn| {
-                self.standing.set_check(match turn {
-                    Turn::Up => CheckState::Up,
-                    Turn::Down => CheckState::Down,
-                })
-            })
-        };
-        if let Some(change) = change {
-            self.after_flip(change);
+            let state = turn.map(|turn| match turn {
+                Turn::Up => CheckState::Up,
+                Turn::Down => CheckState::Down,
+            });
+            // Said under the lock: of two results the later one has the last word.
+            if let Some(state) = state {
+                self.say(Opinion::Check(state), Note::default(), &mut news);
+            }
         }
+        self.tell(&news);
         if let Some(outliers) = &self.control.outliers {
             let result = if passed { CheckResult::Pass } else { CheckResult::Fail };
             let news = outliers.on_check(self, result, self.control.now());
@@ -82,9 +101,8 @@ impl<T> Handle<T> {
     /// The verdict of a check machine that runs elsewhere. Use this or [`record_check`](Self::record_check), not both: the
     /// one does not know what the other has counted.
     pub fn set_check(&self, state: CheckState) -> Status {
-        let change = self.standing.set_check(state);
-        self.after_flip(change);
-        change.after
+        self.say_aloud(Opinion::Check(state), Note::default());
+        self.status()
     }
 }
 

@@ -79,6 +79,7 @@ mod snapshot;
 mod subset;
 mod sync;
 mod update;
+mod words;
 
 pub use applied::Applied;
 pub use builder::ClusterBuilder;
@@ -96,7 +97,7 @@ pub use live::Live;
 pub use observer::{Notice, Observer, OutlierNotice};
 pub use pick::Pick;
 pub use picker::Picker;
-pub use report::{ClusterReport, EndpointReport};
+pub use report::{CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use subset::OutsideSubset;
 

@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 use evenkeel_balance::{Event, LoadReport};
 use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
 use evenkeel_health::outlier::OutlierCounters;
-use evenkeel_health::{Cause, Change, CheckState, Entry, RiseFall, SlowStart, Standing, Status, Warmth};
+use evenkeel_health::{
+    Cause, Change, CheckState, Entry, Note, Opinion, RiseFall, SlowStart, Standing, Status, Warmth,
+};
 use evenkeel_limit::{Limiter, Token};
 use evenkeel_stats::PeakEwma;
 use evenkeel_types::{Address, Endpoint, EndpointId, Outcome, Timestamp, Verdict, Weight};
@@ -22,12 +24,15 @@ use crate::grant::Grant;
 use crate::outliers::{self, Key, Verdict as OutlierVerdict};
 use crate::roster::Level;
 use crate::update;
+use crate::words::Words;
 
 /// An endpoint in use: its identity, its payload and what was learnt about it.
 ///
 /// One of these is made for each incarnation of an endpoint and no update replaces it.
 pub struct Live<T> {
     pub(crate) standing: Standing,
+    /// Who said what, since when.
+    pub(crate) words: Words,
     /// What it takes of its weight for the moment: beside the standing, since every pick reads both.
     pub(crate) factor: Factor,
     /// Where its bit is found: held until this value is dropped, so that a late flip never hits another's bit.
@@ -64,15 +69,23 @@ impl<T> Live<T> {
         payload: T,
     ) -> Self {
         let standing = Standing::new();
-        let _ = standing.set_announced(endpoint.announced());
-        let _ = standing.set_drained_by_weight(endpoint.weight().is_drain());
-        let _ = standing.set_check(match (control.rise_fall.is_checked(), control.rise_fall.is_up()) {
+        let words = Words::default();
+        let now = || control.now();
+        let check = match (control.rise_fall.is_checked(), control.rise_fall.is_up()) {
             (_, false) => CheckState::Down,
             (true, true) => CheckState::Up,
             (false, true) => CheckState::Unknown,
-        });
+        };
+        for opinion in [
+            Opinion::Announced(endpoint.announced()),
+            Opinion::DrainedByWeight(endpoint.weight().is_drain()),
+            Opinion::Check(check),
+        ] {
+            let _ = words.say(&standing, opinion, Note::default(), now);
+        }
         Self {
             standing,
+            words,
             factor: Factor::full(),
             reported: Factor::full(),
             id_hash: update::hash(control.hash_key, endpoint.id()),
@@ -153,23 +166,23 @@ impl<T> Live<T> {
     /// Takes over a new description of the same incarnation; returns what to tell once the locks are gone.
     pub(crate) fn describe(&self, endpoint: Endpoint) -> News {
         let mut news = News::default();
-        let announced = self.standing.set_announced(endpoint.announced());
-        let weight = self.standing.set_drained_by_weight(endpoint.weight().is_drain());
+        let announced = Opinion::Announced(endpoint.announced());
+        let weight = Opinion::DrainedByWeight(endpoint.weight().is_drain());
         self.description.store(Arc::new(endpoint));
-        self.publish(announced, &mut news);
-        self.publish(weight, &mut news);
+        self.say(announced, Note::default(), &mut news);
+        self.say(weight, Note::default(), &mut news);
         news
     }
 
     /// Brings the masks in line with the own word, and keeps the change to be told.
-    pub(crate) fn publish(&self, change: Change, news: &mut News) {
+    fn publish(&self, change: Change, news: &mut News) {
         if change.is_noop() {
             return;
         }
         self.control.roster.publish(self.slot, || self.level());
         news.changes.push(change);
         if change.turned_unusable() && self.warmth.leave() {
-            self.publish(self.standing.set_warming(false), news);
+            self.say(Opinion::Warming(false), Note::default(), news);
         }
         if change.turned_usable() && ended_what_warms(change) {
             self.enter(Entry::Return, news);
@@ -181,7 +194,8 @@ impl<T> Live<T> {
         let Some(ramp) = &self.control.ramp else { return };
         let now = self.control.now();
         if self.warmth.enter(ramp, entry, self.control.roster.others_are_warm(self.slot), now) {
-            self.publish(self.standing.set_warming(true), news);
+            let until = now.saturating_add(ramp.config().window);
+            self.say(Opinion::Warming(true), Note::until(until), news);
             self.refresh_factor(now);
         }
     }
@@ -210,10 +224,19 @@ impl<T> Live<T> {
         }
     }
 
-    /// Brings the masks in line with the own word and tells everybody. Not to be called under a lock.
-    pub(crate) fn after_flip(&self, change: Change) {
+    /// A source speaks: its word is written, masks follow, and what changed is kept to be told.
+    pub(crate) fn say(&self, opinion: Opinion, note: Note, news: &mut News) {
+        let change = self.words.say(&self.standing, opinion, note, || self.control.now());
+        self.publish(change, news);
+        if let Some(end) = self.words.next_deadline() {
+            self.arm(end);
+        }
+    }
+
+    /// A source speaks, and everybody is told. Not to be called under a lock.
+    pub(crate) fn say_aloud(&self, opinion: Opinion, note: Note) {
         let mut news = News::default();
-        self.publish(change, &mut news);
+        self.say(opinion, note, &mut news);
         self.tell(&news);
     }
 
@@ -295,10 +318,14 @@ impl<T> Live<T> {
         loop {
             let state = breaker.state();
             let open = matches!(state, State::Open { .. });
-            self.publish(self.standing.set_breaker_open(open), &mut news);
-            if let State::Open { until } = state {
-                self.arm(until);
-            }
+            let note = match state {
+                State::Open { until } => {
+                    self.arm(until);
+                    Note::until(until)
+                }
+                _ => Note::default(),
+            };
+            self.say(Opinion::BreakerOpen(open), note, &mut news);
             if breaker.state() == state {
                 return news;
             }
@@ -352,7 +379,10 @@ impl<T> Live<T> {
             outliers.follow(self, now, &mut news);
         }
         if self.control.ramp.as_ref().is_some_and(|ramp| self.warmth.tick(ramp, now)) {
-            self.publish(self.standing.set_warming(false), &mut news);
+            self.say(Opinion::Warming(false), Note::default(), &mut news);
+        }
+        for change in self.words.tick(&self.standing, now) {
+            self.publish(change, &mut news);
         }
         self.refresh_factor(now);
         news

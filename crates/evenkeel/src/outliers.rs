@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use evenkeel_health::CheckResult;
 use evenkeel_health::outlier::{
     OutlierChange, OutlierCounters, OutlierDetector, OutlierRules, OutlierState, OutlierStatus,
     OutlierTotals, Suspicion,
 };
+use evenkeel_health::{CheckResult, Note, Opinion};
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
@@ -141,8 +141,13 @@ fn take_over<T>(detector: &OutlierDetector<Key>, live: &Live<T>, now: Timestamp,
     } else {
         factor::parts(detector.factor(live.key(), now))
     });
-    live.publish(live.standing.set_ejected(ejected), news);
-    live.publish(live.standing.set_probation(status.state == OutlierState::Probation), news);
+    live.say(Opinion::Ejected(ejected), note_of(&status).filter(|_| ejected).unwrap_or_default(), news);
+    let on_probation = status.state == OutlierState::Probation;
+    live.say(
+        Opinion::Probation(on_probation),
+        status.until.filter(|_| on_probation).map_or_else(Note::default, Note::until),
+        news,
+    );
     live.refresh_factor(now);
     let until = status.until.unwrap_or(Timestamp::MAX);
     match status.state {
@@ -152,6 +157,13 @@ fn take_over<T>(detector: &OutlierDetector<Key>, live: &Live<T>, now: Timestamp,
         OutlierState::Probation => live.arm(until),
         OutlierState::Ramp => live.arm(factor::next_look(now, until)),
     }
+}
+
+/// Until when it is out, and why.
+fn note_of(status: &OutlierStatus) -> Option<Note> {
+    let ejection = status.ejection?;
+    let note = Note::until(ejection.until);
+    Some(note.clone().because(ejection.reason.as_str()).unwrap_or(note))
 }
 
 /// Others than the one at hand are ticked soon.

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use evenkeel_breaker::State;
 use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
-use evenkeel_health::{Cause, Status, Warmth};
-use evenkeel_types::{Address, EndpointId, Priority, Weight};
+use evenkeel_health::{Cause, Evidence, Status, Warmth};
+use evenkeel_types::{Address, EndpointId, Priority, Timestamp, Weight};
 
 use crate::outliers::Outliers;
 use crate::shared::Shared;
@@ -68,6 +68,8 @@ pub struct EndpointReport {
     pub usable: bool,
     /// The first cause in order of precedence, if it is not plainly healthy.
     pub cause: Option<Cause>,
+    /// Everything that holds about it, in order of precedence: since when, until when, by whom and why.
+    pub causes: Vec<CauseReport>,
     /// What every source of health says.
     pub status: Status,
     /// How it stands with outlier detection, if outliers are looked for.
@@ -76,6 +78,36 @@ pub struct EndpointReport {
     pub breaker: Option<State>,
     /// Its estimated latency, if latencies are estimated and any was seen.
     pub latency: Option<Duration>,
+}
+
+/// One thing that holds about an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CauseReport {
+    /// What it is.
+    pub cause: Cause,
+    /// Since when, by the cluster's clock.
+    pub since: Timestamp,
+    /// Until when, if anybody knows.
+    pub until: Option<Timestamp>,
+    /// Who said so, if that was said.
+    pub by: Option<Box<str>>,
+    /// Why, if that was said.
+    pub reason: Option<Box<str>>,
+}
+
+impl CauseReport {
+    fn of(evidence: &Evidence<'_>) -> Self {
+        let record = evidence.record;
+        Self {
+            cause: evidence.cause,
+            since: record.since,
+            until: evidence.until(),
+            by: record.by.clone(),
+            reason: record.reason.clone(),
+        }
+    }
 }
 
 impl ClusterReport {
@@ -122,6 +154,7 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
                 warmth: live.warmth(),
                 usable: status.usable() && tier.part != Part::Parked,
                 cause: status.cause(),
+                causes: live.words.evidence(now, |evidence| CauseReport::of(&evidence)),
                 status,
                 outlier: shared.control.outliers.as_ref().and_then(|outliers| outliers.status(live.key())),
                 breaker: live.breaker.as_ref().map(|breaker| breaker.state()),
