@@ -61,10 +61,10 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 fn config() -> impl Strategy<Value = BreakerConfig> {
     let half_open = (1..4_u32, 1..4_u32, 1..40_000_u64).prop_map(|(max_concurrent, needed, lease)| {
-        HalfOpen { max_concurrent, successes_needed: needed, lease: Duration::from_millis(lease) }
+        HalfOpen { max_concurrent, successes_needed: needed, lease: Duration::from_millis(lease), ..HalfOpen::default() }
     });
     (prop::collection::vec(rule(), 1..4), 1..10_000_u64, half_open).prop_map(|(rules, wait, half_open)| {
-        BreakerConfig { rules, open_for: Duration::from_millis(wait), half_open }
+        BreakerConfig { rules, open_for: Duration::from_millis(wait), half_open, ..BreakerConfig::default() }
     })
 }
 
