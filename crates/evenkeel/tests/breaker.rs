@@ -33,6 +33,7 @@ fn world(names: &[&str]) -> World {
             lease: Duration::from_secs(10),
             ..HalfOpen::default()
         },
+        ..BreakerConfig::default()
     };
     let cluster = Cluster::builder("test")
         .policy(PolicyConfig::round_robin())
