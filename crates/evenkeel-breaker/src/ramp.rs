@@ -6,7 +6,7 @@ use crate::sync::{AtomicU64, Ordering};
 use crate::word::{EPOCH_BITS, Term};
 use crate::{Ramp, RampShape};
 
-/// Where a ramp is: `epoch 15 | level 12 | since 37`. The level was reached `since` milliseconds after the epoch began, and
+/// Where a ramp is: `epoch 15 | level 18 | since 31`. The level was reached `since` milliseconds after the epoch began, and
 /// has risen from there. A word of another epoch is no ramp: the weight is whole.
 #[derive(Debug)]
 pub(crate) struct Return(AtomicU64);
@@ -81,7 +81,7 @@ fn level_of(factor: f64) -> u32 {
     (factor * f64::from(FULL) + 0.5) as u32
 }
 
-const SINCE_BITS: u32 = 37;
+const SINCE_BITS: u32 = 31;
 const SINCE_MASK: u64 = (1 << SINCE_BITS) - 1;
 const LEVEL_BITS: u32 = u64::BITS - EPOCH_BITS - SINCE_BITS;
 const FULL: u32 = (1 << LEVEL_BITS) - 1;
