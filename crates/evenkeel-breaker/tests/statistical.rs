@@ -15,7 +15,7 @@ fn rules(tolerated: f64, requests_per_false_trip: u64) -> Arc<Rules> {
 /// After how many requests it trips, `most` at most.
 fn run(rules: &Arc<Rules>, healthy: u64, rate: f64, most: u64, draws: &mut SplitMix64) -> u64 {
     let breaker = Breaker::with_rules(rules);
-    let mut request = |failed: bool| {
+    let request = |failed: bool| {
         let permit = breaker.try_acquire(Timestamp::ORIGIN).unwrap().permit;
         let outcome = if failed { Outcome::failure() } else { Outcome::success() };
         breaker.record(permit, &outcome, Timestamp::ORIGIN).is_some()
@@ -31,15 +31,15 @@ fn mean(runs: u64, mut run: impl FnMut() -> u64) -> f64 {
     (0..runs).map(|_| run()).sum::<u64>() as f64 / runs as f64
 }
 
-/// At exactly the tolerated rate the mean time to a false trip is at least what was asked for. It is below that by chance
-/// with five standard errors, if it were exactly that; it is well above, since the bound is one.
+/// At exactly the tolerated rate the mean time to a false trip is at least what was asked for. Runs that
+/// reach four times that end there, which only lowers the mean.
 #[test]
 fn false_trips_are_as_rare_as_asked_for() {
-    for (tolerated, asked) in [(0.01, 1_000), (0.05, 1_000), (0.05, 10_000), (0.2, 1_000), (0.5, 1_000), (0.001, 10_000)] {
+    for (tolerated, asked) in [(0.01, 1_000), (0.05, 1_000), (0.05, 5_000), (0.2, 1_000), (0.5, 1_000), (0.001, 2_000)] {
         let rules = rules(tolerated, asked);
         let mut draws = SplitMix64::new(20_260_701);
-        let runs = 200;
-        let mean = mean(runs, || run(&rules, 0, tolerated, 20 * asked, &mut draws));
+        let runs = 100;
+        let mean = mean(runs, || run(&rules, 0, tolerated, 4 * asked, &mut draws));
         println!("tolerated {tolerated}, asked for {asked}: {mean:.0}");
         assert!(mean >= asked as f64, "tolerated {tolerated}, asked for {asked}: {mean}");
     }
@@ -72,9 +72,9 @@ fn a_dead_endpoint_is_found_at_once() {
 fn a_small_rise_is_found_in_time() {
     let rules = rules(0.01, 100_000);
     let mut draws = SplitMix64::new(11);
-    let doubled = mean(100, || run(&rules, 30_000, 0.02, 100_000, &mut draws));
-    let tenth = mean(100, || run(&rules, 30_000, 0.1, 100_000, &mut draws));
-    let half = mean(100, || run(&rules, 30_000, 0.5, 100_000, &mut draws));
+    let doubled = mean(30, || run(&rules, 30_000, 0.02, 100_000, &mut draws));
+    let tenth = mean(30, || run(&rules, 30_000, 0.1, 100_000, &mut draws));
+    let half = mean(30, || run(&rules, 30_000, 0.5, 100_000, &mut draws));
     println!("doubled {doubled:.0}, a tenth {tenth:.0}, one half {half:.0}");
     assert!(doubled < 6_000.0, "{doubled}");
     assert!(tenth < 120.0, "{tenth}");
