@@ -292,7 +292,10 @@ impl Breaker {
                     let transition = admission.transition.or(found);
                     return Ok(Admission { permit: admission.permit, transition });
                 }
-                Some(Err(refusal)) => return self.refuse(word, refusal),
+                Some(Err(refusal)) => {
+                    let transition = refusal.transition.or(found);
+                    return self.refuse(word, Refusal { transition, ..refusal });
+                }
             }
         }
     }
