@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ramp: Some(Ramp { over: Duration::from_secs(10), ..Ramp::default() }),
         ..BreakerConfig::default()
     };
-    let breakers: BreakerSet<String> = BreakerSet::new(&BreakerSetConfig { breaker, ..BreakerSetConfig::default() })?;
+    let breakers: BreakerSet<String> =
+        BreakerSet::new(&BreakerSetConfig { breaker, ..BreakerSetConfig::default() })?;
 
     let now = Cell::new(Timestamp::from_secs(100));
     let payments = breakers.get("payments", now.get()).breaker;

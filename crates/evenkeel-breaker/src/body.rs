@@ -74,7 +74,9 @@ impl Body {
                 let ten = Ten { rules: Arc::clone(rules), window: TimeWindow::ten() };
                 Self::Ten { opened, row, ten: Box::new(ten) }
             }
-            Size::Rich => Self::Rich { opened, row, more: Box::new(More::new(rules, salt, |_, rule| Gauge::new(rule))) },
+            Size::Rich => {
+                Self::Rich { opened, row, more: Box::new(More::new(rules, salt, |_, rule| Gauge::new(rule))) }
+            }
         }
     }
 
@@ -187,7 +189,9 @@ impl Size {
         match *rules.gauges {
             [] if alone => Self::Plain,
             [GaugeRule { bad: Bad::Failed, measure: Measure::Window(Shape::Time(shape)), .. }]
-                if alone && shape.is_ten() && (rules.combine == Combine::Any || rules.consecutive.is_none()) =>
+                if alone
+                    && shape.is_ten()
+                    && (rules.combine == Combine::Any || rules.consecutive.is_none()) =>
             {
                 Self::Ten(shape)
             }

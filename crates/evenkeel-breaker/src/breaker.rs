@@ -219,7 +219,9 @@ impl Breaker {
     pub fn factor(&self, now: Timestamp) -> f64 {
         let word = self.load(Ordering::Acquire);
         match (self.body.extras(), self.rules().ramp) {
-            (Some(extras), Some(ramp)) if word.is_plainly_closed() => extras.ramp.factor(&ramp, self.term(word), now),
+            (Some(extras), Some(ramp)) if word.is_plainly_closed() => {
+                extras.ramp.factor(&ramp, self.term(word), now)
+            }
             _ => 1.0,
         }
     }
@@ -378,7 +380,12 @@ impl Breaker {
 
     /// The rest of a success that has not been counted, or that has met something bad.
     #[inline(never)]
-    fn judge_ten(&self, counted: Option<crate::window::Step>, now: Timestamp, term: Term<'_>) -> Option<Reason> {
+    fn judge_ten(
+        &self,
+        counted: Option<crate::window::Step>,
+        now: Timestamp,
+        term: Term<'_>,
+    ) -> Option<Reason> {
         let Body::Ten { ten, .. } = &self.body else { return None };
         let shape = ten.rules.ten()?;
         let step = counted.unwrap_or_else(|| ten.window.add(shape, false, term, now));

@@ -39,8 +39,9 @@ impl Chart {
         let worse = [slightly, between, wholly];
         let units = |log: f64| (log / unit).clamp(1.0, f64::from(FULL)) as u16;
         Self {
-            up: worse.map(|worse| units(libm::floor(libm::log(worse / tolerated)/ unit) * unit)),
-            down: worse.map(|worse| units(libm::ceil(-libm::log((1.0 - worse) / (1.0 - tolerated)) / unit) * unit)),
+            up: worse.map(|worse| units(libm::floor(libm::log(worse / tolerated) / unit) * unit)),
+            down: worse
+                .map(|worse| units(libm::ceil(-libm::log((1.0 - worse) / (1.0 - tolerated)) / unit) * unit)),
         }
     }
 }
@@ -96,7 +97,8 @@ impl Sums {
     pub(crate) fn evidence(&self, term: Term<'_>) -> Ratio {
         let seen = self.0.load(Ordering::Relaxed);
         let sums = if is_of(seen, term) { seen } else { 0 };
-        let highest = [0, 1, 2].map(|which| (sums >> (which * SUM_BITS)) as u16).into_iter().max().unwrap_or(0);
+        let highest =
+            [0, 1, 2].map(|which| (sums >> (which * SUM_BITS)) as u16).into_iter().max().unwrap_or(0);
         Ratio::new(f64::from(highest) / f64::from(FULL)).unwrap_or(Ratio::ONE)
     }
 }

@@ -43,7 +43,8 @@ fn rule(rule: &Rule) -> Result<(), ConfigError> {
             fading(over, min_requests)
         }
         Rule::Statistical { tolerated, .. }
-            if !(LEAST_TOLERATED..=Ratio::HALF.parts_per_million()).contains(&tolerated.parts_per_million()) =>
+            if !(LEAST_TOLERATED..=Ratio::HALF.parts_per_million())
+                .contains(&tolerated.parts_per_million()) =>
         {
             Err(ConfigError::Tolerated(tolerated))
         }
@@ -107,7 +108,8 @@ fn stripes(config: &BreakerConfig) -> Result<(), ConfigError> {
     let in_time = |rule: &Rule| {
         matches!(
             rule,
-            Rule::Ratio { window: Window::Time { .. }, .. } | Rule::SlowRatio { window: Window::Time { .. }, .. }
+            Rule::Ratio { window: Window::Time { .. }, .. }
+                | Rule::SlowRatio { window: Window::Time { .. }, .. }
         )
     };
     match config.stripes {

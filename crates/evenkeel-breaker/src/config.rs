@@ -93,11 +93,7 @@ impl Default for BreakerConfig {
 
 /// How several rules make one decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Combine {
     /// One rule is enough. If several are reached by one outcome, failures in a row are named first, then the others in
     /// the order of the list.
@@ -109,11 +105,7 @@ pub enum Combine {
 
 /// The state in which a breaker starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Initial {
     /// Lets requests through.
     #[default]
@@ -164,11 +156,7 @@ impl Default for Overload {
 
 /// What an overload means as the answer to a probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum OverloadProbe {
     /// The probe has not passed: the breaker stays half-open and the slot is free for the next one.
     ///
@@ -203,17 +191,17 @@ pub struct Ramp {
 
 impl Default for Ramp {
     fn default() -> Self {
-        Self { over: Duration::from_secs(30), from: Ratio::percent(5).unwrap_or(Ratio::ONE), shape: RampShape::Linear }
+        Self {
+            over: Duration::from_secs(30),
+            from: Ratio::percent(5).unwrap_or(Ratio::ONE),
+            shape: RampShape::Linear,
+        }
     }
 }
 
 /// The shape of a [`Ramp`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RampShape {
     /// Evenly; a failure takes a quarter of the whole rise back.
     #[default]
@@ -424,11 +412,7 @@ impl Default for ProbeRatio {
 
 /// Which way half-open ends without a verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Decision {
     /// Open again, with the next wait.
     #[default]
@@ -509,7 +493,9 @@ pub enum ConfigError {
     #[error("rules.ewma.over.time.window is {0:?}: allowed are 10ms to 24h")]
     EwmaTime(Duration),
     /// The minimum of an average is out of range.
-    #[error("rules.ewma.min_requests is {min_requests}: allowed are 1 to {max}, as the window is never worth more")]
+    #[error(
+        "rules.ewma.min_requests is {min_requests}: allowed are 1 to {max}, as the window is never worth more"
+    )]
     EwmaMinRequests {
         /// The configured minimum.
         min_requests: u32,
@@ -532,7 +518,9 @@ pub enum ConfigError {
     #[error("open_for is {0:?}: at least 1ms is needed")]
     OpenFor(Duration),
     /// The longest wait is shorter than the first.
-    #[error("backoff.max is {max:?}, less than open_for, which is {open_for:?}: raise it, or leave backoff out")]
+    #[error(
+        "backoff.max is {max:?}, less than open_for, which is {open_for:?}: raise it, or leave backoff out"
+    )]
     BackoffMax {
         /// The configured maximum.
         max: Duration,

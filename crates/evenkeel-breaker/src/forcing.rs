@@ -15,11 +15,7 @@ use std::sync::Arc;
 
 /// What an operator can force a breaker to do, until they or a limit end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Force {
     /// Refuse everything, also after the wait; then probe.
     Open,
@@ -55,11 +51,7 @@ pub enum IllegalTransition {
 
 /// How a breaker goes on whose counts cannot be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Restart {
     /// Closed, with no counts.
     #[default]
@@ -159,7 +151,11 @@ impl Breaker {
     /// # Errors
     ///
     /// [`IllegalTransition::Forced`]; nothing has changed then.
-    pub fn open(&self, wait: Option<Duration>, now: Timestamp) -> Result<Option<Transition>, IllegalTransition> {
+    pub fn open(
+        &self,
+        wait: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Option<Transition>, IllegalTransition> {
         let now = self.not_before(self.load(Ordering::Acquire), now);
         let until = now.saturating_add(wait.unwrap_or_else(|| self.next_wait()));
         self.open_until(until, now)
@@ -170,7 +166,11 @@ impl Breaker {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_until(&self, until: Timestamp, now: Timestamp) -> Result<Option<Transition>, IllegalTransition> {
+    pub fn open_until(
+        &self,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Transition>, IllegalTransition> {
         loop {
             let word = self.load(Ordering::Acquire);
             if word.is_forced() {
@@ -232,7 +232,8 @@ impl Breaker {
         };
         let body = if counts_as { Body::after(&self.body, rules) } else { Body::new(rules, salt) };
         let first_probe = if kept { self.first_probe.load(Ordering::Acquire) } else { 0 };
-        let breaker = Self { word: AtomicU64::new(next.bits()), first_probe: AtomicU64::new(first_probe), body };
+        let breaker =
+            Self { word: AtomicU64::new(next.bits()), first_probe: AtomicU64::new(first_probe), body };
         if let (Phase::Open, Some(extras)) = (next.phase(), breaker.body.extras()) {
             extras.opened_at.store(at.as_nanos(), Ordering::Release);
         }
@@ -311,7 +312,9 @@ impl Extras {
         let since = self.clean_since.load(Ordering::Acquire);
         let now = now();
         let over = now >= Timestamp::from_nanos(since).saturating_add(period);
-        let mine = |from| self.clean_since.compare_exchange(from, now.as_nanos(), Ordering::AcqRel, Ordering::Relaxed);
+        let mine = |from| {
+            self.clean_since.compare_exchange(from, now.as_nanos(), Ordering::AcqRel, Ordering::Relaxed)
+        };
         if !over || mine(since).is_err() {
             return;
         }

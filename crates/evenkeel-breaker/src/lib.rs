@@ -84,5 +84,5 @@ pub use rules::Rules;
 pub use set::{BreakerSet, BreakerSetConfig, Evicted, Got, SetConfigError, WhenFull};
 pub use state::{Reason, State, Transition, WouldBe};
 pub use stats::Stats;
-pub use wait::{Backoff, Forget, Growth, Jitter};
 pub(crate) use wait::Wait;
+pub use wait::{Backoff, Forget, Growth, Jitter};

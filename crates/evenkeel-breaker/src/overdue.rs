@@ -63,11 +63,7 @@ impl Overdue {
 
     pub(crate) fn copy(&self) -> Self {
         let copy = |cell: &AtomicU64| AtomicU64::new(cell.load(Ordering::Acquire));
-        Self {
-            total: copy(&self.total),
-            newest: copy(&self.newest),
-            young: self.young.each_ref().map(copy),
-        }
+        Self { total: copy(&self.total), newest: copy(&self.newest), young: self.young.each_ref().map(copy) }
     }
 
     /// The latest time anybody has named.
@@ -145,7 +141,8 @@ impl Overdue {
         loop {
             let count = if seen >> COUNT_BITS == tag { seen & COUNT_MASK } else { 0 };
             // A thread that slept for a whole ring finds a newer step in its place; then its request is overdue indeed.
-            let slept = age.step_of(Timestamp::from_nanos(self.newest.load(Ordering::Acquire))) >= step + PLACES as u64;
+            let slept = age.step_of(Timestamp::from_nanos(self.newest.load(Ordering::Acquire)))
+                >= step + PLACES as u64;
             if slept || !term.holds() {
                 return;
             }

@@ -40,7 +40,8 @@ impl Permit {
     /// Whether the request is a probe of a half-open breaker.
     #[must_use]
     pub fn is_probe(&self) -> bool {
-        matches!(self.word.phase(), Phase::HalfOpen | Phase::HalfOpenClaimed) && self.lease != Lease::WOULD_BE_REFUSED
+        matches!(self.word.phase(), Phase::HalfOpen | Phase::HalfOpenClaimed)
+            && self.lease != Lease::WOULD_BE_REFUSED
     }
 
     /// Whether only a dry run let the request through.

@@ -9,8 +9,8 @@ use crate::check;
 use crate::ewma::Fade;
 use crate::overdue::Age;
 use crate::window::{Counts, Shape, TimeShape};
-use crate::{BreakerConfig, Combine, ConfigError, HalfOpen, Initial, Overload, Ramp, Reason, Rule};
 use crate::{Backoff, Wait};
+use crate::{BreakerConfig, Combine, ConfigError, HalfOpen, Initial, Overload, Ramp, Reason, Rule};
 
 /// A [`BreakerConfig`] that has been checked: thousands of breakers share one.
 ///
@@ -124,7 +124,9 @@ impl Rules {
 
     /// Whether the counts of a breaker with these rules mean the same to one with those.
     pub(crate) fn counts_as(&self, other: &Self) -> bool {
-        let shape = |rules: &Self| -> Vec<_> { rules.gauges.iter().map(|gauge| (gauge.bad, gauge.measure)).collect() };
+        let shape = |rules: &Self| -> Vec<_> {
+            rules.gauges.iter().map(|gauge| (gauge.bad, gauge.measure)).collect()
+        };
         shape(self) == shape(other) && self.slow_call_duration == other.slow_call_duration
     }
 }
@@ -211,7 +213,8 @@ impl GaugeRule {
 
     /// The reason to trip, if such a share of such a weight is one.
     pub(crate) fn judge_share(&self, failures: Ratio, weight: f64) -> Option<Reason> {
-        (weight >= f64::from(self.min_requests) && failures >= self.limit).then_some(Reason::Ewma { failures })
+        (weight >= f64::from(self.min_requests) && failures >= self.limit)
+            .then_some(Reason::Ewma { failures })
     }
 
     /// The number of overdue requests that trips it.

@@ -46,11 +46,7 @@ impl Default for BreakerSetConfig {
 
 /// What happens to a new key when no breaker is closed that could go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum WhenFull {
     /// The one that was asked for the longest time ago goes, and [`Got::evicted`] says so.
     #[default]
@@ -280,9 +276,7 @@ enum Rank {
 
 /// The one to go: by rank, then by the time since it was asked for; of equals whichever comes first in the table, whose
 /// order the fixed hash decides.
-fn victim<K: Clone>(
-    entries: &HashMap<K, Entry, BuildHasherDefault<SipHasher13>>,
-) -> Option<(Rank, K)> {
+fn victim<K: Clone>(entries: &HashMap<K, Entry, BuildHasherDefault<SipHasher13>>) -> Option<(Rank, K)> {
     let rank = |entry: &Entry| match entry.breaker.state() {
         State::Closed if Arc::strong_count(&entry.breaker) == 1 => Rank::IdleClosed,
         State::Closed => Rank::Closed,

@@ -31,7 +31,8 @@ impl Verdicts {
             }
             let Said { all, failed: f, slow: s } = said(seen, term);
             let said = Said { all: all + 1, failed: f + u32::from(failed), slow: s + u32::from(slow) };
-            let packed = u64::from(said.slow) << (2 * BITS) | u64::from(said.failed) << BITS | u64::from(said.all);
+            let packed =
+                u64::from(said.slow) << (2 * BITS) | u64::from(said.failed) << BITS | u64::from(said.all);
             let new = u64::from(term.epoch()) << EPOCH_SHIFT | packed;
             match self.0.compare_exchange_weak(seen, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(said),

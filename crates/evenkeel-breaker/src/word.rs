@@ -218,7 +218,10 @@ mod tests {
     #[test]
     fn dry_run_outlives_transitions_and_ends_with_a_forced_phase() {
         let dry = Word::START.dry().next_open(Timestamp::from_millis(3));
-        assert_eq!(dry.state(), State::DryRun { would_be: WouldBe::Open { until: Timestamp::from_millis(3) } });
+        assert_eq!(
+            dry.state(),
+            State::DryRun { would_be: WouldBe::Open { until: Timestamp::from_millis(3) } }
+        );
         assert_eq!(dry.next_forced(Phase::ForcedOpen, None).state(), State::ForcedOpen { until: None });
         let limit = dry.next_forced(Phase::Disabled, Some(Timestamp::MAX)).limit();
         assert_eq!(limit, Some(Timestamp::MAX), "the end of time is not without end");

@@ -49,7 +49,10 @@ fn nonsense_is_refused_at_the_start() {
     check(&count(1, 0), Err(ConfigError::WindowSize { rule: "ratio", size: 0 }));
     check(&count(1, 65_535), Ok(()));
     check(&count(1, 65_536), Err(ConfigError::WindowSize { rule: "ratio", size: 65_536 }));
-    check(&count(11, 10), Err(ConfigError::MinRequestsBeyondWindow { rule: "ratio", min_requests: 11, size: 10 }));
+    check(
+        &count(11, 10),
+        Err(ConfigError::MinRequestsBeyondWindow { rule: "ratio", min_requests: 11, size: 10 }),
+    );
 
     check(&time(DAY, 0), Err(ConfigError::WindowBuckets { rule: "ratio", buckets: 0 }));
     check(&time(DAY, 1024), Ok(()));

@@ -6,9 +6,9 @@ use std::time::Duration;
 use std::sync::Arc;
 
 use evenkeel_breaker::{
-    Backoff, Breaker, BreakerConfig, Combine, Decision, Fading, Force, Forget, Growth, HalfOpen, Initial, Jitter,
-    Overload, OverloadProbe, Owner, Permit, ProbeRatio, Ramp, RampShape, Reason, Refusal, Rule, Rules, State,
-    Stats, Transition, WouldBe, Window,
+    Backoff, Breaker, BreakerConfig, Combine, Decision, Fading, Force, Forget, Growth, HalfOpen, Initial,
+    Jitter, Overload, OverloadProbe, Owner, Permit, ProbeRatio, Ramp, RampShape, Reason, Refusal, Rule,
+    Rules, State, Stats, Transition, Window, WouldBe,
 };
 use evenkeel_types::{Outcome, Ratio, Timestamp};
 use proptest::prelude::*;
@@ -41,8 +41,7 @@ fn time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let outcomes =
-        [Outcome::success(), Outcome::failure(), Outcome::overload(None), Outcome::neutral()];
+    let outcomes = [Outcome::success(), Outcome::failure(), Outcome::overload(None), Outcome::neutral()];
     let slow = outcomes.map(|outcome| outcome.with_latency(Duration::from_secs(9)));
     let hint = Outcome::overload(Some(Duration::from_secs(20)));
     let outcomes = [outcomes.to_vec(), slow.to_vec(), vec![hint]].concat();
@@ -77,12 +76,21 @@ fn rule() -> impl Strategy<Value = Rule> {
     ];
     prop_oneof![
         (1..4_u32).prop_map(|failures| Rule::Consecutive { failures }),
-        (share(), 1..4_u32, window())
-            .prop_map(|(failures, min_requests, window)| Rule::Ratio { failures, min_requests, window }),
-        (share(), 1..4_u32, window())
-            .prop_map(|(slow, min_requests, window)| Rule::SlowRatio { slow, min_requests, window }),
-        (share(), 1..4_u32, over)
-            .prop_map(|(failures, min_requests, over)| Rule::Ewma { failures, min_requests, over }),
+        (share(), 1..4_u32, window()).prop_map(|(failures, min_requests, window)| Rule::Ratio {
+            failures,
+            min_requests,
+            window
+        }),
+        (share(), 1..4_u32, window()).prop_map(|(slow, min_requests, window)| Rule::SlowRatio {
+            slow,
+            min_requests,
+            window
+        }),
+        (share(), 1..4_u32, over).prop_map(|(failures, min_requests, over)| Rule::Ewma {
+            failures,
+            min_requests,
+            over
+        }),
         (1..=50_u32, 100..10_000_u64).prop_map(|(percent, requests_per_false_trip)| Rule::Statistical {
             tolerated: Ratio::percent(percent).unwrap(),
             requests_per_false_trip,
@@ -93,7 +101,8 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn probing() -> impl Strategy<Value = HalfOpen> {
-    let ratio = prop::option::of((1..5_u32).prop_map(|verdicts| ProbeRatio { verdicts, ..ProbeRatio::default() }));
+    let ratio =
+        prop::option::of((1..5_u32).prop_map(|verdicts| ProbeRatio { verdicts, ..ProbeRatio::default() }));
     let decide = prop::sample::select(vec![Decision::Open, Decision::Closed]);
     (1..4_u32, 1..4_u32, 1..40_000_u64, ratio, prop::option::of(1..60_u64), decide).prop_map(
         |(max_concurrent, successes_needed, lease, ratio, after, decide)| HalfOpen {
@@ -116,49 +125,64 @@ fn backoff() -> impl Strategy<Value = Backoff> {
         Forget::Clean { period: Duration::from_secs(3), reset_after: Some(2) },
     ];
     let select = prop::sample::select::<Growth>;
-    (select(growth), prop::sample::select(jitter), prop::sample::select(forget)).prop_map(
-        |(growth, jitter, forget)| Backoff { growth, max: Duration::from_secs(60), jitter, forget },
-    )
+    (select(growth), prop::sample::select(jitter), prop::sample::select(forget))
+        .prop_map(|(growth, jitter, forget)| Backoff { growth, max: Duration::from_secs(60), jitter, forget })
 }
 
 fn config() -> impl Strategy<Value = BreakerConfig> {
-    let overload = (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(in_ratio, lenient, obeys)| Overload {
-        in_ratio,
-        as_probe: if lenient { OverloadProbe::Lenient } else { OverloadProbe::Strict },
-        open_for_retry_after: obeys,
-        ..Overload::default()
-    });
+    let overload =
+        (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(in_ratio, lenient, obeys)| Overload {
+            in_ratio,
+            as_probe: if lenient { OverloadProbe::Lenient } else { OverloadProbe::Strict },
+            open_for_retry_after: obeys,
+            ..Overload::default()
+        });
     let ramp = prop::option::of(any::<bool>().prop_map(|linear| Ramp {
         shape: if linear { RampShape::Linear } else { RampShape::Aimd },
         ..Ramp::default()
     }));
-    let initial = vec![Initial::Closed, Initial::Open, Initial::ForcedOpen, Initial::Disabled, Initial::DryRun];
+    let initial =
+        vec![Initial::Closed, Initial::Open, Initial::ForcedOpen, Initial::Disabled, Initial::DryRun];
     let switches = (any::<bool>(), any::<bool>(), any::<bool>());
     let rules = prop::collection::vec(rule(), 1..4);
     let plain = 0..10_u32;
-    (rules, 1..10_000_u64, probing(), prop::option::of(backoff()), overload, ramp, prop::sample::select(initial), switches, plain)
-        .prop_map(|(rules, wait, half_open, backoff, overload, ramp, initial, (all, dry_run, striped), plain)| {
-            let in_time = rules.iter().any(|rule| match rule {
-                Rule::Ratio { window, .. } | Rule::SlowRatio { window, .. } => matches!(window, Window::Time { .. }),
-                _ => false,
-            });
-            let open_for = Duration::from_millis(wait);
-            let config = BreakerConfig {
-                rules,
-                slow_call_duration: Some(Duration::from_secs(5)),
-                open_for,
-                half_open,
-                ..BreakerConfig::default()
-            };
-            // The small forms of a breaker need plain settings.
-            if plain < 3 {
-                let half_open = HalfOpen { max_concurrent: 1, ratio: None, ..half_open };
-                return BreakerConfig { half_open, ..config };
-            }
-            let combine = if all { Combine::All } else { Combine::Any };
-            let stripes = if striped && in_time { 3 } else { 1 };
-            BreakerConfig { combine, backoff, overload, ramp, initial, dry_run, stripes, ..config }
-        })
+    (
+        rules,
+        1..10_000_u64,
+        probing(),
+        prop::option::of(backoff()),
+        overload,
+        ramp,
+        prop::sample::select(initial),
+        switches,
+        plain,
+    )
+        .prop_map(
+            |(rules, wait, half_open, backoff, overload, ramp, initial, (all, dry_run, striped), plain)| {
+                let in_time = rules.iter().any(|rule| match rule {
+                    Rule::Ratio { window, .. } | Rule::SlowRatio { window, .. } => {
+                        matches!(window, Window::Time { .. })
+                    }
+                    _ => false,
+                });
+                let open_for = Duration::from_millis(wait);
+                let config = BreakerConfig {
+                    rules,
+                    slow_call_duration: Some(Duration::from_secs(5)),
+                    open_for,
+                    half_open,
+                    ..BreakerConfig::default()
+                };
+                // The small forms of a breaker need plain settings.
+                if plain < 3 {
+                    let half_open = HalfOpen { max_concurrent: 1, ratio: None, ..half_open };
+                    return BreakerConfig { half_open, ..config };
+                }
+                let combine = if all { Combine::All } else { Combine::Any };
+                let stripes = if striped && in_time { 3 } else { 1 };
+                BreakerConfig { combine, backoff, overload, ramp, initial, dry_run, stripes, ..config }
+            },
+        )
 }
 
 #[derive(Debug, PartialEq)]
@@ -199,14 +223,18 @@ impl Run {
                     Ok(admission) => {
                         assert_eq!(peeked, Ok(()));
                         let probe = admission.permit.is_probe();
-                        assert_eq!(probe, half_open(self.breaker.state()) && !admission.permit.would_be_refused());
+                        assert_eq!(
+                            probe,
+                            half_open(self.breaker.state()) && !admission.permit.would_be_refused()
+                        );
                         self.held.push(admission.permit);
                         admission.transition
                     }
                     Err(refusal) => {
                         assert_eq!(peeked, Err(Refusal { transition: None, ..refusal }));
                         if refusal.transition.is_none() {
-                            let unmoved = Stats { regressions: before.regressions, ..self.breaker.stats(now) };
+                            let unmoved =
+                                Stats { regressions: before.regressions, ..self.breaker.stats(now) };
                             assert_eq!(unmoved, before, "a refusal writes nothing");
                         }
                         refused = Some(refusal);
@@ -259,7 +287,11 @@ impl Run {
     fn check(&self, before: Stats, transition: Option<Transition>, now: Timestamp) {
         let after = self.breaker.stats(now);
         assert!(after.probes_in_flight <= self.config.half_open.max_concurrent);
-        let needed = self.config.half_open.ratio.map_or(self.config.half_open.successes_needed, |ratio| ratio.verdicts);
+        let needed = self
+            .config
+            .half_open
+            .ratio
+            .map_or(self.config.half_open.successes_needed, |ratio| ratio.verdicts);
         assert!(after.probes_passed < needed);
         assert!(after.window_failures <= after.window_requests);
         assert!(after.window_slow <= after.slow_window_requests);
@@ -287,7 +319,11 @@ impl Run {
             while self.breaker.tick(now).is_some() {}
             if let Ok(admission) = self.breaker.try_acquire(now) {
                 let probe = admission.permit.is_probe();
-                let _ = self.breaker.record(admission.permit, &Outcome::success().with_latency(Duration::ZERO), now);
+                let _ = self.breaker.record(
+                    admission.permit,
+                    &Outcome::success().with_latency(Duration::ZERO),
+                    now,
+                );
                 if !probe && self.breaker.state() == State::Closed {
                     return;
                 }

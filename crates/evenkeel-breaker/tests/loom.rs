@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use evenkeel_breaker::{
-    Breaker, BreakerConfig, Force, HalfOpen, Owner, Permit, ProbeRatio, Reason, Rule, State, Transition, Window,
+    Breaker, BreakerConfig, Force, HalfOpen, Owner, Permit, ProbeRatio, Reason, Rule, State, Transition,
+    Window,
 };
 use evenkeel_types::{Outcome, Ratio, Timestamp};
 use loom::sync::Arc;
@@ -302,7 +303,11 @@ fn overdue_requests_settle() {
                 let breaker = breaker.clone();
                 thread::spawn(move || {
                     let permit = breaker.try_acquire(start).unwrap().permit;
-                    assert_eq!(breaker.record(permit, &Outcome::success(), start), None, "one alone is not two");
+                    assert_eq!(
+                        breaker.record(permit, &Outcome::success(), start),
+                        None,
+                        "one alone is not two"
+                    );
                 })
             })
             .into_iter()

@@ -35,7 +35,9 @@ fn mean(runs: u64, mut run: impl FnMut() -> u64) -> f64 {
 /// reach four times that end there, which only lowers the mean.
 #[test]
 fn false_trips_are_as_rare_as_asked_for() {
-    for (tolerated, asked) in [(0.01, 1_000), (0.05, 1_000), (0.05, 5_000), (0.2, 1_000), (0.5, 1_000), (0.001, 2_000)] {
+    for (tolerated, asked) in
+        [(0.01, 1_000), (0.05, 1_000), (0.05, 5_000), (0.2, 1_000), (0.5, 1_000), (0.001, 2_000)]
+    {
         let rules = rules(tolerated, asked);
         let mut draws = SplitMix64::new(20_260_701);
         let runs = 100;
@@ -58,7 +60,9 @@ fn and_not_absurdly_rarer() {
 /// makes no difference.
 #[test]
 fn a_dead_endpoint_is_found_at_once() {
-    for (tolerated, asked, at_most) in [(0.01, 10_000, 3), (0.001, 10_000, 2), (0.05, 100_000, 5), (0.2, 1_000_000, 10)] {
+    for (tolerated, asked, at_most) in
+        [(0.01, 10_000, 3), (0.001, 10_000, 2), (0.05, 100_000, 5), (0.2, 1_000_000, 10)]
+    {
         for healthy in [0, 30_000] {
             let found = run(&rules(tolerated, asked), healthy, 1.0, 100, &mut SplitMix64::new(1));
             assert!(found <= at_most, "tolerated {tolerated}: {found} after {healthy}");

@@ -189,7 +189,10 @@ pub(crate) fn more_rules() -> Vec<(&'static str, BreakerConfig)> {
     vec![
         ("time-window, time told", of(vec![ratio])),
         ("time-window of 4 stripes, time told", BreakerConfig { stripes: 4, ..of(vec![ratio]) }),
-        ("slow and failed, time told", BreakerConfig { slow_call_duration: Some(second), ..of(vec![ratio, slow]) }),
+        (
+            "slow and failed, time told",
+            BreakerConfig { slow_call_duration: Some(second), ..of(vec![ratio, slow]) },
+        ),
         ("average over requests", of(vec![ewma(Fading::Requests { window: 100 })])),
         ("average over time, time told", of(vec![ewma(Fading::Time { window: second })])),
         ("statistical", of(vec![Rule::Statistical { tolerated, requests_per_false_trip: 1_000_000 }])),

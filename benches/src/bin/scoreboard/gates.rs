@@ -277,7 +277,13 @@ fn breaker(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
     gates.push(ratio(name, striped, ours(told, 2), Bound::AtMost(1.0 / 1.5), None));
     for (rule, bytes) in [("consecutive", 32.0), (told, 128.0)] {
         let name = format!("breaker {rule}, bytes");
-        gates.push(ratio(name, rows.of("memory", &format!("breaker/{rule}"), 1, 1), Some(1.0), Bound::AtMost(bytes), None));
+        gates.push(ratio(
+            name,
+            rows.of("memory", &format!("breaker/{rule}"), 1, 1),
+            Some(1.0),
+            Bound::AtMost(bytes),
+            None,
+        ));
     }
     for (rule, peer, threads, bound) in [
         ("count-window", "recloser/closed", 1, 0.7),

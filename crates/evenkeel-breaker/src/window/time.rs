@@ -103,7 +103,8 @@ impl<R: AsRef<[AtomicU64]>> TimeWindow<R> {
 
     /// The same counts in a ring of the same shape, which is one of ten.
     pub(crate) fn copy_ten(&self) -> TimeWindow<[AtomicU64; 10]> {
-        let count = |index| self.cells.as_ref().get(index).map_or(0, |cell: &AtomicU64| cell.load(Ordering::Acquire));
+        let count =
+            |index| self.cells.as_ref().get(index).map_or(0, |cell: &AtomicU64| cell.load(Ordering::Acquire));
         let cells = std::array::from_fn(|index| AtomicU64::new(count(index)));
         TimeWindow { newest: AtomicU64::new(self.newest.load(Ordering::Acquire)), cells }
     }

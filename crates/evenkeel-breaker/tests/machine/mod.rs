@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evenkeel_breaker::{
     BreakerConfig, Force, Owner, Reason, Refusal, RefusalReason, Restart, Rule, Rules, State, Transition,
-    WouldBe, Window,
+    Window, WouldBe,
 };
 use evenkeel_scenario::{Action, Fact, Machine};
 use evenkeel_types::{Outcome, Timestamp};
@@ -62,7 +62,9 @@ impl BreakerMachine {
         let Some(transition) = transition else { return };
         self.events += 1;
         self.event = Some(transition);
-        let opens = |state: State| matches!(state, State::Open { .. } | State::DryRun { would_be: WouldBe::Open { .. } });
+        let opens = |state: State| {
+            matches!(state, State::Open { .. } | State::DryRun { would_be: WouldBe::Open { .. } })
+        };
         if opens(transition.to) {
             self.tripped = Some(transition);
         }
@@ -202,12 +204,16 @@ impl BreakerMachine {
         let stats = self.twin.stats(now);
         match (self.shown(), self.tripped.map(|tripped| tripped.reason)) {
             (WouldBe::Open { .. }, Some(Reason::Ratio { failures, requests })) => (failures, requests),
-            (WouldBe::Open { .. }, Some(Reason::Consecutive { failures })) => (failures.into(), failures.into()),
+            (WouldBe::Open { .. }, Some(Reason::Consecutive { failures })) => {
+                (failures.into(), failures.into())
+            }
             (WouldBe::Open { .. }, Some(Reason::ProbeRatio { failures, verdicts, .. })) => {
                 (failures.into(), verdicts.into())
             }
             (WouldBe::HalfOpen, _) => (stats.probe_failures.into(), stats.probe_verdicts.into()),
-            (WouldBe::Closed, _) if !self.has_window() => (stats.failures_in_row.into(), stats.failures_in_row.into()),
+            (WouldBe::Closed, _) if !self.has_window() => {
+                (stats.failures_in_row.into(), stats.failures_in_row.into())
+            }
             _ => (stats.window_failures, stats.window_requests),
         }
     }
@@ -216,7 +222,9 @@ impl BreakerMachine {
         let stats = self.twin.stats(now);
         match (self.shown(), self.tripped.map(|tripped| tripped.reason)) {
             (WouldBe::Open { .. }, Some(Reason::Slow { slow, requests })) => (slow, requests),
-            (WouldBe::Open { .. }, Some(Reason::ProbeRatio { slow, verdicts, .. })) => (slow.into(), verdicts.into()),
+            (WouldBe::Open { .. }, Some(Reason::ProbeRatio { slow, verdicts, .. })) => {
+                (slow.into(), verdicts.into())
+            }
             (WouldBe::HalfOpen, _) => (stats.probe_slow.into(), stats.probe_verdicts.into()),
             _ => (stats.window_slow, stats.slow_window_requests),
         }
@@ -255,14 +263,16 @@ impl Machine for BreakerMachine {
             "acquire" | "acq" | "ask" => {
                 if let Some(pair) = self.acquire(now) {
                     match name {
-                        Some(name) if self.held.contains_key(name) => return Err(format!("{name:?} is held already")),
+                        Some(name) if self.held.contains_key(name) => {
+                            return Err(format!("{name:?} is held already"));
+                        }
                         Some(name) => drop(self.held.insert(name.to_owned(), pair)),
                         None => self.unnamed.push(pair),
                     }
                 }
             }
-            "ok" | "success" | "succeed" | "fail" | "failure" | "overload" | "neutral" | "ignored" | "slow"
-            | "slow_ok" | "slow_fail" | "slow_overload" => {
+            "ok" | "success" | "succeed" | "fail" | "failure" | "overload" | "neutral" | "ignored"
+            | "slow" | "slow_ok" | "slow_fail" | "slow_overload" => {
                 let outcome = self.outcome(action)?;
                 self.end(name, &outcome, now)?;
             }
@@ -330,7 +340,9 @@ impl Machine for BreakerMachine {
             }
             "retry_after" => {
                 let refusal = self.refused.or_else(|| self.twin.peek(now).err());
-                Fact::optional(refusal.and_then(|refusal| refusal.retry_at).map(|at| at.saturating_since(now)))
+                Fact::optional(
+                    refusal.and_then(|refusal| refusal.retry_at).map(|at| at.saturating_since(now)),
+                )
             }
             "until" => Fact::optional(self.until()),
             "deadline" => Fact::optional(self.twin.next_deadline()),

@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use evenkeel_breaker::{Admission, Breaker, BreakerConfig, Permit, Refusal, Restart, Rules, State, Stats, Transition};
+use evenkeel_breaker::{
+    Admission, Breaker, BreakerConfig, Permit, Refusal, Restart, Rules, State, Stats, Transition,
+};
 use evenkeel_types::{Outcome, Timestamp};
 
 use super::rules;
@@ -68,7 +70,12 @@ impl Twin {
         change
     }
 
-    pub(crate) fn reload(&mut self, config: &BreakerConfig, restart: Restart, now: Timestamp) -> Result<(), String> {
+    pub(crate) fn reload(
+        &mut self,
+        config: &BreakerConfig,
+        restart: Restart,
+        now: Timestamp,
+    ) -> Result<(), String> {
         if let Some(lean) = &mut self.lean {
             *lean = lean.successor(&rules(config)?, restart, now);
         }
@@ -77,7 +84,8 @@ impl Twin {
     }
 
     pub(crate) fn stats(&self, now: Timestamp) -> Stats {
-        let common = |stats: Stats| Stats { would_refuse: 0, would_refuse_ok: 0, regressions: 0, attempt: 0, ..stats };
+        let common =
+            |stats: Stats| Stats { would_refuse: 0, would_refuse_ok: 0, regressions: 0, attempt: 0, ..stats };
         self.each(|breaker| common(breaker.stats(now)));
         self.full.stats(now)
     }
