@@ -258,7 +258,8 @@ impl<K: Hash + Eq + Clone> BreakerSet<K> {
 
     fn shard(&self, hash: u64) -> Option<&Shard<K>> {
         // The high half, since the tables use the low one.
-        self.shards.get(((hash >> 32) * self.shards.len() as u64 >> 32) as usize)
+        let part = (hash >> 32) * self.shards.len() as u64;
+        self.shards.get((part >> 32) as usize)
     }
 
     fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
