@@ -86,8 +86,8 @@ fn probes_are_never_oversubscribed() {
     check_probes(one, true, 1);
 }
 
-fn check_one_trip(rule: Rule, already: usize) {
-    model(3, move || {
+fn check_one_trip(rule: Rule, already: usize, preemptions: usize) {
+    model(preemptions, move || {
         let breaker = breaker(rule, HalfOpen::default());
         let fail = |breaker: &Breaker| {
             let permit = breaker.try_acquire(OPEN).ok().map(|admission| admission.permit);
@@ -113,15 +113,16 @@ fn check_one_trip(rule: Rule, already: usize) {
 
 #[test]
 fn a_run_of_failures_trips_once() {
-    check_one_trip(Rule::Consecutive { failures: 3 }, 0);
+    check_one_trip(Rule::Consecutive { failures: 3 }, 0, 3);
     check_one_trip(Rule::Consecutive { failures: 3 }, 1);
 }
 
 #[test]
 fn a_ratio_trips_once() {
     let ratio = |window| Rule::Ratio { failures: Ratio::HALF, min_requests: 3, window };
-    check_one_trip(ratio(Window::Count { size: 3 }), 0);
-    check_one_trip(ratio(Window::Time { span: Duration::from_secs(10), buckets: 2 }), 1);
+    check_one_trip(ratio(Window::Count { size: 3 }), 0, 3);
+    // A step that begins empties buckets, so there is more to interleave.
+    check_one_trip(ratio(Window::Time { span: Duration::from_secs(10), buckets: 2 }), 1, 2);
 }
 
 /// A failure and the successes that complete the number of requests, in one bucket or in two: whoever comes last trips,
@@ -349,9 +350,14 @@ fn a_striped_ratio_trips_once() {
             let permit = breaker.try_acquire(LATER).ok().map(|admission| admission.permit);
             permit.and_then(|permit| breaker.record(permit, &outcome, LATER))
         };
-        // As above: the model lets a `SeqCst` load return the value of the constructor; so write first, on each stripe.
+        // As above: the model lets a `SeqCst` load return the value of the constructor; so write first, on each stripe. Of
+        // the model's threads 0, 1, 2 and 3 the odd ones count in the second stripe.
         assert_eq!(end(&breaker, Outcome::failure()), None);
         assert_eq!(breaker.reset(LATER), None);
+        let first = breaker.clone();
+        assert_eq!(thread::spawn(move || end(&first, Outcome::failure())).join().unwrap(), None);
+        assert_eq!(breaker.reset(LATER), None);
+        thread::spawn(|| ()).join().unwrap();
         let other = breaker.clone();
         let other = thread::spawn(move || end(&other, Outcome::success()));
         let mine = end(&breaker, Outcome::failure());

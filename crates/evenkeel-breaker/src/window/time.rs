@@ -189,7 +189,7 @@ impl<R: AsRef<[AtomicU64]>> TimeWindow<R> {
                 if seen == 0 || self.newest.load(Ordering::Acquire) != newest.0 {
                     break;
                 }
-                if cell.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                if cell.compare_exchange(seen, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                     break;
                 }
             }
