@@ -114,7 +114,7 @@ fn check_one_trip(rule: Rule, already: usize, preemptions: usize) {
 #[test]
 fn a_run_of_failures_trips_once() {
     check_one_trip(Rule::Consecutive { failures: 3 }, 0, 3);
-    check_one_trip(Rule::Consecutive { failures: 3 }, 1);
+    check_one_trip(Rule::Consecutive { failures: 3 }, 1, 3);
 }
 
 #[test]
