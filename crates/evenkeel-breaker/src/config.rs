@@ -367,7 +367,8 @@ pub struct HalfOpen {
     /// Judges by a share of several probes, not by the first failure. Default: no.
     pub ratio: Option<ProbeRatio>,
     /// Decides after this time in half-open, whatever is known then, at least 1 ms. Default: never, since an endpoint
-    /// without traffic has proved nothing, and the first request will tell.
+    /// without traffic has proved nothing, and the first request will tell. With [`Decision::Open`] it must leave time for
+    /// as many probes as are needed, or a breaker with little traffic never closes.
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub decide_after: Option<Duration>,
     /// How it decides then. Default: open.
