@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evenkeel_balance::{Event, LoadReport};
-use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
+use evenkeel_breaker::{Breaker, Permit, Refusal, Transition};
 use evenkeel_health::outlier::OutlierCounters;
 use evenkeel_health::{
     Cause, Change, CheckState, Entry, Note, Opinion, RiseFall, SlowStart, Standing, Status, Warmth,
@@ -279,7 +279,11 @@ impl<T> Live<T> {
     #[inline]
     fn ask_breaker(&self) -> Result<Option<Permit>, Refusal> {
         let Some(breaker) = &self.breaker else { return Ok(None) };
-        let admission = breaker.try_acquire(|| self.control.now())?;
+        let admission = breaker.try_acquire(|| self.control.now()).inspect_err(|refusal| {
+            if let Some(transition) = refusal.transition {
+                self.tell(&self.after_breaker(transition));
+            }
+        })?;
         if let Some(transition) = admission.transition {
             self.tell(&self.after_breaker(transition));
         }
@@ -317,15 +321,12 @@ impl<T> Live<T> {
         let Some(breaker) = &self.breaker else { return news };
         loop {
             let state = breaker.state();
-            let open = matches!(state, State::Open { .. });
-            let note = match state {
-                State::Open { until } => {
-                    self.arm(until);
-                    Note::until(until)
-                }
-                _ => Note::default(),
-            };
-            self.say(Opinion::BreakerOpen(open), note, &mut news);
+            let until = state.refuses_until();
+            if let Some(until) = until {
+                self.arm(until);
+            }
+            let note = until.map_or_else(Note::default, Note::until);
+            self.say(Opinion::BreakerOpen(state.is_refusing()), note, &mut news);
             if breaker.state() == state {
                 return news;
             }
@@ -393,7 +394,7 @@ impl<T> Live<T> {
         if let Some(transition) = breaker.tick(now) {
             return self.after_breaker(transition);
         }
-        if let State::Open { until } = breaker.state() {
+        if let Some(until) = breaker.state().refuses_until() {
             self.arm(until);
         }
         News::default()
