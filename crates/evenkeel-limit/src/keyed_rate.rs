@@ -137,7 +137,7 @@ impl KeyedRate {
 
 impl Cell {
     fn is_idle(&self, now: Timestamp) -> bool {
-        self.arrival.load(Ordering::Relaxed) <= now.as_nanos()
+        self.arrival.load(Ordering::Acquire) <= now.as_nanos()
     }
 }
 
@@ -147,10 +147,20 @@ fn find(set: &[Cell; WAYS], hash: u64) -> Option<&Cell> {
 
 fn claim(set: &[Cell; WAYS], hash: u64, now: Timestamp) -> Option<&Cell> {
     for cell in set {
+        // In this order: who sees that a key has taken something here also sees which key that was.
+        let is_idle = cell.is_idle(now);
         let old = cell.key.load(Ordering::Relaxed);
-        let is_free = old == hash || cell.is_idle(now);
-        if is_free && cell.key.compare_exchange(old, hash, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        if old == hash {
             return Some(cell);
+        }
+        if !is_idle {
+            continue;
+        }
+        match cell.key.compare_exchange(old, hash, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return Some(cell),
+            // Another thread has just brought the same key here.
+            Err(present) if present == hash => return Some(cell),
+            Err(_) => {}
         }
     }
     find(set, hash)

@@ -47,7 +47,7 @@ pub struct Limiter {
 
 struct Adaptive {
     algorithm: Mutex<Algorithm>,
-    /// Drops that found the algorithm at work.
+    /// One if a drop has found the algorithm at work.
     missed_drops: AtomicU32,
     /// The latency of late, in nanoseconds: an eighth of each sample. For the hint.
     latency: AtomicU64,
@@ -163,7 +163,9 @@ impl Limiter {
             }
             return None;
         };
-        let missed = adaptive.missed_drops.load(Ordering::Relaxed) > 0
+        // A drop is not merged with another one.
+        let missed = !sample.dropped
+            && adaptive.missed_drops.load(Ordering::Relaxed) > 0
             && adaptive.missed_drops.swap(0, Ordering::Relaxed) > 0;
         let sample = Sample { dropped: sample.dropped || missed, ..*sample };
         adaptive.note(sample.latency);

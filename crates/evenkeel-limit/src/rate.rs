@@ -139,7 +139,7 @@ pub(crate) fn take(arrival: &AtomicU64, shape: Shape, count: u32, now: Timestamp
         if ready > now || next == u64::MAX {
             return Err(RateRefusal { retry_at: Timestamp::from_nanos(ready) });
         }
-        match arrival.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+        match arrival.compare_exchange_weak(seen, next, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => return Ok(()),
             Err(present) => seen = present,
         }

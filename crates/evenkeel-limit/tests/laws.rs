@@ -304,7 +304,7 @@ fn never_eleven_of_ten() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                for _ in 0..5000 {
+                for _ in 0..1000 {
                     let mut held = Vec::new();
                     while let Ok(permit) = Permit::try_acquire(&*limiter, Timestamp::ORIGIN) {
                         let before = present.fetch_add(1, std::sync::atomic::Ordering::SeqCst);

@@ -49,7 +49,9 @@ fn a_lowered_limit_holds_for_whoever_comes_after() {
         let limiter = Arc::new(Limiter::new(&LimitConfig::fixed(2), 1).unwrap());
         let other = limiter.clone();
         let (_, taken) = both(
-            move || drop(other.set_limit(1).unwrap()),
+            move || {
+                let _ = other.set_limit(1).unwrap();
+            },
             || [limiter.try_acquire(NOW), limiter.try_acquire(NOW)].into_iter().filter(Result::is_ok).count(),
         );
         assert_eq!((limiter.limit(), limiter.in_flight() as usize), (1, taken));
@@ -82,8 +84,12 @@ fn a_drop_that_finds_the_algorithm_at_work_is_kept() {
         let tokens = (limiter.try_acquire(NOW).unwrap(), limiter.try_acquire(NOW).unwrap());
         let other = limiter.clone();
         both(
-            move || drop(other.release(tokens.0, &Outcome::overload(None), NOW)),
-            || drop(limiter.release(tokens.1, &Outcome::overload(None), NOW)),
+            move || {
+                let _ = other.release(tokens.0, &Outcome::overload(None), NOW);
+            },
+            || {
+                let _ = limiter.release(tokens.1, &Outcome::overload(None), NOW);
+            },
         );
         let last = limiter.try_acquire(NOW).unwrap();
         let _ = limiter.release(last, &Outcome::success(), NOW);

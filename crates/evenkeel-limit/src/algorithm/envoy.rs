@@ -23,6 +23,8 @@ pub(crate) struct EnvoyState {
     phase: Phase,
     unloaded: Option<Duration>,
     latencies: Quantiles,
+    /// How many those are: the histogram would have to add up.
+    counted: u32,
     /// The latest time told.
     now: Timestamp,
     is_first: bool,
@@ -50,6 +52,7 @@ impl EnvoyState {
             phase: Phase::Measuring { limit: config.min },
             unloaded: None,
             latencies: Quantiles::new(),
+            counted: 0,
             now: Timestamp::ORIGIN,
             is_first: true,
         }
@@ -62,7 +65,8 @@ impl EnvoyState {
             return limit;
         }
         self.latencies.record(sample.latency);
-        let enough = self.latencies.count() >= u64::from(self.config.probe_calls);
+        self.counted = self.counted.saturating_add(1);
+        let enough = self.counted >= self.config.probe_calls;
         if self.is_measuring() && enough { self.end_measuring(limit) } else { limit }
     }
 
@@ -72,7 +76,7 @@ impl EnvoyState {
         match self.phase {
             Phase::Measuring { .. } => {
                 let over = self.now >= epoch.saturating_add(self.config.probe_timeout);
-                if over && self.latencies.count() > 0 { self.end_measuring(limit) } else { limit }
+                if over && self.counted > 0 { self.end_measuring(limit) } else { limit }
             }
             Phase::Following { probe_at, .. } if self.now >= probe_at => self.begin_measuring(limit),
             Phase::Following { interval_ends, .. } if self.now >= interval_ends => self.follow(limit),
@@ -83,7 +87,7 @@ impl EnvoyState {
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         match self.phase {
             Phase::Measuring { .. } => {
-                let is_waited_for = self.latencies.count() > 0;
+                let is_waited_for = self.counted > 0;
                 let epoch = self.epoch.filter(|_| is_waited_for)?;
                 Some(epoch.saturating_add(self.config.probe_timeout))
             }
@@ -102,13 +106,13 @@ impl EnvoyState {
     fn begin_measuring(&mut self, limit: u32) -> u32 {
         self.phase = Phase::Measuring { limit };
         self.epoch = Some(self.now);
-        self.latencies.reset();
+        self.forget();
         self.config.pinned
     }
 
     fn end_measuring(&mut self, limit: u32) -> u32 {
         self.unloaded = self.latencies.quantile(self.config.quantile);
-        self.latencies.reset();
+        self.forget();
         let probe_at = self.now.saturating_add(self.wait());
         let interval_ends = self.now.saturating_add(self.config.interval);
         let before = match self.phase {
@@ -126,7 +130,7 @@ impl EnvoyState {
             (Some(unloaded), Some(latency)) => self.next_limit(limit, unloaded, latency),
             _ => limit,
         };
-        self.latencies.reset();
+        self.forget();
         let EnvoyGradient { min, interval, .. } = self.config;
         let Phase::Following { interval_ends, times_at_min, .. } = &mut self.phase else { return next };
         *interval_ends = self.now.saturating_add(interval);
@@ -141,6 +145,11 @@ impl EnvoyState {
         let gradient = (fine / nanos(latency).max(1.0)).clamp(0.5, 2.0);
         let scaled = f64::from(limit) * gradient;
         ((scaled + scaled.sqrt()) as u32).clamp(self.config.min, self.config.max)
+    }
+
+    fn forget(&mut self) {
+        self.latencies.reset();
+        self.counted = 0;
     }
 
     /// Until the next measuring: the first one lies anywhere in an interval, the others have some jitter.
