@@ -410,7 +410,10 @@ mod tests {
         let text: Vec<_> =
             provenance.evidence(at(1)).map(|evidence| serde_json::to_string(&evidence).unwrap()).collect();
         assert_eq!(text.len(), 1);
-        assert!(text[0].starts_with(r#"{"cause":"admin_drain","record":{"opinion":{"admin":"drain"},"#), "{text:?}");
+        assert!(
+            text[0].starts_with(r#"{"cause":"admin_drain","record":{"opinion":{"admin":"drain"},"#),
+            "{text:?}"
+        );
     }
 
     #[test]
