@@ -145,6 +145,7 @@ impl Record {
 
 /// One cause that holds now, and where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Evidence<'a> {
     /// The cause.
@@ -406,6 +407,20 @@ mod tests {
         let sources: Vec<_> = provenance.evidence(at(1)).map(|evidence| evidence.source()).collect();
         assert_eq!(sources, [Source::Discovery, Source::Check]);
         assert!(standing.load().is_degraded());
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn evidence_serialises_with_its_record() {
+        let (standing, mut provenance) = (Standing::new(), check_ttl(10));
+        let _ = provenance.say(&standing, DRAIN, Note::default().by("alice").unwrap(), at(1));
+        let text: Vec<_> =
+            provenance.evidence(at(1)).map(|evidence| serde_json::to_string(&evidence).unwrap()).collect();
+        assert_eq!(text.len(), 1);
+        assert!(
+            text[0].starts_with(r#"{"cause":"admin_drain","record":{"opinion":{"admin":"drain"},"#),
+            "{text:?}"
+        );
     }
 
     #[test]

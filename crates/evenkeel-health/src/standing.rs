@@ -8,7 +8,7 @@ use crate::status::Status;
 use crate::sync::{AtomicU32, Ordering};
 use crate::{AdminState, CheckState, Opinion};
 
-/// The health of one endpoint: one atomic word in which every [`Source`] owns its own bits.
+/// The health of one endpoint: one atomic word in which every [`Source`](crate::Source) owns its own bits.
 ///
 /// Each setter replaces the bits of its source and no others, so that writers never race for each other's word: a
 /// passing check does not end an ejection, and nobody but the operator ends a drain. (Envoy's hosts were un-ejected by

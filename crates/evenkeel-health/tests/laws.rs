@@ -171,7 +171,7 @@ prop_compose! {
             no_traffic_interval: longer.map(|longer| Duration::from_nanos(interval.saturating_add(longer))),
             no_traffic_after: longer.map(|longer| Duration::from_nanos(longer + 1)),
             timeout: timeout.map(Duration::from_nanos),
-            jitter: Ratio::percent(jitter).unwrap(),
+            jitter: Ratio::percent(jitter).expect("a percentage"),
             stale_after: stale,
             observe: on_error.map(|on_error| ObserveConfig { error_limit: 2, on_error }),
             startup: failure_threshold.map(|failure_threshold| StartupConfig { failure_threshold }),

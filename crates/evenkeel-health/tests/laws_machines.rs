@@ -1,5 +1,6 @@
 //! Laws of slow start, drains, flap damping, phi accrual and provenance, for every sequence of events.
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 use std::time::Duration;
 

@@ -86,7 +86,7 @@ pub struct CheckConfig {
     #[cfg_attr(feature = "serde", serde(alias = "spread_checks"))]
     pub jitter: Ratio,
     /// Without a result for this long, the last one means nothing any more: the endpoint is
-    /// [`CheckState::Unknown`], and the next result decides alone, as the first did.
+    /// [`CheckState::Unknown`](crate::CheckState::Unknown), and the next result decides alone, as the first did.
     ///
     /// Default `None`: five times the longest interval, with its jitter. Four lost turns are bad luck, five are a
     /// checker that died, and a checker's death must neither keep a dead endpoint in nor a live one out for ever. It

@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn ramp() -> Ramp {
-        Ramp::new(SlowStartConfig::default()).unwrap()
+        Ramp::new(SlowStartConfig::default()).expect("the defaults are right")
     }
 
     #[test]
@@ -201,7 +201,8 @@ mod tests {
         };
         let is = |since, until| Warmth::Warming { since: at(since), until: at(until) };
         type Event = fn(&SlowStart, &Ramp) -> bool;
-        let events: [(Event, (bool, Warmth), (bool, Warmth)); 7] = [
+        type After = (bool, Warmth);
+        let events: [(Event, After, After); 7] = [
             (|s, r| s.enter(r, Entry::Return, true, at(20)), (true, is(20, 50)), (true, is(20, 50))),
             (|s, r| s.enter(r, Entry::New, true, at(20)), (true, is(20, 50)), (true, is(20, 50))),
             (|s, r| s.enter(r, Entry::Return, false, at(20)), (false, Warmth::Warm), (false, Warmth::Warm)),
