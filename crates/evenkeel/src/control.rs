@@ -56,8 +56,9 @@ impl Control {
         self.clock.now()
     }
 
-    pub(crate) fn new_breaker(&self) -> Option<Box<Breaker>> {
-        self.rules.as_ref().map(|rules| Box::new(Breaker::with_rules(rules)))
+    /// The breaker of an endpoint; its waits are spread by the endpoint's name.
+    pub(crate) fn new_breaker(&self, salt: u64) -> Option<Box<Breaker>> {
+        self.rules.as_ref().map(|rules| Box::new(Breaker::starting(rules, salt, self.now())))
     }
 
     /// The limit of an endpoint; its measurements are spread by the endpoint's number.

@@ -3,12 +3,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_breaker::{Force, ForceError, Owner, State as BreakerState, Transition};
 use evenkeel_health::{AdminState, CheckResult, CheckState, Note, NoteError, Opinion, Status, Turn};
 
 use crate::cluster::Cluster;
 use crate::live::{Live, News};
 use crate::node::Node;
 use crate::snapshot::Part;
+use thiserror::Error;
 
 /// An endpoint of a cluster, to watch it and to say what is known about it from outside.
 ///
@@ -63,6 +65,46 @@ impl<T> Handle<T> {
         let until = self.control.now().saturating_add(limit);
         self.say_aloud(Opinion::Admin(state), Note::expiring(until).by(by)?.because(reason)?);
         Ok(self.status())
+    }
+
+    /// Forces the endpoint's breaker, for so long if there is a limit: open for an endpoint that is known to be sick, closed
+    /// where the breaker is known to be wrong, or a dry run. Reports show it as a state of the breaker.
+    ///
+    /// # Errors
+    ///
+    /// [`NoBreaker`](ForceBreakerError::NoBreaker) if the cluster has none; else what the breaker says.
+    pub fn force_breaker(
+        &self,
+        force: Force,
+        owner: Owner,
+        limit: Option<Duration>,
+    ) -> Result<BreakerState, ForceBreakerError> {
+        let breaker = self.breaker.as_ref().ok_or(ForceBreakerError::NoBreaker)?;
+        let transition = breaker.force(force, owner, limit, self.control.now())?;
+        Ok(self.breaker_was_forced(transition))
+    }
+
+    /// Ends what [`force_breaker`](Self::force_breaker) began.
+    ///
+    /// # Errors
+    ///
+    /// [`NoBreaker`](ForceBreakerError::NoBreaker) if the cluster has none.
+    pub fn unforce_breaker(&self) -> Result<BreakerState, ForceBreakerError> {
+        let breaker = self.breaker.as_ref().ok_or(ForceBreakerError::NoBreaker)?;
+        Ok(self.breaker_was_forced(breaker.unforce(self.control.now())))
+    }
+
+    fn breaker_was_forced(&self, transition: Option<Transition>) -> BreakerState {
+        if let Some(transition) = transition {
+            self.tell(&self.after_breaker(transition));
+        }
+        self.breaker.as_ref().map_or(BreakerState::Closed, |breaker| {
+            // A limit in time needs somebody who looks at it.
+            if let Some(end) = breaker.next_deadline() {
+                self.arm(end);
+            }
+            breaker.state()
+        })
     }
 
     /// The result of one active check. Rise and fall decide when it turns the endpoint up or down.
@@ -141,4 +183,16 @@ impl<T> Cluster<T> {
         let inside = snapshot.tiers().filter(|tier| tier.part == Part::Inside);
         inside.flat_map(|tier| tier.nodes.iter()).map(|node| Handle::new(Arc::clone(node))).collect()
     }
+}
+
+/// A breaker cannot be forced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ForceBreakerError {
+    /// The endpoints of this cluster have no breakers.
+    #[error("the cluster has no breakers: set breaker in its configuration")]
+    NoBreaker,
+    /// The breaker refuses.
+    #[error(transparent)]
+    Refused(#[from] ForceError),
 }

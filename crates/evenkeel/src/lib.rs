@@ -92,7 +92,7 @@ pub use driver::Driver;
 pub use error::{ApplyError, PickError, Shortage};
 pub use explain::{Candidate, ExplainedTier, Explanation};
 pub use follow::Following;
-pub use handle::Handle;
+pub use handle::{ForceBreakerError, Handle};
 pub use live::Live;
 pub use observer::{Notice, Observer, OutlierNotice};
 pub use pick::Pick;
@@ -120,8 +120,9 @@ pub use evenkeel_balance::{
     FirstAvailableConfig, PickFirstConfig, RoomPer, ShortestExpectedDelayConfig, Shuffle,
     SmoothWeightedRoundRobinConfig, TurnOrder,
 };
+pub use evenkeel_breaker as breaker;
 pub use evenkeel_breaker::{
-    BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
+    BreakerConfig, Force, ForceError, HalfOpen, Owner, Reason as BreakerReason, Rule, State as BreakerState,
     Transition as BreakerTransition, Window,
 };
 pub use evenkeel_health::outlier::{

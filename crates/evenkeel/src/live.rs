@@ -69,6 +69,7 @@ impl<T> Live<T> {
         payload: T,
     ) -> Self {
         let standing = Standing::new();
+        let id_hash = update::hash(control.hash_key, endpoint.id());
         let words = Words::default();
         let now = || control.now();
         let check = match (control.rise_fall.is_checked(), control.rise_fall.is_up()) {
@@ -88,10 +89,10 @@ impl<T> Live<T> {
             words,
             factor: Factor::full(),
             reported: Factor::full(),
-            id_hash: update::hash(control.hash_key, endpoint.id()),
+            id_hash,
             slot,
             token,
-            breaker: control.new_breaker(),
+            breaker: control.new_breaker(id_hash),
             latency: control.new_latency(),
             rise_fall: Mutex::new(control.rise_fall),
             outlier: outliers::counters(control.outliers.as_ref()),
@@ -328,6 +329,8 @@ impl<T> Live<T> {
             let note = until.map_or_else(Note::default, Note::until);
             self.say(Opinion::BreakerOpen(state.is_refusing()), note, &mut news);
             if breaker.state() == state {
+                // It may have closed, and come back bit by bit.
+                self.refresh_factor(transition.at);
                 return news;
             }
         }
@@ -343,6 +346,13 @@ impl<T> Live<T> {
     /// Works its factor out anew.
     pub(crate) fn refresh_factor(&self, now: Timestamp) {
         let mut share = self.reported.share() * self.outlier_factor.share();
+        if let Some(breaker) = &self.breaker {
+            let factor = breaker.factor(now);
+            if factor < 1.0 {
+                share *= factor;
+                self.arm(now.saturating_add(FACTOR_STEP));
+            }
+        }
         if let Some(ramp) = &self.control.ramp {
             share *= self.warmth.factor(ramp, now);
             if let Some(next) = self.warmth.next_change(ramp, now) {
@@ -394,7 +404,7 @@ impl<T> Live<T> {
         if let Some(transition) = breaker.tick(now) {
             return self.after_breaker(transition);
         }
-        if let Some(until) = breaker.state().refuses_until() {
+        if let Some(until) = breaker.next_deadline() {
             self.arm(until);
         }
         News::default()
@@ -406,7 +416,7 @@ impl<T> Live<T> {
         let mut latest = None;
         for cause in self.standing.load().causes().filter(|cause| cause.is_blocking()) {
             let until = match cause {
-                Cause::BreakerOpen => self.breaker.as_ref()?.next_deadline()?,
+                Cause::BreakerOpen => self.breaker.as_ref()?.state().refuses_until()?,
                 Cause::Ejected => Timestamp::from_nanos(self.ejected_until.load(Ordering::Relaxed)),
                 _ => return None,
             };
@@ -425,6 +435,9 @@ impl<T> Live<T> {
             && self.breaker.as_ref().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
     }
 }
+
+/// How often a factor is looked at that nobody foretells: that of a breaker which goes by what requests meet.
+const FACTOR_STEP: Duration = Duration::from_millis(250);
 
 impl<T> Drop for Live<T> {
     fn drop(&mut self) {
