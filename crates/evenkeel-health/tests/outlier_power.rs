@@ -222,7 +222,7 @@ fn latency_finds_the_slow_one_and_no_other() {
         let sweeps = if n == 100 { 40 } else { 300 };
         let config = latency_rule(3.0);
         assert_eq!(latency_rates(n, 1.0, 30, sweeps, &config).false_ejections, 0.0, "n={n}");
-        let slow = latency_rates(n, 6.0, 30, sweeps, &config);
+        let slow = latency_rates(n, 8.0, 30, sweeps, &config);
         assert_eq!(slow.false_ejections, 0.0, "n={n}");
         // Two peers tell little about their spread.
         let least = if n == 3 { 0.7 } else { 0.9 };
