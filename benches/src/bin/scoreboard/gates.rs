@@ -143,6 +143,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     }
     flat(rows, &mut gates);
     breaker(rows, &mut gates);
+    outlier(rows, &mut gates);
     updates(rows, &mut gates);
     memory(rows, &mut gates);
     select_gates::all(rows, &mut gates);
@@ -281,6 +282,15 @@ fn breaker(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
         };
         let name = format!("breaker {rule} / {peer}, {threads}T");
         gates.push(ratio(name, ours(rule, threads), theirs, Bound::AtMost(bound), divide(floor, theirs)));
+    }
+}
+
+/// A sweep, with the requests before it: so the figure is too high by what they cost.
+fn outlier(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
+    for rule in ["default", "latency"] {
+        let name = format!("outlier sweep of 10000, {rule}, ms");
+        let ours = rows.of("outlier", &format!("evenkeel/touch+sweep:{rule}"), 10_000, 1);
+        gates.push(ratio(name, ours, Some(MILLISECOND), Bound::AtMost(1.0), None));
     }
 }
 

@@ -11,6 +11,7 @@ mod gates;
 mod hash_peers;
 mod memory;
 mod method;
+mod outlier;
 #[cfg(feature = "peers")]
 mod peers;
 mod row;
@@ -172,6 +173,10 @@ fn collect(cases: &mut Cases) {
     cases::breakers(cases);
     #[cfg(feature = "peers")]
     peers::breakers(cases);
+    outlier::records(cases);
+    for n in [10, 1000, LARGEST] {
+        outlier::sweeps(cases, n);
+    }
     for n in [10, 1000, LARGEST] {
         floor_cases::updates(cases, n);
         cases::updates(cases, n);
