@@ -64,7 +64,7 @@ fn swept_cluster(config: &OutlierConfig, n: usize, swept: bool) -> impl FnMut() 
     }
 }
 
-fn with_latency(config: OutlierConfig) -> OutlierConfig {
-    let rule = LatencyRule { min_requests: 2, ..LatencyRule::default() };
-    OutlierConfig { latency: Some(rule), ..config }
+fn with_latency(mut config: OutlierConfig) -> OutlierConfig {
+    config.latency = Some(LatencyRule { min_requests: 2, ..LatencyRule::default() });
+    config
 }
