@@ -19,10 +19,12 @@ fn scenarios() {
         .machine("phi", machines::phi::make)
         .machine("slow_start", machines::slow_start::make)
         .machine("standing", machines::standing::make);
+    machines::outlier::add(&mut suite);
+    machines::outlier_compat::add(&mut suite);
     assert!(suite.unlisted().is_empty(), "not in the list of evenkeel-scenario: {:?}", suite.unlisted());
     let own = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios"));
     match suite.run(own) {
-        Ok(ran) => assert!(ran >= 60, "only {ran} scenarios ran"),
+        Ok(ran) => assert!(ran >= 160, "only {ran} scenarios ran"),
         Err(failures) => panic!("{failures}"),
     }
 }

@@ -144,6 +144,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     flat(rows, &mut gates);
     breaker(rows, &mut gates);
     limits(rows, &mut gates);
+    outlier(rows, &mut gates);
     updates(rows, &mut gates);
     memory(rows, &mut gates);
     select_gates::all(rows, &mut gates);
@@ -315,6 +316,16 @@ fn limits(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
         let name = "budget-deposit-and-clock";
         let title = format!("limit {name} / tower's, {threads}T");
         gates.push(ratio(title, ours(name, threads), theirs, Bound::AtMost(1.0), None));
+    }
+}
+
+/// A sweep: what it takes with the requests before it, less what those take alone.
+fn outlier(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
+    for rule in ["default", "latency"] {
+        let name = format!("outlier sweep of 10000, {rule}, ms");
+        let of = |act: &str| rows.of("outlier", &format!("evenkeel/{act}:{rule}"), 10_000, 1);
+        let ours = of("touch+sweep").zip(of("touch")).map(|(both, touch)| both - touch);
+        gates.push(ratio(name, ours, Some(MILLISECOND), Bound::AtMost(1.0), None));
     }
 }
 

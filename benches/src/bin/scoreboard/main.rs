@@ -12,6 +12,7 @@ mod hash_peers;
 mod limits;
 mod memory;
 mod method;
+mod outlier;
 #[cfg(feature = "peers")]
 mod peers;
 mod row;
@@ -178,6 +179,10 @@ fn collect(cases: &mut Cases) {
     #[cfg(feature = "peers")]
     peers::breakers(cases);
     limits::all(cases);
+    outlier::records(cases);
+    for n in [10, 1000, LARGEST] {
+        outlier::sweeps(cases, n);
+    }
     for n in [10, 1000, LARGEST] {
         floor_cases::updates(cases, n);
         cases::updates(cases, n);

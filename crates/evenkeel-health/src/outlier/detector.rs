@@ -417,7 +417,9 @@ impl<K: Copy + Ord> OutlierDetector<K> {
             if entry.level == 0 || entry.state.is_out() {
                 continue;
             }
-            let (requests, failures) = (u64::from(counts.requests), u64::from(counts.failures));
+            let local = u64::from(counts.local_failures);
+            let (requests, failures) =
+                (u64::from(counts.requests) + local, u64::from(counts.failures) + local);
             if failures * 10 > requests {
                 entry.clean_since = now;
                 entry.clean_requests = 0;

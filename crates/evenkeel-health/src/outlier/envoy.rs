@@ -3,8 +3,7 @@
 //! For those who migrate, and for comparison; [`OutlierDetector`](super::OutlierDetector) is the one to choose. Where Envoy
 //! surprises, this does so too:
 //!
-//! - A run is compared with `==`: a limit lowered below a run that is under way never fires, and a refused or unenforced
-//!   ejection starts the run again.
+//! - A refused or unenforced ejection starts the run again.
 //! - `100 (ejected + 1) / hosts <= max_ejection_percent` with 10 % ejects nobody below ten hosts, unless
 //!   `always_eject_one_host`.
 //! - Hosts come back at a sweep only, at full weight, and the multiplier falls by one a sweep without evidence.

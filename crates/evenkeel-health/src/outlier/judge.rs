@@ -30,8 +30,9 @@ pub(super) fn judge(config: &OutlierConfig, all: &[Judged]) -> Vec<(usize, Eject
         let external = |counts: &IntervalCounts| (counts.requests, counts.failures);
         by_share(config, rule, all, external, EjectionReason::SuccessRate, &mut out, &mut verdicts);
         if config.split_local_origin {
-            let local =
-                |counts: &IntervalCounts| (counts.requests + counts.local_failures, counts.local_failures);
+            let local = |counts: &IntervalCounts| {
+                (counts.requests.saturating_add(counts.local_failures), counts.local_failures)
+            };
             by_share(config, rule, all, local, EjectionReason::LocalSuccessRate, &mut out, &mut verdicts);
         }
     }

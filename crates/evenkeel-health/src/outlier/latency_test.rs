@@ -35,11 +35,14 @@ pub(super) fn slow(
     }
     let mut means: Vec<f64> = all.iter().map(|timed| timed.mean).collect();
     let middle = median_without_one_above(&mut means);
+    let at_least = STEPS * libm::log2(factor);
+    if !all.iter().any(|timed| timed.mean - middle >= at_least) {
+        return Vec::new();
+    }
     let mut distances: Vec<f64> = all.iter().map(|timed| (timed.mean - middle).abs()).collect();
     let spread = (median_without_one_above(&mut distances) * TO_DEVIATION).max(LEAST_SPREAD);
     let peers = (all.len() - 1) as f64;
     let limit = false_ejections / all.len() as f64;
-    let at_least = STEPS * libm::log2(factor);
     let mut slow = Vec::new();
     for timed in all.iter().filter(|timed| timed.mean - middle >= at_least) {
         let distance = timed.mean - middle;

@@ -18,7 +18,7 @@ pub(super) fn serialize<T: Serialize, S: Serializer>(
     }
 }
 
-/// Reads `"off"`, or the value.
+/// Reads `"off"` (or null, where the format has one), or the value.
 pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -51,6 +51,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for OrOff<T> {
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
         T::deserialize(number.into_deserializer()).map(Some)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {

@@ -271,7 +271,8 @@ pub struct EjectionTime {
     pub clean_for: Duration,
     /// … so many requests of which nine in ten succeeded, the growth goes one step back: at least 1.
     ///
-    /// Default 100. Time alone proves nothing (envoyproxy/envoy#21142): an endpoint without requests keeps its step.
+    /// Default 100. Time alone proves nothing (envoyproxy/envoy#21142): an endpoint without requests keeps its step. Without
+    /// a rule that counts requests nobody knows of them, and then time decides alone.
     pub clean_requests: u32,
 }
 
@@ -390,8 +391,8 @@ impl OutlierRules {
     /// [`OutlierConfigError`], the first setting that makes no sense.
     pub fn new(config: OutlierConfig) -> Result<Self, OutlierConfigError> {
         config.check()?;
-        // The decay of ejection times looks at requests too, but does not need a word written for each of them in a
-        // detector that only counts runs: there every endpoint has a clean record between two of its ejections.
+        // Nobody else needs a word written for each success. The decay of ejection times would like to know too, and
+        // goes by time alone without it.
         let counts_requests = config.success_rate.is_some() || config.failure_share.is_some();
         Ok(Self { config, counts_requests })
     }

@@ -26,6 +26,11 @@ pub(super) fn chance(
     let failed = (failures + peer_failures) as f64;
     let own = requests as f64;
     let mut x = failures as f64;
+    // That so many given requests all fail is one of the ways to see as many: if that alone is not rare, the sum is not.
+    let each = (failed - x + 1.0) / (total - x + 1.0);
+    if x * libm::log(each) > libm::log(limit) {
+        return None;
+    }
     let mut term =
         libm::exp(ln_choose(failed, x) + ln_choose(total - failed, own - x) - ln_choose(total, own));
     let mut sum = 0.0;

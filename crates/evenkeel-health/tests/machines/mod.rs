@@ -8,6 +8,8 @@ pub(crate) mod check;
 pub(crate) mod drain;
 pub(crate) mod envoy_slow_start;
 pub(crate) mod flap;
+pub(crate) mod outlier;
+pub(crate) mod outlier_compat;
 pub(crate) mod phi;
 pub(crate) mod slow_start;
 pub(crate) mod standing;

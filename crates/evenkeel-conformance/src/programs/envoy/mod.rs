@@ -25,9 +25,11 @@ pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
 }
 
 fn replay_case(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), String> {
+    if let Some(replayed) = behaviour::replay(case, tally) {
+        return replayed;
+    }
     let Some(answers) = Answers::of(case) else {
-        return behaviour::replay(case, tally)
-            .or_else(|| levels::replay(case, tally))
+        return levels::replay(case, tally)
             .ok_or_else(|| "neither picks, nor shares of levels, nor a behaviour".to_owned());
     };
     let cluster = Cluster::of(case);

@@ -16,7 +16,11 @@ use crate::{Case, Tally};
 /// So many requests of a half second (200 at the recorded rate) may go elsewhere.
 const BAND: f64 = 2.5;
 
-pub(super) fn replay(case: &Case, tally: &mut Tally) -> Option<()> {
+pub(super) fn replay(case: &Case, tally: &mut Tally) -> Result<(), String> {
+    replay_shares(case, tally).ok_or_else(|| "not a slow start as it was recorded before".to_owned())
+}
+
+fn replay_shares(case: &Case, tally: &mut Tally) -> Option<()> {
     let mut host = EnvoySlowStart::new(&settings(&case.0["config"]["slow_start_config"])?).ok()?;
     let servers = u32::try_from(case.0["config"]["servers"].as_u64()?).ok()?;
     let rate = case.0["rate_per_s"].as_f64()?;
