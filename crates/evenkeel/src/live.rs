@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evenkeel_balance::{Event, LoadReport};
-use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
+use evenkeel_breaker::{Breaker, Permit, Refusal, Transition};
 use evenkeel_health::{Cause, Change, CheckState, RiseFall, Standing, Status};
 use evenkeel_stats::PeakEwma;
 use evenkeel_types::{Address, Endpoint, EndpointId, Outcome, Timestamp, Verdict, Weight};
@@ -166,7 +166,11 @@ impl<T> Live<T> {
     #[inline]
     pub(crate) fn admit(&self) -> Result<Option<Permit>, Refusal> {
         let Some(breaker) = &self.breaker else { return Ok(None) };
-        let admission = breaker.try_acquire(|| self.control.now())?;
+        let admission = breaker.try_acquire(|| self.control.now()).inspect_err(|refusal| {
+            if let Some(transition) = refusal.transition {
+                self.tell(&self.after_breaker(transition));
+            }
+        })?;
         if let Some(transition) = admission.transition {
             self.tell(&self.after_breaker(transition));
         }
@@ -180,9 +184,9 @@ impl<T> Live<T> {
         let Some(breaker) = &self.breaker else { return news };
         loop {
             let state = breaker.state();
-            let open = matches!(state, State::Open { .. });
+            let open = state.is_refusing();
             self.publish(self.standing.set_breaker_open(open), &mut news);
-            if let State::Open { until } = state {
+            if let Some(until) = state.refuses_until() {
                 self.control.timers.add(until, self.slot, self.token);
             }
             if breaker.state() == state {
@@ -216,7 +220,7 @@ impl<T> Live<T> {
         if let Some(transition) = breaker.tick(now) {
             return self.after_breaker(transition);
         }
-        if let State::Open { until } = breaker.state() {
+        if let Some(until) = breaker.state().refuses_until() {
             self.control.timers.add(until, self.slot, self.token);
         }
         News::default()
