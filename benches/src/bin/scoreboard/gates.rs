@@ -267,6 +267,24 @@ fn breaker(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
         let floor = rows.floor("refusal", 0, threads);
         gates.push(ratio(name, ours("rejected", threads), floor, Bound::AtMost(1.2), None));
     }
+    let told = "time-window, time told";
+    let name = "breaker time-window, time told, closed, 1T, ns".to_owned();
+    gates.push(ratio(name, ours(told, 1), Some(1.0), Bound::AtMost(12.0), rows.floor("B1", 0, 1)));
+    let name = "breaker time-window, time told, closed, 2T, ns".to_owned();
+    gates.push(ratio(name, ours(told, 2), Some(1.0), Bound::AtMost(60.0), rows.floor("B1", 0, 2)));
+    let name = "breaker time-window of 4 stripes / of one, 2T".to_owned();
+    let striped = ours("time-window of 4 stripes, time told", 2);
+    gates.push(ratio(name, striped, ours(told, 2), Bound::AtMost(1.0 / 1.5), None));
+    for (rule, bytes) in [("consecutive", 32.0), (told, 128.0)] {
+        let name = format!("breaker {rule}, bytes");
+        gates.push(ratio(
+            name,
+            rows.of("memory", &format!("breaker/{rule}"), 1, 1),
+            Some(1.0),
+            Bound::AtMost(bytes),
+            None,
+        ));
+    }
     for (rule, peer, threads, bound) in [
         ("count-window", "recloser/closed", 1, 0.7),
         ("count-window", "recloser/closed", 2, 0.2),

@@ -133,6 +133,9 @@ fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
     if options.threads >= 2 && cases.is_wanted("update", "p99.9") {
         rows.extend(tails::rows(LARGEST, options.tail));
     }
+    if cases.is_wanted("memory", "") || cases.is_wanted("breaker", "") {
+        rows.extend(cases::breaker_bytes());
+    }
     if cases.is_wanted("memory", "") {
         rows.extend(memory::rows(LARGEST));
         #[cfg(feature = "peers")]
@@ -170,6 +173,7 @@ fn collect(cases: &mut Cases) {
     cases::picks_with_breaker(cases, 10);
     floor_cases::breakers(cases);
     cases::breakers(cases);
+    cases::more_breakers(cases);
     #[cfg(feature = "peers")]
     peers::breakers(cases);
     for n in [10, 1000, LARGEST] {
