@@ -23,10 +23,6 @@ impl Answer {
         Self { result, reason: Some(reason), ..Self::pass() }
     }
 
-    pub(crate) fn fail_at_once(reason: Reason) -> Self {
-        Self { result: Some(CheckResult::FailAtOnce), reason: Some(reason), ..Self::pass() }
-    }
-
     pub(crate) fn inconclusive(reason: Reason) -> Self {
         Self { result: None, reason: Some(reason), ..Self::pass() }
     }
@@ -34,6 +30,10 @@ impl Answer {
 
 #[cfg(feature = "http")]
 impl Answer {
+    pub(crate) fn fail_at_once(reason: Reason) -> Self {
+        Self { result: Some(CheckResult::FailAtOnce), reason: Some(reason), ..Self::pass() }
+    }
+
     pub(crate) fn degraded() -> Self {
         Self { result: Some(CheckResult::Degraded), ..Self::pass() }
     }

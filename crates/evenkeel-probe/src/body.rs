@@ -32,7 +32,7 @@ impl Expected {
         let needle: &[u8] = if let Self::Text(text) = self { text } else { &[] };
         let mut search = Search::new(needle, most);
         let searched = matches!(self, Self::Text(_));
-        while !search.is_full() && !(searched && search.found()) {
+        while !search.is_full() && (!searched || !search.found()) {
             let Some(frame) = body.frame().await else { break };
             if let Ok(data) = frame.map_err(|error| reason_of(&error))?.into_data() {
                 search.push(&data);

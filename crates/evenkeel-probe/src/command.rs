@@ -203,7 +203,7 @@ mod run {
                     read = err.read(&mut second), if err_open => err_open = self.take(&second, read),
                 }
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
 
         /// What was written just before the end.

@@ -175,7 +175,11 @@ pub(crate) fn reason_of(error: &hyper::Error) -> Reason {
             if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 return Reason::Tls(Excerpt::shown(tls));
             }
-            return Reason::of_io(io);
+            return match Reason::of_io(io) {
+                // hyper speaks of bad framing in these terms; the operating system numbers its errors.
+                Reason::Io(text) if io.raw_os_error().is_none() => Reason::Protocol(text),
+                reason => reason,
+            };
         }
         cause = inner.source();
     }

@@ -69,7 +69,6 @@ pub enum ProbeConfigError {
 }
 
 impl ProbeConfigError {
-    #[expect(clippy::needless_pass_by_value, reason = "it is given what `format_args` makes")]
     pub(crate) fn setting(field: &'static str, value: impl std::fmt::Display, allowed: &'static str) -> Self {
         Self::Setting { field, value: value.to_string(), allowed }
     }

@@ -84,4 +84,5 @@ pub use report::{LastResult, ProberReport, TargetReport};
 pub use sink::{Finding, Report, Sink};
 pub use statuses::{InvalidStatuses, Statuses};
 pub use target::{Notify, Target};
+pub use tcp::TcpProbe;
 pub use tls::{ClientCertificate, Pem, Roots, TlsConfig};
