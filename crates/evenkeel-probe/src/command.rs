@@ -107,10 +107,12 @@ mod run {
     use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::process::{Command, Stdio};
     use std::sync::Arc;
+    use std::time::Duration;
 
     use evenkeel_types::Address;
     use tokio::io::AsyncReadExt;
     use tokio::net::unix::pipe::Receiver;
+    use tokio::time::timeout;
 
     use super::CommandProbe;
     use crate::answer::Answer;
@@ -132,12 +134,12 @@ mod run {
             let (mut out, mut err) = (receiver(out)?, receiver(err)?);
             tokio::select! {
                 ended = group.ended() => ended.map_err(|error| Reason::of_io(&error))?,
-                () = output.fill(&mut out, &mut err) => {}
+                () = output.fill(&mut out, &mut err) => group.ended().await.map_err(|error| Reason::of_io(&error))?,
             }
             // What it has forked goes with it, before its number can be given to another process.
             let status = group.finish().map_err(|error| Reason::of_io(&error))?;
-            output.take_rest(&out);
-            output.take_rest(&err);
+            // What it wrote last. Nobody holds the pipes any more, unless somebody has escaped.
+            let _ = timeout(LAST_WORDS, output.fill(&mut out, &mut err)).await;
             let output = Excerpt::of(&output.kept);
             match (status.code(), status.signal()) {
                 (Some(0), _) => Ok(Answer::pass()),
@@ -193,7 +195,7 @@ mod run {
             Self { kept: Vec::new(), most, read: 0 }
         }
 
-        /// Reads both pipes for as long as it is polled; it does not end, since only the end of the program does.
+        /// Reads both pipes to their end, or as much as is read at all.
         async fn fill(&mut self, out: &mut Receiver, err: &mut Receiver) {
             let (mut first, mut second) = ([0; 1_024], [0; 1_024]);
             let (mut out_open, mut err_open) = (true, true);
@@ -201,18 +203,6 @@ mod run {
                 tokio::select! {
                     read = out.read(&mut first), if out_open => out_open = self.take(&first, read),
                     read = err.read(&mut second), if err_open => err_open = self.take(&second, read),
-                }
-            }
-            std::future::pending::<()>().await;
-        }
-
-        /// What was written just before the end.
-        fn take_rest(&mut self, pipe: &Receiver) {
-            let mut piece = [0; 1_024];
-            while self.kept.len() < self.most {
-                let read = pipe.try_read(&mut piece);
-                if !self.take(&piece, read) {
-                    return;
                 }
             }
         }
@@ -230,6 +220,9 @@ mod run {
             self.kept.extend_from_slice(&piece[..fits]);
         }
     }
+
+    /// How long the last words of a program are waited for, if the pipes stay open after its end.
+    const LAST_WORDS: Duration = Duration::from_millis(50);
 
     /// More than any check has to say, and little enough to read in a moment.
     const MOST_READ: usize = 1 << 20;

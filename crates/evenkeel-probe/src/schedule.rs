@@ -400,3 +400,330 @@ fn check_intervals(target: &Target) -> Result<(), ProbeConfigError> {
 }
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_health::{CheckConfig, CheckResult, RiseFallConfig, Start as Begin};
+    use evenkeel_types::{Address, Ratio};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::reason::Reason;
+    use crate::tcp::TcpProbe;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn target(id: &str, port: u16) -> Target {
+        let address: Address = std::net::SocketAddr::from(([127, 0, 0, 1], port)).into();
+        let check = CheckConfig {
+            interval: Duration::from_millis(100),
+            down_interval: Some(Duration::from_millis(200)),
+            jitter: Ratio::ZERO,
+            stale_after: Some(Duration::from_millis(350)),
+            ..CheckConfig::default()
+        };
+        Target { check, ..Target::new(id.parse().unwrap(), address, TcpProbe::default()) }
+    }
+
+    fn schedule(max_in_flight: usize) -> Schedule {
+        Schedule::new(max_in_flight, 1, 10, 1)
+    }
+
+    fn add(schedule: &mut Schedule, target: Target, now: Timestamp) -> Result<(), ProbeError> {
+        let prepared = Prepared::new(&target.probe, &target.address).unwrap();
+        schedule.add(target, prepared, Arc::new(|_: Report| ()), now)
+    }
+
+    fn update(schedule: &mut Schedule, target: Target, now: Timestamp) -> Result<(), ProbeError> {
+        let prepared = Prepared::new(&target.probe, &target.address).unwrap();
+        schedule.update(target, prepared, now)
+    }
+
+    fn end(schedule: &mut Schedule, start: &Start, answer: Option<Answer>, now: Timestamp) -> Option<Report> {
+        schedule.end(start.ticket(), answer, Duration::from_millis(1), now).map(|(_, report)| report)
+    }
+
+    /// Lets the first deadline pass; when that was.
+    fn due(schedule: &mut Schedule) -> Timestamp {
+        let now = schedule.next_deadline().unwrap();
+        schedule.turn(now);
+        now
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum State {
+        Idle,
+        Waiting,
+        Running,
+        Gone,
+    }
+
+    fn state(schedule: &Schedule) -> State {
+        match schedule.target(&"a".parse().unwrap(), at(0)) {
+            None => State::Gone,
+            Some(report) if report.running => State::Running,
+            Some(report) if report.waiting => State::Waiting,
+            Some(_) => State::Idle,
+        }
+    }
+
+    /// A schedule with one target in this state, and its running check.
+    fn reach(wanted: State) -> (Schedule, Option<Start>, Timestamp) {
+        let mut schedule = schedule(1);
+        let mut now = at(0);
+        let mut running = None;
+        if wanted != State::Gone {
+            add(&mut schedule, target("a", 1), now).unwrap();
+        }
+        if matches!(wanted, State::Waiting | State::Running) {
+            now = due(&mut schedule);
+        }
+        if wanted == State::Running {
+            running = schedule.start();
+        }
+        assert_eq!(state(&schedule), wanted);
+        (schedule, running, now)
+    }
+
+    /// ```text
+    ///           due         start     end       update  elsewhere  remove
+    /// Idle      Waiting     –         –         Idle    Waiting    Gone
+    /// Waiting   Waiting (1) Running   –         Waiting Waiting    Gone
+    /// Running   Running (1) –         Idle      Running Waiting    Gone
+    /// Gone      –           –         –         error   error      –
+    /// ```
+    ///
+    /// (1) A turn was left out, and is counted.
+    #[test]
+    fn every_state_and_event() {
+        use State::{Gone, Idle, Running, Waiting};
+        let table = [
+            (Idle, [Waiting, Idle, Idle, Idle, Waiting, Gone]),
+            (Waiting, [Waiting, Running, Waiting, Waiting, Waiting, Gone]),
+            (Running, [Running, Running, Idle, Running, Waiting, Gone]),
+            (Gone, [Gone; 6]),
+        ];
+        for (before, expected) in table {
+            for (event, after) in expected.into_iter().enumerate() {
+                let (mut schedule, running, now) = reach(before);
+                let mut skipped = 0;
+                match event {
+                    0 if before != Gone => {
+                        due(&mut schedule);
+                        skipped = u64::from(before != Idle);
+                    }
+                    1 => drop(schedule.start()),
+                    2 => {
+                        if let Some(start) = &running {
+                            let report = end(&mut schedule, start, Some(Answer::pass()), now).unwrap();
+                            assert_eq!(report.state, CheckState::Up);
+                        }
+                    }
+                    3 => assert_eq!(update(&mut schedule, target("a", 1), now).is_ok(), before != Gone),
+                    4 => assert_eq!(update(&mut schedule, target("a", 2), now).is_ok(), before != Gone),
+                    5 => assert_eq!(schedule.remove(&"a".parse().unwrap()).is_some(), before != Gone),
+                    _ => {}
+                }
+                if event != 1 || before != Waiting {
+                    assert_eq!(state(&schedule), after, "{before:?}, event {event}");
+                }
+                assert_eq!(schedule.totals.skipped, skipped, "{before:?}, event {event}");
+                let cancelled = before == Running && matches!(event, 4 | 5);
+                let mut running = running;
+                let given_up = running.as_mut().is_some_and(|start| {
+                    start.cancelled.try_recv() != Err(oneshot::error::TryRecvError::Empty)
+                });
+                assert!(!cancelled || given_up, "{before:?}, event {event}");
+                // Whatever happened, the place comes back.
+                if let (Some(start), true) = (&running, event != 2) {
+                    let report = end(&mut schedule, start, Some(Answer::pass()), now);
+                    assert_eq!(report.is_none(), cancelled);
+                    assert_eq!(schedule.running(), 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn at_most_so_many_run_and_the_first_due_goes_first() {
+        let mut schedule = schedule(2);
+        for (id, port) in [("a", 1), ("b", 2), ("c", 3)] {
+            add(&mut schedule, target(id, port), at(0)).unwrap();
+        }
+        schedule.turn(at(99));
+        let order: Vec<_> = schedule.lanes[0].queue.values().copied().collect();
+        let first = schedule.start().unwrap();
+        let second = schedule.start().unwrap();
+        assert!(schedule.start().is_none(), "two places");
+        assert_eq!((first.token, second.token), (order[0], order[1]));
+        assert_eq!(schedule.report(0).waiting, 1);
+        let _ = end(&mut schedule, &second, Some(Answer::pass()), at(100));
+        assert_eq!(schedule.start().map(|start| start.token), Some(order[2]));
+        assert_eq!(schedule.report(0).peak_in_flight, 2);
+    }
+
+    #[test]
+    fn a_shortage_here_is_no_verdict_and_a_verdict_goes_stale() {
+        let (mut schedule, start, now) = reach(State::Running);
+        let report = end(&mut schedule, &start.unwrap(), Some(Answer::pass()), now).unwrap();
+        assert_eq!(report.change.map(|change| change.after), Some(CheckState::Up));
+        let last = now;
+        loop {
+            let now = due(&mut schedule);
+            if let Some((_, report)) = schedule.next_news(now) {
+                assert_eq!(now, last.saturating_add(Duration::from_millis(350)));
+                assert_eq!((report.state, report.finding), (CheckState::Unknown, None));
+                break;
+            }
+            let Some(start) = schedule.start() else { continue };
+            let shortage = Answer::fail(Reason::Local(crate::excerpt::Excerpt::of("too many open files")));
+            assert_eq!(end(&mut schedule, &start, Some(shortage), now), None, "it is no news");
+        }
+        assert_eq!((schedule.totals.failed, schedule.totals.inconclusive), (0, 3));
+    }
+
+    #[test]
+    fn a_verdict_goes_stale_while_a_check_hangs() {
+        let (mut schedule, start, now) = reach(State::Running);
+        let _ = end(&mut schedule, &start.unwrap(), Some(Answer::pass()), now);
+        due(&mut schedule);
+        let hanging = schedule.start().unwrap();
+        let stale = (0..10).find_map(|_| {
+            let now = due(&mut schedule);
+            schedule.next_news(now)
+        });
+        assert_eq!(stale.unwrap().1.state, CheckState::Unknown);
+        assert_eq!(state(&schedule), State::Running);
+        drop(hanging);
+    }
+
+    #[test]
+    fn a_configured_start_is_told() {
+        let mut schedule = schedule(1);
+        let mut up = target("a", 1);
+        up.check.thresholds = RiseFallConfig { start: Begin::FullyUp, ..RiseFallConfig::default() };
+        add(&mut schedule, up, at(0)).unwrap();
+        let (_, report) = schedule.next_news(at(0)).unwrap();
+        assert_eq!((report.state, report.finding), (CheckState::Up, None));
+        assert!(schedule.next_news(at(0)).is_none());
+        // Other settings begin anew, and that is news too.
+        update(&mut schedule, target("a", 1), at(1)).unwrap();
+        assert_eq!(schedule.next_news(at(1)).unwrap().1.state, CheckState::Unknown);
+    }
+
+    #[test]
+    fn refusals_change_nothing() {
+        let mut schedule = Schedule::new(1, 1, 1, 1);
+        add(&mut schedule, target("a", 1), at(0)).unwrap();
+        let id: EndpointId = "a".parse().unwrap();
+        assert_eq!(add(&mut schedule, target("a", 2), at(0)), Err(ProbeError::Duplicate(id)));
+        assert_eq!(add(&mut schedule, target("b", 2), at(0)), Err(ProbeError::Full { max_targets: 1 }));
+        let missing = update(&mut schedule, target("b", 2), at(0));
+        assert_eq!(missing, Err(ProbeError::Unknown("b".parse().unwrap())));
+        let mut hasty = target("a", 1);
+        hasty.check.fast_interval = Some(Duration::from_micros(999));
+        let error = update(&mut schedule, hasty, at(0)).unwrap_err().to_string();
+        assert!(error.starts_with("check.fast_interval: \"999µs\" is not allowed"), "{error}");
+        let mut jumpy = target("a", 1);
+        jumpy.check.jitter = Ratio::ONE;
+        assert!(matches!(update(&mut schedule, jumpy, at(0)), Err(ProbeError::Check(_))));
+        assert_eq!(schedule.targets(at(0))[0].address.port(), Some(1));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Turn(u64),
+        Add(u8, u16),
+        Update(u8, u16),
+        Remove(u8),
+        Start,
+        End(u8, Option<u8>),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => (0_u64..150).prop_map(Event::Turn),
+            2 => (0_u8..6, 1_u16..3).prop_map(|(id, port)| Event::Add(id, port)),
+            1 => (0_u8..6, 1_u16..3).prop_map(|(id, port)| Event::Update(id, port)),
+            1 => (0_u8..6).prop_map(Event::Remove),
+            4 => Just(Event::Start),
+            4 => (any::<u8>(), proptest::option::of(0_u8..4)).prop_map(|(at, answer)| Event::End(at, answer)),
+        ]
+    }
+
+    fn answer(kind: u8) -> Answer {
+        let result = [Some(CheckResult::Pass), Some(CheckResult::Fail), Some(CheckResult::FailAtOnce), None]
+            [usize::from(kind)];
+        Answer { result, ..Answer::pass() }
+    }
+
+    /// What a run of events leads to, with what must hold after each.
+    fn play(events: &[Event], backwards: bool) -> Vec<String> {
+        let mut schedule = schedule(3);
+        let (mut now, mut running, mut told) = (at(1_000), Vec::new(), Vec::new());
+        for event in events {
+            let seen = match event {
+                Event::Turn(millis) => {
+                    now = now.saturating_add(Duration::from_millis(*millis));
+                    let seen = if backwards && millis % 3 == 0 { at(1) } else { now };
+                    schedule.turn(seen);
+                    seen
+                }
+                Event::Add(id, port) => {
+                    let _ = add(&mut schedule, target(&id.to_string(), *port), now);
+                    now
+                }
+                Event::Update(id, port) => {
+                    let _ = update(&mut schedule, target(&id.to_string(), *port), now);
+                    now
+                }
+                Event::Remove(id) => {
+                    schedule.remove(&id.to_string().parse().unwrap());
+                    now
+                }
+                Event::Start => {
+                    running.extend(schedule.start());
+                    now
+                }
+                Event::End(at, kind) => {
+                    if !running.is_empty() {
+                        let start = running.remove(usize::from(*at) % running.len());
+                        let report = end(&mut schedule, &start, kind.map(answer), now);
+                        told.push(format!("{report:?}"));
+                    }
+                    now
+                }
+            };
+            while let Some((_, report)) = schedule.next_news(seen) {
+                told.push(format!("{report:?}"));
+            }
+            assert!(schedule.running() <= 3 && schedule.running() == running.len());
+            assert_eq!(schedule.deadlines.len(), schedule.entries.len());
+            let waiting: usize = schedule.lanes.iter().map(|lane| lane.queue.len()).sum();
+            assert_eq!(waiting, schedule.entries.values().filter(|entry| entry.waiting.is_some()).count());
+        }
+        // Nothing is stuck: with places free, everybody gets a turn within an interval, and ends up.
+        for start in running.drain(..) {
+            let _ = end(&mut schedule, &start, None, now);
+        }
+        assert_eq!(schedule.running(), 0);
+        for _ in 0..12 {
+            now = now.saturating_add(Duration::from_millis(200));
+            schedule.turn(now);
+            while let Some(start) = schedule.start() {
+                let _ = end(&mut schedule, &start, Some(Answer::pass()), now);
+            }
+        }
+        assert!(schedule.targets(now).iter().all(|target| target.state == CheckState::Up));
+        told
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_loses_a_place_or_a_target(events in proptest::collection::vec(event(), 0..80), backwards: bool) {
+            prop_assert_eq!(play(&events, backwards), play(&events, backwards), "the same events, the same reports");
+        }
+    }
+}

@@ -24,6 +24,9 @@ fn the_exit_code_decides_and_the_output_says_why() {
     passes(anywhere(), shell("exit 0"));
     let reason = fails(anywhere(), shell("echo no disk; echo really >&2; exit 3"), "exit");
     assert!(matches!(&reason, Reason::Exit { code: 3, output } if output.contains("no disk")), "{reason}");
+    // Whoever leaves the group escapes, but keeps nobody waiting.
+    let escaped = shell("setsid sleep 3 & echo bye; exit 4");
+    assert_eq!(fails(anywhere(), escaped, "exit").to_string(), "exit code 4: bye");
     let reason = fails(anywhere(), shell("kill -9 $$"), "signal");
     assert!(matches!(reason, Reason::Signal { signal: 9, .. }), "{reason}");
     fails(anywhere(), CommandProbe::new("/nonexistent/program", [""; 0]), "spawn");

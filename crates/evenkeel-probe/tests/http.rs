@@ -247,12 +247,18 @@ fn http2_with_prior_knowledge() {
     };
     passes(server.address, probe.clone());
     passes(server.address, HttpProbe { reuse_connection: true, ..probe.clone() });
-    fails(status("200 OK").address, probe.clone(), "protocol");
-    // The server reads a part of the preface, and closing with the rest unread is a reset.
-    let (result, reason) = find(raw("").address, probe.clone());
-    assert_eq!(result, Some(CheckResult::Fail));
-    assert!(matches!(reason, Some(Reason::Closed | Reason::Reset)), "{reason:?}");
-    fails(server.address, get(), "protocol");
+    // What is read before the other side hangs up, in the midst of what it does not understand, is a matter of luck.
+    let cases = [
+        (raw("").address, probe.clone()),
+        (status("200 OK").address, probe.clone()),
+        (server.address, get()),
+    ];
+    for (address, probe) in cases {
+        let (result, reason) = find(address, probe);
+        assert_eq!(result, Some(CheckResult::Fail));
+        let kind = reason.as_ref().map(Reason::kind);
+        assert!(matches!(kind, Some("closed" | "reset" | "protocol")), "{reason:?}");
+    }
     let soon = HttpProbe { timeout: SOON, ..probe };
     fails(drip("").address, soon, "timed_out");
 }
