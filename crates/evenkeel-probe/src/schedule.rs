@@ -257,15 +257,18 @@ impl Schedule {
         self.lanes[ticket.lane].running = self.lanes[ticket.lane].running.saturating_sub(1);
         self.running = self.running.saturating_sub(1);
         let entry = self.entries.get_mut(&ticket.token);
-        let wanted = entry.filter(|entry| entry.running.as_ref().is_some_and(|mine| mine.run == ticket.run));
-        let (Some(answer), Some(entry)) = (answer, wanted) else {
+        let mut entry =
+            entry.filter(|entry| entry.running.as_ref().is_some_and(|mine| mine.run == ticket.run));
+        if let Some(entry) = &mut entry {
+            entry.running = None;
+        }
+        let (Some(answer), Some(entry)) = (answer, entry) else {
             count_up(&mut self.totals.cancelled);
             if let Some(entry) = self.entries.get_mut(&ticket.token) {
                 count_up(&mut entry.counts.cancelled);
             }
             return None;
         };
-        entry.running = None;
         entry.counts.add(answer.result);
         self.totals.add(answer.result);
         if let Some(result) = answer.result {

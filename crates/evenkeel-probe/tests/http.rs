@@ -248,13 +248,8 @@ fn http2_with_prior_knowledge() {
     passes(server.address, probe.clone());
     passes(server.address, HttpProbe { reuse_connection: true, ..probe.clone() });
     // What is read before the other side hangs up, in the midst of what it does not understand, is a matter of luck.
-    let cases = [
-        (raw("").address, probe.clone()),
-        (status("200 OK").address, probe.clone()),
-        (server.address, get()),
-    ];
-    for (address, probe) in cases {
-        let (result, reason) = find(address, probe);
+    for (server, probe) in [(&raw(""), probe.clone()), (&status("200 OK"), probe.clone()), (&server, get())] {
+        let (result, reason) = find(server.address, probe);
         assert_eq!(result, Some(CheckResult::Fail));
         let kind = reason.as_ref().map(Reason::kind);
         assert!(matches!(kind, Some("closed" | "reset" | "protocol")), "{reason:?}");
