@@ -86,3 +86,7 @@ pub use statuses::{InvalidStatuses, Statuses};
 pub use target::{Notify, Target};
 pub use tcp::TcpProbe;
 pub use tls::{ClientCertificate, Pem, Roots, TlsConfig};
+
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,12 @@
 //! Commands that pass, fail, hang, fork and talk too much.
 
 #![cfg(all(feature = "command", unix))]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests against real sockets and processes, which take real time"
+)]
 
 mod support;
 

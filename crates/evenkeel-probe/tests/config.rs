@@ -1,5 +1,7 @@
 //! Settings: what a file may say, and what is refused with the name of the field.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 use std::time::Duration;
 
 use evenkeel_probe::{

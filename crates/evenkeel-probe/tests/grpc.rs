@@ -1,6 +1,12 @@
 //! The gRPC health protocol against tonic's server, and against what is none.
 
 #![cfg(feature = "grpc")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests against real sockets and processes, which take real time"
+)]
 
 mod support;
 

@@ -1,6 +1,12 @@
 //! HTTP checks against servers of every shape.
 
 #![cfg(feature = "http")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests against real sockets and processes, which take real time"
+)]
 
 mod support;
 

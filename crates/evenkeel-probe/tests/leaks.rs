@@ -1,6 +1,12 @@
 //! What a prober leaves behind: nothing. One test, so that no other opens anything meanwhile.
 
 #![cfg(all(feature = "command", feature = "http", target_os = "linux"))]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests against real sockets and processes, which take real time"
+)]
 
 mod support;
 

@@ -1,5 +1,12 @@
 //! TCP and agent checks against peers of every shape.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests against real sockets and processes, which take real time"
+)]
+
 mod support;
 
 use std::sync::mpsc;

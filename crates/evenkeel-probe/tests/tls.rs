@@ -1,6 +1,12 @@
 //! HTTPS against certificates of every kind, made by the test.
 
 #![cfg(all(feature = "http", feature = "tls"))]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests against real sockets and processes, which take real time"
+)]
 
 mod support;
 

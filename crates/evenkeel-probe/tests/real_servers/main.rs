@@ -1,7 +1,12 @@
 //! Checks of real nginx and HAProxy processes, and ten thousand endpoints on one prober. `tests/real_servers/run` runs it.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests against real sockets and processes, which take real time"
+)]
 
 mod fleet;
 mod process;
