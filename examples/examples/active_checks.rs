@@ -34,7 +34,12 @@ fn wait_for(usable: usize, cluster: &Cluster<()>, changes: &Receiver<Report>) ->
     while cluster.report().endpoints.iter().filter(|endpoint| endpoint.status.usable()).count() != usable {
         let report = changes.recv_timeout(Duration::from_secs(10))?;
         let reason = report.finding.and_then(|finding| finding.reason);
-        println!("{} is {:?}{}", report.id, report.state, reason.map_or(String::new(), |why| format!(": {why}")));
+        println!(
+            "{} is {:?}{}",
+            report.id,
+            report.state,
+            reason.map_or(String::new(), |why| format!(": {why}"))
+        );
     }
     Ok(())
 }

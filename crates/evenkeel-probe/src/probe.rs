@@ -26,7 +26,6 @@ use crate::tcp::TcpProbe;
 ///     retriable = 503
 ///     timeout = "500ms"
 /// "#;
-/// # mod toml { pub use ::toml::*; }
 /// let probe: ProbeConfig = toml::from_str(text)?;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -41,9 +41,9 @@ fn no_socket_no_child_and_no_thread_is_left() {
             next(&reports);
         }
         if dropped {
-            drop(prober)
+            drop(prober);
         } else {
-            prober.stop()
+            prober.stop();
         }
         let stopped = std::time::Instant::now();
         assert_eq!(children(), 0);
