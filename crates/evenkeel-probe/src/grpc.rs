@@ -230,8 +230,7 @@ mod check {
     const OK: u32 = 0;
     const SERVING: i32 = 1;
 
-    /// `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`, `ABORTED`, `UNAVAILABLE`: those that gRPC's own retry guidance calls
-    /// transient.
+    /// `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`, `ABORTED`, `UNAVAILABLE`: they speak of the moment and not of the service.
     const RETRIABLE: [u32; 4] = [4, 8, 10, 14];
 
     #[cfg(test)]
