@@ -13,6 +13,7 @@ use evenkeel_balance::{
 };
 use evenkeel_types::{Endpoint, Locality, Timestamp, Weight};
 use proptest::prelude::*;
+use toml::Value;
 
 /// Every policy at its defaults, and what has a machine of its own besides.
 fn configs() -> Vec<PolicyConfig> {
@@ -34,7 +35,7 @@ const FURTHER: &[&str] = &[
     "type = 'prequal'\nchoices = 'all'",
     "type = 'least_time'\nchoices = 2",
     "type = 'ring_hash'\npoints = 3\nkey = { balance_factor = 100 }",
-    "type = 'ring_hash'\npoints = 3\nmax_points = 700\nkey = { hot_keys = { sample = 1 } }",
+    "type = 'ring_hash'\npoints = 3\nmax_points = 700\nkey = { balance_factor = 100, hot_keys = { sample = 1 } }",
     "type = 'ketama'\npoints = 2\nkey = { balance_factor = 125, hot_keys = { sample = 1 } }",
     "type = 'maglev'\ntable_size = 251\nkey = { balance_factor = 150 }",
     "type = 'anchor'\nkey = { balance_factor = 150, missing_key = 'fixed' }",
@@ -312,6 +313,68 @@ fn live(config: &PolicyConfig, first: &[Who], steps: &[Step], distinct: bool) ->
 
 fn history(tokens: u64, most: usize) -> impl Strategy<Value = (Vec<Who>, Vec<Step>)> {
     (prop::collection::vec(who(tokens), 0..most), prop::collection::vec(step(tokens), 1..60))
+}
+
+/// Every number of a configuration, replaced by each of these in turn: refused in so many words, or served.
+#[test]
+fn any_setting_is_refused_or_served() {
+    let numbers = [
+        Value::Integer(0),
+        Value::Integer(1),
+        Value::Integer(-1),
+        Value::Integer(i64::from(u32::MAX)),
+        Value::Integer(i64::MAX),
+        Value::Float(f64::NAN),
+        Value::Float(f64::INFINITY),
+        Value::Float(-1.0),
+        Value::Float(0.0),
+        Value::Float(1e300),
+        Value::String("0s".to_owned()),
+        Value::String("1ns".to_owned()),
+        Value::String("584y".to_owned()),
+    ];
+    let first: Vec<Who> = (0..7).map(|token| Who { token, weight: 1 + token as u32 % 3 }).collect();
+    let steps: Vec<Step> = (0..40_u64)
+        .map(|step| match step % 5 {
+            0 => Step::Flip { at: step as usize, heard: true },
+            1 => {
+                let latency = Duration::from_millis(step);
+                let (kind, at) = (Observed::Success, Timestamp::from_secs(step));
+                Step::Event(Event::Observed(step % 7, Observation { latency, kind, in_flight: 1, at }))
+            }
+            2 => {
+                let report = LoadReport { at: Timestamp::from_secs(step), ..LoadReport::new(9.0, 1.0, 0.5) };
+                Step::Event(Event::Reported(step % 7, report))
+            }
+            3 if step % 2 == 0 => Step::Rebuild { seed: step, leave: vec![step % 7], come: Vec::new() },
+            _ => Step::Pick { key: step * 7, tried: step % 3, count: 4, heard: true },
+        })
+        .collect();
+    for config in configs() {
+        let written = Value::try_from(&config).expect("every policy can be written");
+        for path in leaves(&written) {
+            for number in &numbers {
+                let mut other = written.clone();
+                *path.iter().fold(&mut other, |value, key| &mut value[key.as_str()]) = number.clone();
+                let Ok(config) = other.clone().try_into::<PolicyConfig>() else { continue };
+                if let Err(error) = live(&config, &first, &steps, true) {
+                    unreachable!("{other}: {error}");
+                }
+                if std::env::var_os("HOSTILE_TALK").is_some() && BuiltIn::new(&config, &Crowd::new(&first)).is_ok() {
+                    println!("{}: {} = {number}", config.name(), path.join("."));
+                }
+            }
+        }
+    }
+}
+
+/// The ways to all values that are no tables, but for the name of the policy.
+fn leaves(value: &Value) -> Vec<Vec<String>> {
+    let Value::Table(table) = value else { return vec![Vec::new()] };
+    let below = |(key, value): (&String, &Value)| {
+        leaves(value).into_iter().map(|path| [vec![key.clone()], path].concat()).collect::<Vec<_>>()
+    };
+    table.iter().filter(|(key, _)| *key != "type").flat_map(below).collect()
 }
 
 fn cases() -> u32 {

@@ -130,14 +130,15 @@ impl Policy for Jump {
 #[must_use]
 pub fn jump_bucket(key: u64, buckets: u32) -> u32 {
     let mut key = key;
-    let mut bucket = 0_u64;
-    let mut next = 0_u64;
-    while next < u64::from(buckets) {
+    let mut bucket = 0_i64;
+    let mut next = 0_i64;
+    // Signed numbers, all far below 2^63: between those and floats a processor has an instruction, and not between
+    // unsigned ones and floats.
+    while next < i64::from(buckets) {
         bucket = next;
         key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
-        // 2^31 times more than the numerator would fit, so the product is far below 2^64.
-        let stretch = TWO_TO_31 / ((key >> 33) + 1) as f64;
-        next = ((bucket + 1) as f64 * stretch) as u64;
+        let stretch = TWO_TO_31 / ((key >> 33) as i64 + 1) as f64;
+        next = ((bucket + 1) as f64 * stretch) as i64;
     }
     bucket as u32
 }

@@ -252,8 +252,8 @@ impl Ring {
     #[cold]
     fn scan(&self, number: usize, start: usize, word: u64) -> Option<Candidate> {
         let chunk = self.chunks.get(number)?;
-        let found = chunk.get(start..)?.iter().position(|&point| point >= word);
-        self.candidate(number, found.map_or(chunk.len(), |found| start + found))
+        // Where many endpoints have one address, all their points are equal, and a chunk is long.
+        self.candidate(number, start + chunk.get(start..)?.partition_point(|&point| point < word))
     }
 
     #[inline]
