@@ -156,8 +156,7 @@ fn time() -> impl Strategy<Value = u64> {
 
 fn event(tokens: u64) -> impl Strategy<Value = Event> {
     let token = prop_oneof![9 => 0..tokens, 1 => any::<u64>()];
-    let latency =
-        prop_oneof![(0_u64..10_000_000_000).prop_map(Duration::from_nanos), Just(Duration::MAX)];
+    let latency = prop_oneof![(0_u64..10_000_000_000).prop_map(Duration::from_nanos), Just(Duration::MAX)];
     let kind = prop::sample::select(vec![
         Observed::Success,
         Observed::Failure,
@@ -166,11 +165,8 @@ fn event(tokens: u64) -> impl Strategy<Value = Event> {
         Observed::Censored,
     ]);
     let in_flight = prop_oneof![0_u32..9, any::<u32>()];
-    let observed = (latency, kind, in_flight, time()).prop_map(|(latency, kind, in_flight, at)| Observation {
-        latency,
-        kind,
-        in_flight,
-        at: Timestamp::from_nanos(at),
+    let observed = (latency, kind, in_flight, time()).prop_map(|(latency, kind, in_flight, at)| {
+        Observation { latency, kind, in_flight, at: Timestamp::from_nanos(at) }
     });
     let reported = (figure(), figure(), figure(), time()).prop_map(|(queries, errors, utilisation, at)| {
         LoadReport { at: Timestamp::from_nanos(at), ..LoadReport::new(queries, errors, utilisation) }
@@ -360,7 +356,9 @@ fn any_setting_is_refused_or_served() {
                 if let Err(error) = live(&config, &first, &steps, true) {
                     unreachable!("{other}: {error}");
                 }
-                if std::env::var_os("HOSTILE_TALK").is_some() && BuiltIn::new(&config, &Crowd::new(&first)).is_ok() {
+                if std::env::var_os("HOSTILE_TALK").is_some()
+                    && BuiltIn::new(&config, &Crowd::new(&first)).is_ok()
+                {
                     println!("{}: {} = {number}", config.name(), path.join("."));
                 }
             }

@@ -129,19 +129,37 @@ impl Policy for Jump {
 #[inline]
 #[must_use]
 pub fn jump_bucket(key: u64, buckets: u32) -> u32 {
-    let mut key = key;
-    let mut bucket = 0_i64;
-    let mut next = 0_i64;
-    // Signed numbers, all far below 2^63: between those and floats a processor has an instruction, and not between
-    // unsigned ones and floats.
-    while next < i64::from(buckets) {
-        bucket = next;
+    let buckets = f64::from(buckets);
+    let (mut key, mut bucket) = (key, 0.0);
+    // All stays in floats, since turning one into an integer and back takes longer than the rest of a step.
+    loop {
         key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
         let stretch = TWO_TO_31 / ((key >> 33) as i64 + 1) as f64;
-        next = ((bucket + 1) as f64 * stretch) as i64;
+        let next = (bucket + 1.0) * stretch;
+        if next >= buckets {
+            return bucket as u32;
+        }
+        bucket = floor(next);
     }
-    bucket as u32
 }
+
+/// The whole part of a number from 1 to 2^32.
+#[inline(always)]
+fn floor(number: f64) -> f64 {
+    // At 2^52 floats are whole numbers, so the sum is rounded to one: to the floor, since what is rounded lies less than a
+    // half away from it. Only of a whole number it lies just a half away.
+    let rounded = (number - 0.5) + TWO_TO_52 - TWO_TO_52;
+    if number - rounded < 1.0 { rounded } else { whole(number) }
+}
+
+/// Out of line, so that who has a fraction does not wait for the comparison.
+#[cold]
+#[inline(never)]
+const fn whole(number: f64) -> f64 {
+    number
+}
+
+const TWO_TO_52: f64 = (1_u64 << 52) as f64;
 
 const TWO_TO_31: f64 = (1_u64 << 31) as f64;
 
