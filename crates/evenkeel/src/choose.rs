@@ -8,6 +8,7 @@ use evenkeel_types::below;
 use smallvec::SmallVec;
 
 use crate::error::{PickError, Shortage};
+use crate::factor;
 use crate::live::Live;
 use crate::node::Node;
 use crate::request::{LaneCaller, Request, Strictness};
@@ -68,6 +69,10 @@ pub(crate) fn first_try<'s, T, A>(
     let view = TierView { tier, mask, excluded: caller.request.tried(), watch };
     let node = tier.nodes.get(tier.policy.choose(&view, caller)?)?;
     if !view.excluded.is_empty() && is_among(view.excluded, node.live.token) {
+        return None;
+    }
+    if !node.live.factor.is_full() && !factor::takes(tier, &node.live, caller) {
+        caller.passed_over = factor::would_repeat(tier.wants).then_some(node.live.token);
         return None;
     }
     admit(&node.live).map(|given| (&**node, tier, given))
@@ -137,19 +142,41 @@ fn find_in<'s, T, A>(
     admit: Admit<T, A>,
     watch: Watch<'_>,
 ) -> Option<(&'s Node<T>, A)> {
-    for _ in 0..REFUSALS {
+    let mut passed = Excluded::from_iter(caller.passed_over.take());
+    excluded.extend(passed.iter().copied());
+    let mut refusals = 0;
+    for _ in 0..ROUNDS_OF_CHOICE {
         let view = TierView { tier, mask, excluded, watch };
-        let position = tier.policy.choose(&view, caller)?;
+        let Some(position) = tier.policy.choose(&view, caller) else { break };
         let node = match tier.nodes.get(position) {
             Some(node) if !excluded.contains(&node.live.token) => node,
             // A policy from outside that breaks the laws fails the pick of that policy, not the request.
-            _ => tier.nodes.get(Random.choose(&view, caller)?)?,
+            _ => match Random.choose(&view, caller).and_then(|position| tier.nodes.get(position)) {
+                Some(node) => node,
+                None => break,
+            },
         };
+        if !node.live.factor.is_full() && !factor::takes(tier, &node.live, caller) {
+            if factor::would_repeat(tier.wants) {
+                passed.push(node.live.token);
+                excluded.push(node.live.token);
+            }
+            continue;
+        }
         if let Some(given) = admit(&node.live) {
             return Some((node, given));
         }
         excluded.push(node.live.token);
+        refusals += 1;
+        if refusals == REFUSALS {
+            break;
+        }
     }
+    if passed.is_empty() && refusals < REFUSALS && excluded.len() >= mask.usable() {
+        return None;
+    }
+    // A factor says less, never nothing: before another tier is asked, those that were passed over are.
+    excluded.retain(|token| !passed.contains(token));
     ask_all(tier, mask, excluded, caller, admit)
 }
 
@@ -231,5 +258,7 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickErro
 
 /// How often own words are read again because somebody flipped meanwhile.
 const ROUNDS: usize = 8;
+/// How often a policy is asked in one tier: enough for nearly every share to be exact where most factors are small.
+const ROUNDS_OF_CHOICE: usize = 64;
 /// How many refusals are met by choosing again before every endpoint is asked in turn.
 const REFUSALS: usize = 8;

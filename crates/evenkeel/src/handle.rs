@@ -65,6 +65,15 @@ impl<T> Handle<T> {
         self.status()
     }
 
+    /// What the endpoint can carry of its weight, 0 to 1, as an agent on it reports: `75%` of HAProxy's agent check, a load
+    /// balancer's own estimate. It counts as a factor, so no table is built anew, and stays until it is set again.
+    ///
+    /// What is no number is 1; zero is as little as can be, and not a drain: for that set the weight, or the operator's word.
+    pub fn set_reported(&self, share: f64) {
+        let share = if share.is_nan() { 1.0 } else { share.max(f64::MIN_POSITIVE) };
+        self.node.live.set_reported(share);
+    }
+
     /// The verdict of a check machine that runs elsewhere. Use this or [`record_check`](Self::record_check), not both: the
     /// one does not know what the other has counted.
     pub fn set_check(&self, state: CheckState) -> Status {

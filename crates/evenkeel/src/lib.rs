@@ -59,6 +59,7 @@ mod driver;
 mod edit;
 mod error;
 mod explain;
+mod factor;
 mod follow;
 mod handle;
 mod lanes;

@@ -14,13 +14,17 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::control::Control;
+use crate::factor::{self, Factor};
 use crate::roster::Level;
+use crate::update;
 
 /// An endpoint in use: its identity, its payload and what was learnt about it.
 ///
 /// One of these is made for each incarnation of an endpoint and no update replaces it.
 pub struct Live<T> {
     pub(crate) standing: Standing,
+    /// What it takes of its weight for the moment: beside the standing, since every pick reads both.
+    pub(crate) factor: Factor,
     /// Where its bit is found: held until this value is dropped, so that a late flip never hits another's bit.
     pub(crate) slot: u32,
     /// Never reused in this cluster.
@@ -28,6 +32,10 @@ pub struct Live<T> {
     pub(crate) breaker: Option<Box<Breaker>>,
     pub(crate) latency: Option<Box<PeakEwma>>,
     pub(crate) rise_fall: Mutex<RiseFall>,
+    /// What it says itself of its capacity, or somebody on its behalf.
+    reported: Factor,
+    /// Of its name: the same in every process of a fleet.
+    pub(crate) id_hash: u64,
     description: ArcSwap<Endpoint>,
     pub(crate) control: Arc<Control>,
     payload: T,
@@ -51,6 +59,9 @@ impl<T> Live<T> {
         });
         Self {
             standing,
+            factor: Factor::full(),
+            reported: Factor::full(),
+            id_hash: update::hash(control.hash_key, endpoint.id()),
             slot,
             token,
             breaker: control.new_breaker(),
@@ -178,6 +189,25 @@ impl<T> Live<T> {
                 return news;
             }
         }
+    }
+
+    /// The share of its weight that it takes for the moment, above 0 to 1: the product of all that lets it start or return
+    /// slowly, and of what it reports. Relative to the largest of its tier, it is the share of its weight in picks.
+    #[must_use]
+    pub fn factor(&self) -> f64 {
+        self.factor.share()
+    }
+
+    /// Works its factor out anew.
+    fn refresh_factor(&self) {
+        self.factor.set(factor::parts(self.reported.share()));
+    }
+
+    /// Takes in the part of its weight that it can carry, as an agent reports it: 0 to 1.
+    pub(crate) fn set_reported(&self, share: f64) {
+        self.reported.set(factor::parts(share));
+        self.refresh_factor();
+        self.control.timers.add(self.control.now(), self.slot, self.token);
     }
 
     /// Lets a deadline of the breaker pass; returns what to tell once the locks are gone.

@@ -47,9 +47,11 @@ pub struct EndpointReport {
     /// Whether it belongs to the part of the endpoints that this client uses; always so without a subset. One that does
     /// not gets requests when nothing of that part in its tier is usable, or none at all.
     pub in_subset: bool,
-    /// The share of new requests that its weight, the subset and health give it among its kind: the endpoints of its
+    /// The share of new requests that its weight, its factor, the subset and health give it among its kind: the endpoints of its
     /// tier in the subset, or those that are not. From 0 to 1.
     pub expected_share: f64,
+    /// What it takes of its weight for the moment, above 0 to 1: slow start, gradual return, reported load.
+    pub factor: f64,
     /// Requests in flight.
     pub in_flight: usize,
     /// Whether new requests may go there.
@@ -100,6 +102,7 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
                 weight: description.weight(),
                 in_subset: tier.part == Part::Inside,
                 expected_share: 0.0,
+                factor: live.factor(),
                 in_flight: node.in_flight(),
                 usable: status.usable() && tier.part != Part::Parked,
                 cause: status.cause(),
@@ -118,11 +121,12 @@ fn share_out(reports: &mut [EndpointReport], weights: &[u32]) {
     let some_healthy = reports.iter().any(|report| report.usable && !report.status.is_degraded());
     let takes_part =
         |report: &EndpointReport| report.usable && !(some_healthy && report.status.is_degraded());
+    let takes = |report: &EndpointReport, weight: u32| f64::from(weight) * report.factor;
     let takers = reports.iter().zip(weights).filter(|(report, _)| takes_part(report));
-    let total: u64 = takers.map(|(_, &weight)| u64::from(weight)).sum();
+    let total: f64 = takers.map(|(report, &weight)| takes(report, weight)).sum();
     for (report, &weight) in reports.iter_mut().zip(weights) {
-        if takes_part(report) && total > 0 {
-            report.expected_share = f64::from(weight) / total as f64;
+        if takes_part(report) && total > 0.0 {
+            report.expected_share = takes(report, weight) / total;
         }
     }
 }

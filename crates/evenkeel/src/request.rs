@@ -1,7 +1,7 @@
 use std::hash::Hasher;
 use std::net::IpAddr;
 
-use evenkeel_balance::Caller;
+use evenkeel_balance::{Caller, Wants};
 use evenkeel_types::{Timestamp, below};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
@@ -155,12 +155,30 @@ pub(crate) struct LaneCaller<'a> {
     pub(crate) request: &'a Request<'a>,
     /// Which of the lane's places a turn takes: every tier, and its degraded part, goes round by itself.
     pub(crate) cycle: usize,
+    /// Whom the first try passed over for its factor, if the policy would name it again.
+    pub(crate) passed_over: Option<u64>,
 }
 
 impl<'a> LaneCaller<'a> {
     #[inline]
     pub(crate) const fn new(lane: &'a Lane, control: &'a Control, request: &'a Request<'a>) -> Self {
-        Self { lane, control, request, cycle: 0 }
+        Self { lane, control, request, cycle: 0, passed_over: None }
+    }
+}
+
+impl LaneCaller<'_> {
+    /// What ties this request to an endpoint under a policy that wants this.
+    pub(crate) fn affinity(&mut self, wants: Wants) -> Option<u64> {
+        if wants.contains(Wants::KEY)
+            && let Some(key) = self.key()
+        {
+            return Some(key);
+        }
+        let source = self.source().filter(|_| wants.contains(Wants::SOURCE))?;
+        Some(match source {
+            IpAddr::V4(ip) => u64::from(ip.to_bits()),
+            IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64 ^ ip.to_bits() as u64,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use evenkeel_balance::Mask;
 
+use crate::factor::Factor;
 use crate::sync::{AtomicU64, Ordering, Swap, fence};
 
 /// The masks of one tier: what is plainly usable, and what is usable but degraded.
@@ -27,6 +28,8 @@ use crate::sync::{AtomicU64, Ordering, Swap, fence};
 pub(crate) struct Masks {
     pub(crate) preferred: Mask,
     pub(crate) degraded: Mask,
+    /// The largest factor among what is usable, as of the last tick.
+    pub(crate) top: Factor,
 }
 
 /// What the own word of an endpoint says about where it belongs.
@@ -42,6 +45,7 @@ impl Masks {
         Self {
             preferred: Mask::new(levels.len(), |position| levels[position] == Level::Preferred),
             degraded: Mask::new(levels.len(), |position| levels[position] == Level::Degraded),
+            top: Factor::full(),
         }
     }
 

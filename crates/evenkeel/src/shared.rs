@@ -126,11 +126,16 @@ impl<T> Shared<T> {
 
     fn tick_at(&self, now: Timestamp, most: usize) -> Told<T> {
         let due = self.control.timers.due(now, most);
+        if due.is_empty() {
+            return Told(Vec::new());
+        }
         let ticked = self.find(due).into_iter().map(|node| {
             let news = node.live.tick(now);
             (node, news)
         });
-        Told(ticked.collect())
+        let told = Told(ticked.collect());
+        self.current.load().tiers().for_each(Tier::find_top);
+        told
     }
 
     /// Finds the endpoints that wait; those that are gone are left out.

@@ -8,6 +8,7 @@ use evenkeel_balance::{BuiltIn, Mask, View, Wants};
 use evenkeel_types::Priority;
 
 use crate::choose::{self, Watch};
+use crate::factor::FULL;
 use crate::live::Live;
 use crate::node::Node;
 use crate::roster::Masks;
@@ -59,6 +60,22 @@ impl<T> Tier<T> {
     /// Whether the plan is this tier, so that its policy need not be built again.
     pub(crate) fn is_as(&self, plan: &TierPlan<T>) -> bool {
         Arc::ptr_eq(&self.nodes, &plan.nodes) && Arc::ptr_eq(&self.weights, &plan.weights)
+    }
+}
+
+impl<T> Tier<T> {
+    /// Finds the largest factor. It ends at the first endpoint that takes its whole weight, so it costs more than a few loads
+    /// only where many do not.
+    pub(crate) fn find_top(&self) {
+        let usable = self.nodes.iter().filter(|node| node.live.standing.is_usable());
+        let mut top = 0;
+        for node in usable {
+            top = top.max(node.live.factor.get());
+            if top == FULL {
+                break;
+            }
+        }
+        self.masks.top.set(if top == 0 { FULL } else { top });
     }
 }
 
