@@ -226,7 +226,7 @@ impl Cluster {
             .starting_at(key as u32)
             .at(Timestamp::from_nanos(key))
             .with_source(Ipv4Addr::from_bits(key as u32).into());
-        if key % 3 > 0 {
+        if !key.is_multiple_of(3) {
             caller = caller.with_key(key);
         }
         if key % 3 > 1 {
@@ -254,7 +254,7 @@ fn changed(set: &[Who], seed: u64, leave: &[u64], come: &[Who], distinct: bool) 
             None => set.push(who),
         }
     }
-    for index in (1..set.len()).rev().filter(|_| seed % 4 > 0) {
+    for index in (1..set.len()).rev().filter(|_| !seed.is_multiple_of(4)) {
         set.swap(index, (evenkeel_types::SplitMix64::mix(seed ^ index as u64) % (index as u64 + 1)) as usize);
     }
     set
@@ -377,7 +377,7 @@ fn leaves(value: &Value) -> Vec<Vec<String>> {
 
 /// Few as a rule, since every policy lives through each: `HOSTILE_CASES` asks for more.
 fn cases() -> u32 {
-    std::env::var("HOSTILE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2)
+    std::env::var("HOSTILE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1)
 }
 
 proptest! {

@@ -429,7 +429,7 @@ impl Cut {
     /// The line of a word among so many of its chunk.
     #[inline]
     const fn line(self, word: u64, lines: usize) -> usize {
-        ((word << self.chunk_bits() >> 32) * lines as u64 >> 32) as usize
+        (((word << self.chunk_bits() >> 32) * lines as u64) >> 32) as usize
     }
 }
 
