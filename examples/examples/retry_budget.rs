@@ -12,7 +12,7 @@ use evenkeel_types::{RandomSource, SplitMix64, Timestamp};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("failing   load with a budget of 0.2   load with 3 retries always");
     for percent in [1, 10, 50, 100] {
-        let (budgeted, unlimited) = (load(percent, Some(budget()?)), load(percent, None));
+        let (budgeted, unlimited) = (load(percent, Some(&budget()?)), load(percent, None));
         println!("{percent:>6} %   {budgeted:>24.2}   {unlimited:>25.2}");
     }
 
@@ -34,16 +34,16 @@ fn budget() -> Result<RetryBudget, Box<dyn Error>> {
 }
 
 /// Attempts for each request, of 1000 requests a second over 30 s, each of which may be retried three times.
-fn load(failing_percent: u64, budget: Option<RetryBudget>) -> f64 {
+fn load(failing_percent: u64, budget: Option<&RetryBudget>) -> f64 {
     let mut draws = SplitMix64::new(1);
     let mut attempts = 0_u64;
     for millis in 0..30_000 {
         let now = Timestamp::from_millis(millis);
-        if let Some(budget) = &budget {
+        if let Some(budget) = budget {
             budget.deposit(now);
         }
         for retry in 0..4 {
-            let allowed = retry == 0 || budget.as_ref().is_none_or(|budget| budget.try_withdraw(now).is_ok());
+            let allowed = retry == 0 || budget.is_none_or(|budget| budget.try_withdraw(now).is_ok());
             if !allowed {
                 break;
             }
