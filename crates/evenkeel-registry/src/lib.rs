@@ -47,6 +47,8 @@
 
 mod catalog;
 mod change;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod deadlines;
 mod event;
 mod eviction;

@@ -25,7 +25,8 @@ pub struct MirrorConfig {
     pub empty: EmptyGuard,
     /// How many may vanish without proof in one stretch of time. The rest become suspects: shown, used after all
     /// others, and let go window by window, in random order. The default is that of [`EvictionLimit`]: more than half
-    /// *and* more than three within 60 s is suspicious, and 15 % of the set go per further window.
+    /// *and* more than three within 60 s is suspicious, and 15 % of the set go per further window. Who was draining
+    /// before does not count: that it vanishes is what was announced.
     pub shrink: EvictionLimit,
     /// How changes are gathered.
     pub settle: Settle,

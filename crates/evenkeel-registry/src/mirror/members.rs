@@ -152,7 +152,8 @@ impl Members {
         self.said -= usize::from(entry.said.take().is_some());
         let suspect = entry.is_suspect();
         let since = entry.leaving.map_or(now, |leaving| leaving.since);
-        let proven = is_proof(cause) || entry.shown.is_none();
+        // Who has announced the drain has said goodbye: that it vanishes is what was to come.
+        let proven = is_proof(cause) || entry.shown.as_deref().is_none_or(drains);
         let kept = entry.leaving.map_or(Phase::Waiting, |leaving| leaving.phase);
         entry.leaving = Some(Leaving { cause, since, phase: if proven { Phase::Go } else { kept } });
         self.suspects -= usize::from(suspect && proven);
@@ -290,6 +291,10 @@ impl Entry {
             (None, Some(Leaving { phase: Phase::Suspect, .. })) => self.shown.clone().map(doubted),
         }
     }
+}
+
+fn drains(endpoint: &Endpoint) -> bool {
+    endpoint.announced() == Announced::Draining || endpoint.weight().get() == 0
 }
 
 /// The same with nobody vouching for its health; one that was out of use stays so.
