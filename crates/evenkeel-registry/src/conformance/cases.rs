@@ -124,7 +124,7 @@ fn restarted_with_older_data(store: &mut dyn StoreUnderTest, eyes: &mut Eyes) ->
     eyes.until_equal(store, |limits| limits.change)?;
     store.restart_older()?;
     eyes.expected = older;
-    eyes.until_equal(store, |limits| limits.reconnect)?;
+    eyes.until_equal(store, |limits| limits.reconnect.saturating_add(limits.guard))?;
     put(store, eyes, 9)?;
     eyes.until_equal(store, |limits| limits.change)
 }

@@ -212,6 +212,8 @@ pub struct Limits {
     pub stale: Duration,
     /// A registrant that crashed is gone: time to live, and what the store adds. The default is 30 s.
     pub expiry: Duration,
+    /// How long the shrink guard may keep an endpoint that is gone. The default is 61 s, its default window.
+    pub guard: Duration,
     /// The adapter is connected again after the store is back: its longest wait between tries. The default is 30 s.
     pub reconnect: Duration,
 }
@@ -224,6 +226,7 @@ impl Default for Limits {
             bulk: Duration::from_secs(30),
             stale: Duration::from_secs(10),
             expiry: Duration::from_secs(30),
+            guard: Duration::from_secs(61),
             reconnect: Duration::from_secs(30),
         }
     }

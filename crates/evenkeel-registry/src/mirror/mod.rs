@@ -152,9 +152,9 @@ impl Mirror {
     /// [`FeedError`]; readers then see what they saw before.
     pub fn apply(&mut self, now: Timestamp, event: Event) -> Result<Fed, FeedError> {
         self.log.event(now, &event);
+        let before = self.visible();
         let now = self.advance(now);
         self.admit(now, &event)?;
-        let before = self.visible(now);
         match event {
             Event::Full { revision, endpoints, coverage } => self.full(now, revision, endpoints, coverage),
             Event::Delta { to, upserts, removals, .. } => self.delta(now, to, upserts, removals),
@@ -178,8 +178,8 @@ impl Mirror {
     /// Does what waits for time: gathered changes, holds that end, suspects that go, ages.
     pub fn tick(&mut self, now: Timestamp) -> Fed {
         self.log.tick(now);
+        let before = self.visible();
         let now = self.advance(now);
-        let before = self.visible(now);
         self.roll(now, before)
     }
 
@@ -191,7 +191,7 @@ impl Mirror {
         [
             self.settling.deadline(),
             self.empty.as_ref().and_then(EmptyHold::until),
-            self.pace.deadline(),
+            self.pace.deadline().filter(|_| self.empty.is_none()),
             silent.map(|silent| self.as_of.saturating_add(silent)),
             over_age.map(|max| self.as_of.saturating_add(max.saturating_sub(self.older))),
         ]
@@ -374,8 +374,8 @@ impl Mirror {
 
     fn take_over(&mut self, now: Timestamp, endpoints: Vec<Endpoint>, age: Duration) -> Fed {
         self.log.load(now, &endpoints, age);
+        let before = self.visible();
         let now = self.advance(now);
-        let before = self.visible(now);
         if !self.known && !endpoints.is_empty() {
             let vetted = self.vet(now, endpoints);
             self.members.replace(vetted, now, Coverage::Complete);
@@ -530,7 +530,7 @@ impl Mirror {
 
     /// Numbers the step if anything of it can be seen.
     fn tell(&mut self, now: Timestamp, before: &Visible, changes: Vec<Change>) -> Fed {
-        let notices = before.notices(&self.visible(now));
+        let notices = before.notices(&self.visible());
         if !changes.is_empty() || !notices.is_empty() {
             self.generation += 1;
             self.changed = now;
@@ -539,12 +539,12 @@ impl Mirror {
         Fed { changes, notices }
     }
 
-    fn visible(&self, now: Timestamp) -> Visible {
+    fn visible(&self) -> Visible {
         Visible {
             state: self.state(),
             error: self.error.as_ref().map(|error| error.kind),
             held: self.held(),
-            over_age: self.is_over_age(now),
+            over_age: self.is_over_age(self.now),
         }
     }
 

@@ -479,7 +479,8 @@ impl Registrar {
         self.dirty |= kind == Kind::Write;
         let mut delay = self.config.backoff.delay(self.failures, &mut self.draws);
         if let Some(lease) = self.lease.as_ref().filter(|_| self.holds_lease()) {
-            delay = delay.min(lease.deadline.saturating_since(self.now) / 3);
+            let third = lease.deadline.saturating_since(self.now) / 3;
+            delay = delay.min(third.max(self.config.backoff.min));
         }
         self.not_before = self.now.saturating_add(delay);
     }
