@@ -24,6 +24,8 @@ pub(crate) struct Service {
     ever: bool,
     /// What else the service is made of, if it ever had a feed.
     sources: Option<Box<Sources>>,
+    /// What the sources knew with the present generation, so that it does not matter when the snapshot is made of it.
+    told: Arc<[SourceStatus]>,
     // Built when somebody looks, so that a burst of registrations costs one list and not one each.
     snapshot: OnceLock<Arc<Snapshot>>,
 }
@@ -61,6 +63,7 @@ impl Service {
             registered: false,
             ever: false,
             sources: None,
+            told: Arc::default(),
             snapshot: OnceLock::new(),
         }
     }
@@ -145,9 +148,9 @@ impl Service {
             let snapshot = Snapshot::new(self.name.clone(), self.generation, state, self.changed, endpoints);
             Arc::new(match &self.sources {
                 None => snapshot,
-                Some(sources) => snapshot
-                    .with_sources(self.statuses(self.changed).into())
-                    .with_suspects(sources.suspects().into()),
+                Some(sources) => {
+                    snapshot.with_sources(self.told.clone()).with_suspects(sources.suspects().into())
+                }
             })
         };
         self.snapshot.get_or_init(build).clone()
@@ -191,6 +194,9 @@ impl Service {
             self.changed = now;
             self.ever |= !changes.is_empty();
             self.snapshot = OnceLock::new();
+            if self.sources.is_some() {
+                self.told = self.statuses(now).into();
+            }
         }
         changes
     }

@@ -105,6 +105,8 @@ pub struct Mirror {
     bucket: Bucket,
     rejects: Rejects,
     log: Log,
+    /// The status with the present generation, so that it does not matter when the snapshot is made of it.
+    told: Option<SourceStatus>,
     snapshot: OnceLock<Arc<Snapshot>>,
 }
 
@@ -140,6 +142,7 @@ impl Mirror {
             bucket: Bucket::new(config.max_events_per_second),
             rejects: Rejects::default(),
             log: Log::new(config.log),
+            told: None,
             snapshot: OnceLock::new(),
             config,
         })
@@ -212,8 +215,8 @@ impl Mirror {
                 self.changed,
                 self.members.shown().cloned().collect(),
             );
-            let status = [self.status(self.now)];
-            Arc::new(snapshot.with_sources(Arc::new(status)).with_suspects(self.members.suspects().collect()))
+            let told = self.told.clone().unwrap_or_else(|| self.status(Timestamp::ORIGIN));
+            Arc::new(snapshot.with_sources(Arc::new([told])).with_suspects(self.members.suspects().collect()))
         };
         self.snapshot.get_or_init(build).clone()
     }
@@ -534,6 +537,7 @@ impl Mirror {
         if !changes.is_empty() || !notices.is_empty() {
             self.generation += 1;
             self.changed = now;
+            self.told = Some(self.status(now));
             self.snapshot = OnceLock::new();
         }
         Fed { changes, notices }
