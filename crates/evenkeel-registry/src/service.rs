@@ -26,6 +26,8 @@ pub(crate) struct Service {
     sources: Option<Box<Sources>>,
     /// What the sources knew with the present generation, so that it does not matter when the snapshot is made of it.
     told: Arc<[SourceStatus]>,
+    /// The suspects of the present generation.
+    suspects: Arc<[EndpointId]>,
     // Built when somebody looks, so that a burst of registrations costs one list and not one each.
     snapshot: OnceLock<Arc<Snapshot>>,
 }
@@ -64,6 +66,7 @@ impl Service {
             ever: false,
             sources: None,
             told: Arc::default(),
+            suspects: Arc::default(),
             snapshot: OnceLock::new(),
         }
     }
@@ -149,7 +152,7 @@ impl Service {
             Arc::new(match &self.sources {
                 None => snapshot,
                 Some(sources) => {
-                    snapshot.with_sources(self.told.clone()).with_suspects(sources.suspects().into())
+                    snapshot.with_sources(self.told.clone()).with_suspects(self.suspects.clone())
                 }
             })
         };
@@ -194,7 +197,8 @@ impl Service {
             self.changed = now;
             self.ever |= !changes.is_empty();
             self.snapshot = OnceLock::new();
-            if self.sources.is_some() {
+            if let Some(sources) = &self.sources {
+                self.suspects = sources.suspects().into();
                 self.told = self.statuses(now).into();
             }
         }

@@ -107,6 +107,8 @@ pub struct Mirror {
     log: Log,
     /// The status with the present generation, so that it does not matter when the snapshot is made of it.
     told: Option<SourceStatus>,
+    /// The suspects of the present generation.
+    suspects: Arc<[EndpointId]>,
     snapshot: OnceLock<Arc<Snapshot>>,
 }
 
@@ -143,6 +145,7 @@ impl Mirror {
             rejects: Rejects::default(),
             log: Log::new(config.log),
             told: None,
+            suspects: Arc::default(),
             snapshot: OnceLock::new(),
             config,
         })
@@ -216,7 +219,7 @@ impl Mirror {
                 self.members.shown().cloned().collect(),
             );
             let told = self.told.clone().unwrap_or_else(|| self.status(Timestamp::ORIGIN));
-            Arc::new(snapshot.with_sources(Arc::new([told])).with_suspects(self.members.suspects().collect()))
+            Arc::new(snapshot.with_sources(Arc::new([told])).with_suspects(self.suspects.clone()))
         };
         self.snapshot.get_or_init(build).clone()
     }
@@ -538,6 +541,7 @@ impl Mirror {
             self.generation += 1;
             self.changed = now;
             self.told = Some(self.status(now));
+            self.suspects = self.members.suspects().collect();
             self.snapshot = OnceLock::new();
         }
         Fed { changes, notices }
