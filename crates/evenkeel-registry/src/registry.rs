@@ -94,6 +94,25 @@ impl Registry {
         })
     }
 
+    /// As [`Catalog::replace_all`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_all(
+        &self,
+        now: Timestamp,
+        service: &ServiceName,
+        endpoints: Vec<Endpoint>,
+        ttl: Option<Duration>,
+    ) -> Result<(Vec<Lease>, Vec<Change>), RegisterError> {
+        self.shared.change(|state| {
+            let (leases, changes) = state.catalog.replace_all(now, service, endpoints, ttl)?;
+            let wakers = state.publish(&changes);
+            Ok(((leases, changes), wakers))
+        })
+    }
+
     /// As [`Catalog::renew`].
     ///
     /// # Errors

@@ -149,12 +149,7 @@ impl Service {
             };
             let endpoints = self.endpoints().cloned().collect();
             let snapshot = Snapshot::new(self.name.clone(), self.generation, state, self.changed, endpoints);
-            Arc::new(match &self.sources {
-                None => snapshot,
-                Some(sources) => {
-                    snapshot.with_sources(self.told.clone()).with_suspects(self.suspects.clone())
-                }
-            })
+            Arc::new(snapshot.with_sources(self.told.clone()).with_suspects(self.suspects.clone()))
         };
         self.snapshot.get_or_init(build).clone()
     }

@@ -1,5 +1,5 @@
 //! The suite for adapters, against a store in memory: it passes a good adapter, and finds the faults of bad ones.
-#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

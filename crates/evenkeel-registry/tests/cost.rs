@@ -1,6 +1,6 @@
 //! What 10 000 endpoints cost: memory for each, and the time of one change. Times are printed, and not judged but for
 //! disasters; `cargo test --release --test cost -- --nocapture` gives those that count.
-#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 #![expect(clippy::disallowed_methods, reason = "it measures")]
 
 use std::hint::black_box;

@@ -1,5 +1,5 @@
 //! The mirror: every state and event; replay; bounds; and that what it ends with is what the source said last.
-#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

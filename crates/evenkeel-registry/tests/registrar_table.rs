@@ -1,5 +1,5 @@
 //! Every state of the registrar, every input; and no sequence of inputs leaves it stuck.
-#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! What users of discovery asked for, in their own issues. Each test names what it grants.
-#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -132,19 +132,58 @@ impl Catalog {
         self.config.check_ttl(ttl)?;
         self.check_room(service, endpoint.id())?;
         let endpoint = Arc::new(self.incarnate(service, endpoint)?);
-        let id = endpoint.id().clone();
+        let previous = self.take_record(service, endpoint.id());
+        let lease = self.insert(now, service, endpoint.clone(), ttl);
+        Ok((lease, self.entry(service).publish(now, replacement(previous, endpoint))))
+    }
 
-        let previous = self.take_record(service, &id);
-        self.epoch += 1;
-        let epoch = self.epoch;
-        let lease = Lease::new(service.clone(), id.clone(), epoch);
-        let term = ttl.map(|ttl| Term::new(now, ttl));
-        if let Some(term) = term {
-            self.deadlines.add(term.wake, self.epoch, term.ttl, (service.clone(), id.clone()));
+    /// Makes these the registrations of a service, in one swap: for somebody who registers a fleet for it (third-party
+    /// registration). Who is not among them is deregistered, whoever had registered it.
+    ///
+    /// An incarnation of 0 stands for the present one of a registered endpoint, since a list that is read again is no
+    /// restart of everybody in it. Of two entries with one id the later counts. The leases are in order of id.
+    ///
+    /// O(n log n).
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`]; nothing is changed then.
+    pub fn replace_all(
+        &mut self,
+        now: Timestamp,
+        service: &ServiceName,
+        endpoints: Vec<Endpoint>,
+        ttl: Option<Duration>,
+    ) -> Result<(Vec<Lease>, Vec<Change>), RegisterError> {
+        let now = self.advance(now);
+        self.config.check_ttl(ttl)?;
+        let wanted: BTreeMap<_, _> = endpoints.into_iter().map(|e| (e.id().clone(), e)).collect();
+        let CatalogConfig { max_services, max_endpoints, .. } = self.config;
+        if wanted.len() > max_endpoints {
+            return Err(RegisterError::TooManyEndpoints { max_endpoints });
         }
-        let entry = self.entry(service);
-        entry.records.insert(id, Record { endpoint: endpoint.clone(), epoch, term });
-        Ok((lease, entry.publish(now, replacement(previous, endpoint))))
+        if !self.services.contains_key(service) && self.services.len() >= max_services {
+            return Err(RegisterError::TooManyServices { max_services });
+        }
+        let mut incarnated = Vec::with_capacity(wanted.len());
+        for endpoint in wanted.values().cloned() {
+            let present = self.services.get(service).and_then(|s| s.records.get(endpoint.id()));
+            let present = present.map_or(0, |record| record.endpoint.incarnation());
+            let kept = endpoint.incarnation().max(if endpoint.incarnation() == 0 { present } else { 0 });
+            incarnated.push(Arc::new(self.incarnate(service, endpoint.with_incarnation(kept))?));
+        }
+        let records = self.services.get(service).into_iter().flat_map(|entry| entry.records.keys());
+        let gone: Vec<_> = records.filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        let goodbye = ChangeKind::Removed { cause: Cause::Deregistered };
+        let removed = gone.iter().filter_map(|id| self.take_record(service, id));
+        let mut changed: Vec<_> = removed.map(|endpoint| (endpoint, goodbye)).collect();
+        let mut leases = Vec::with_capacity(incarnated.len());
+        for endpoint in incarnated {
+            let previous = self.take_record(service, endpoint.id());
+            leases.push(self.insert(now, service, endpoint.clone(), ttl));
+            changed.extend(replacement(previous, endpoint));
+        }
+        Ok((leases, self.entry(service).publish(now, changed)))
     }
 
     /// Moves the deadline of a lease to `now` plus its time to live, and returns it; [`Timestamp::MAX`] means never.
@@ -254,6 +293,24 @@ impl Catalog {
     /// The generation of the names, without building their list.
     pub(crate) fn names_generation(&self) -> u64 {
         self.names_generation
+    }
+
+    /// Enters a registration in all tables; the change has still to be published.
+    fn insert(
+        &mut self,
+        now: Timestamp,
+        service: &ServiceName,
+        endpoint: Arc<Endpoint>,
+        ttl: Option<Duration>,
+    ) -> Lease {
+        self.epoch += 1;
+        let (epoch, id) = (self.epoch, endpoint.id().clone());
+        let term = ttl.map(|ttl| Term::new(now, ttl));
+        if let Some(term) = term {
+            self.deadlines.add(term.wake, epoch, term.ttl, (service.clone(), id.clone()));
+        }
+        self.entry(service).records.insert(id.clone(), Record { endpoint, epoch, term });
+        Lease::new(service.clone(), id, epoch)
     }
 
     /// The entry of a service, made if there was none.

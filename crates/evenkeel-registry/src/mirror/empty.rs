@@ -15,6 +15,7 @@ pub(super) struct EmptyHold {
     confirms_from: Option<Timestamp>,
 }
 
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
     Empty,
     Absent { wait: Duration },

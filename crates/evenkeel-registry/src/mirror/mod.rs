@@ -124,7 +124,7 @@ impl Mirror {
         config: MirrorConfig,
     ) -> Result<Self, InvalidMirrorConfig> {
         config.validate()?;
-        Ok(Self {
+        let mut mirror = Self {
             service,
             source,
             now: Timestamp::ORIGIN,
@@ -148,7 +148,9 @@ impl Mirror {
             suspects: Arc::default(),
             snapshot: OnceLock::new(),
             config,
-        })
+        };
+        mirror.told = Some(mirror.status(Timestamp::ORIGIN));
+        Ok(mirror)
     }
 
     /// Takes an event in, and gives what readers see of it now. What the settling holds back comes with a later call.
@@ -178,7 +180,7 @@ impl Mirror {
                 self.full(now, revision, endpoints, coverage);
             }
         }
-        Ok(self.roll(now, before))
+        Ok(self.roll(now, &before))
     }
 
     /// Does what waits for time: gathered changes, holds that end, suspects that go, ages.
@@ -186,7 +188,7 @@ impl Mirror {
         self.log.tick(now);
         let before = self.visible();
         let now = self.advance(now);
-        self.roll(now, before)
+        self.roll(now, &before)
     }
 
     /// When to call [`tick`](Self::tick) next, if there is anything to wait for.
@@ -218,8 +220,8 @@ impl Mirror {
                 self.changed,
                 self.members.shown().cloned().collect(),
             );
-            let told = self.told.clone().unwrap_or_else(|| self.status(Timestamp::ORIGIN));
-            Arc::new(snapshot.with_sources(Arc::new([told])).with_suspects(self.suspects.clone()))
+            let told = self.told.iter().cloned().collect();
+            Arc::new(snapshot.with_sources(told).with_suspects(self.suspects.clone()))
         };
         self.snapshot.get_or_init(build).clone()
     }
@@ -390,7 +392,7 @@ impl Mirror {
             self.older = age.saturating_sub(now.saturating_since(Timestamp::ORIGIN));
             self.trouble_since = Some(self.as_of);
         }
-        self.roll(now, before)
+        self.roll(now, &before)
     }
 
     fn advance(&mut self, now: Timestamp) -> Timestamp {
@@ -501,7 +503,7 @@ impl Mirror {
     }
 
     /// What waits for time, and then what readers see of everything.
-    fn roll(&mut self, now: Timestamp, before: Visible) -> Fed {
+    fn roll(&mut self, now: Timestamp, before: &Visible) -> Fed {
         let silent = self.config.silent_after.is_some_and(|limit| now >= self.as_of.saturating_add(limit));
         if self.known && self.trouble_since.is_none() && silent {
             self.trouble(now, TroubleKind::Silent, "nothing was heard for silent_after", None);
@@ -521,7 +523,7 @@ impl Mirror {
         } else {
             Vec::new()
         };
-        self.tell(now, &before, changes)
+        self.tell(now, before, changes)
     }
 
     fn publish(&mut self) -> Vec<Change> {
