@@ -156,9 +156,12 @@ fn suspects_of_a_source_are_used_last_and_an_empty_answer_empties_nothing() {
     let feed = feed.expect("a free name");
     assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown, "not asked yet is not none");
 
-    let names: Vec<_> = (0..10).map(|number| format!("e{number}")).collect();
-    feed.send(Event::set(names.iter().map(|name| endpoint(name)).collect())).unwrap();
-    feed.send(Event::set(vec![endpoint("e0")])).unwrap();
+    let at = |number| {
+        endpoint(&format!("e{number}"))
+            .with_address(std::net::SocketAddr::from(([10, 0, 0, number], 80)).into())
+    };
+    feed.send(Event::set((0..10).map(at).collect())).unwrap();
+    feed.send(Event::set(vec![at(0)])).unwrap();
     registry.tick(Timestamp::from_secs(2));
     let suspects = registry.snapshot(&users()).suspects().len();
     assert_eq!((cluster.len(), suspects), (5, 4));
