@@ -1,16 +1,22 @@
-use std::collections::BTreeMap;
+mod config;
+mod error;
+mod feeds;
+mod pause;
+mod queries;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use evenkeel_types::{Endpoint, EndpointId, Timestamp};
-use thiserror::Error;
+
+pub use config::{CatalogConfig, InvalidCatalogConfig};
+pub use error::{AttachError, ForgetError, RegisterError, UnknownSource, UpdateError};
 
 use crate::deadlines::Deadlines;
 use crate::service::{Record, Service, Term};
-use crate::{
-    Cause, Change, ChangeKind, EvictionLimit, Held, InvalidEvictionLimit, Lease, LeaseLost, Selector,
-    ServiceName, ServiceNames, Snapshot,
-};
+use crate::source::SourceName;
+use crate::{Cause, Change, ChangeKind, Lease, LeaseLost, ServiceName, ServiceNames};
 
 /// Who exists, as a plain machine: it owns the data, and knows neither locks nor clocks.
 ///
@@ -60,49 +66,14 @@ pub struct Catalog {
     forgotten: u64,
     services: BTreeMap<ServiceName, Service>,
     deadlines: Deadlines,
+    /// When to look at which source.
+    wakes: BTreeSet<(Timestamp, ServiceName, SourceName)>,
+    /// How many feeds were opened.
+    openings: u64,
+    /// Services whose generation moved without a change of an endpoint, since somebody asked.
+    moved: BTreeSet<ServiceName>,
     names_generation: u64,
     names: OnceLock<Arc<ServiceNames>>,
-}
-
-/// The bounds of a [`Catalog`]: whatever comes from outside ends somewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-pub struct CatalogConfig {
-    /// The most services, those with no endpoint left included. The default is 10 000, an order of magnitude above
-    /// large real fleets; a registrant that makes up names is stopped there.
-    pub max_services: usize,
-    /// The most endpoints of one service. The default is 10 000, for the same reason.
-    pub max_endpoints: usize,
-    /// The shortest time to live. The default is 1 s: below that, scheduling and one lost packet look like a crash.
-    /// (etcd grants no less than 2 s by default.)
-    #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
-    pub min_ttl: Duration,
-    /// The longest time to live. The default is 24 h: who wants to stay longer says so with `None`.
-    #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
-    pub max_ttl: Duration,
-    /// How many may expire at once.
-    pub eviction: EvictionLimit,
-    /// Epochs and incarnations start above this; at most [`Catalog::MAX_INCARNATION`]. The default is 0, right for a
-    /// catalog whose leases do not outlive it. If they do, in the hands of other processes, give the time of the start
-    /// in nanoseconds since 1970, so that a lease of an earlier life is never taken for one of this.
-    pub epoch_floor: u64,
-}
-
-impl Default for CatalogConfig {
-    fn default() -> Self {
-        Self {
-            max_services: 10_000,
-            max_endpoints: 10_000,
-            min_ttl: Duration::from_secs(1),
-            max_ttl: Duration::from_secs(24 * 60 * 60),
-            eviction: EvictionLimit::default(),
-            epoch_floor: 0,
-        }
-    }
 }
 
 impl Default for Catalog {
@@ -131,6 +102,9 @@ impl Catalog {
             forgotten: 0,
             services: BTreeMap::new(),
             deadlines: Deadlines::default(),
+            wakes: BTreeSet::new(),
+            openings: 0,
+            moved: BTreeSet::new(),
             names_generation: 0,
             names: OnceLock::new(),
         })
@@ -158,24 +132,58 @@ impl Catalog {
         self.config.check_ttl(ttl)?;
         self.check_room(service, endpoint.id())?;
         let endpoint = Arc::new(self.incarnate(service, endpoint)?);
-        let id = endpoint.id().clone();
+        let previous = self.take_record(service, endpoint.id());
+        let lease = self.insert(now, service, endpoint.clone(), ttl);
+        Ok((lease, self.entry(service).publish(now, replacement(previous, endpoint))))
+    }
 
-        let previous = self.take_record(service, &id);
-        self.epoch += 1;
-        let lease = Lease::new(service.clone(), id.clone(), self.epoch);
-        let term = ttl.map(|ttl| Term::new(now, ttl));
-        if let Some(term) = term {
-            self.deadlines.add(term.wake, self.epoch, term.ttl, (service.clone(), id.clone()));
+    /// Makes these the registrations of a service, in one swap: for somebody who registers a fleet for it (third-party
+    /// registration). Who is not among them is deregistered, whoever had registered it.
+    ///
+    /// An incarnation of 0 stands for the present one of a registered endpoint, since a list that is read again is no
+    /// restart of everybody in it. Of two entries with one id the later counts. The leases are in order of id.
+    ///
+    /// O(n log n).
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`]; nothing is changed then.
+    pub fn replace_all(
+        &mut self,
+        now: Timestamp,
+        service: &ServiceName,
+        endpoints: Vec<Endpoint>,
+        ttl: Option<Duration>,
+    ) -> Result<(Vec<Lease>, Vec<Change>), RegisterError> {
+        let now = self.advance(now);
+        self.config.check_ttl(ttl)?;
+        let wanted: BTreeMap<_, _> = endpoints.into_iter().map(|e| (e.id().clone(), e)).collect();
+        let CatalogConfig { max_services, max_endpoints, .. } = self.config;
+        if wanted.len() > max_endpoints {
+            return Err(RegisterError::TooManyEndpoints { max_endpoints });
         }
-        if !self.services.contains_key(service) {
-            self.names_generation += 1;
-            self.names = OnceLock::new();
+        if !self.services.contains_key(service) && self.services.len() >= max_services {
+            return Err(RegisterError::TooManyServices { max_services });
         }
-        let start = self.forgotten;
-        let entry =
-            self.services.entry(service.clone()).or_insert_with(|| Service::new(service.clone(), start));
-        entry.records.insert(id, Record { endpoint: endpoint.clone(), epoch: self.epoch, term });
-        Ok((lease, entry.publish(now, replacement(previous, endpoint))))
+        let mut incarnated = Vec::with_capacity(wanted.len());
+        for endpoint in wanted.values().cloned() {
+            let present = self.services.get(service).and_then(|s| s.records.get(endpoint.id()));
+            let present = present.map_or(0, |record| record.endpoint.incarnation());
+            let kept = endpoint.incarnation().max(if endpoint.incarnation() == 0 { present } else { 0 });
+            incarnated.push(Arc::new(self.incarnate(service, endpoint.with_incarnation(kept))?));
+        }
+        let records = self.services.get(service).into_iter().flat_map(|entry| entry.records.keys());
+        let gone: Vec<_> = records.filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        let goodbye = ChangeKind::Removed { cause: Cause::Deregistered };
+        let removed = gone.iter().filter_map(|id| self.take_record(service, id));
+        let mut changed: Vec<_> = removed.map(|endpoint| (endpoint, goodbye)).collect();
+        let mut leases = Vec::with_capacity(incarnated.len());
+        for endpoint in incarnated {
+            let previous = self.take_record(service, endpoint.id());
+            leases.push(self.insert(now, service, endpoint.clone(), ttl));
+            changed.extend(replacement(previous, endpoint));
+        }
+        Ok((leases, self.entry(service).publish(now, changed)))
     }
 
     /// Moves the deadline of a lease to `now` plus its time to live, and returns it; [`Timestamp::MAX`] means never.
@@ -236,7 +244,8 @@ impl Catalog {
         Ok(self.publish(now, lease.service(), removed.map(|endpoint| (endpoint, kind))))
     }
 
-    /// Removes what has expired, within the [`EvictionLimit`], and returns it: by service, the longest overdue first.
+    /// Removes what has expired, within the [`EvictionLimit`](crate::EvictionLimit), and returns it: by service, the
+    /// longest overdue first. Ticks the sources whose time has come.
     ///
     /// O(due · log n).
     pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {
@@ -247,7 +256,7 @@ impl Catalog {
             let Some(term) = record.term else { continue };
             due.entry(service.clone()).or_default().push((term.deadline, record.epoch, id.clone()));
         }
-        let mut changes = Vec::new();
+        let mut changes = self.tick_sources(now);
         for (service, mut expired) in due {
             expired.sort_unstable();
             let allowed = self.admit_evictions(now, &service, expired.into_iter().map(|(.., id)| id));
@@ -256,12 +265,6 @@ impl Catalog {
             changes.extend(self.publish(now, &service, removed.into_iter().map(|endpoint| (endpoint, kind))));
         }
         changes
-    }
-
-    /// When to call [`tick`](Self::tick) next, if there is anything to wait for.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first()
     }
 
     /// Drops a service that has no endpoint left, to make room for another.
@@ -277,6 +280,10 @@ impl Catalog {
         if !entry.records.is_empty() {
             return Err(ForgetError::InUse { endpoints: entry.records.len() });
         }
+        let sources = entry.sources().map_or(0, |sources| sources.feeds.len());
+        if sources > 0 {
+            return Err(ForgetError::Fed { sources });
+        }
         self.forgotten = self.forgotten.max(entry.generation());
         self.services.remove(service);
         self.names_generation += 1;
@@ -284,99 +291,37 @@ impl Catalog {
         Ok(())
     }
 
-    /// The endpoints of a service as they are now; O(1) if nothing changed since the last look, else O(n).
-    ///
-    /// Asking for an unknown service stores nothing.
-    #[must_use]
-    pub fn snapshot(&self, service: &ServiceName) -> Arc<Snapshot> {
-        match self.services.get(service) {
-            Some(entry) => entry.snapshot(),
-            None => Arc::new(Snapshot::pending(service.clone())),
-        }
-    }
-
-    /// The generation of a service, without building its list.
-    #[must_use]
-    pub fn generation(&self, service: &ServiceName) -> u64 {
-        self.services.get(service).map_or(0, Service::generation)
-    }
-
-    /// The names of all known services.
-    #[must_use]
-    pub fn services(&self) -> Arc<ServiceNames> {
-        let build =
-            || Arc::new(ServiceNames::new(self.names_generation, self.services.keys().cloned().collect()));
-        self.names.get_or_init(build).clone()
-    }
-
-    /// All endpoints that fit, of whatever service, by service and id; O(all endpoints).
-    #[must_use]
-    pub fn find(&self, selector: &Selector) -> Vec<(ServiceName, Arc<Endpoint>)> {
-        let all =
-            self.services.iter().flat_map(|(name, s)| s.records.values().map(move |r| (name, &r.endpoint)));
-        let fits = all.filter(|(_, endpoint)| selector.matches(endpoint));
-        fits.map(|(name, endpoint)| (name.clone(), endpoint.clone())).collect()
-    }
-
-    /// The lease that now holds an id, for an operator who ends or drains what is not theirs.
-    #[must_use]
-    pub fn lease(&self, service: &ServiceName, id: &EndpointId) -> Option<Lease> {
-        let record = self.services.get(service)?.records.get(id)?;
-        Some(Lease::new(service.clone(), id.clone(), record.epoch))
-    }
-
-    /// The deadline of a lease, if it is still listed; [`Timestamp::MAX`] means never.
-    #[must_use]
-    pub fn deadline(&self, lease: &Lease) -> Option<Timestamp> {
-        let record = self.services.get(lease.service())?.records.get(lease.id())?;
-        (record.epoch == lease.epoch()).then(|| record.term.map_or(Timestamp::MAX, |term| term.deadline))
-    }
-
-    /// The endpoints of a service that have expired and are kept by the [`EvictionLimit`].
-    #[must_use]
-    pub fn held(&self, service: &ServiceName) -> Option<Held> {
-        let entry = self.services.get(service)?;
-        let until = entry.window?.ends;
-        (entry.held > 0).then_some(Held { endpoints: entry.held, until })
-    }
-
-    /// The bounds that were given.
-    #[must_use]
-    pub fn config(&self) -> &CatalogConfig {
-        &self.config
-    }
-
     /// The generation of the names, without building their list.
     pub(crate) fn names_generation(&self) -> u64 {
         self.names_generation
     }
 
-    /// Takes the time in, and forgives the leases a pause of the registry.
-    fn advance(&mut self, now: Timestamp) -> Timestamp {
-        let last = self.now;
-        self.now = last.max(now);
-        if let (Some(asked), Some(shortest)) = (self.deadlines.first(), self.deadlines.shortest_ttl()) {
-            let late = self.now.saturating_since(asked.max(last));
-            if late > shortest / 2 {
-                self.forgive(last, late);
-            }
+    /// Enters a registration in all tables; the change has still to be published.
+    fn insert(
+        &mut self,
+        now: Timestamp,
+        service: &ServiceName,
+        endpoint: Arc<Endpoint>,
+        ttl: Option<Duration>,
+    ) -> Lease {
+        self.epoch += 1;
+        let (epoch, id) = (self.epoch, endpoint.id().clone());
+        let term = ttl.map(|ttl| Term::new(now, ttl));
+        if let Some(term) = term {
+            self.deadlines.add(term.wake, epoch, term.ttl, (service.clone(), id.clone()));
         }
-        self.now
+        self.entry(service).records.insert(id.clone(), Record { endpoint, epoch, term });
+        Lease::new(service.clone(), id, epoch)
     }
 
-    /// Gives back what a pause took; see [pauses](Self#pauses).
-    fn forgive(&mut self, last: Timestamp, late: Duration) {
-        let silence = self.now.saturating_since(last);
-        for record in self.services.values_mut().flat_map(|service| service.records.values_mut()) {
-            let Some(term) = &mut record.term else { continue };
-            if term.forgiven || term.deadline <= last {
-                continue;
-            }
-            let wanted = term.deadline.saturating_add(late).max(self.now.saturating_add(term.ttl / 2));
-            let moved = wanted.min(term.deadline.saturating_add(silence));
-            self.deadlines.postpone(term.wake, moved, record.epoch);
-            *term = Term { deadline: moved, wake: moved, forgiven: true, ..*term };
+    /// The entry of a service, made if there was none.
+    fn entry(&mut self, service: &ServiceName) -> &mut Service {
+        if !self.services.contains_key(service) {
+            self.names_generation += 1;
+            self.names = OnceLock::new();
         }
+        let start = self.forgotten;
+        self.services.entry(service.clone()).or_insert_with(|| Service::new(service.clone(), start))
     }
 
     fn check_room(&self, service: &ServiceName, id: &EndpointId) -> Result<(), RegisterError> {
@@ -463,39 +408,6 @@ impl Catalog {
     }
 }
 
-impl CatalogConfig {
-    fn validate(&self) -> Result<(), InvalidCatalogConfig> {
-        if self.max_services == 0 {
-            return Err(InvalidCatalogConfig::NoServices);
-        }
-        if self.max_endpoints == 0 {
-            return Err(InvalidCatalogConfig::NoEndpoints);
-        }
-        if self.min_ttl.is_zero() || self.min_ttl > self.max_ttl {
-            return Err(InvalidCatalogConfig::Ttl { min: self.min_ttl, max: self.max_ttl });
-        }
-        if self.eviction.window.is_zero() {
-            return Err(InvalidCatalogConfig::Eviction(InvalidEvictionLimit));
-        }
-        if self.epoch_floor > Catalog::MAX_INCARNATION {
-            return Err(InvalidCatalogConfig::Epoch { given: self.epoch_floor });
-        }
-        Ok(())
-    }
-
-    fn check_ttl(&self, ttl: Option<Duration>) -> Result<(), RegisterError> {
-        match ttl {
-            Some(given) if given < self.min_ttl => {
-                Err(RegisterError::TtlTooShort { given, min: self.min_ttl })
-            }
-            Some(given) if given > self.max_ttl => {
-                Err(RegisterError::TtlTooLong { given, max: self.max_ttl })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Term {
     fn new(now: Timestamp, ttl: Duration) -> Self {
         let deadline = now.saturating_add(ttl);
@@ -528,7 +440,7 @@ fn kept<'a>(
 }
 
 /// What readers see when one description takes the place of another.
-fn replacement(
+pub(crate) fn replacement(
     previous: Option<Arc<Endpoint>>,
     endpoint: Arc<Endpoint>,
 ) -> impl Iterator<Item = (Arc<Endpoint>, ChangeKind)> {
@@ -544,121 +456,4 @@ fn replacement(
         }
     };
     first.into_iter().chain(second)
-}
-
-/// A bound lets nothing in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum InvalidCatalogConfig {
-    /// `max_services` is zero.
-    #[error("max_services is zero: nothing could register")]
-    NoServices,
-    /// `max_endpoints` is zero.
-    #[error("max_endpoints is zero: nothing could register")]
-    NoEndpoints,
-    /// `min_ttl` is zero, or above `max_ttl`.
-    #[error("min_ttl of {min:?} must be above zero and at most max_ttl, which is {max:?}")]
-    Ttl {
-        /// The shortest time to live.
-        min: Duration,
-        /// The longest time to live.
-        max: Duration,
-    },
-    /// The eviction limit is not valid.
-    #[error(transparent)]
-    Eviction(InvalidEvictionLimit),
-    /// `epoch_floor` is above [`Catalog::MAX_INCARNATION`], so that too few are left.
-    #[error("epoch_floor of {given} is above 2^63 - 1: give the start time in nanoseconds since 1970")]
-    Epoch {
-        /// What was given.
-        given: u64,
-    },
-}
-
-/// The endpoint was not registered; everything is as before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RegisterError {
-    /// The time to live is below the floor: a hiccup would look like a crash.
-    #[error("time to live of {given:?} is too short: at least {min:?} is needed")]
-    TtlTooShort {
-        /// What was asked for.
-        given: Duration,
-        /// [`CatalogConfig::min_ttl`].
-        min: Duration,
-    },
-    /// The time to live is above the ceiling: register without one, or renew now and then.
-    #[error("time to live of {given:?} is too long: at most {max:?}, or none at all")]
-    TtlTooLong {
-        /// What was asked for.
-        given: Duration,
-        /// [`CatalogConfig::max_ttl`].
-        max: Duration,
-    },
-    /// There is no room for another service: forget those with no endpoint, or raise the bound.
-    #[error("registry is full with {max_services} services: forget absent ones or raise max_services")]
-    TooManyServices {
-        /// [`CatalogConfig::max_services`].
-        max_services: usize,
-    },
-    /// There is no room for another endpoint of the service.
-    #[error(
-        "service is full with {max_endpoints} endpoints: look for registrants that change their id, or raise max_endpoints"
-    )]
-    TooManyEndpoints {
-        /// [`CatalogConfig::max_endpoints`].
-        max_endpoints: usize,
-    },
-    /// A later process is registered under the id; an older one must not push it out.
-    #[error("incarnation {given} is older than {present}, which is registered")]
-    OlderIncarnation {
-        /// What the caller set.
-        given: u64,
-        /// That of the registered endpoint.
-        present: u64,
-    },
-    /// The incarnation is above [`Catalog::MAX_INCARNATION`]: count starts, or use the start time.
-    #[error("incarnation {given} is above 2^63 - 1")]
-    IncarnationTooHigh {
-        /// What the caller set.
-        given: u64,
-    },
-}
-
-/// The endpoint was not updated; everything is as before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum UpdateError {
-    /// The lease no longer holds: register again.
-    #[error(transparent)]
-    Lost(#[from] LeaseLost),
-    /// The endpoint has another id than the lease: that is a registration.
-    #[error("endpoint has another id than the lease: register it instead")]
-    OtherId,
-    /// The endpoint has another incarnation: another process registers for itself.
-    #[error("incarnation {given} is not that of the registered endpoint, {present}: register it instead")]
-    OtherIncarnation {
-        /// What the caller set.
-        given: u64,
-        /// That of the registered endpoint.
-        present: u64,
-    },
-}
-
-/// The service was not forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ForgetError {
-    /// It has endpoints: deregister them first.
-    #[error("service has {endpoints} endpoints: deregister them first")]
-    InUse {
-        /// How many.
-        endpoints: usize,
-    },
-    /// Somebody watches it, and would see its generations fall.
-    #[error("service is watched: drop its watches first")]
-    Watched,
-    /// There is no such service.
-    #[error("service is not known")]
-    Unknown,
 }
