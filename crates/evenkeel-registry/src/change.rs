@@ -48,6 +48,15 @@ pub enum ChangeKind {
     },
 }
 
+impl ChangeKind {
+    pub(crate) fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Removed { cause } => Some(cause),
+            Self::Added | Self::Updated { .. } => None,
+        }
+    }
+}
+
 /// Why an endpoint is gone.
 ///
 /// Proof differs: who deregistered is gone for certain, who expired may only be cut off from the registry.
@@ -59,8 +68,10 @@ pub enum Cause {
     Deregistered,
     /// Its lease ran out without a renewal.
     Expired,
-    /// A new process registered under its id.
+    /// A new process took its id, or its address.
     Replaced,
-    /// Two snapshots were compared that do not tell.
+    /// The source proved that there is nobody.
+    Absent,
+    /// Its source no longer lists it and does not say why, or two snapshots were compared that do not tell.
     Unknown,
 }

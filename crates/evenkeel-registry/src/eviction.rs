@@ -87,14 +87,34 @@ impl Window {
     }
 }
 
-/// Endpoints whose leases have expired and that are still listed.
+/// Endpoints that are shown although their source no longer vouches for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Held {
+    /// Why they are kept.
+    pub reason: HoldReason,
     /// How many there are.
     pub endpoints: usize,
-    /// When the next of them may go.
+    /// When the next of them may go; [`Timestamp::MAX`] if only proof releases them.
     pub until: Timestamp,
+}
+
+/// Why endpoints are kept that a source no longer lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum HoldReason {
+    /// The leases of many expired at once; see [`EvictionLimit`].
+    MassExpiry,
+    /// The source answered with an empty set and no proof of absence.
+    EmptyAnswer,
+    /// The source said that there is nobody, and has to say it once more.
+    Unconfirmed,
+    /// The source dropped many at once. They are suspects: used after all others.
+    MassRemoval,
+    /// It left without a word, and is given the time to come back.
+    Flap,
 }
 
 /// The limit would hold for ever or not at all.

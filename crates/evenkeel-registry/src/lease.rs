@@ -1,6 +1,7 @@
 use std::fmt;
+use std::time::Duration;
 
-use evenkeel_types::EndpointId;
+use evenkeel_types::{EndpointId, RandomSource};
 use thiserror::Error;
 
 use crate::ServiceName;
@@ -80,4 +81,15 @@ pub enum LeaseLost {
     /// The registration was removed: it expired some time ago, was deregistered, or belongs to another registry.
     #[error("registration is no longer known: register again")]
     Gone,
+}
+
+/// How long after a renewal to renew again: a third of the time to live, as etcd's client does, more or less by up to a
+/// tenth of that, so that a fleet that started together does not renew together.
+#[must_use]
+pub fn renew_after(ttl: Duration, draws: &mut impl RandomSource) -> Duration {
+    let third = ttl / 3;
+    let spread = u64::try_from((third / 5).as_nanos()).unwrap_or(u64::MAX);
+    let drawn = (u128::from(draws.next_u64()) * (u128::from(spread) + 1)) >> 64;
+    let drawn = Duration::from_nanos(u64::try_from(drawn).unwrap_or(u64::MAX));
+    third.saturating_sub(third / 10).saturating_add(drawn)
 }

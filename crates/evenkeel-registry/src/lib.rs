@@ -34,6 +34,10 @@
 //! - [`Catalog`] is the machine: plain `&mut self`, no lock, no clock. What it does about time, pauses and
 //!   incarnations is written there.
 //! - [`Registry`] is the catalog behind a lock, shared by cloning, with [`Watch`] and [`ServicesWatch`].
+//! - [`Feed`] is where a discovery adapter says, in [`Event`]s, what a store says; [`Mirror`] is the machine behind it,
+//!   with its guards in [`MirrorConfig`]; [`Merge`] makes one service of several sources.
+//! - [`Registrar`] keeps one endpoint in a store, for adapters that register.
+//! - [`Saved`] is a set on a disk, [`EventLog`] what [`Mirror::replay`] replays.
 //! - [`Lease`] holds the table of what a lease may do when.
 //! - [`EvictionLimit`] keeps a network failure from emptying a service.
 //!
@@ -43,28 +47,58 @@
 //!
 //! # Features
 //!
-//! `serde`: names, leases and the configuration can be written and read, snapshots written.
+//! `serde`: names, leases, events, saved sets, logs and the configuration can be written and read, snapshots written.
+//!
+//! `conformance`: the module `conformance`, the suite that every discovery adapter passes.
 
 mod catalog;
 mod change;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod deadlines;
+mod event;
 mod eviction;
+mod feed;
 mod lease;
+mod merge;
+mod mirror;
+mod registrar;
 mod registry;
+mod revision;
+mod saved;
 mod selector;
 mod service;
 mod service_name;
 mod service_names;
 mod snapshot;
+mod source;
+mod sources;
 mod watch;
 
-pub use catalog::{Catalog, CatalogConfig, ForgetError, InvalidCatalogConfig, RegisterError, UpdateError};
+pub use catalog::{
+    AttachError, Catalog, CatalogConfig, ForgetError, InvalidCatalogConfig, RegisterError, UnknownSource,
+    UpdateError,
+};
 pub use change::{Cause, Change, ChangeKind};
-pub use eviction::{EvictionLimit, Held, InvalidEvictionLimit};
-pub use lease::{Lease, LeaseLost};
+pub use event::{Coverage, Event, FeedError, Gap, Proof, Removal, TroubleKind};
+pub use eviction::{EvictionLimit, Held, HoldReason, InvalidEvictionLimit};
+pub use feed::Feed;
+pub use lease::{Lease, LeaseLost, renew_after};
+pub use merge::Merge;
+pub use mirror::{
+    EmptyGuard, EventLog, Fed, Hold, InvalidMirrorConfig, LogEntry, Logged, Mirror, MirrorConfig, Rejected,
+    Settle, SourceNotice,
+};
+pub use registrar::{
+    Action, Announce, Answer, Backoff, Heard, InvalidRegistrarConfig, LeaseToken, Order, Owner, Registrar,
+    RegistrarConfig, RegistrarError, RegistrarState, Ticket, Transition,
+};
 pub use registry::Registry;
+pub use revision::{InvalidRevision, Revision};
+pub use saved::{LoadError, Saved};
 pub use selector::Selector;
 pub use service_name::{InvalidServiceName, ServiceName};
 pub use service_names::{NameChange, ServiceNames};
 pub use snapshot::{Snapshot, SourceState};
+pub use source::{ShortText, SourceError, SourceName, SourceStatus};
 pub use watch::{ServicesWatch, Watch};

@@ -9,8 +9,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::watch::{Waker, Watches};
 use crate::{
-    Catalog, CatalogConfig, Change, ForgetError, Held, InvalidCatalogConfig, Lease, LeaseLost, RegisterError,
-    Selector, ServiceName, ServiceNames, ServicesWatch, Snapshot, UpdateError, Watch,
+    AttachError, Catalog, CatalogConfig, Change, EventLog, Feed, ForgetError, Held, InvalidCatalogConfig,
+    Lease, LeaseLost, Merge, MirrorConfig, RegisterError, Rejected, Selector, ServiceName, ServiceNames,
+    ServicesWatch, Snapshot, SourceName, SourceStatus, UnknownSource, UpdateError, Watch,
 };
 
 /// A [`Catalog`] behind a lock, shared by cloning, with watches.
@@ -52,6 +53,16 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) catalog: Catalog,
     pub(crate) watches: Watches,
+    /// Who is to hear that the next deadline has come nearer.
+    driver: Option<Waker>,
+}
+
+impl State {
+    /// Notes what has just changed, and gives the wakers to call without the lock.
+    pub(crate) fn publish(&mut self, changes: &[Change]) -> Vec<Waker> {
+        let moved = self.catalog.take_moved();
+        self.watches.publish(&self.catalog, changes, &moved)
+    }
 }
 
 impl Registry {
@@ -78,8 +89,27 @@ impl Registry {
     ) -> Result<(Lease, Vec<Change>), RegisterError> {
         self.shared.change(|state| {
             let (lease, changes) = state.catalog.register(now, service, endpoint, ttl)?;
-            let wakers = state.watches.publish(&state.catalog, &changes);
+            let wakers = state.publish(&changes);
             Ok(((lease, changes), wakers))
+        })
+    }
+
+    /// As [`Catalog::replace_all`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_all(
+        &self,
+        now: Timestamp,
+        service: &ServiceName,
+        endpoints: Vec<Endpoint>,
+        ttl: Option<Duration>,
+    ) -> Result<(Vec<Lease>, Vec<Change>), RegisterError> {
+        self.shared.change(|state| {
+            let (leases, changes) = state.catalog.replace_all(now, service, endpoints, ttl)?;
+            let wakers = state.publish(&changes);
+            Ok(((leases, changes), wakers))
         })
     }
 
@@ -105,7 +135,7 @@ impl Registry {
     ) -> Result<Vec<Change>, UpdateError> {
         self.shared.change(|state| {
             let changes = state.catalog.update(now, lease, endpoint)?;
-            let wakers = state.watches.publish(&state.catalog, &changes);
+            let wakers = state.publish(&changes);
             Ok((changes, wakers))
         })
     }
@@ -118,29 +148,126 @@ impl Registry {
     pub fn deregister(&self, now: Timestamp, lease: &Lease) -> Result<Vec<Change>, LeaseLost> {
         self.shared.change(|state| {
             let changes = state.catalog.deregister(now, lease)?;
-            let wakers = state.watches.publish(&state.catalog, &changes);
+            let wakers = state.publish(&changes);
             Ok((changes, wakers))
         })
     }
 
     /// As [`Catalog::tick`].
     pub fn tick(&self, now: Timestamp) -> Vec<Change> {
-        let ticked: Result<_, std::convert::Infallible> = self.shared.change(|state| {
-            let changes = state.catalog.tick(now);
-            let wakers = state.watches.publish(&state.catalog, &changes);
-            Ok((changes, wakers))
-        });
-        let Ok(changes) = ticked;
-        changes
+        self.shared.tick(now)
     }
 
     /// As [`Catalog::next_deadline`].
     ///
-    /// A registration can bring it forward, so a driver that sleeps until then asks again when it has registered
-    /// something, or wakes at least every half of the shortest time to live.
+    /// A registration or an event of a feed can bring it forward: let [`on_deadline`](Self::on_deadline) tell.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.shared.lock().catalog.next_deadline()
+    }
+
+    /// Calls `waker` whenever the [next deadline](Self::next_deadline) has come nearer, in place of an earlier waker, so
+    /// that a driver can sleep until a deadline and is not late for a nearer one. It is called as the wakers of watches
+    /// are, by the thread that made the change, without the lock; keep it short.
+    pub fn on_deadline(&self, waker: impl Fn() + Send + Sync + 'static) {
+        // The earlier waker is user code, and so is its drop: it comes out of the lock first.
+        let _earlier = self.shared.lock().driver.replace(Arc::new(waker));
+    }
+
+    /// Opens a feed: a discovery adapter says through it what it learns about `service`, and everybody who watches the
+    /// service sees it together with the leases of this registry and with other feeds, by the [`Merge`] of the service.
+    ///
+    /// `clock` gives the time of its events. Use the same for all feeds, and for [`tick`](Self::tick).
+    ///
+    /// ```
+    /// use evenkeel_registry::{Event, MirrorConfig, Registry, ServiceName, SourceState};
+    /// use evenkeel_types::{Endpoint, Timestamp};
+    ///
+    /// let registry = Registry::default();
+    /// let users: ServiceName = "users".parse()?;
+    /// let watch = registry.watch(&users);
+    /// let feed = registry.feed(&users, &"file".parse()?, MirrorConfig::default(), || Timestamp::from_secs(1))?;
+    ///
+    /// feed.send(Event::set(vec![Endpoint::at("10.0.0.1:80".parse()?)?]))?;
+    /// let (snapshot, _) = watch.take().expect("the feed told");
+    /// assert_eq!((snapshot.state(), snapshot.endpoints().len()), (SourceState::Live, 1));
+    ///
+    /// drop(feed); // the adapter is gone: nobody loses endpoints by that, and everybody can see it
+    /// assert!(matches!(watch.latest().state(), SourceState::Stale { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Catalog::attach`].
+    pub fn feed(
+        &self,
+        service: &ServiceName,
+        source: &SourceName,
+        config: MirrorConfig,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Feed, AttachError> {
+        let now = clock();
+        let opening = self.shared.change(|state| {
+            let opening = state.catalog.attach(now, service, source, config)?;
+            let wakers = state.publish(&[]);
+            Ok::<_, AttachError>((opening, wakers))
+        })?;
+        Ok(Feed::open(self.shared.clone(), service.clone(), source.clone(), opening, Arc::new(clock)))
+    }
+
+    /// As [`Catalog::detach`]. Feeds of the source are told [`Detached`](crate::FeedError::Detached).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn detach(
+        &self,
+        now: Timestamp,
+        service: &ServiceName,
+        source: &SourceName,
+    ) -> Result<Vec<Change>, UnknownSource> {
+        self.shared.change(|state| {
+            let changes = state.catalog.detach(now, service, source)?;
+            let wakers = state.publish(&changes);
+            Ok((changes, wakers))
+        })
+    }
+
+    /// As [`Catalog::set_merge`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn set_merge(
+        &self,
+        now: Timestamp,
+        service: &ServiceName,
+        merge: Merge,
+    ) -> Result<Vec<Change>, AttachError> {
+        self.shared.change(|state| {
+            let changes = state.catalog.set_merge(now, service, merge)?;
+            let wakers = state.publish(&changes);
+            Ok((changes, wakers))
+        })
+    }
+
+    /// As [`Catalog::sources`].
+    #[must_use]
+    pub fn sources(&self, service: &ServiceName) -> Vec<SourceStatus> {
+        self.shared.lock().catalog.sources(service)
+    }
+
+    /// The entries of a source that were rejected last, oldest first; at most 32.
+    #[must_use]
+    pub fn rejects(&self, service: &ServiceName, source: &SourceName) -> Vec<Rejected> {
+        let state = self.shared.lock();
+        state.catalog.mirror(service, source).map(|m| m.rejects().cloned().collect()).unwrap_or_default()
+    }
+
+    /// As [`Catalog::take_log`].
+    pub fn take_log(&self, service: &ServiceName, source: &SourceName) -> EventLog {
+        self.shared.lock().catalog.take_log(service, source)
     }
 
     /// As [`Catalog::forget`].
@@ -154,7 +281,7 @@ impl Registry {
                 return Err(ForgetError::Watched);
             }
             state.catalog.forget(service)?;
-            Ok(((), state.watches.publish(&state.catalog, &[])))
+            Ok(((), state.publish(&[])))
         })
     }
 
@@ -226,7 +353,7 @@ impl Registry {
 impl From<Catalog> for Registry {
     fn from(catalog: Catalog) -> Self {
         let watches = Watches::new(&catalog);
-        let state = Mutex::new(State { catalog, watches });
+        let state = Mutex::new(State { catalog, watches, driver: None });
         Self { shared: Arc::new(Shared { state, waker_panics: AtomicU64::new(0) }) }
     }
 }
@@ -244,11 +371,35 @@ impl Shared {
     }
 
     /// Acts under the lock, and calls the wakers when it is released.
-    fn change<T, E>(&self, act: impl FnOnce(&mut State) -> Result<(T, Vec<Waker>), E>) -> Result<T, E> {
-        let acted = act(&mut self.lock());
+    pub(crate) fn change<T, E>(
+        &self,
+        act: impl FnOnce(&mut State) -> Result<(T, Vec<Waker>), E>,
+    ) -> Result<T, E> {
+        let acted = {
+            let state = &mut *self.lock();
+            let before = state.catalog.next_deadline();
+            let acted = act(state);
+            let nearer =
+                state.catalog.next_deadline().filter(|next| before.is_none_or(|before| *next < before));
+            let driver = nearer.and(state.driver.clone());
+            acted.map(|(value, mut wakers)| {
+                wakers.extend(driver);
+                (value, wakers)
+            })
+        };
         let (value, wakers) = acted?;
         self.wake(&wakers);
         Ok(value)
+    }
+
+    pub(crate) fn tick(&self, now: Timestamp) -> Vec<Change> {
+        let ticked: Result<_, std::convert::Infallible> = self.change(|state| {
+            let changes = state.catalog.tick(now);
+            let wakers = state.publish(&changes);
+            Ok((changes, wakers))
+        });
+        let Ok(changes) = ticked;
+        changes
     }
 
     /// Must not be called under the lock.

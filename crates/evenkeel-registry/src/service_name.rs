@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use evenkeel_types::{NameFault, check_name};
 use smol_str::SmolStr;
 use thiserror::Error;
 
@@ -108,16 +109,11 @@ pub enum InvalidServiceName {
 }
 
 fn validate(text: &str) -> Result<(), InvalidServiceName> {
-    if text.is_empty() {
-        return Err(InvalidServiceName::Empty);
-    }
-    if text.len() > ServiceName::MAX_LEN {
-        return Err(InvalidServiceName::TooLong { len: text.len() });
-    }
-    match text.char_indices().find(|(_, c)| c.is_control()) {
-        Some((at, _)) => Err(InvalidServiceName::ControlCharacter { at }),
-        None => Ok(()),
-    }
+    check_name(text, ServiceName::MAX_LEN).map_err(|fault| match fault {
+        NameFault::Empty => InvalidServiceName::Empty,
+        NameFault::TooLong { len } => InvalidServiceName::TooLong { len },
+        NameFault::ControlCharacter { at } => InvalidServiceName::ControlCharacter { at },
+    })
 }
 
 #[cfg(test)]

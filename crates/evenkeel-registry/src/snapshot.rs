@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evenkeel_types::{Endpoint, EndpointId, Timestamp};
 
-use crate::{Cause, Change, ChangeKind, Selector, ServiceName};
+use crate::{Cause, Change, ChangeKind, Selector, ServiceName, SourceStatus};
 
 /// The endpoints of one service at one moment: immutable, numbered, shared.
 ///
@@ -19,6 +19,10 @@ pub struct Snapshot {
     as_of: Timestamp,
     #[cfg_attr(feature = "serde", serde(serialize_with = "endpoints_as_list"))]
     endpoints: Arc<[Arc<Endpoint>]>,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_list", skip_serializing_if = "is_empty"))]
+    suspects: Arc<[EndpointId]>,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_list", skip_serializing_if = "is_empty"))]
+    sources: Arc<[SourceStatus]>,
 }
 
 /// What the source of a snapshot knows about the service.
@@ -42,6 +46,12 @@ pub enum SourceState {
     Pending,
     /// The source knows the set, and there is somebody in it.
     Live,
+    /// The source knew the set, and has been in trouble since: nobody vouches for the set now, and it is the best there
+    /// is. A set read from a disk starts so.
+    Stale {
+        /// Since when.
+        since: Timestamp,
+    },
     /// The source knows that there is nobody: all who had registered have left, each for a reason that a
     /// [`Change`] told.
     Absent,
@@ -63,7 +73,24 @@ impl Snapshot {
         endpoints: Arc<[Arc<Endpoint>]>,
     ) -> Self {
         debug_assert!(endpoints.is_sorted_by(|a, b| a.id() < b.id()), "endpoints are sorted by id");
-        Self { service, generation, state, as_of, endpoints }
+        Self {
+            service,
+            generation,
+            state,
+            as_of,
+            endpoints,
+            suspects: Arc::default(),
+            sources: Arc::default(),
+        }
+    }
+
+    /// `suspects` must be sorted.
+    pub(crate) fn with_suspects(self, suspects: Arc<[EndpointId]>) -> Self {
+        Self { suspects, ..self }
+    }
+
+    pub(crate) fn with_sources(self, sources: Arc<[SourceStatus]>) -> Self {
+        Self { sources, ..self }
     }
 
     /// The service.
@@ -105,6 +132,25 @@ impl Snapshot {
         self.endpoints.binary_search_by(|endpoint| endpoint.id().cmp(id)).ok().map(|i| &self.endpoints[i])
     }
 
+    /// Endpoints that a source dropped together with many others, without proof: use them after all others. Sorted.
+    #[must_use]
+    pub fn suspects(&self) -> &Arc<[EndpointId]> {
+        &self.suspects
+    }
+
+    /// Whether the endpoint of this id is a [suspect](Self::suspects), in O(log n).
+    #[must_use]
+    pub fn is_suspect(&self, id: &EndpointId) -> bool {
+        self.suspects.binary_search(id).is_ok()
+    }
+
+    /// What each source of the service knew when this snapshot was made, in order of preference. Empty for a service
+    /// that lives by leases in this registry alone.
+    #[must_use]
+    pub fn sources(&self) -> &Arc<[SourceStatus]> {
+        &self.sources
+    }
+
     /// The endpoints that fit, sorted by id, in O(n).
     pub fn select<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = &'a Arc<Endpoint>> {
         self.endpoints.iter().filter(|endpoint| selector.matches(endpoint))
@@ -141,6 +187,7 @@ impl Snapshot {
                 (Some(old), None) => {
                     tell(old, ChangeKind::Removed { cause: known(old.id()).unwrap_or(Cause::Unknown) });
                 }
+                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
                 (Some(old), Some(new)) if old.incarnation() != new.incarnation() => {
                     tell(old, ChangeKind::Removed { cause: known(old.id()).unwrap_or(Cause::Replaced) });
                     tell(new, ChangeKind::Added);
@@ -180,6 +227,19 @@ impl<'a, I: Iterator<Item = &'a Arc<Endpoint>>> Iterator for Pairs<'a, I> {
             Ordering::Greater => (None, self.new.next()),
         })
     }
+}
+
+#[cfg(feature = "serde")]
+fn as_list<V: serde::Serialize, S: serde::Serializer>(
+    values: &Arc<[V]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter())
+}
+
+#[cfg(feature = "serde")]
+fn is_empty<V>(values: &Arc<[V]>) -> bool {
+    values.is_empty()
 }
 
 #[cfg(feature = "serde")]

@@ -1,11 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use evenkeel_types::EndpointId;
 
 use crate::registry::Shared;
-use crate::{Catalog, Cause, Change, ChangeKind, NameChange, ServiceName, ServiceNames, Snapshot};
+use crate::{
+    Catalog, Cause, Change, ChangeKind, NameChange, ServiceName, ServiceNames, Snapshot, SourceStatus,
+};
 
 /// Follows one service of a [`Registry`](crate::Registry).
 ///
@@ -90,6 +92,12 @@ impl Watch {
     #[must_use]
     pub fn latest(&self) -> Arc<Snapshot> {
         self.shared.lock().catalog.snapshot(&self.service)
+    }
+
+    /// What each source of the service knows now and how fresh that is; as [`Catalog::sources`].
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.shared.lock().catalog.sources(&self.service)
     }
 
     /// The newest snapshot and what has happened since the one taken before, if it is another.
@@ -235,8 +243,19 @@ impl Watches {
     }
 
     /// Notes what has just changed, and gives the wakers to call without the lock.
-    pub(crate) fn publish(&mut self, catalog: &Catalog, changes: &[Change]) -> Vec<Waker> {
+    ///
+    /// `moved` names services of which no endpoint changed, but what is known about them.
+    pub(crate) fn publish(
+        &mut self,
+        catalog: &Catalog,
+        changes: &[Change],
+        moved: &BTreeSet<ServiceName>,
+    ) -> Vec<Waker> {
         let mut wakers = Vec::new();
+        for service in moved {
+            let seats = self.services.get(service).into_iter().flat_map(BTreeMap::values);
+            wakers.extend(seats.filter_map(|seat| seat.waker.clone()));
+        }
         for of_service in changes.chunk_by(|a, b| a.service == b.service) {
             let Some(seats) = self.services.get_mut(&of_service[0].service) else { continue };
             for seat in seats.values_mut() {

@@ -159,3 +159,22 @@ fn bounds_and_leases_have_a_written_form() {
     assert_eq!(text, r#"{"service":"x","id":"a","epoch":1}"#);
     assert_eq!(serde_json::from_str::<evenkeel_registry::Lease>(&text).unwrap(), lease);
 }
+
+#[test]
+fn a_whole_fleet_is_replaced_in_one_swap() {
+    let mut catalog = Catalog::default();
+    let service = name("fleet");
+    let (leases, changes) =
+        catalog.replace_all(NOW, &service, vec![endpoint("b"), endpoint("a")], None).unwrap();
+    assert_eq!((leases[0].id().as_str(), changes.len(), catalog.generation(&service)), ("a", 2, 1));
+    let set = vec![endpoint("b").with_weight(Weight::new(2)), endpoint("c")];
+    let (_, changes) = catalog.replace_all(NOW, &service, set, None).unwrap();
+    let told: Vec<_> = changes.iter().map(|change| (change.id().as_str(), change.kind)).collect();
+    let gone = ChangeKind::Removed { cause: evenkeel_registry::Cause::Deregistered };
+    let weight = ChangeKind::Updated { what: Difference::WEIGHT };
+    assert_eq!(told, [("a", gone), ("b", weight), ("c", ChangeKind::Added)]);
+    assert!(catalog.renew(NOW, &leases[1]).is_err(), "the list holds the id now");
+    assert!(
+        small().replace_all(NOW, &service, vec![endpoint("a"), endpoint("b"), endpoint("c")], None).is_err()
+    );
+}

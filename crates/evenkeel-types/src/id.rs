@@ -4,6 +4,8 @@ use std::str::FromStr;
 use smol_str::SmolStr;
 use thiserror::Error;
 
+use crate::name::{NameFault, check_name};
+
 /// The name by which a source knows an endpoint; unique in its cluster, stable while the process behind it lives.
 ///
 /// 1 to 256 bytes without control characters. Where a source has names of its own (a pod's uid, a Consul service id, an
@@ -104,16 +106,11 @@ pub enum InvalidEndpointId {
 }
 
 fn validate(text: &str) -> Result<(), InvalidEndpointId> {
-    if text.is_empty() {
-        return Err(InvalidEndpointId::Empty);
-    }
-    if text.len() > EndpointId::MAX_LEN {
-        return Err(InvalidEndpointId::TooLong { len: text.len() });
-    }
-    match text.char_indices().find(|(_, c)| c.is_control()) {
-        Some((at, _)) => Err(InvalidEndpointId::ControlCharacter { at }),
-        None => Ok(()),
-    }
+    check_name(text, EndpointId::MAX_LEN).map_err(|fault| match fault {
+        NameFault::Empty => InvalidEndpointId::Empty,
+        NameFault::TooLong { len } => InvalidEndpointId::TooLong { len },
+        NameFault::ControlCharacter { at } => InvalidEndpointId::ControlCharacter { at },
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use evenkeel_registry::{Registry, ServiceName, Snapshot, SourceState, Watch};
-use evenkeel_types::Endpoint;
+use evenkeel_types::{Announced, Endpoint};
 use parking_lot::Mutex;
 
 use crate::apply;
@@ -18,8 +18,9 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     ///
     /// `make` makes the payload of each new incarnation, once, outside all locks. Changes are taken over on the thread
     /// that makes them in the registry, before its call returns (unless another thread is at it already), so neither a
-    /// driver nor traffic is needed. While nothing was ever registered the cluster keeps what it has; when the last
-    /// endpoint leaves, the registry is the proof that there are none, and the cluster becomes empty. A set that is
+    /// driver nor traffic is needed. While nothing is known about the service the cluster keeps what it has; when the last
+    /// endpoint leaves, the registry answers for it (by proof, or because a stated hold has ended), and the cluster
+    /// becomes empty. Suspects of the snapshot are used after all others. A set that is
     /// refused is not taken, the old one stays, [`Following::last_error`] and the observer tell why, and the next change or [`Following::retry`] tries again.
     pub fn follow(
         &self,
@@ -119,7 +120,7 @@ impl<T> Follower<T> {
     /// end the following.
     fn apply(&self, shared: &Shared<T>, snapshot: &Snapshot) -> Result<(), ApplyError> {
         let endpoints: Vec<Endpoint> =
-            snapshot.endpoints().iter().map(|endpoint| (**endpoint).clone()).collect();
+            snapshot.endpoints().iter().map(|endpoint| as_applied(snapshot, endpoint)).collect();
         if endpoints.is_empty() {
             apply::clear(shared);
             return Ok(());
@@ -129,5 +130,16 @@ impl<T> Follower<T> {
             Ok(result) => result.map(drop),
             Err(_) => Err(ApplyError::Panicked),
         }
+    }
+}
+
+/// The endpoint as the cluster takes it: one that its source dropped without proof is used after all others, as a degraded
+/// one is, unless it is out of use anyway.
+fn as_applied(snapshot: &Snapshot, endpoint: &Endpoint) -> Endpoint {
+    let endpoint = endpoint.clone();
+    if snapshot.is_suspect(endpoint.id()) && endpoint.announced().is_usable() {
+        endpoint.with_announced(Announced::Degraded)
+    } else {
+        endpoint
     }
 }

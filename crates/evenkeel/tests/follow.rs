@@ -1,5 +1,6 @@
 //! A cluster that follows a service of the in-process registry.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -139,4 +140,37 @@ fn a_payload_that_cannot_be_made_is_told_and_tried_again() {
     broken.store(0, Ordering::Relaxed);
     assert_eq!(following.retry(), Ok(()));
     assert_eq!((cluster.len(), following.last_error()), (1, None));
+}
+
+/// A source that drops most of its endpoints at once is doubted: they are kept, and used after all others.
+#[test]
+fn suspects_of_a_source_are_used_last_and_an_empty_answer_empties_nothing() {
+    use evenkeel_registry::{Event, MirrorConfig};
+
+    let registry = Registry::default();
+    let builder = Cluster::builder("users").policy(PolicyConfig::round_robin()).seed(1);
+    let cluster: Cluster<()> = builder.clock(ManualClock::default()).build().expect("valid settings");
+    let _following = cluster.follow(&registry, &users(), |_| ());
+    let source = "etcd".parse().expect("a valid name");
+    let feed = registry.feed(&users(), &source, MirrorConfig::default(), || Timestamp::from_secs(1));
+    let feed = feed.expect("a free name");
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown, "not asked yet is not none");
+
+    let at = |number| {
+        endpoint(&format!("e{number}"))
+            .with_address(std::net::SocketAddr::from(([10, 0, 0, number], 80)).into())
+    };
+    feed.send(Event::set((0..10).map(at).collect())).unwrap();
+    feed.send(Event::set(vec![at(0)])).unwrap();
+    registry.tick(Timestamp::from_secs(2));
+    let suspects = registry.snapshot(&users()).suspects().len();
+    assert_eq!((cluster.len(), suspects), (5, 4));
+    let picked: BTreeSet<_> =
+        (0..20).map(|_| cluster.pick(&Request::new()).unwrap().endpoint().id().to_string()).collect();
+    assert_eq!(picked, BTreeSet::from(["e0".to_owned()]));
+
+    feed.send(Event::set(vec![])).unwrap();
+    registry.tick(Timestamp::from_secs(3));
+    assert_eq!(cluster.len(), 5);
+    assert!(cluster.pick(&Request::new()).is_ok());
 }
