@@ -453,3 +453,32 @@ fn a_hundred_thousand_rules_compile() {
     assert!(rules.find(&Request::new("GET", &long, "/"), &mut scratch).is_err());
     assert!(rules.find(&Request::new("GET", "", &long), &mut scratch).is_err());
 }
+
+/// Rules that differ by one header value are looked up, and the order of rules still decides.
+#[test]
+fn values_of_headers_are_looked_up() {
+    let version = |value: usize| HeaderMatch {
+        name: "X-Version".into(),
+        test: ValueMatch::Exact(value.to_string()),
+        invert: false,
+    };
+    let mut rules: Vec<HttpRule> =
+        (0..1000).map(|i| HttpRule { headers: vec![version(i % 900)], ..HttpRule::default() }).collect();
+    rules.insert(500, HttpRule { methods: vec!["PUT".into()], ..HttpRule::default() });
+    let rules = HttpRules::new(&HttpRulesConfig { rules, ..HttpRulesConfig::default() }).unwrap();
+    let mut scratch = Scratch::default();
+    let mut find = |method, values: &[&str]| {
+        let headers: Vec<(&str, &str)> = values.iter().map(|&value| ("x-version", value)).collect();
+        let request = Request::new(method, "", "/").with_headers(&headers);
+        rules.find(&request, &mut scratch).unwrap().map(|found| found.rule())
+    };
+    assert_eq!(find("GET", &["7"]), Some(7));
+    assert_eq!(find("GET", &["899"]), Some(900));
+    assert_eq!(find("PUT", &["899"]), Some(500));
+    assert_eq!(find("PUT", &["499"]), Some(499));
+    assert_eq!(find("GET", &["800", "3"]), Some(3), "the first rule, not the first value");
+    assert_eq!(find("GET", &["900"]), None);
+    // The second rule of a value is hidden by the first.
+    assert_eq!(rules.shadowed().len(), 100);
+    assert!(rules.shadowed().iter().all(|shadow| shadow.is_whole() && shadow.rule == shadow.by + 901));
+}
