@@ -196,6 +196,11 @@ pub enum BuildError {
     /// `max_endpoints` is out of range.
     #[error("max_endpoints = {0} is out of range: allowed are 1 to 10000000")]
     MaxEndpoints(usize),
+    /// There are endpoints in the configuration, and a builder cannot make payloads for them.
+    #[error(
+        "endpoints: a builder has no payloads for them; use Cluster::from_config, or take them out and apply them"
+    )]
+    EndpointsWithoutPayloads,
     /// The endpoints that should be there from the start were refused.
     #[error(transparent)]
     Endpoints(#[from] ApplyError),

@@ -37,6 +37,8 @@
 //! - How to choose: [`PolicyConfig`]; a policy of your own: [`Policy`].
 //! - Which part of a large fleet to use: [`ClusterBuilder::subset`].
 //! - What went wrong: [`PickError`], [`Cluster::explain`], [`Cluster::report`].
+//! - What to do about trouble: a breaker, outlier detection, slow start, limits and a budget of retries, all on
+//!   [`ClusterBuilder`]; the operator's word: [`Handle::set_admin_for`], [`Handle::force_breaker`].
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
 //!

@@ -45,6 +45,14 @@ priority = 1
 "#;
 
 #[test]
+fn a_builder_does_not_drop_endpoints_silently() {
+    let mut config = ClusterConfig::new("users");
+    config.endpoints.push(evenkeel::Endpoint::at("10.0.0.1:80".parse().expect("an address")).expect("an id"));
+    let built = evenkeel::ClusterBuilder::<()>::from(config).build();
+    assert!(matches!(built, Err(evenkeel::BuildError::EndpointsWithoutPayloads)));
+}
+
+#[test]
 fn a_whole_configuration_is_read_and_used() {
     let config = ClusterConfig::from_toml(WHOLE).unwrap();
     assert_eq!(config.breaker.as_ref().unwrap().open_for, Duration::from_secs(2));
