@@ -13,7 +13,7 @@ use evenkeel::{
 
 const FILE: &str = r#"
 name = "orders"
-policy = { type = "round_robin" }
+policy = "round_robin"
 seed = 7
 
 [outlier]                       # five failures in a row, or more of them than the peers: out for a while

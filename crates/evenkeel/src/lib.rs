@@ -68,6 +68,8 @@ mod grant;
 mod handle;
 mod lanes;
 mod live;
+#[cfg(feature = "serde")]
+mod named_policy;
 mod node;
 mod observer;
 mod outliers;
