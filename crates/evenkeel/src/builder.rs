@@ -191,6 +191,7 @@ impl<T> ClusterBuilder<T> {
             rise_fall: RiseFall::new(&config.health)?,
             observer,
             listeners: ArcSwapOption::empty(),
+            followed: ArcSwapOption::empty(),
             stripes: stripes(),
             hash_key,
         };
