@@ -6,6 +6,7 @@ use evenkeel_balance::{Caller, Mask, Random};
 use evenkeel_types::below;
 use smallvec::SmallVec;
 
+use crate::control::Control;
 use crate::error::{PickError, Shortage};
 use crate::factor;
 use crate::grant::Grant;
@@ -108,7 +109,7 @@ pub(crate) fn find<'s, T, A>(
     {
         return Ok(found);
     }
-    Err(explain_failure(snapshot, request))
+    Err(explain_failure(snapshot, request, caller.control))
 }
 
 /// Plainly usable ones in the order of tiers, then degraded ones; and before giving up, every own word.
@@ -228,13 +229,13 @@ fn ask_everybody<'s, T, A>(
 }
 
 /// Counts why nothing was left. O(n), on the way out only.
-fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickError {
+fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>, control: &Control) -> PickError {
     if !snapshot.known {
-        return PickError::NotKnown;
+        return PickError::NotKnown(control.freshness());
     }
     let mut shortage = Shortage { total: snapshot.len() as u32, ..Shortage::default() };
     if shortage.total == 0 {
-        return PickError::Empty;
+        return PickError::Empty(control.freshness());
     }
     let used = || snapshot.used().flat_map(|tier| tier.nodes.iter());
     shortage.outside_subset = shortage.total - used().count() as u32;
@@ -259,6 +260,7 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickErro
         .filter(|node| !request.tried().contains(&node.live.token))
         .filter_map(|node| node.live.back_at())
         .min();
+    shortage.freshness = control.freshness();
     shortage.free_in = used().filter_map(|node| node.live.free_in()).min();
     PickError::NoneUsable(shortage)
 }

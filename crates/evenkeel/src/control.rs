@@ -10,11 +10,13 @@ use evenkeel_balance::{Event, Policy, Wants};
 use evenkeel_breaker::{Breaker, Rules, Transition};
 use evenkeel_health::{Change, Ramp, RiseFall};
 use evenkeel_limit::{Ledger, LimitChange, LimitConfig, Limiter};
+use evenkeel_registry::SourceStatus;
 use evenkeel_stats::{PeakEwma, TimeConstant};
 use evenkeel_types::{EndpointId, SplitMix64, Timestamp};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::freshness::Freshness;
 use crate::live::Live;
 use crate::observer::{Notice, Observer, OutlierNotice};
 use crate::outliers::{Key, Outliers, Verdict};
@@ -46,12 +48,25 @@ pub(crate) struct Control {
     pub(crate) observer: Option<Box<dyn Observer>>,
     /// The policies of the current tiers that asked for events.
     pub(crate) listeners: ArcSwapOption<Vec<Listener>>,
+    /// How fresh the followed sources are, if any are followed.
+    pub(crate) followed: ArcSwapOption<Box<dyn Sources>>,
     /// Stripes a node gets, when it gets any: a power of two.
     pub(crate) stripes: u32,
     pub(crate) hash_key: (u64, u64),
 }
 
+/// Where the endpoints come from.
+pub(crate) trait Sources: Send + Sync {
+    fn freshness(&self) -> Freshness;
+
+    fn statuses(&self) -> Vec<SourceStatus>;
+}
+
 impl Control {
+    pub(crate) fn freshness(&self) -> Freshness {
+        self.followed.load().as_ref().map_or(Freshness::Applied, |sources| sources.freshness())
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

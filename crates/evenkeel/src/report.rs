@@ -3,6 +3,7 @@ use std::time::Duration;
 use evenkeel_breaker::State;
 use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
 use evenkeel_health::{Cause, Evidence, Status, Warmth};
+use evenkeel_registry::SourceStatus;
 use evenkeel_types::{Address, EndpointId, Priority, Timestamp, Weight};
 
 use crate::outliers::Outliers;
@@ -27,6 +28,8 @@ pub struct ClusterReport {
     pub known: bool,
     /// What outlier detection has done so far, if outliers are looked for.
     pub outliers: Option<OutlierTotals>,
+    /// What each source of a followed service knows, and how fresh that is; empty if nobody is followed.
+    pub sources: Vec<SourceStatus>,
     /// The cluster's limit of requests in flight, if it has one.
     pub limit: Option<u32>,
     /// How many endpoints are usable.
@@ -124,6 +127,12 @@ impl ClusterReport {
             subset,
             generation: snapshot.generation,
             known: snapshot.known,
+            sources: shared
+                .control
+                .followed
+                .load()
+                .as_ref()
+                .map_or_else(Vec::new, |followed| followed.statuses()),
             limit: shared.control.limit.as_ref().map(evenkeel_limit::Limiter::limit),
             outliers: shared.control.outliers.as_ref().map(Outliers::totals),
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
