@@ -16,7 +16,7 @@ use thiserror::Error;
     serde(default, deny_unknown_fields)
 )]
 pub struct LearnedConfig {
-    /// The most keys, 1 to 100,000,000; the least recently used one makes room. Default 100,000: about 10 MB.
+    /// The most keys, 1 to 100,000,000; the least recently used one makes room. Default 100,000.
     pub capacity: u32,
     /// How long a key is kept after its last use, above zero. Default 1 h.
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]

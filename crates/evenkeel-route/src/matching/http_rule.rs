@@ -99,7 +99,7 @@ pub struct HttpRulesConfig {
     serde(default, deny_unknown_fields)
 )]
 pub struct Limits {
-    /// Rules, each counted once for each of its hosts and paths. Default 1,000,000: about 300 MB.
+    /// Rules, each counted once for each of its hosts and paths. Default 1,000,000.
     pub rules: usize,
     /// The longest pattern or value, in bytes. Default 4,096.
     pub pattern_bytes: usize,
@@ -107,7 +107,7 @@ pub struct Limits {
     pub segments: usize,
     /// Regular expressions for paths. Default 1,000: they cost more than all other rules together.
     pub regexes: usize,
-    /// The size of one compiled regular expression. Default 256 KiB: `\w{1,50}` fits, `(\w{1,50}){1,50}` does not.
+    /// The size of one compiled regular expression. Default 256 KiB: `(\w{1,50}){1,50}` does not fit.
     pub regex_bytes: usize,
 }
 

@@ -162,7 +162,7 @@ impl<'a> Iterator for Captures<'a> {
 }
 
 impl HttpRules {
-    /// Compiles a table. O(n log n); about 1 µs a rule.
+    /// Compiles a table. O(n log n); some microseconds a rule.
     ///
     /// # Errors
     ///
