@@ -114,14 +114,14 @@ struct World {
 }
 
 impl World {
-    fn act(&mut self, op: Op) -> Result<(), TestCaseError> {
+    fn act(&mut self, op: &Op) -> Result<(), TestCaseError> {
         let cluster = &self.cluster;
         let with = |name: u8, act: &dyn Fn(evenkeel::Handle<()>)| {
             if let Ok(handle) = cluster.endpoint(&id(name)) {
                 act(handle);
             }
         };
-        match op {
+        match *op {
             Op::Pick { key, retry, prefer, hedge } => self.pick(key, retry, prefer, hedge)?,
             Op::End(which, how) => {
                 if which < self.held.len() {
@@ -328,7 +328,7 @@ proptest! {
         let (cluster, clock) = everything(number);
         let mut world = World { cluster, clock, held: Vec::new(), incarnation: 0 };
         for op in ops {
-            world.act(op)?;
+            world.act(&op)?;
         }
         world.end()?;
     }
@@ -385,7 +385,7 @@ fn many_threads_leave_nothing_behind() {
                     match round % 11 {
                         0 => _ = handle.set_admin(admin((round / 11 % 3) as u8)),
                         1 => _ = handle.set_check(check((round / 11 % 5) as u8)),
-                        2 => _ = handle.record_check(round % 2 == 0),
+                        2 => _ = handle.record_check(round.is_multiple_of(2)),
                         3 => handle.set_reported(f64::from(round % 10) / 9.0),
                         4 => _ = handle.force_breaker(Force::Open, Owner::UNNAMED, Some(limit)),
                         5 => _ = handle.unforce_breaker(),
