@@ -2,9 +2,11 @@
 //! floors they measure against.
 
 mod floors;
+mod parts;
 mod world;
 
 pub use floors::{ClosedBreaker, F8Guard, FloorReader, FloorWorld};
+pub use parts::{PARTS, Parts, window_breaker};
 pub use world::{
     KEYS, POLICIES, Weights, caller, cluster, endpoint, endpoints, is_usable, mask, members, names, policy,
     request, table_loads, unsettled, weights,

@@ -6,6 +6,8 @@
 
 mod cases;
 mod floor_cases;
+mod full;
+mod full_gates;
 mod gates;
 #[cfg(feature = "peers")]
 mod hash_peers;
@@ -138,6 +140,9 @@ fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
     if cases.is_wanted("memory", "") || cases.is_wanted("breaker", "") {
         rows.extend(cases::breaker_bytes());
     }
+    if cases.is_wanted("full", "clock reads") {
+        rows.extend(full::clock_reads());
+    }
     if cases.is_wanted("memory", "") {
         rows.extend(memory::rows(LARGEST));
         #[cfg(feature = "peers")]
@@ -182,6 +187,10 @@ fn collect(cases: &mut Cases) {
     outlier::records(cases);
     for n in [10, 1000, LARGEST] {
         outlier::sweeps(cases, n);
+    }
+    for n in full::SIZES {
+        full::picks(cases, n);
+        full::parts(cases, n);
     }
     for n in [10, 1000, LARGEST] {
         floor_cases::updates(cases, n);
