@@ -77,4 +77,3 @@ pub fn window_breaker() -> BreakerConfig {
     let rule = Rule::Ratio { failures: Ratio::HALF, min_requests: 20, window };
     BreakerConfig { rules: vec![rule], ..BreakerConfig::default() }
 }
-

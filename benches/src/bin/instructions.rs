@@ -38,18 +38,14 @@ fn main() -> ExitCode {
 
 fn run(case: &str, calls: u64) -> Result<(), Box<dyn Error>> {
     let (way, policy) = case.split_once('/').ok_or("a case is WAY/POLICY")?;
-    if way == "full" {
-        let parts = PARTS.iter().find(|parts| parts.name == policy).ok_or("no parts are called so")?;
-        let cluster = parts.cluster(ENDPOINTS, MonotonicClock::new());
-        let request = Request::new();
-        repeat(calls, || cluster.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok());
-        return Ok(());
-    }
-    let cluster = cluster(policy, ENDPOINTS, 1.0, Weights::Equal);
+    let cluster = match PARTS.iter().find(|parts| way == "full" && parts.name == policy) {
+        Some(parts) => parts.cluster(ENDPOINTS, MonotonicClock::new()),
+        None => cluster(policy, ENDPOINTS, 1.0, Weights::Equal),
+    };
     let mut picker = cluster.picker();
     let request = Request::new();
     match way {
-        "evenkeel" => {
+        "evenkeel" | "full" => {
             repeat(calls, || cluster.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok());
         }
         "picker" => {

@@ -169,7 +169,7 @@ impl<T> ClusterBuilder<T> {
         }
         let limit = config.limit.map(|limit| Limiter::new(&limit, seed).map_err(in_field("limit")));
         let ledger = config.budget.map(|budget| Ledger::new(&budget).map_err(in_field("budget")));
-        let control = Control {
+        let mut control = Control {
             name: config.name.into(),
             clock,
             roster: Roster::new(),
@@ -181,6 +181,7 @@ impl<T> ClusterBuilder<T> {
             limit: limit.transpose()?,
             ledger: ledger.transpose()?,
             seed,
+            is_plain: false,
             is_timed: outliers.as_ref().is_some_and(|outliers| outliers.rules.config().latency.is_some()),
             outliers,
             rules,
@@ -191,6 +192,7 @@ impl<T> ClusterBuilder<T> {
             stripes: stripes(),
             hash_key,
         };
+        control.is_plain = control.has_no_parts();
         if config.subset.is_none() && config.outside_subset.is_some() {
             return Err(BuildError::OutsideOfNothing);
         }

@@ -4,6 +4,7 @@ use evenkeel_limit::{Reservation, Token};
 
 use crate::control::Control;
 use crate::error::PickError;
+use crate::moment::Moment;
 use crate::request::Request;
 use crate::shared::Shared;
 
@@ -36,21 +37,20 @@ impl Control {
 
 impl<T> Shared<T> {
     /// Counts a first attempt; asks the budget about any other; then asks the limit.
-    pub(crate) fn enter(&self, request: &Request<'_>) -> Result<Entry, PickError> {
+    pub(crate) fn enter(&self, request: &Request<'_>, moment: &Moment<'_>) -> Result<Entry, PickError> {
         let control = &*self.control;
-        let now = control.now();
         let mut entry = Entry::free();
         if let Some(ledger) = &control.ledger {
             match request.extra() {
-                None => ledger.deposit(now),
-                Some(kind) => match ledger.reserve(kind, now) {
+                None => ledger.deposit(moment.now()),
+                Some(kind) => match ledger.reserve(kind, moment.now()) {
                     Ok(reservation) => entry.reservation = Some(reservation),
                     Err(refusal) => return Err(self.refuse(PickError::BudgetSpent(refusal))),
                 },
             }
         }
         if let Some(limit) = &control.limit {
-            match limit.try_acquire(now) {
+            match limit.try_acquire(|| moment.now()) {
                 Ok(slot) => entry.slot = slot,
                 Err(refusal) => return Err(self.turn_away(entry, PickError::Saturated(refusal))),
             }

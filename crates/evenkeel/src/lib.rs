@@ -66,6 +66,7 @@ mod grant;
 mod handle;
 mod lanes;
 mod live;
+mod moment;
 mod node;
 mod observer;
 mod outliers;

@@ -279,13 +279,7 @@ fn breaker(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
     let striped = ours("time-window of 4 stripes, time told", 2);
     gates.push(ratio(name, striped, ours(told, 2), Bound::AtMost(1.0 / 1.5), None));
     let name = "breaker count-window, closed, 1T, ns".to_owned();
-    gates.push(ratio(
-        name,
-        ours("count-window", 1),
-        Some(1.0),
-        Bound::AtMost(12.0),
-        rows.floor("B1", 0, 1),
-    ));
+    gates.push(ratio(name, ours("count-window", 1), Some(1.0), Bound::AtMost(12.0), rows.floor("B1", 0, 1)));
     // Who writes nothing does not wait for another core either: one that writes to a shared word takes five times as long
     // and more, as the floor does.
     let name = "breaker consecutive writes nothing: 2T / 1T".to_owned();
