@@ -182,7 +182,8 @@ impl<T> ClusterBuilder<T> {
             ledger: ledger.transpose()?,
             seed,
             is_plain: false,
-            is_timed: outliers.as_ref().is_some_and(|outliers| outliers.rules.config().latency.is_some()),
+            is_timed: config.latency.is_some()
+                || outliers.as_ref().is_some_and(|outliers| outliers.rules.config().latency.is_some()),
             outliers,
             rules,
             latency: decay.map_err(|_| BuildError::ZeroDecay)?,

@@ -61,8 +61,7 @@ impl Control {
 
     /// Whether nothing takes part in a pick besides the policy.
     pub(crate) const fn has_no_parts(&self) -> bool {
-        let learns =
-            self.rules.is_some() || self.outliers.is_some() || self.latency.is_some() || self.is_timed;
+        let learns = self.rules.is_some() || self.outliers.is_some() || self.is_timed;
         let limits = self.endpoint_limit.is_some() || self.limit.is_some() || self.ledger.is_some();
         !learns && !limits
     }

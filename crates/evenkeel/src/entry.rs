@@ -37,9 +37,13 @@ impl Control {
 
 impl<T> Shared<T> {
     /// Counts a first attempt; asks the budget about any other; then asks the limit.
-    pub(crate) fn enter(&self, request: &Request<'_>, moment: &Moment<'_>) -> Result<Entry, PickError> {
+    pub(crate) fn enter(
+        &self,
+        request: &Request<'_>,
+        moment: &Moment<'_>,
+        entry: &mut Entry,
+    ) -> Result<(), PickError> {
         let control = &*self.control;
-        let mut entry = Entry::free();
         if let Some(ledger) = &control.ledger {
             match request.extra() {
                 None => ledger.deposit(moment.now()),
@@ -52,10 +56,13 @@ impl<T> Shared<T> {
         if let Some(limit) = &control.limit {
             match limit.try_acquire(|| moment.now()) {
                 Ok(slot) => entry.slot = slot,
-                Err(refusal) => return Err(self.turn_away(entry, PickError::Saturated(refusal))),
+                Err(refusal) => {
+                    return Err(self
+                        .turn_away(std::mem::replace(entry, Entry::free()), PickError::Saturated(refusal)));
+                }
             }
         }
-        Ok(entry)
+        Ok(())
     }
 
     /// Nothing is sent: what was taken for it goes back.

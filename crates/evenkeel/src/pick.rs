@@ -71,7 +71,7 @@ impl<T> Pick<T> {
     /// the request stays in flight until the pick is dropped.
     #[inline(always)]
     pub fn record(&mut self, outcome: Outcome) {
-        if !self.is_plain && !self.judged && self.is_of_interest() {
+        if !self.is_plain && !self.judged {
             self.judged = true;
             self.settle(&outcome);
         }
@@ -79,13 +79,6 @@ impl<T> Pick<T> {
 
     const fn is_timed(&self) -> bool {
         self.started.as_nanos() != Timestamp::MAX.as_nanos()
-    }
-
-    /// Whether anybody learns from how it went.
-    fn is_of_interest(&self) -> bool {
-        self.permit.is_some() || self.is_timed() || self.hears_events() || self.is_limited() || {
-            self.hold.live().outlier.is_some()
-        }
     }
 
     const fn is_limited(&self) -> bool {
@@ -96,7 +89,13 @@ impl<T> Pick<T> {
     fn settle(&mut self, outcome: &Outcome) {
         let live = self.hold.live();
         let moment = &Moment::new(&live.control);
-        let outcome = &self.timed(outcome, moment);
+        let measured;
+        let outcome = if self.is_timed() && outcome.latency().is_none() {
+            measured = outcome.with_latency(moment.now().saturating_since(self.started));
+            &measured
+        } else {
+            outcome
+        };
         if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
             && let Some(transition) = breaker.record(permit, outcome, || moment.now())
         {
@@ -153,14 +152,6 @@ impl<T> Pick<T> {
         let live = self.hold.live();
         live.give_back(std::mem::replace(&mut self.slot, Token::bypass()));
         live.control.give_back(std::mem::replace(&mut self.entry, Token::bypass()));
-    }
-
-    /// The outcome with the time that the request took, if that is measured here and the caller did not.
-    fn timed(&self, outcome: &Outcome, moment: &Moment<'_>) -> Outcome {
-        if outcome.latency().is_some() || !self.is_timed() {
-            return *outcome;
-        }
-        outcome.with_latency(moment.now().saturating_since(self.started))
     }
 
     /// Ends a request without a verdict: a censored sample.

@@ -66,7 +66,10 @@ impl<T> Shared<T> {
         let moment = Moment::new(&self.control);
         self.tick_if_due(&moment);
         let is_guarded = !self.control.is_plain && self.control.guards_entry();
-        let entry = if is_guarded { self.enter(request, &moment)? } else { Entry::free() };
+        let mut entry = Entry::free();
+        if is_guarded {
+            self.enter(request, &moment, &mut entry)?;
+        }
         let mut caller = LaneCaller::new(lane, &moment, request);
         // One place where the guard is made: a second one would have it written here and copied there.
         let (node, tier, grant) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
@@ -90,16 +93,16 @@ impl<T> Shared<T> {
         moment: &Moment<'_>,
     ) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
-        let is_plain = self.control.is_plain && !tier.wants.intersects(OF_REQUESTS);
-        let started = if is_plain { Timestamp::MAX } else { self.begin(node, tier, moment) };
-        Pick::new(hold, grant, entry, started, tier.wants, is_plain)
+        let hears = tier.wants.intersects(OF_REQUESTS);
+        let started =
+            if self.control.is_timed || hears { self.begin(node, tier, moment) } else { Timestamp::MAX };
+        Pick::new(hold, grant, entry, started, tier.wants, self.control.is_plain && !hears)
     }
 
     /// When the request begins, if anybody measures; and the policy hears of it.
     #[inline(never)]
     fn begin(&self, node: &Node<T>, tier: &Tier<T>, moment: &Moment<'_>) -> Timestamp {
-        let is_timed =
-            node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED) || self.control.is_timed;
+        let is_timed = self.control.is_timed || tier.wants.contains(Wants::OBSERVED);
         let started = if is_timed { moment.now() } else { Timestamp::MAX };
         if tier.wants.contains(Wants::EVENTS) {
             // Straight to the policy that chose: no list to load. Others know nothing of this endpoint.

@@ -37,7 +37,7 @@ const USAGE: &str = "\
 usage: scoreboard [options]
   --quick            a shorter run: at most four minutes
   --json FILE        writes the rows, one JSON object a line
-  --only SUBSTRING   only rows whose `area subject` contains this, as in `pick evenkeel`
+  --only PART,PART   only rows whose `area subject` contains one of these, as in `pick evenkeel`
   --threads 1|2      one thread only, or one and two (the default, if there are two cores)
   --rounds NUMBER    batches of each case in each of the five runs
   --strict           exits with 1 if a gate fails";
