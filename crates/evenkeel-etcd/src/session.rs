@@ -153,7 +153,9 @@ fn refusal(member: &BaseUrl, answer: &Answer) -> Refused {
     if refusal.code == 5 {
         return Refused::NotFound;
     }
-    let denied = text.contains("authentication") || text.contains("invalid auth token");
+    // Some of these have the code of an invalid argument (`api/v3rpc/rpctypes/error.go`).
+    let denied = ["authentication", "auth token", "user name", "permission denied"];
+    let denied = denied.iter().any(|part| text.contains(part));
     let kind = match refusal.code {
         7 | 16 => TroubleKind::Denied,
         _ if denied => TroubleKind::Denied,
