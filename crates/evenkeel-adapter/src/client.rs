@@ -156,7 +156,7 @@ impl Client {
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let limit = u64::try_from(self.inner.max_answer).unwrap_or(u64::MAX);
         let body = response.body_mut().with_config().limit(limit).read_to_vec();
-        Ok(Answer { status, headers, body: body.map_err(|error| explain(base, error))? })
+        Ok(Answer { status, headers, body: body.map_err(|error| explain(base, &error))? })
     }
 
     /// Asks for a stream of lines. A read of it gives up after `silence`, and can be repeated.
@@ -233,14 +233,14 @@ impl Client {
                 agent.configure_request(request).timeout_global(timeout).timeout_per_read(silence).build(),
             )
         };
-        sent.map_err(|error| explain(base, error))
+        sent.map_err(|error| explain(base, &error))
     }
 }
 
 /// The error in the words of the registry.
-pub(crate) fn explain(base: &BaseUrl, error: ureq::Error) -> CallError {
+pub(crate) fn explain(base: &BaseUrl, error: &ureq::Error) -> CallError {
     use ureq::Error;
-    let kind = match &error {
+    let kind = match error {
         Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => TroubleKind::Unreachable,
         Error::Timeout(_) => TroubleKind::Timeout,
         Error::HostNotFound | Error::ConnectionFailed | Error::BadUri(_) => TroubleKind::Unreachable,

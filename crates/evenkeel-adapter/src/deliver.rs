@@ -21,7 +21,7 @@ pub enum Undelivered {
 /// # Errors
 ///
 /// [`Undelivered`].
-pub fn deliver(feed: &Feed, stop: &Stop, event: Event) -> Result<(), Undelivered> {
+pub fn deliver(feed: &Feed, stop: &Stop, event: &Event) -> Result<(), Undelivered> {
     loop {
         if stop.is_set() {
             return Err(Undelivered::Over);

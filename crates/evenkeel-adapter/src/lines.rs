@@ -66,7 +66,7 @@ impl Lines {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    let error = explain(&self.base, error.into());
+                    let error = explain(&self.base, &error.into());
                     return if error.kind == TroubleKind::Timeout { Ok(None) } else { Err(error) };
                 }
             }

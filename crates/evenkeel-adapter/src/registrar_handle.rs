@@ -112,7 +112,7 @@ impl RegistrarHandle {
 
     /// Announces the drain, waits until readers know, and removes the entry. There is no way back, and no waiting here.
     pub fn drain(&self) {
-        self.change(|registrar, now| registrar.drain(now));
+        self.change(Registrar::drain);
     }
 
     /// Drains, and waits until the entry is gone, for at most `timeout`.

@@ -79,7 +79,7 @@ impl Running {
                 Ok(events) => {
                     self.failures = 0;
                     for event in events {
-                        match deliver(&self.feed, &self.stop, event) {
+                        match deliver(&self.feed, &self.stop, &event) {
                             Ok(()) => {}
                             Err(Undelivered::Over) => return,
                             Err(Undelivered::NeedFull) => self.follower.restart(),

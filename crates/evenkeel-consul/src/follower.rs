@@ -25,6 +25,8 @@ pub struct Follower {
     max_behind: Duration,
     /// The index to wait beyond; zero to ask at once.
     index: u64,
+    /// The index of the last answer.
+    seen: u64,
     life: u64,
 }
 
@@ -69,7 +71,7 @@ impl Follower {
             Consistency::Stale => "&stale",
             Consistency::Consistent => "&consistent",
         });
-        Self { path, max_behind: config.max_behind, index: 0, life: 0 }
+        Self { path, max_behind: config.max_behind, index: 0, seen: 0, life: 0 }
     }
 
     /// What to ask next, and whether Consul will wait before it answers.
@@ -84,9 +86,6 @@ impl Follower {
 
     /// Asks for the set anew, without waiting: after any trouble.
     pub fn restart(&mut self) {
-        if self.index > 0 {
-            self.life = self.life.saturating_add(1);
-        }
         self.index = 0;
     }
 
@@ -138,11 +137,11 @@ impl Follower {
                 Err(_) => {}
             }
         }
-        let fell = index < self.index || index == 0;
+        let fell = index < self.seen || index == 0;
         if fell {
             self.life = self.life.saturating_add(1);
         }
-        self.index = if fell { 0 } else { index };
+        (self.index, self.seen) = (if fell { 0 } else { index }, index);
         let revision = Revision::new(self.life, index).ok();
         events.push(Event::Full { revision, endpoints, coverage: Coverage::Complete });
         if !behind.is_zero() {

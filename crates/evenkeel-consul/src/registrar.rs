@@ -41,7 +41,7 @@ impl ConsulRegistrar {
             config,
         };
         RegistrarHandle::spawn("evenkeel-consul-registrar", endpoint, keep, seed, store, move || {
-            interrupt.stop()
+            interrupt.stop();
         })
         .map_err(ConsulError::Spawn)
     }

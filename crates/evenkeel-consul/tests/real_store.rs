@@ -394,7 +394,7 @@ fn latency() {
     for round in 0..120 {
         sleep(Duration::from_millis(120)); // longer than the quiet that bursts are gathered by
         hub.tick();
-        watch.take();
+        let _ = watch.take();
         let start = Instant::now();
         agent.put(&endpoint(0).with_weight(Weight::new(round + 2)));
         theirs.push(raw_seen.after(start));
@@ -416,15 +416,15 @@ mod parking {
 
     /// When something was last seen.
     #[derive(Default)]
-    pub struct Marks(Mutex<Option<Instant>>, Condvar);
+    pub(crate) struct Marks(Mutex<Option<Instant>>, Condvar);
 
     impl Marks {
-        pub fn mark(&self) {
+        pub(crate) fn mark(&self) {
             *self.0.lock().unwrap() = Some(Instant::now());
             self.1.notify_all();
         }
 
-        pub fn after(&self, start: Instant) -> Duration {
+        pub(crate) fn after(&self, start: Instant) -> Duration {
             let mut seen = self.0.lock().unwrap();
             loop {
                 if let Some(at) = seen.filter(|at| *at > start) {
@@ -437,7 +437,7 @@ mod parking {
         }
     }
 
-    pub fn quantiles(times: &mut [Duration]) -> String {
+    pub(crate) fn quantiles(times: &mut [Duration]) -> String {
         times.sort();
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         format!("p50 {:?}, p99 {:?}, max {:?}", at(0.5), at(0.99), at(1.0))

@@ -79,11 +79,17 @@ enum End {
 impl Running {
     fn run(mut self) {
         while !self.stop.is_set() {
+            let start = self.feed.now();
             let end = self.round();
             self.follower.relist();
             match end {
                 Err(End::Over) => return,
-                Ok(()) | Err(End::Relist) => {}
+                // A store that is compacted all the time is not to be asked without a pause.
+                Ok(()) | Err(End::Relist) => {
+                    if self.feed.now() < start.saturating_add(self.config.backoff.min) {
+                        self.stop.wait(self.config.backoff.min);
+                    }
+                }
                 Err(End::Trouble(error)) => self.trouble(error),
             }
         }
@@ -115,13 +121,12 @@ impl Running {
                 Ask::List(call) => {
                     let page = self.session.call(&call)?;
                     for event in self.follower.listed(&page)? {
-                        deliver(&self.feed, &self.stop, event)?;
+                        deliver(&self.feed, &self.stop, &event)?;
                     }
                 }
             }
         };
         let mut lines = self.session.open(&call, self.config.keepalive)?;
-        self.failures = 0;
         self.watch(&mut lines)
     }
 
@@ -138,7 +143,8 @@ impl Running {
                     probe_at = self.next_probe();
                 }
                 Some(line) => {
-                    self.line(line.to_vec(), lines)?;
+                    let line = line.to_vec();
+                    self.line(&line, lines)?;
                     differs = false;
                     // A busy watch shows that its own connection lives; whether its member still has a quorum, it does not.
                     if self.feed.now() >= probe_at {
@@ -154,20 +160,23 @@ impl Running {
         Ok(())
     }
 
-    fn next_probe(&self) -> Timestamp {
+    /// The watch has lived for a while, and its member answers: only that is a success. One that is ended as soon as it
+    /// stands must not be opened again without a pause.
+    fn next_probe(&mut self) -> Timestamp {
+        self.failures = 0;
         self.feed.now().saturating_add(self.config.keepalive)
     }
 
     /// This line and all that came with it.
-    fn line(&mut self, first: Vec<u8>, lines: &mut Lines) -> Result<(), End> {
-        let mut seen = self.take(&first);
+    fn line(&mut self, first: &[u8], lines: &mut Lines) -> Result<(), End> {
+        let mut seen = self.take(first);
         while seen.is_ok() {
             let Some(line) = lines.ready() else { break };
             let line = line.to_vec();
             seen = self.take(&line);
         }
         for event in self.follower.take_events() {
-            deliver(&self.feed, &self.stop, event)?;
+            deliver(&self.feed, &self.stop, &event)?;
         }
         seen
     }
@@ -175,7 +184,7 @@ impl Running {
     fn take(&mut self, line: &[u8]) -> Result<(), End> {
         match self.follower.watched(line)? {
             Seen::Changes => Ok(()),
-            Seen::Created | Seen::Progress => Ok(deliver(&self.feed, &self.stop, Event::fresh())?),
+            Seen::Created | Seen::Progress => Ok(deliver(&self.feed, &self.stop, &Event::fresh())?),
             Seen::Compacted => Err(End::Relist),
             Seen::Canceled(reason) => {
                 let text = format!("etcd ended the watch: {reason}");
@@ -190,7 +199,7 @@ impl Running {
         let answer = self.session.call(&request::count(&self.config.prefix))?;
         match self.follower.probed(&answer)? {
             Probe::Agrees => {
-                deliver(&self.feed, &self.stop, Event::fresh())?;
+                deliver(&self.feed, &self.stop, &Event::fresh())?;
                 Ok(false)
             }
             Probe::Differs if differed => {

@@ -100,7 +100,7 @@ impl Default for EtcdConfig {
 }
 
 /// How an endpoint is kept in etcd.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -117,18 +117,6 @@ pub struct EtcdRegistrarConfig {
     pub registrar: RegistrarConfig,
     /// Where the draws start that spread renewals. Give each process its own. The default is 0.
     pub seed: u64,
-}
-
-impl Default for EtcdRegistrarConfig {
-    fn default() -> Self {
-        Self {
-            connection: EtcdConnection::default(),
-            prefix: String::new(),
-            format: Format::default(),
-            registrar: RegistrarConfig::default(),
-            seed: 0,
-        }
-    }
 }
 
 /// An adapter or registrar cannot be started.

@@ -536,7 +536,8 @@ mod tests {
 
     #[test]
     fn every_end_of_a_watch_lists_again() {
-        let ends: [(Vec<u8>, fn(&Result<Seen, FollowError>) -> bool); 6] = [
+        type Wanted = fn(&Result<Seen, FollowError>) -> bool;
+        let ends: [(Vec<u8>, Wanted); 6] = [
             (line(7, 0, r#","canceled":true,"compact_revision":"9""#), |s| *s == Ok(Seen::Compacted)),
             (line(7, 0, r#","canceled":true"#), |s| matches!(s, Ok(Seen::Canceled(_)))),
             (br#"{"error":{"message":"no leader"}}"#.to_vec(), |s| {

@@ -74,25 +74,18 @@ impl Session {
     }
 
     pub(crate) fn call(&mut self, call: &Call) -> Result<Vec<u8>, Refused> {
-        self.ask(call, |session, headers| {
+        self.ask(|session, headers| {
             let answer = session.client.call(session.member(), call, headers, Duration::ZERO)?;
             if answer.status == 200 { Ok(answer.body) } else { Err(refusal(session.member(), &answer)) }
         })
     }
 
     pub(crate) fn open(&mut self, call: &Call, silence: Duration) -> Result<Lines, Refused> {
-        self.ask(call, |session, headers| {
-            Ok(session.client.open(session.member(), call, headers, silence)?)
-        })
+        self.ask(|session, headers| Ok(session.client.open(session.member(), call, headers, silence)?))
     }
 
     /// Asks, and once more with a new token if the old one does not count any more.
-    fn ask<T>(
-        &mut self,
-        call: &Call,
-        ask: impl Fn(&Self, &[(&str, &str)]) -> Result<T, Refused>,
-    ) -> Result<T, Refused> {
-        let _ = call;
+    fn ask<T>(&mut self, ask: impl Fn(&Self, &[(&str, &str)]) -> Result<T, Refused>) -> Result<T, Refused> {
         let had_token = self.token.is_some();
         self.log_in()?;
         let asked = self.with_token(&ask);

@@ -12,7 +12,7 @@ use evenkeel_consul::{Call, ConsulConnection, Method, Secret, TlsConfig};
 use evenkeel_types::{Address, Endpoint};
 use serde_json::json;
 
-pub struct Agent {
+pub(crate) struct Agent {
     dir: PathBuf,
     arguments: Vec<String>,
     connection: ConsulConnection,
@@ -21,23 +21,23 @@ pub struct Agent {
 }
 
 #[derive(Clone)]
-pub struct Poller {
+pub(crate) struct Poller {
     client: Client,
     base: BaseUrl,
     token: Option<Secret>,
 }
 
 impl Agent {
-    pub fn start(name: &str, hcl: &str) -> Self {
+    pub(crate) fn start(name: &str, hcl: &str) -> Self {
         Self::launch(directory(name), hcl, TlsConfig::default(), None)
     }
 
-    pub fn start_with_token(name: &str, hcl: &str, token: &str) -> Self {
+    pub(crate) fn start_with_token(name: &str, hcl: &str, token: &str) -> Self {
         Self::launch(directory(name), hcl, TlsConfig::default(), Some(token))
     }
 
     #[allow(dead_code, reason = "used by the test of TLS")]
-    pub fn start_tls(name: &str) -> Self {
+    pub(crate) fn start_tls(name: &str) -> Self {
         let dir = directory(name);
         let tls = certificates(&dir);
         let path = |name: &str| dir.join(name).display().to_string();
@@ -91,7 +91,7 @@ impl Agent {
         self.child = Some(child);
         let start = Instant::now();
         // Ready when the agent itself is in the catalogue.
-        while !self.poller.get("/v1/health/node/n1").is_some_and(|answer| answer.body.len() > 10) {
+        while self.poller.get("/v1/health/node/n1").is_none_or(|answer| answer.body.len() <= 10) {
             assert!(
                 start.elapsed() < Duration::from_secs(30),
                 "consul does not start: {}",
@@ -101,19 +101,19 @@ impl Agent {
         }
     }
 
-    pub fn connection(&self) -> ConsulConnection {
+    pub(crate) fn connection(&self) -> ConsulConnection {
         self.connection.clone()
     }
 
-    pub fn poller(&self) -> Poller {
+    pub(crate) fn poller(&self) -> Poller {
         self.poller.clone()
     }
 
-    pub fn put(&self, endpoint: &Endpoint) {
+    pub(crate) fn put(&self, endpoint: &Endpoint) {
         self.put_in("users", endpoint);
     }
 
-    pub fn put_in(&self, service: &str, endpoint: &Endpoint) {
+    pub(crate) fn put_in(&self, service: &str, endpoint: &Endpoint) {
         let Address::Socket(address) = endpoint.address() else { panic!("a socket address") };
         let weight = endpoint.weight().get();
         self.register(&json!({
@@ -122,30 +122,30 @@ impl Agent {
         }));
     }
 
-    pub fn put_without_port(&self, id: &str) {
+    pub(crate) fn put_without_port(&self, id: &str) {
         self.register(&json!({ "ID": id, "Name": "users" }));
     }
 
-    pub fn remove(&self, id: &str) {
+    pub(crate) fn remove(&self, id: &str) {
         self.poller.put(&format!("/v1/agent/service/deregister/{id}"), "");
     }
 
-    pub fn knows(&self, id: &str) -> bool {
+    pub(crate) fn knows(&self, id: &str) -> bool {
         let path = format!("/v1/agent/service/{id}");
         self.poller.get(&path).is_some_and(|answer| answer.status == 200)
     }
 
-    pub fn index(&self) -> u64 {
+    pub(crate) fn index(&self) -> u64 {
         let answer = self.poller.get("/v1/health/service/users").unwrap();
         answer.header("x-consul-index").unwrap().parse().unwrap()
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
-    pub fn checkpoint(&self) {
+    pub(crate) fn checkpoint(&self) {
         self.signal("STOP");
         let copied =
             Command::new("cp").arg("-r").args([self.dir.join("data"), self.dir.join("older")]).status();
@@ -153,14 +153,14 @@ impl Agent {
         self.signal("CONT");
     }
 
-    pub fn restart_older(&mut self) {
+    pub(crate) fn restart_older(&mut self) {
         self.kill();
         std::fs::remove_dir_all(self.dir.join("data")).unwrap();
         std::fs::rename(self.dir.join("older"), self.dir.join("data")).unwrap();
         self.run();
     }
 
-    pub fn restart_empty(&mut self) {
+    pub(crate) fn restart_empty(&mut self) {
         self.kill();
         std::fs::remove_dir_all(self.dir.join("data")).unwrap();
         self.run();
@@ -187,7 +187,7 @@ impl Drop for Agent {
 
 impl Poller {
     /// The index after a blocking query beyond this one.
-    pub fn wait_beyond(&self, index: u64) -> u64 {
+    pub(crate) fn wait_beyond(&self, index: u64) -> u64 {
         let path = format!("/v1/health/service/users?wait=10s&index={index}");
         let answer = self.get(&path).unwrap();
         answer.header("x-consul-index").unwrap().parse().unwrap()

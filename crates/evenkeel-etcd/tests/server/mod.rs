@@ -11,7 +11,7 @@ use evenkeel_adapter::{BaseUrl, Client, ClientSettings, Lines};
 use evenkeel_etcd::{Call, Method, TlsConfig, entry, request};
 use evenkeel_types::Endpoint;
 
-pub struct Etcd3 {
+pub(crate) struct Etcd3 {
     dir: PathBuf,
     arguments: Vec<String>,
     url: BaseUrl,
@@ -22,11 +22,11 @@ pub struct Etcd3 {
 }
 
 impl Etcd3 {
-    pub fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         Self::configure(name, false)
     }
 
-    pub fn start_tls(name: &str) -> Self {
+    pub(crate) fn start_tls(name: &str) -> Self {
         Self::configure(name, true)
     }
 
@@ -101,30 +101,30 @@ impl Etcd3 {
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.url.to_string()
     }
 
     #[allow(dead_code, reason = "used by the test of TLS")]
-    pub fn tls(&self) -> TlsConfig {
+    pub(crate) fn tls(&self) -> TlsConfig {
         self.tls.clone()
     }
 
-    pub fn call(&self, call: &Call) -> Vec<u8> {
+    pub(crate) fn call(&self, call: &Call) -> Vec<u8> {
         let answer = self.client.call(&self.url, call, &[], Duration::ZERO).unwrap();
         assert_eq!(answer.status, 200, "{call:?}: {}", String::from_utf8_lossy(&answer.body));
         answer.body
     }
 
-    pub fn try_call(&self, call: &Call) -> bool {
+    pub(crate) fn try_call(&self, call: &Call) -> bool {
         self.client.call(&self.url, call, &[], Duration::ZERO).is_ok_and(|answer| answer.status == 200)
     }
 
-    pub fn open(&self, call: &Call, silence: Duration) -> Lines {
+    pub(crate) fn open(&self, call: &Call, silence: Duration) -> Lines {
         self.client.open(&self.url, call, &[], silence).unwrap()
     }
 
-    pub fn put_many(&self, prefix: &str, endpoints: &[Endpoint]) {
+    pub(crate) fn put_many(&self, prefix: &str, endpoints: &[Endpoint]) {
         for part in endpoints.chunks(100) {
             let puts: Vec<_> = part
                 .iter()
@@ -139,14 +139,14 @@ impl Etcd3 {
         }
     }
 
-    pub fn compact(&self) {
+    pub(crate) fn compact(&self) {
         let answer: serde_json::Value = serde_json::from_slice(&self.call(&request::count("x"))).unwrap();
         let revision = answer["header"]["revision"].as_str().unwrap();
         let body = format!("{{\"revision\":\"{revision}\",\"physical\":true}}");
         self.call(&Call { method: Method::Post, path: "/v3/kv/compaction".to_owned(), body });
     }
 
-    pub fn enable_auth(&self, user: &str, password: &str) {
+    pub(crate) fn enable_auth(&self, user: &str, password: &str) {
         let post = |path: &str, body: String| {
             self.call(&Call { method: Method::Post, path: path.to_owned(), body });
         };
@@ -156,32 +156,32 @@ impl Etcd3 {
         post("/v3/auth/enable", "{}".to_owned());
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 
-    pub fn checkpoint(&self) {
+    pub(crate) fn checkpoint(&self) {
         self.signal("STOP");
         copy(&self.dir.join("data"), &self.dir.join("older"));
         self.signal("CONT");
     }
 
-    pub fn restart_older(&mut self) {
+    pub(crate) fn restart_older(&mut self) {
         self.kill();
         std::fs::remove_dir_all(self.dir.join("data")).unwrap();
         std::fs::rename(self.dir.join("older"), self.dir.join("data")).unwrap();
         self.run();
     }
 
-    pub fn restart_empty(&mut self, token: &str) {
+    pub(crate) fn restart_empty(&mut self, token: &str) {
         self.kill();
         std::fs::remove_dir_all(self.dir.join("data")).unwrap();
         token.clone_into(&mut self.token);
@@ -196,12 +196,12 @@ impl Drop for Etcd3 {
     }
 }
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     members: Vec<Etcd3>,
 }
 
 impl Cluster {
-    pub fn start(count: usize) -> Self {
+    pub(crate) fn start(count: usize) -> Self {
         let ports: Vec<[u16; 2]> = (0..count).map(|_| free_ports()).collect();
         let all: Vec<_> =
             ports.iter().enumerate().map(|(i, [_, peer])| format!("n{i}=http://127.0.0.1:{peer}")).collect();
@@ -229,16 +229,16 @@ impl Cluster {
         cluster
     }
 
-    pub fn urls(&self) -> Vec<String> {
+    pub(crate) fn urls(&self) -> Vec<String> {
         self.members.iter().map(Etcd3::url).collect()
     }
 
-    pub fn any(&self) -> &Etcd3 {
+    pub(crate) fn any(&self) -> &Etcd3 {
         &self.members[0]
     }
 
     /// Kills the leader.
-    pub fn kill_leader(&mut self) {
+    pub(crate) fn kill_leader(&mut self) {
         let status =
             Call { method: Method::Post, path: "/v3/maintenance/status".to_owned(), body: "{}".to_owned() };
         let leads = |member: &Etcd3| {
@@ -250,7 +250,7 @@ impl Cluster {
         drop(self.members.remove(at));
     }
 
-    pub fn put_somehow(&self, prefix: &str, endpoint: &Endpoint) {
+    pub(crate) fn put_somehow(&self, prefix: &str, endpoint: &Endpoint) {
         let key = format!("{prefix}{}", endpoint.id());
         let call = request::put(&key, &entry::write(entry::Format::Own, endpoint), 0);
         let start = Instant::now();
