@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 
 use evenkeel_balance::{Caller, Mask, Random};
-use evenkeel_breaker::Permit;
 use evenkeel_types::below;
 use smallvec::SmallVec;
 
+use crate::control::Control;
 use crate::error::{PickError, Shortage};
 use crate::factor;
+use crate::grant::Grant;
 use crate::live::Live;
 use crate::node::Node;
 use crate::request::{LaneCaller, Request, Strictness};
@@ -29,8 +30,8 @@ pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
 /// The endpoint's own word, then its breaker's: what a pick asks. The mask may lag behind a flip by a moment; the own word
 /// does not.
 #[inline(always)]
-pub(crate) fn admit<T>(live: &Live<T>) -> Option<Option<Permit>> {
-    if live.standing.is_usable() { live.admit().ok() } else { None }
+pub(crate) fn admit<T>(live: &Live<T>) -> Option<Grant> {
+    if live.standing.is_usable() { live.admit() } else { None }
 }
 
 /// The own word alone: an endpoint whose breaker is not open will do.
@@ -108,7 +109,7 @@ pub(crate) fn find<'s, T, A>(
     {
         return Ok(found);
     }
-    Err(explain_failure(snapshot, request))
+    Err(explain_failure(snapshot, request, caller.control))
 }
 
 /// Plainly usable ones in the order of tiers, then degraded ones; and before giving up, every own word.
@@ -228,13 +229,13 @@ fn ask_everybody<'s, T, A>(
 }
 
 /// Counts why nothing was left. O(n), on the way out only.
-fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickError {
+fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>, control: &Control) -> PickError {
     if !snapshot.known {
-        return PickError::NotKnown;
+        return PickError::NotKnown(control.freshness());
     }
     let mut shortage = Shortage { total: snapshot.len() as u32, ..Shortage::default() };
     if shortage.total == 0 {
-        return PickError::Empty;
+        return PickError::Empty(control.freshness());
     }
     let used = || snapshot.used().flat_map(|tier| tier.nodes.iter());
     shortage.outside_subset = shortage.total - used().count() as u32;
@@ -242,17 +243,25 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickErro
         let status = node.live.status();
         if status.usable() && request.tried().contains(&node.live.token) {
             shortage.tried += 1;
+        } else if status.usable() && node.live.is_saturated() {
+            shortage.saturated += 1;
         } else {
             shortage.count(status.cause());
         }
     }
-    if shortage.tried > 0 && shortage.probing == 0 && request.strictness() == Strictness::Exclude {
+    if shortage.tried > 0
+        && shortage.probing == 0
+        && shortage.saturated == 0
+        && request.strictness() == Strictness::Exclude
+    {
         return PickError::AllTried { tried: shortage.tried };
     }
     shortage.retry_at = used()
         .filter(|node| !request.tried().contains(&node.live.token))
-        .filter_map(|node| node.live.breaker_deadline())
+        .filter_map(|node| node.live.back_at())
         .min();
+    shortage.freshness = control.freshness();
+    shortage.free_in = used().filter_map(|node| node.live.free_in()).min();
     PickError::NoneUsable(shortage)
 }
 

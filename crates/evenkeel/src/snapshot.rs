@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{BuiltIn, Mask, View, Wants};
+use evenkeel_health::{Crowd, Ramp};
 use evenkeel_types::Priority;
 
 use crate::choose::{self, Watch};
-use crate::factor::FULL;
+use crate::factor::{self, FULL};
 use crate::live::Live;
 use crate::node::Node;
 use crate::roster::Masks;
@@ -64,18 +65,18 @@ impl<T> Tier<T> {
 }
 
 impl<T> Tier<T> {
-    /// Finds the largest factor. It ends at the first endpoint that takes its whole weight, so it costs more than a few loads
-    /// only where many do not.
-    pub(crate) fn find_top(&self) {
-        let usable = self.nodes.iter().filter(|node| node.live.standing.is_usable());
+    /// Finds the largest factor, and how far all have to be lifted. O(n).
+    pub(crate) fn settle_factors(&self, ramp: Option<&Ramp>) {
         let mut top = 0;
-        for node in usable {
-            top = top.max(node.live.factor.get());
-            if top == FULL {
-                break;
+        let mut crowd = Crowd::default();
+        for (node, &weight) in self.nodes.iter().zip(self.weights.iter()) {
+            if node.live.standing.is_usable() {
+                top = top.max(node.live.factor.get());
+                crowd = crowd.with(f64::from(weight), node.live.factor());
             }
         }
         self.masks.top.set(if top == 0 { FULL } else { top });
+        self.masks.lift.set(ramp.map_or(0, |ramp| factor::parts(ramp.lift(&crowd))));
     }
 }
 
