@@ -114,12 +114,19 @@ impl CallError {
     }
 }
 
+impl ClientSettings<'_> {
+    /// The longest timeout that adapters take: what waits for longer is no timeout.
+    pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+}
+
 impl Client {
     /// A client without a connection yet.
     ///
     /// # Errors
     ///
     /// [`InvalidTls`].
+    ///
+    /// Timeouts above a day count as a day, so that no addition to the clock overflows.
     pub fn new(settings: &ClientSettings<'_>) -> Result<Self, InvalidTls> {
         let builder = Agent::config_builder()
             .http_status_as_error(false)
@@ -127,8 +134,8 @@ impl Client {
             .max_redirects_will_error(false)
             .proxy(None)
             .user_agent(concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(settings.connect_timeout))
-            .timeout_connect(Some(settings.connect_timeout));
+            .timeout_resolve(Some(settings.connect_timeout.min(DAY)))
+            .timeout_connect(Some(settings.connect_timeout.min(DAY)));
         #[cfg(feature = "tls")]
         let builder = builder.tls_config(settings.tls.load()?);
         #[cfg(not(feature = "tls"))]
@@ -151,7 +158,7 @@ impl Client {
         headers: &[(&str, &str)],
         store_waits: Duration,
     ) -> Result<Answer, CallError> {
-        let timeout = self.inner.timeout.saturating_add(store_waits);
+        let timeout = self.inner.timeout.saturating_add(store_waits).min(DAY);
         let mut response = self.send(base, call, headers, Some(timeout), None)?;
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let limit = u64::try_from(self.inner.max_answer).unwrap_or(u64::MAX);
@@ -171,7 +178,7 @@ impl Client {
         headers: &[(&str, &str)],
         silence: Duration,
     ) -> Result<Lines, CallError> {
-        let response = self.send(base, call, headers, None, Some(silence))?;
+        let response = self.send(base, call, headers, None, Some(silence.min(DAY)))?;
         let status = response.status().as_u16();
         let (head, body) = response.into_parts();
         let reader = body.into_with_config().limit(u64::MAX).reader();
@@ -236,6 +243,8 @@ impl Client {
         sent.map_err(|error| explain(base, &error))
     }
 }
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The error in the words of the registry.
 pub(crate) fn explain(base: &BaseUrl, error: &ureq::Error) -> CallError {

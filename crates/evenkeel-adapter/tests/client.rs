@@ -113,6 +113,20 @@ fn a_silent_stream_can_be_read_on() {
 }
 
 #[test]
+fn timeouts_without_end_are_survived() {
+    let good = |mut stream: TcpStream| _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let settings = ClientSettings {
+        connect_timeout: Duration::MAX,
+        request_timeout: Duration::MAX,
+        max_answer_bytes: usize::MAX,
+        tls: &TlsConfig::default(),
+    };
+    let client = Client::new(&settings).unwrap();
+    assert_eq!(client.call(&server(good), &get(), &[], Duration::MAX).unwrap().status, 200);
+    assert!(client.open(&server(good), &get(), &[], Duration::MAX).is_ok());
+}
+
+#[test]
 fn stopping_ends_what_is_waited_for() {
     let base = server(std::mem::forget);
     let client = client(Duration::from_secs(600));

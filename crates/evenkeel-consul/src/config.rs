@@ -189,6 +189,14 @@ pub enum ConsulError {
         /// What was given.
         given: Duration,
     },
+    /// A timeout that is none.
+    #[error("{field} is {given:?}: at most 1 h is allowed")]
+    TooLong {
+        /// Which.
+        field: &'static str,
+        /// What was given.
+        given: Duration,
+    },
     /// The first wait is longer than the longest.
     #[error("backoff.min of {min:?} is above backoff.max, which is {max:?}")]
     Backoff {
@@ -233,6 +241,8 @@ impl ConsulConnection {
         }
         zero("connection.connect_timeout", self.connect_timeout.is_zero())?;
         zero("connection.request_timeout", self.request_timeout.is_zero())?;
+        long("connection.connect_timeout", self.connect_timeout)?;
+        long("connection.request_timeout", self.request_timeout)?;
         zero("connection.max_answer_bytes", self.max_answer_bytes == 0)?;
         Ok(base)
     }
@@ -281,6 +291,10 @@ impl ConsulRegistrarConfig {
     }
 }
 
+fn long(field: &'static str, given: Duration) -> Result<(), ConsulError> {
+    if given > ClientSettings::MAX_TIMEOUT { Err(ConsulError::TooLong { field, given }) } else { Ok(()) }
+}
+
 fn zero(field: &'static str, zero: bool) -> Result<(), ConsulError> {
     if zero { Err(ConsulError::Zero { field }) } else { Ok(()) }
 }
@@ -308,6 +322,7 @@ mod tests {
         check(|c| c.connection.token = Some(Secret::new("a\nb")), "connection.token");
         check(|c| c.wait = Duration::ZERO, "wait is zero");
         check(|c| c.wait = Duration::from_secs(601), "10 min");
+        check(|c| c.connection.request_timeout = Duration::MAX, "connection.request_timeout is");
         check(|c| c.burst = 0, "burst is zero");
         check(|c| c.backoff.max = Duration::ZERO, "backoff.min");
         let mut registrar =

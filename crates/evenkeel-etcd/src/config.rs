@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use evenkeel_adapter::{BaseUrl, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig};
+use evenkeel_adapter::{BaseUrl, ClientSettings, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig};
 use evenkeel_registry::{Backoff, RegistrarConfig};
 use thiserror::Error;
 
@@ -155,6 +155,14 @@ pub enum EtcdError {
         /// Which.
         field: &'static str,
     },
+    /// A timeout that is none.
+    #[error("{field} is {given:?}: at most 1 h is allowed")]
+    TooLong {
+        /// Which.
+        field: &'static str,
+        /// What was given.
+        given: Duration,
+    },
     /// The first wait is longer than the longest.
     #[error("backoff.min of {min:?} is above backoff.max, which is {max:?}")]
     Backoff {
@@ -192,6 +200,8 @@ impl EtcdConnection {
         }
         zero("connection.connect_timeout", self.connect_timeout.is_zero())?;
         zero("connection.request_timeout", self.request_timeout.is_zero())?;
+        long("connection.connect_timeout", self.connect_timeout)?;
+        long("connection.request_timeout", self.request_timeout)?;
         zero("connection.max_answer_bytes", self.max_answer_bytes == 0)?;
         Ok(endpoints)
     }
@@ -209,6 +219,7 @@ impl EtcdConfig {
         zero("page_size", self.page_size == 0)?;
         zero("max_entries", self.max_entries == 0)?;
         zero("keepalive", self.keepalive.is_zero())?;
+        long("keepalive", self.keepalive)?;
         zero("relist_every", self.relist_every.is_zero())?;
         zero("backoff.min", self.backoff.min.is_zero())?;
         if self.backoff.min > self.backoff.max {
@@ -237,6 +248,10 @@ impl EtcdRegistrarConfig {
 fn check_prefix(prefix: &str) -> Result<(), EtcdError> {
     let len = prefix.len();
     if (1..=1024).contains(&len) { Ok(()) } else { Err(EtcdError::Prefix { len }) }
+}
+
+fn long(field: &'static str, given: Duration) -> Result<(), EtcdError> {
+    if given > ClientSettings::MAX_TIMEOUT { Err(EtcdError::TooLong { field, given }) } else { Ok(()) }
 }
 
 fn zero(field: &'static str, zero: bool) -> Result<(), EtcdError> {
@@ -271,6 +286,7 @@ mod tests {
         check(|c| c.prefix.clear(), "prefix has 0 bytes");
         check(|c| c.page_size = 0, "page_size is zero");
         check(|c| c.keepalive = Duration::ZERO, "keepalive is zero");
+        check(|c| c.keepalive = Duration::MAX, "keepalive is");
         check(|c| c.backoff.max = Duration::ZERO, "backoff.min");
     }
 
