@@ -516,6 +516,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_came_back_was_never_gone() {
+        let mut follower = watching();
+        follower.watched(&changes(7, &[delete("s/a", 11, 0), put("s/a", "10.0.0.2:80", 12)])).unwrap();
+        let events = follower.take_events();
+        assert!(
+            matches!(&events[..], [Event::Delta { upserts, removals, .. }] if upserts.len() == 1 && removals.is_empty())
+        );
+    }
+
+    #[test]
     fn what_was_told_is_not_told_again() {
         let mut follower = watching();
         follower.watched(&changes(7, &[put("s/a", "10.0.0.9:80", 10)])).unwrap();
