@@ -33,8 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..100_000 {
         now = now.saturating_add(Duration::from_millis(50));
         let is_new = draws.next_u64() % 1_000_000 < u64::from(ramp.share().parts_per_million());
-        let outcome =
-            if is_new && draws.next_u64().is_multiple_of(20) { Outcome::failure() } else { Outcome::success() };
+        let outcome = if is_new && draws.next_u64().is_multiple_of(20) {
+            Outcome::failure()
+        } else {
+            Outcome::success()
+        };
         let arm = if is_new { RampArm::New } else { RampArm::Old };
         if let Some(change) = ramp.record(arm, &outcome, now) {
             println!(

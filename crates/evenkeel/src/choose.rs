@@ -22,7 +22,9 @@ type Admit<T, A> = fn(&Live<T>) -> Option<A>;
 type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A);
 
 /// Tokens that a request must not get: what it tried, and what refused it.
-type Excluded = SmallVec<[u64; 16]>;
+///
+/// Room for eight tried ones, and for all that one tier can pass over and refuse: so that a pick allocates nothing.
+type Excluded = SmallVec<[u64; 96]>;
 
 /// The tokens that policies looked at, if somebody wants to know.
 pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
@@ -145,7 +147,7 @@ fn find_in<'s, T, A>(
 ) -> Option<(&'s Node<T>, A)> {
     let mut passed = Excluded::from_iter(caller.passed_over.take());
     excluded.extend(passed.iter().copied());
-    let mut refusals = 0;
+    let (mut refusals, mut passes) = (0, passed.len());
     for _ in 0..ROUNDS_OF_CHOICE {
         let view = TierView { tier, mask, excluded, watch };
         let Some(position) = tier.policy.choose(&view, caller) else { break };
@@ -158,6 +160,7 @@ fn find_in<'s, T, A>(
             },
         };
         if !node.live.factor.is_full() && !factor::takes(tier, &node.live, caller) {
+            passes += 1;
             if factor::would_repeat(tier.wants) {
                 passed.push(node.live.token);
                 excluded.push(node.live.token);
@@ -173,7 +176,7 @@ fn find_in<'s, T, A>(
             break;
         }
     }
-    if passed.is_empty() && refusals < REFUSALS && excluded.len() >= mask.usable() {
+    if passes == 0 && refusals < REFUSALS && excluded.len() >= mask.usable() {
         return None;
     }
     // A factor says less, never nothing: before another tier is asked, those that were passed over are.

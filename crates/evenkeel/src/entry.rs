@@ -7,17 +7,42 @@ use crate::error::PickError;
 use crate::request::Request;
 use crate::shared::Shared;
 
-/// A request that may go on.
-pub(crate) struct Entry {
-    /// Its slot of the cluster's limit.
-    pub(crate) slot: Token,
+/// A request that may go on. What was taken for it goes back if it goes nowhere: also if a policy panics.
+pub(crate) struct Entry<'a> {
+    control: &'a Control,
+    slot: Token,
     reservation: Option<Reservation>,
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
     /// Where nothing is limited.
-    pub(crate) const fn free() -> Self {
-        Self { slot: Token::bypass(), reservation: None }
+    #[inline]
+    pub(crate) const fn free(control: &'a Control) -> Self {
+        Self { control, slot: Token::bypass(), reservation: None }
+    }
+
+    /// It goes out, and keeps its slot of the cluster's limit; what it took from the budget is spent.
+    #[inline]
+    pub(crate) fn go(mut self) -> Token {
+        self.reservation = None;
+        std::mem::replace(&mut self.slot, Token::bypass())
+    }
+
+    #[cold]
+    fn turn_back(&mut self) {
+        if let (Some(ledger), Some(reservation)) = (&self.control.ledger, self.reservation.take()) {
+            ledger.cancel(reservation);
+        }
+        self.control.give_back(std::mem::replace(&mut self.slot, Token::bypass()));
+    }
+}
+
+impl Drop for Entry<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.slot.is_bypass() || self.reservation.is_some() {
+            self.turn_back();
+        }
     }
 }
 
@@ -36,10 +61,10 @@ impl Control {
 
 impl<T> Shared<T> {
     /// Counts a first attempt; asks the budget about any other; then asks the limit.
-    pub(crate) fn enter(&self, request: &Request<'_>) -> Result<Entry, PickError> {
+    pub(crate) fn enter(&self, request: &Request<'_>) -> Result<Entry<'_>, PickError> {
         let control = &*self.control;
         let now = control.now();
-        let mut entry = Entry::free();
+        let mut entry = Entry::free(control);
         if let Some(ledger) = &control.ledger {
             match request.extra() {
                 None => ledger.deposit(now),
@@ -52,19 +77,13 @@ impl<T> Shared<T> {
         if let Some(limit) = &control.limit {
             match limit.try_acquire(now) {
                 Ok(slot) => entry.slot = slot,
-                Err(refusal) => return Err(self.turn_away(entry, PickError::Saturated(refusal))),
+                Err(refusal) => {
+                    // Given back before the observer hears of it.
+                    drop(entry);
+                    return Err(self.refuse(PickError::Saturated(refusal)));
+                }
             }
         }
         Ok(entry)
-    }
-
-    /// Nothing is sent: what was taken for it goes back.
-    #[cold]
-    pub(crate) fn turn_away(&self, entry: Entry, error: PickError) -> PickError {
-        if let (Some(ledger), Some(reservation)) = (&self.control.ledger, entry.reservation) {
-            ledger.cancel(reservation);
-        }
-        self.control.give_back(entry.slot);
-        self.refuse(error)
     }
 }

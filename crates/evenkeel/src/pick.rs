@@ -36,7 +36,13 @@ impl<T> Pick<T> {
     #[inline]
     pub(crate) fn new(hold: Hold<T>, grant: Grant, entry: Token, started: Timestamp, wants: Wants) -> Self {
         let Grant { permit, slot } = grant;
-        Self { hold, permit, slot, entry, started, wants, judged: false }
+        Self { hold, permit, slot, entry, started, wants: wants.difference(Wants::EVENTS), judged: false }
+    }
+
+    /// Has the policy that chose hear how it goes on: from now on, since it has heard of the beginning.
+    #[inline]
+    pub(crate) fn let_hear_events(&mut self) {
+        self.wants.insert(Wants::EVENTS);
     }
 
     /// Where to send the request.
@@ -185,11 +191,12 @@ const fn observed(verdict: Verdict) -> Observed {
 impl<T> Drop for Pick<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.permit.is_some() || self.is_timed() {
-            self.abandon();
-        }
+        // Slots first: what follows may run code of the user, which may panic.
         if self.is_limited() {
             self.give_back();
+        }
+        if self.permit.is_some() || self.is_timed() {
+            self.abandon();
         }
         if self.hears_events() {
             let live = self.hold.live();

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use evenkeel_breaker::State;
 use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
-use evenkeel_health::{Cause, Evidence, Status, Warmth};
+use evenkeel_health::{Cause, Evidence, Ramp, Status, Warmth};
 use evenkeel_registry::SourceStatus;
 use evenkeel_types::{Address, EndpointId, Priority, Timestamp, Weight};
 
@@ -171,16 +171,18 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
             }
         })
         .collect();
-    share_out(&mut reports, &tier.weights);
+    share_out(&mut reports, tier);
     reports
 }
 
 /// Degraded endpoints get nothing while a plainly healthy one is left.
-fn share_out(reports: &mut [EndpointReport], weights: &[u32]) {
+fn share_out<T>(reports: &mut [EndpointReport], tier: &Tier<T>) {
+    let weights = &*tier.weights;
+    let lift = tier.masks.lift.share();
     let some_healthy = reports.iter().any(|report| report.usable && !report.status.is_degraded());
     let takes_part =
         |report: &EndpointReport| report.usable && !(some_healthy && report.status.is_degraded());
-    let takes = |report: &EndpointReport, weight: u32| f64::from(weight) * report.factor;
+    let takes = |report: &EndpointReport, weight: u32| f64::from(weight) * Ramp::lifted(report.factor, lift);
     let takers = reports.iter().zip(weights).filter(|(report, _)| takes_part(report));
     let total: f64 = takers.map(|(report, &weight)| takes(report, weight)).sum();
     for (report, &weight) in reports.iter_mut().zip(weights) {

@@ -63,17 +63,21 @@ impl<T> Shared<T> {
         stripe: u32,
     ) -> Result<Pick<T>, PickError> {
         self.tick_if_due();
-        let entry = if self.control.guards_entry() { self.enter(request)? } else { Entry::free() };
+        let control = &*self.control;
+        let entry = if control.guards_entry() { self.enter(request)? } else { Entry::free(control) };
         let mut caller = LaneCaller::new(lane, &self.control, request);
         // One place where the guard is made: a second one would have it written here and copied there.
         let (node, tier, grant) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
             Some(found) => found,
             None => match choose::find(snapshot, &mut caller, choose::admit, None) {
                 Ok(found) => found,
-                Err(error) => return Err(self.turn_away(entry, error)),
+                Err(error) => {
+                    drop(entry);
+                    return Err(self.refuse(error));
+                }
             },
         };
-        Ok(self.hold(node, tier, grant, entry.slot, stripe))
+        Ok(self.hold(node, tier, grant, entry.go(), stripe))
     }
 
     #[inline(always)]
@@ -82,11 +86,14 @@ impl<T> Shared<T> {
         let is_timed =
             node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED) || self.control.is_timed;
         let started = if is_timed { self.control.now() } else { Timestamp::MAX };
+        let mut pick = Pick::new(hold, grant, entry, started, tier.wants);
         if tier.wants.contains(Wants::EVENTS) {
             // Straight to the policy that chose: no list to load. Others know nothing of this endpoint.
             tier.policy.on_event(Event::Picked(node.live.token));
+            // A policy that panics has not heard of this pick, and hears no more of it; what it holds goes back.
+            pick.let_hear_events();
         }
-        Pick::new(hold, grant, entry, started, tier.wants)
+        pick
     }
 
     #[cold]
@@ -138,30 +145,46 @@ impl<T> Shared<T> {
         let sweeps = due.iter().any(|timer| timer.slot == SWEEP);
         let verdicts = self.control.outliers.as_ref().filter(|_| sweeps);
         let verdicts = verdicts.map_or_else(Vec::new, |outliers| outliers.sweep(now, &self.control.timers));
-        let mut timers: Vec<Timer> = due.into_iter().filter(|timer| timer.slot != SWEEP).collect();
+        let timers = due.into_iter().filter(|timer| timer.slot != SWEEP).collect();
+        let pool =
+            verdicts.iter().filter(|verdict| outliers::concerned(verdict).is_none()).copied().collect();
+        let told = Told { news: self.obey(verdicts, timers, now), pool };
+        self.settle_factors();
+        told
+    }
+
+    /// Ticks the endpoints that wait, and those that verdicts are about.
+    fn obey(
+        &self,
+        mut verdicts: Vec<Verdict>,
+        mut timers: Vec<Timer>,
+        now: Timestamp,
+    ) -> Vec<(Arc<Node<T>>, News)> {
+        // Stable: what happened to one endpoint stays in order.
+        verdicts.sort_by_key(outliers::concerned);
         timers.extend(verdicts.iter().filter_map(outliers::concerned).map(|key| Timer::of(key, now)));
         timers.sort_unstable_by_key(|timer| timer.token);
         timers.dedup_by_key(|timer| timer.token);
         let ticked = self.find(timers).into_iter().map(|node| {
             let mut news = node.live.tick(now);
-            let own = |verdict: &&Verdict| outliers::concerned(verdict) == Some(node.live.key());
-            news.outlier.extend(verdicts.iter().filter(own).copied());
+            news.outlier.extend_from_slice(outliers::about(&verdicts, node.live.key()));
             (node, news)
         });
-        let told = Told {
-            news: ticked.collect(),
-            pool: verdicts.iter().filter(|verdict| outliers::concerned(verdict).is_none()).copied().collect(),
-        };
-        self.settle_factors();
-        told
+        ticked.collect()
     }
 
     /// Looks at the factors of all tiers, if anybody has one, or had one at the last look.
     fn settle_factors(&self) {
-        let snapshot = self.current.load();
+        self.settle(self.current.load().tiers());
+    }
+
+    pub(crate) fn settle<'t>(&self, tiers: impl Iterator<Item = &'t Tier<T>> + Clone)
+    where
+        T: 't,
+    {
         let is_settled = |tier: &Tier<T>| tier.masks.top.is_full() && tier.masks.lift.get() == 0;
-        if self.control.reduced.load(Ordering::Relaxed) > 0 || !snapshot.tiers().all(is_settled) {
-            snapshot.tiers().for_each(|tier| tier.settle_factors(self.control.ramp.as_ref()));
+        if self.control.reduced.load(Ordering::Relaxed) > 0 || !tiers.clone().all(is_settled) {
+            tiers.for_each(|tier| tier.settle_factors(self.control.ramp.as_ref()));
         }
     }
 
@@ -202,7 +225,15 @@ impl<T> Shared<T> {
             return told;
         }
         if let Some(outliers) = &self.control.outliers {
-            outliers.members(joined, left, self.control.now(), &self.control.timers);
+            let now = self.control.now();
+            let verdicts = outliers.members(joined, left, now);
+            told.news = self.obey(verdicts, Vec::new(), now);
+        }
+        for live in joined.iter().map(|node| &node.live) {
+            // A breaker may start open.
+            if let Some(end) = live.breaker.as_ref().and_then(|breaker| breaker.next_deadline()) {
+                live.arm(end);
+            }
         }
         if others && self.control.ramp.is_some() {
             for node in joined.iter().filter(|node| node.live.standing.is_usable()) {
@@ -247,6 +278,9 @@ impl<T> Told<T> {
     }
 
     pub(crate) fn tell(self, control: &Control) {
+        for (node, news) in &self.news {
+            node.live.note(news);
+        }
         for (node, news) in self.news {
             node.live.tell(&news);
         }
