@@ -20,7 +20,8 @@ use std::time::{Duration, Instant, SystemTime};
 use evenkeel_file::{File, FileConfig, FileError, Handle};
 use evenkeel_registry::conformance::{Done, Limits, Refusal, StoreUnderTest, run};
 use evenkeel_registry::{
-    Feed, MirrorConfig, Registry, Saved, ServiceName, Settle, SourceName, SourceState, TroubleKind, Watch,
+    EvictionLimit, Feed, MirrorConfig, Registry, Saved, ServiceName, Settle, SourceName, SourceState,
+    TroubleKind, Watch,
 };
 use evenkeel_types::{Endpoint, EndpointId, Timestamp};
 
@@ -67,7 +68,10 @@ impl World {
             ("users".parse().unwrap(), "file".parse().unwrap());
         let start = Instant::now();
         let clock = move || Timestamp::from_nanos(u64::try_from(start.elapsed().as_nanos()).unwrap());
+        // What vanishes here is meant: the guards are the registry's, and tested there.
+        let shrink = EvictionLimit { always: usize::MAX, ..EvictionLimit::default() };
         let mirror = MirrorConfig {
+            shrink,
             settle: Settle { quiet: Duration::ZERO, max: Duration::ZERO },
             ..MirrorConfig::default()
         };
@@ -92,7 +96,14 @@ impl World {
     fn until(&self, what: &str, seen: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !seen(self) {
-            assert!(start.elapsed() < PATIENCE, "{what}: {:?}, {:?}", self.ids(), self.trouble());
+            let ids = self.ids();
+            let some = &ids[..ids.len().min(8)];
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{what}: {} such as {some:?}, {:?}",
+                ids.len(),
+                self.trouble()
+            );
             thread::sleep(Duration::from_millis(2));
         }
     }
