@@ -100,6 +100,8 @@ fn truncated(query: &[u8]) -> Vec<u8> {
     bytes
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 struct World {
     registry: Registry,
     service: ServiceName,
@@ -158,7 +160,7 @@ fn a_truncated_answer_is_asked_for_over_tcp() {
 #[test]
 fn absurd_answers_are_too_large_and_empty_nothing() {
     let server = Server::new(|query, tcp| {
-        vec![if tcp { answer(query, WireRcode::NOERROR, 4000, 60) } else { truncated(query) }]
+        vec![if tcp { answer(query, WireRcode::NOERROR, 3000, 60) } else { truncated(query) }]
     });
     let world = World::new(DnsConfig { max_answer_bytes: 4096, ..World::ask(&[&server]) });
     world.until("too large", |world| world.trouble() == Some(TroubleKind::TooLarge));
@@ -220,7 +222,7 @@ fn a_server_without_edns_is_asked_without() {
 #[test]
 fn no_time_to_live_is_no_busy_loop() {
     let server = Server::new(|query, _| vec![answer(query, WireRcode::NOERROR, 1, 0)]);
-    let world = World::new(DnsConfig { min_ttl: Duration::from_secs(3600), ..World::ask(&[&server]) });
+    let world = World::new(DnsConfig { min_ttl: HOUR, max_ttl: HOUR, ..World::ask(&[&server]) });
     world.until("an answer", |world| world.count() == 1);
     for _ in 0..50 {
         world.handle.as_ref().unwrap().ask_now();
