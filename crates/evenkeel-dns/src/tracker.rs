@@ -45,6 +45,8 @@ pub struct Tracker {
     config: DnsConfig,
     next: Timestamp,
     failures: u32,
+    /// When records last came.
+    answered: Option<Timestamp>,
     draws: SplitMix64,
     targets: BTreeMap<Name, Target>,
     known: BTreeMap<evenkeel_types::EndpointId, Known>,
@@ -78,6 +80,7 @@ impl Tracker {
             name,
             next: Timestamp::ORIGIN,
             failures: 0,
+            answered: None,
             draws: SplitMix64::new(config.seed),
             targets: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -131,7 +134,9 @@ impl Tracker {
                 }
                 let named = |address| Endpoint::at(address).map(|e| e.with_hostname(self.name.as_str())).ok();
                 let endpoints = addresses.into_iter().filter_map(named).collect();
-                vec![self.found(now, endpoints, *ttl)]
+                let coverage = self.coverage(now, *ttl);
+                self.succeeded(now, *ttl);
+                vec![Event::Full { revision: None, endpoints, coverage }]
             }
             Some(Heard::Nobody { proven }) => self.nobody(now, *proven),
             Some(Heard::Failed(failure)) => self.failed(now, failure),
@@ -156,7 +161,8 @@ impl Tracker {
         }
         self.keep_targets(now, lookup);
         let last = |target: &Name| self.targets.get(target).map(|target| target.ips.clone());
-        let made = targets::endpoints(records, &lookup.hosts, last, self.config.target_addresses);
+        let hosts = targets::Hosts { heard: &lookup.hosts, last };
+        let made = targets::endpoints(records, &hosts, self.config.target_addresses);
         let mut events: Vec<_> =
             made.bad.iter().map(|(name, reason)| Event::reject(Some(name), reason.clone())).collect();
         if made.endpoints.is_empty() {
@@ -165,15 +171,17 @@ impl Tracker {
             events.extend(self.failed(now, &failure));
             return events;
         }
+        let coverage = self.coverage(now, ttl);
+        let (endpoints, too_low) = self.ranked(now, made.endpoints, coverage);
+        events.extend(too_low.iter().map(|id| Event::reject(Some(id), "more than 129 priorities")));
+        events.push(Event::Full { revision: None, endpoints, coverage });
         let hosts = lookup.hosts.values().map(|heard| match heard {
             Heard::These { ttl, .. } => *ttl,
             Heard::Nobody { proven } => proven.unwrap_or(self.config.retry),
             Heard::Failed(_) => self.config.retry,
         });
         let ttl = hosts.fold(ttl, Ord::min);
-        let (endpoints, too_low) = self.ranked(now, made.endpoints, ttl);
-        events.extend(too_low.iter().map(|id| Event::reject(Some(id), "more than 129 priorities")));
-        events.push(self.found(now, endpoints, ttl));
+        self.succeeded(now, ttl);
         events
     }
 
@@ -183,11 +191,11 @@ impl Tracker {
         &mut self,
         now: Timestamp,
         made: Vec<(u16, Endpoint)>,
-        ttl: Duration,
+        coverage: Coverage,
     ) -> (Vec<Endpoint>, Vec<String>) {
         let mut told = BTreeMap::new();
-        if self.config.answers == Answers::Rotating {
-            let kept = self.coverage_ttl(ttl).saturating_mul(2);
+        if let Coverage::Partial { ttl } = coverage {
+            let kept = ttl.saturating_mul(2);
             self.known.retain(|_, known| now < known.seen.saturating_add(kept));
             told.extend(self.known.iter().map(|(id, known)| (id.clone(), known.endpoint.priority())));
         } else {
@@ -241,13 +249,14 @@ impl Tracker {
             .retain(|_, target| target.used == now || (rotating && now < target.used.saturating_add(kept)));
     }
 
-    fn found(&mut self, now: Timestamp, endpoints: Vec<Endpoint>, ttl: Duration) -> Event {
-        self.succeeded(now, ttl);
-        let coverage = match self.config.answers {
+    /// Whether an answer with this time to live is all there is. A part counts for its time to live, or for as long as we
+    /// did not ask, whichever is longer: who was listed before an outage must have the chance to be listed after it.
+    fn coverage(&mut self, now: Timestamp, ttl: Duration) -> Coverage {
+        let since = self.answered.replace(now).map_or(Duration::ZERO, |last| now.saturating_since(last));
+        match self.config.answers {
             Answers::Complete => Coverage::Complete,
-            Answers::Rotating => Coverage::Partial { ttl: self.coverage_ttl(ttl) },
-        };
-        Event::Full { revision: None, endpoints, coverage }
+            Answers::Rotating => Coverage::Partial { ttl: ttl.max(self.config.min_ttl).max(since) },
+        }
     }
 
     fn nobody(&mut self, now: Timestamp, proven: Option<Duration>) -> Vec<Event> {
@@ -285,11 +294,6 @@ impl Tracker {
         self.failures = 0;
         self.next = now.saturating_add(wait);
         wait
-    }
-
-    /// The time to live, or the interval at which we ask, whichever is longer.
-    fn coverage_ttl(&self, ttl: Duration) -> Duration {
-        ttl.max(ttl.clamp(self.config.min_ttl, self.config.max_ttl))
     }
 }
 

@@ -336,6 +336,39 @@ fn rotating_answers_are_joined_and_age_out() {
 }
 
 #[test]
+fn an_outage_ages_nobody_out_of_rotating_answers() {
+    let rotating = DnsConfig { answers: Answers::Rotating, ..host() };
+    shows(
+        rotating,
+        &[
+            (0, "10 h.x A 10.0.0.1", "10.0.0.1:80@0"),
+            (10, "10 h.x A 10.0.0.2", "10.0.0.1:80@0 10.0.0.2:80@0"),
+            (20, "h.x SERVFAIL", "10.0.0.1:80@0 10.0.0.2:80@0"),
+            (100, "10 h.x A 10.0.0.1", "10.0.0.1:80@0 10.0.0.2:80@0"),
+            (110, "10 h.x A 10.0.0.1", "10.0.0.1:80@0"),
+        ],
+    );
+    // A target that cannot be asked for shortens the wait, and not what the other answers are worth.
+    let rotating = DnsConfig { answers: Answers::Rotating, ..srv() };
+    shows(
+        rotating,
+        &[
+            (0, "s.x SRV 1 1 80 a.x; a.x A 10.0.0.1", "a.x:80@0"),
+            (
+                5,
+                "s.x SRV 1 1 80 b.x; s.x SRV 1 1 80 bad.x; bad.x SERVFAIL; b.x A 10.0.0.2",
+                "a.x:80@0 b.x:80@0",
+            ),
+            (
+                8,
+                "s.x SRV 1 1 80 b.x; s.x SRV 1 1 80 bad.x; bad.x SERVFAIL; b.x A 10.0.0.2",
+                "a.x:80@0 b.x:80@0",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn ranks_hold_over_rotating_answers() {
     let rotating = DnsConfig { answers: Answers::Rotating, ..srv() };
     let hosts = "10 a.x A 10.0.0.1; 10 b.x A 10.0.0.2; 10 c.x A 10.0.0.3";

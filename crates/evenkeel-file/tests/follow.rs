@@ -11,7 +11,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -159,7 +158,7 @@ fn half_a_write_is_not_read() {
     replace(&path, &list(&["a", "b", "c"]));
     let world = World::new(FileConfig { write_quiet: Duration::from_secs(3600), ..watched(&path) });
     world.until_ids(&["a", "b", "c"]);
-    let mut watch = world.registry.watch(&world.service);
+    let watch = world.registry.watch(&world.service);
     let _ = watch.take();
     let whole = list(&["a", "b", "c", "d"]);
     // The first half is a list that could be read: three are left out.
