@@ -61,6 +61,7 @@ ZONE
 cp "$T/empty.zone" "$T/t.zone"
 knotd -c "$T/knot.conf" &
 echo $! >"$T/pid"
+disown
 for _ in $(seq 200); do
   if kdig +time=1 +retry=0 @127.0.0.1 -p "$port" t SOA +short 2>/dev/null | grep -q hostmaster; then break; fi
   sleep 0.05

@@ -7,7 +7,7 @@ use crate::{Answer, Fault, Syntax, eds, format, json, toml, yaml};
 
 /// A file that was read: which services it lists, and what it says about each.
 ///
-/// The format is known by its keys: `services` for [evenkeel's own](format), `resources`, `cluster_name` or
+/// The format is known by its keys: `services` for [evenkeel's own](mod@format), `resources`, `cluster_name` or
 /// `clusterName` for [Envoy's](eds).
 ///
 /// ```

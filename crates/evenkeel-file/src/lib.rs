@@ -1,6 +1,6 @@
 //! Service discovery from a file, for evenkeel.
 //!
-//! A file lists the endpoints of one or several services, in [evenkeel's own format](format) (TOML, YAML or JSON) or
+//! A file lists the endpoints of one or several services, in [evenkeel's own format](mod@format) (TOML, YAML or JSON) or
 //! as [Envoy's EDS files](eds). [`File::start`] follows it into a [`Feed`](evenkeel_registry::Feed): it watches the
 //! *directory*, so that renames and the `..data` swaps of Kubernetes ConfigMaps are seen, and looks by itself at an
 //! interval, since not every file system tells of changes.
