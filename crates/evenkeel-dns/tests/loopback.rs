@@ -159,12 +159,16 @@ fn a_truncated_answer_is_asked_for_over_tcp() {
 
 #[test]
 fn absurd_answers_are_too_large_and_empty_nothing() {
-    let server = Server::new(|query, tcp| {
-        vec![if tcp { answer(query, WireRcode::NOERROR, 3000, 60) } else { truncated(query) }]
-    });
-    let world = World::new(DnsConfig { max_answer_bytes: 4096, ..World::ask(&[&server]) });
-    world.until("too large", |world| world.trouble() == Some(TroubleKind::TooLarge));
-    assert_eq!(world.count(), 0);
+    fn huge(query: &[u8]) -> Vec<u8> {
+        answer(query, WireRcode::NOERROR, 3000, 60)
+    }
+    let over_tcp = Server::new(|query, tcp| vec![if tcp { huge(query) } else { truncated(query) }]);
+    let over_udp = Server::new(|query, _| vec![huge(query)]);
+    for server in [over_tcp, over_udp] {
+        let world = World::new(DnsConfig { max_answer_bytes: 4096, ..World::ask(&[&server]) });
+        world.until("too large", |world| world.trouble() == Some(TroubleKind::TooLarge));
+        assert_eq!(world.count(), 0);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Envoy {
         let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let path = dir.display();
         let bootstrap = format!(
-            "node: {{id: n, cluster: c}}
+            "node: {{id: node, cluster: cluster}}
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
 static_resources:
   clusters:
