@@ -5,7 +5,7 @@ set -euo pipefail
 
 zk_class_path() {
   local jar path=
-  for jar in $(dpkg -L libzookeeper-java libnetty-java libslf4j-java libsnappy-java | grep -E '\.jar$'); do
+  for jar in $(dpkg -L libzookeeper-java libnetty-java libslf4j-java libsnappy-java | grep -E '^/usr/share/java/.*\.jar$'); do
     case $jar in */log4j-over-slf4j.jar | */slf4j-log4j12.jar | */slf4j-jdk14.jar | */slf4j-simple.jar | */slf4j-jcl.jar) continue ;; esac
     path=$path:$jar
   done
@@ -61,16 +61,21 @@ finish() {
 }
 trap finish EXIT
 
-# A server certificate that signs itself, as authority too.
-keytool -genkeypair -alias zk -keyalg EC -dname CN=localhost -ext SAN=dns:localhost -ext bc:c -validity 2 \
-  -storetype PKCS12 -keystore "$dir/server.p12" -storepass evenkeel 2>/dev/null
-keytool -exportcert -rfc -alias zk -keystore "$dir/server.p12" -storepass evenkeel 2>/dev/null >"$dir/ca.pem"
+# An authority, and a server certificate that it signs.
+key() { keytool "$@" -keystore "$dir/server.p12" -storepass evenkeel -storetype PKCS12 2>/dev/null; }
+key -genkeypair -alias ca -keyalg EC -dname CN=evenkeel-test-ca -ext bc:c -validity 2
+key -exportcert -rfc -alias ca >"$dir/ca.pem"
+key -genkeypair -alias zk -keyalg EC -dname CN=localhost -validity 2
+key -certreq -alias zk | key -gencert -rfc -alias ca -ext SAN=dns:localhost -validity 2 >"$dir/zk.pem"
+cat "$dir/zk.pem" "$dir/ca.pem" | key -importcert -alias zk -noprompt >/dev/null
+# The authority's key goes, so that the server has one to show.
+key -delete -alias ca
 export EVENKEEL_ZOOKEEPER_CA=$dir/ca.pem
 cat >"$dir/java.opts" <<OPTS
 -Dzookeeper.serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory
 -Dzookeeper.ssl.keyStore.location=$dir/server.p12 -Dzookeeper.ssl.keyStore.password=evenkeel -Dzookeeper.ssl.keyStore.type=PKCS12
--Dzookeeper.ssl.clientAuth=none -Dzookeeper.ssl.trustStore.location=$dir/server.p12 -Dzookeeper.ssl.trustStore.password=evenkeel
--Dzookeeper.ssl.trustStore.type=PKCS12
+-Dzookeeper.ssl.clientAuth=none -Dzookeeper.ssl.trustStore.location=$dir/ca.pem
+-Dzookeeper.ssl.trustStore.type=PEM
 OPTS
 # Half a second a tick: sessions of 1 to 10 s.
 cat >"$dir/zoo.cfg" <<CFG

@@ -3,8 +3,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    CuratorPort, EntryError, Reading, Unwritable, Writing, address, bad, host_and_port, id_of, malformed,
-    missing, pairs, scalars, weight,
+    CuratorPort, EntryError, Format, Reading, Unwritable, Writing, address, bad, host_and_port, id_of,
+    malformed, missing, pairs, scalars, weight,
 };
 
 /// `org.apache.curator.x.discovery.ServiceInstance`, as far as it is used; further fields are none of our business.
@@ -42,7 +42,7 @@ struct Part {
 
 pub(super) fn read(port: CuratorPort, name: &str, data: &[u8]) -> Result<Reading, EntryError> {
     let instance: Instance =
-        serde_json::from_slice(data).map_err(|error| malformed("an instance of Curator", &error))?;
+        serde_json::from_slice(data).map_err(|error| malformed(Format::Curator, &error))?;
     let id = EndpointId::new(id_of(name))?;
     let host = instance.address.as_deref().ok_or_else(|| missing("address"))?;
     let number = match port {

@@ -88,6 +88,16 @@ pub enum Format {
     Native,
 }
 
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Curator => "an instance of Curator",
+            Self::ServerSets => "a member of a ServerSet",
+            Self::Native => "an endpoint in JSON",
+        }
+    }
+}
+
 /// Which of Curator's two ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -210,6 +220,13 @@ impl Entries {
         if data.len() > self.max_bytes {
             return Err(EntryError::TooLarge { len: data.len(), max: self.max_bytes });
         }
+        // A list of the fields would pass as well.
+        if data.trim_ascii_start().first() != Some(&b'{') {
+            return Err(EntryError::Malformed {
+                format: self.format.name(),
+                reason: "no JSON object".into(),
+            });
+        }
         match self.format {
             Format::Curator => curator::read(self.port, name, data),
             Format::ServerSets => server_set::read(self.additional_endpoint.as_deref(), name, data),
@@ -288,8 +305,8 @@ pub(crate) fn is_allowed(c: char) -> bool {
     !matches!(c, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{ffff}')
 }
 
-fn malformed(format: &'static str, error: &serde_json::Error) -> EntryError {
-    EntryError::Malformed { format, reason: cut(&error.to_string()) }
+fn malformed(format: Format, error: &serde_json::Error) -> EntryError {
+    EntryError::Malformed { format: format.name(), reason: cut(&error.to_string()) }
 }
 
 fn missing(field: impl Into<String>) -> EntryError {

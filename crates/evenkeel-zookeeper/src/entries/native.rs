@@ -1,10 +1,10 @@
 use evenkeel_types::Endpoint;
 
-use super::{EntryError, Reading, malformed, node_name};
+use super::{EntryError, Format, Reading, malformed, node_name};
 
 pub(super) fn read(name: &str, data: &[u8]) -> Result<Reading, EntryError> {
     let endpoint: Endpoint =
-        serde_json::from_slice(data).map_err(|error| malformed("an endpoint in JSON", &error))?;
+        serde_json::from_slice(data).map_err(|error| malformed(Format::Native, &error))?;
     let belongs = node_name(endpoint.id().as_str());
     if belongs != name {
         return Err(EntryError::OtherName { id: endpoint.id().as_str().to_owned(), belongs });

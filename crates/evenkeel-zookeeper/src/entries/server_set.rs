@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    EntryError, Reading, Unwritable, address, bad, host_and_port, id_of, malformed, missing, pairs, scalars,
+    EntryError, Format, Reading, Unwritable, address, bad, host_and_port, id_of, malformed, missing, pairs,
+    scalars,
 };
 
 /// What the names of members start with.
@@ -35,7 +36,7 @@ struct HostPort {
 
 pub(super) fn read(additional: Option<&str>, name: &str, data: &[u8]) -> Result<Reading, EntryError> {
     let member: Member =
-        serde_json::from_slice(data).map_err(|error| malformed("a member of a ServerSet", &error))?;
+        serde_json::from_slice(data).map_err(|error| malformed(Format::ServerSets, &error))?;
     let id = EndpointId::new(id_of(name.strip_prefix(PREFIX).unwrap_or(name)))?;
     let field = additional.map_or("serviceEndpoint".into(), |name| format!("additionalEndpoints.{name}"));
     let place = match additional {
