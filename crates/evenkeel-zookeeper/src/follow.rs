@@ -362,7 +362,8 @@ fn session_end(state: SessionState) -> Trouble {
 }
 
 fn interval(every: Duration) -> tokio::time::Interval {
-    // From now on, not at once; and not in a hurry after a pause.
+    // From now on, not at once; and not in a hurry after a pause. A year is never, and the clock can count it.
+    let every = every.min(Duration::from_secs(365 * 86_400));
     let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     interval

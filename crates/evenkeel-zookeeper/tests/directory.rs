@@ -201,7 +201,7 @@ impl Mirror {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// Somebody writes: name, port (0: nonsense).
     Put(u8, u16),

@@ -36,8 +36,8 @@ pub struct Entries {
     /// Of a member of a ServerSet, which of its additional endpoints; `None`, the default, for the service endpoint. No
     /// meaning in the other formats.
     pub additional_endpoint: Option<String>,
-    /// The longest data of one entry, in bytes. The default is 65 536: an entry has less than one thousandth of that,
-    /// and ten thousand of them at the bound are 640 MB, read one after another and not kept.
+    /// The longest data of one entry, in bytes. The default is 65 536: an entry has less than a hundredth of that. It
+    /// bounds what is parsed; what the server sends for a node is bounded by its own `jute.maxbuffer`, 1 MB by default.
     pub max_bytes: usize,
 }
 
