@@ -45,9 +45,10 @@ if [ "${1:-}" = ctl ]; then
 fi
 
 cd "$(dirname "$0")/../.."
-if ! dpkg -s zookeeper >/dev/null 2>&1; then
+if ! dpkg -s zookeeperd zookeeper-bin libcurator-discovery-java bsh >/dev/null 2>&1; then
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends zookeeperd zookeeper-bin >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends zookeeperd zookeeper-bin \
+    libcurator-discovery-java bsh >/dev/null
 fi
 
 dir=$(mktemp -d)
@@ -89,6 +90,10 @@ admin.enableServer=false
 4lw.commands.whitelist=ruok,srvr
 maxClientCnxns=0
 CFG
+# Curator itself, by a script, since there is no compiler beside a Java runtime.
+jars=/usr/share/java
+export EVENKEEL_CURATOR="java -Xmx128m -cp $jars/bsh.jar:$jars/curator-x-discovery.jar:$jars/curator-framework.jar:$jars/curator-client.jar:\
+$jars/guava.jar:$jars/jackson-databind.jar:$jars/jackson-core.jar:$jars/jackson-annotations.jar:$(zk_class_path) bsh.Interpreter $PWD/tests/stores/curator.bsh"
 ctl start
 echo "ZooKeeper $(dpkg-query -W -f '${Version}' zookeeper) at $EVENKEEL_ZOOKEEPER, $(java -version 2>&1 | head -1)"
 cargo test -q -p evenkeel-zookeeper --features real-store,tls --test real_store -- --test-threads=1 --nocapture "$@"

@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "real time, real processes")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -475,6 +475,54 @@ fn an_entry_of_an_older_session_goes_first() {
     assert!(registrar.wait_for(RegistrarState::Kept, LONG), "{:?}", registrar.status());
 }
 
+/// What Curator registers is read, and what is registered here Curator reads.
+#[test]
+fn beside_curator_itself() {
+    let path = "/curator/users";
+    let site = Site::start(&config(path, Format::Curator), MirrorConfig::default(), None);
+    let ours = endpoint("ours", 9).with_weight(Weight::new(3));
+    let mut config = registrar_config(path, Format::Curator);
+    config.registrar.propagation = Duration::from_secs(5);
+    let registrar = ZooKeeperRegistrar::start(ours, config).unwrap();
+    registrar.ready(true);
+    assert!(registrar.wait_for(RegistrarState::Kept, LONG), "{:?}", registrar.status());
+    let command = env("EVENKEEL_CURATOR");
+    let mut words = command.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut curator = command.spawn().unwrap();
+    let (mut ask, mut told) =
+        (curator.stdin.take().unwrap(), BufReader::new(curator.stdout.take().unwrap()).lines());
+    let mut sees = || {
+        ask.write_all(b"\n").unwrap();
+        let mut seen: Vec<_> = (&mut told).map(Result::unwrap).take_while(|line| line != "end").collect();
+        seen.sort();
+        seen
+    };
+    let theirs = "by-curator 10.0.0.9:99 enabled=true {weight=4, stage=canary}";
+    assert_eq!(sees(), [theirs, "ours 10.0.0.1:9 enabled=true {metadata={}, weight=3}"]);
+    site.until("Curator's", |site| site.len() == 2);
+    let by_curator = site.endpoint("by-curator").unwrap();
+    assert_eq!(by_curator.address().to_string(), "10.0.0.9:99");
+    assert_eq!((by_curator.weight(), by_curator.label("stage")), (Weight::new(4), Some("canary")));
+    assert_eq!(by_curator.label("uri"), Some("http://10.0.0.9:99"));
+
+    registrar.drain();
+    assert!(registrar.wait_for(RegistrarState::Draining, LONG));
+    let from = Instant::now();
+    while !sees().iter().any(|line| line.starts_with("ours 10.0.0.1:9 enabled=false")) {
+        assert!(from.elapsed() < Duration::from_secs(4), "Curator is not told of the drain");
+    }
+    registrar.leave(LONG).unwrap();
+    assert_eq!(sees(), [theirs]);
+    drop(ask);
+    curator.wait().unwrap();
+    site.until("its goodbye", |site| {
+        site.registry.sources(&site.service)[0].held.is_some() || site.len() == 0
+    });
+    site.stop();
+}
+
 #[test]
 fn members_of_a_server_set() {
     let path = "/discovery/sets/users";
@@ -482,7 +530,11 @@ fn members_of_a_server_set() {
     operator.put(&format!("{path}/vector_0000000001"), br#"{"weight":1.0}"#);
     let member = br#"{"serviceEndpoint":{"host":"10.0.0.7","port":70},"additionalEndpoints":{},"status":"ALIVE","shard":0}"#;
     operator.put(&format!("{path}/member_0000000002"), member);
-    let site = Site::start(&config(path, Format::ServerSets), MirrorConfig::default(), None);
+    let mut config = config(path, Format::ServerSets);
+    // Times without end are no reason to panic.
+    (config.bounds.probe_every, config.bounds.resync_every) = (Duration::MAX, Some(Duration::MAX));
+    (config.bounds.backoff.max, config.servers.request_timeout) = (Duration::MAX, Duration::MAX);
+    let site = Site::start(&config, MirrorConfig::default(), None);
     let registrar =
         ZooKeeperRegistrar::start(endpoint("r", 9), registrar_config(path, Format::ServerSets)).unwrap();
     registrar.ready(true);
