@@ -2,6 +2,7 @@
 //! floors they measure against.
 
 mod floors;
+pub mod routes;
 mod world;
 
 pub use floors::{ClosedBreaker, F8Guard, FloorReader, FloorWorld};

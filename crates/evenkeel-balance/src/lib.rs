@@ -24,6 +24,15 @@
 //! | [`RingHash`] | equal keys to one, few keys moved: a ring | O(1) |
 //! | [`Ketama`] | the same, where nginx sends them | O(1) |
 //! | [`Maglev`] | equal keys to one, evenly: a table | O(1) |
+//! | [`Rendezvous`] | equal keys to one: all bid, the best bid wins | O(n) |
+//! | [`IpHash`] | the same, by the client's address | O(n) |
+//! | [`Anchor`] | equal keys to one, evenly: numbers that are taken out and put back | O(1) |
+//! | [`Jump`] | equal keys to one, evenly: jumps among buckets | O(log n) |
+//! | [`MultiProbe`] | equal keys to one: a ring of one point each, many probes | O(probes) |
+//! | [`Modulo`] | equal keys to one: the rest of a division; a change moves nearly all | O(1) |
+//! | [`compat`] | what nginx, HAProxy, Envoy, gRPC, pingora and Traefik would pick, to the bit | their own; most take a lock |
+//!
+//! Before any of them a [`subset`] may choose which endpoints a client uses at all.
 //!
 //! Costs hold with any part of the endpoints unusable. All of them fall back to one exact scan when a request excludes
 //! what they found, and never answer "none" while a usable endpoint is left.

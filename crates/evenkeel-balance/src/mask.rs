@@ -110,14 +110,12 @@ impl Mask {
 
     /// All usable positions, ascending. O(n / 64) and one step for each.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.words.iter().enumerate().flat_map(|(index, word)| {
-            let mut bits = word.load(Ordering::Relaxed);
-            std::iter::from_fn(move || {
-                let bit = bits.trailing_zeros() as usize;
-                bits &= bits.checked_sub(1)?;
-                Some(index * 64 + bit)
-            })
-        })
+        positions_in(self.words())
+    }
+
+    /// A bit a position, 64 to a word.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> + '_ {
+        self.words.iter().map(|word| word.load(Ordering::Relaxed))
     }
 
     /// Flips one position; returns whether that changed anything. O(1). Nothing happens beyond the end.
@@ -161,6 +159,17 @@ impl Mask {
             self.usable.store(count - 1, Ordering::Release);
         }
     }
+}
+
+/// The positions of the bits that are set, ascending.
+pub(crate) fn positions_in(words: impl Iterator<Item = u64>) -> impl Iterator<Item = usize> {
+    words.enumerate().flat_map(|(index, mut bits)| {
+        std::iter::from_fn(move || {
+            let bit = bits.trailing_zeros() as usize;
+            bits &= bits.checked_sub(1)?;
+            Some(index * 64 + bit)
+        })
+    })
 }
 
 impl fmt::Debug for Mask {

@@ -44,22 +44,45 @@
 //!
 //! `serde`: configuration is read and written (durations as `"5s"`), states, transitions and statistics are written.
 
+mod body;
 mod breaker;
+mod chart;
+mod check;
 mod config;
+mod ewma;
+mod forcing;
+mod gauge;
+mod guard;
 mod lazy_now;
+mod overdue;
+mod owner;
 mod permit;
 mod probes;
+mod probing;
+mod ramp;
 mod row;
 mod rules;
+mod set;
 mod state;
 mod stats;
 mod sync;
+mod verdicts;
+mod wait;
 mod window;
 mod word;
 
 pub use breaker::Breaker;
-pub use config::{BreakerConfig, ConfigError, HalfOpen, Rule, Window};
+pub use config::{
+    BreakerConfig, Combine, ConfigError, Decision, Fading, HalfOpen, Initial, Overload, OverloadProbe,
+    ProbeRatio, Ramp, RampShape, Rule, Window,
+};
+pub use forcing::{Force, ForceError, IllegalTransition, Restart};
+pub use guard::{Called, Guard};
+pub use owner::{InvalidOwner, Owner};
 pub use permit::{Admission, Permit, Refusal, RefusalReason};
 pub use rules::Rules;
-pub use state::{Reason, State, Transition};
+pub use set::{BreakerSet, BreakerSetConfig, Evicted, Got, SetConfigError, WhenFull};
+pub use state::{Reason, State, Transition, WouldBe};
 pub use stats::Stats;
+pub(crate) use wait::Wait;
+pub use wait::{Backoff, Forget, Growth, Jitter};

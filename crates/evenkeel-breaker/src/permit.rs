@@ -26,7 +26,8 @@ impl Permit {
         Self { word, lease: Lease::NONE }
     }
 
-    pub(crate) const fn probe(word: Word, lease: Lease) -> Self {
+    /// With a lease, or with the time of its start.
+    pub(crate) const fn with(word: Word, lease: Lease) -> Self {
         Self { word, lease }
     }
 
@@ -38,11 +39,18 @@ impl Permit {
 
     /// Whether the request is a probe of a half-open breaker.
     #[must_use]
-    pub const fn is_probe(&self) -> bool {
-        !matches!(self.word.phase(), Phase::Closed)
+    pub fn is_probe(&self) -> bool {
+        matches!(self.word.phase(), Phase::HalfOpen | Phase::HalfOpenClaimed)
+            && self.lease != Lease::WOULD_BE_REFUSED
     }
 
-    /// The epoch that issued it, modulo 131,072 (2^17).
+    /// Whether only a dry run let the request through.
+    #[must_use]
+    pub fn would_be_refused(&self) -> bool {
+        self.word.phase() != Phase::Closed && self.lease == Lease::WOULD_BE_REFUSED
+    }
+
+    /// The epoch that issued it, modulo 32,768 (2^15).
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.word.epoch()
@@ -70,7 +78,7 @@ impl fmt::Debug for Permit {
 pub struct Admission {
     /// The permission.
     pub permit: Permit,
-    /// From Open to half-open, if this request was the first after the wait.
+    /// The change that was due, and that this request found: from Open to half-open after the wait, as a rule.
     pub transition: Option<Transition>,
 }
 
@@ -84,8 +92,16 @@ pub struct Refusal {
     /// From when on, inclusive, asking can help.
     ///
     /// Open: the end of the wait. Probes taken: the end of the first lease; a slot is free then at the latest, and
-    /// earlier if a probe ends. `None` if the last probe has just succeeded and the breaker is about to close.
+    /// earlier if a probe ends. Forced open: the end of its limit. `None` if the last probe has just succeeded and the
+    /// breaker is about to close, and if it is forced open without a limit.
     pub retry_at: Option<Timestamp>,
+    /// The change that was due, and that this request found; `None` for nearly every refusal, which writes nothing.
+    ///
+    /// Only two settings change the state and refuse at once: [`Rule::Overdue`](crate::Rule::Overdue), and
+    /// [`HalfOpen::decide_after`](crate::HalfOpen::decide_after). Who passes refusals on has to hand this to the same place
+    /// as other transitions.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub transition: Option<Transition>,
 }
 
 /// Why a request was refused.
@@ -96,6 +112,9 @@ pub enum RefusalReason {
     /// The breaker is open: send the request elsewhere, and look at the failures that opened it.
     #[error("circuit breaker is open")]
     Open,
+    /// An operator has forced the breaker open: send the request elsewhere, and ask the owner.
+    #[error("circuit breaker is forced open")]
+    ForcedOpen,
     /// The breaker is half-open and enough probes are under way: send the request elsewhere.
     #[error("circuit breaker is half-open and its probes are taken")]
     ProbesTaken,

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use evenkeel_types::Timestamp;
 
+use crate::owner::Owner;
 use crate::sync::{AtomicU64, Ordering};
 use crate::word::{EPOCH_BITS, EPOCH_MASK, Phase, Term, Word, millis_ceil};
 
 /// The slots of concurrent probes; the first lies inline, because most breakers have only that one.
 ///
 /// ```text
-/// slot    end of lease, milliseconds 45 | epoch 17 | turn 2
-/// lease   end of lease, milliseconds 45 | slot  17 | turn 2     (in the permit)
+/// slot    end of lease, milliseconds 45 | epoch 15 | turn 4
+/// lease   end of lease, milliseconds 45 | slot  15 | turn 4     (in the permit)
 /// ```
 ///
 /// A slot is free if its lease has ended or its epoch is not the present one. It is taken with one compare-and-swap, so
@@ -141,6 +142,16 @@ struct Look {
     first_end: Option<Timestamp>,
 }
 
+/// The first slot of a breaker that is forced holds who forced it, in place of a lease.
+pub(crate) fn owner_slot(owner: Owner, word: Word) -> u64 {
+    owner.bits() << MILLIS_SHIFT | u64::from(word.epoch()) << TURN_BITS
+}
+
+/// Who that was; nobody, for the moment between the two writes.
+pub(crate) fn owner_in(slot: u64, word: Word) -> Owner {
+    if Slot(slot).is_of(word) { Owner::from_bits(slot >> MILLIS_SHIFT) } else { Owner::UNNAMED }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot(u64);
 
@@ -179,6 +190,19 @@ impl Lease {
     /// That of a permit which is no probe.
     pub(crate) const NONE: Self = Self(0);
 
+    /// That of a request which only a dry run let through. No slot has this index.
+    pub(crate) const WOULD_BE_REFUSED: Self = Self(u64::MAX);
+
+    /// That of a request of the closed state which began at `start`, for those breakers that measure.
+    pub(crate) const fn started(start: Timestamp) -> Self {
+        Self(start.as_nanos())
+    }
+
+    /// When a request of the closed state began, if it was `started`.
+    pub(crate) const fn start(self) -> Timestamp {
+        Timestamp::from_nanos(self.0)
+    }
+
     fn new(slot: Slot, index: usize) -> Self {
         Self(slot.0 & !INDEX_MASK | (index as u64) << TURN_BITS & INDEX_MASK)
     }
@@ -197,7 +221,7 @@ impl Lease {
     }
 }
 
-const TURN_BITS: u32 = 2;
+const TURN_BITS: u32 = 4;
 const TURN_MASK: u64 = (1 << TURN_BITS) - 1;
 const MILLIS_SHIFT: u32 = TURN_BITS + EPOCH_BITS;
 const INDEX_MASK: u64 = (EPOCH_MASK as u64) << TURN_BITS;

@@ -3,7 +3,7 @@ use crate::word::{EPOCH_BITS, Term};
 
 /// How many in a row: failures while Closed, successful probes while half-open.
 ///
-/// One 32-bit word, `epoch 17 | count 15`. A count of another epoch reads as zero, so no transition has to clear it, and
+/// One 32-bit word, `epoch 15 | count 17`. A count of another epoch reads as zero, so no transition has to clear it, and
 /// a thread that slept through a transition cannot add to what came after.
 #[derive(Debug)]
 pub(crate) struct Row(AtomicU32);
@@ -11,6 +11,10 @@ pub(crate) struct Row(AtomicU32);
 impl Row {
     pub(crate) fn new() -> Self {
         Self(AtomicU32::new(0))
+    }
+
+    pub(crate) fn copy(&self) -> Self {
+        Self(AtomicU32::new(self.0.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn count(&self, term: Term<'_>) -> u32 {

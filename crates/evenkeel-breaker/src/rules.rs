@@ -1,10 +1,16 @@
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_types::Ratio;
 
-use crate::row::MAX_ROW;
-use crate::window::{Counts, MAX_BUCKETS, MAX_COUNT_SIZE};
-use crate::{BreakerConfig, ConfigError, HalfOpen, Reason, Rule, Window};
+use crate::chart::Chart;
+use crate::check;
+use crate::ewma::Fade;
+use crate::overdue::Age;
+use crate::window::{Counts, Shape, TimeShape};
+use crate::{Backoff, Wait};
+use crate::{BreakerConfig, Combine, ConfigError, HalfOpen, Initial, Overload, Ramp, Reason, Rule};
 
 /// A [`BreakerConfig`] that has been checked: thousands of breakers share one.
 ///
@@ -16,12 +22,19 @@ use crate::{BreakerConfig, ConfigError, HalfOpen, Reason, Rule, Window};
 /// let breakers: Vec<Breaker> = (0..1000).map(|_| Breaker::with_rules(&rules)).collect();
 /// # Ok::<(), evenkeel_breaker::ConfigError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Rules {
-    consecutive: Option<u32>,
-    ratios: Box<[RatioRule]>,
-    open_for: Duration,
-    half_open: HalfOpen,
+    pub(crate) consecutive: Option<u32>,
+    pub(crate) gauges: Box<[GaugeRule]>,
+    pub(crate) combine: Combine,
+    pub(crate) slow_call_duration: Option<Duration>,
+    pub(crate) wait: Wait,
+    pub(crate) half_open: HalfOpen,
+    pub(crate) overload: Overload,
+    pub(crate) ramp: Option<Ramp>,
+    pub(crate) initial: Initial,
+    pub(crate) dry_run: bool,
+    wait_of: Option<WaitOf>,
 }
 
 impl Rules {
@@ -31,130 +44,181 @@ impl Rules {
     ///
     /// [`ConfigError`] names the first field that makes no sense, and what is allowed.
     pub fn new(config: &BreakerConfig) -> Result<Self, ConfigError> {
-        check_number_of_rules(config.rules.len())?;
-        let mut consecutive: Option<u32> = None;
-        let mut ratios = Vec::new();
-        for rule in &config.rules {
-            match *rule {
-                Rule::Consecutive { failures } => {
-                    check_row(failures)?;
-                    consecutive = Some(consecutive.map_or(failures, |least| least.min(failures)));
-                }
-                Rule::Ratio { failures, min_requests, window } => {
-                    ratios.push(RatioRule::new(failures, min_requests, window)?);
-                }
-            }
-        }
-        check_waits(config)?;
+        check::rules(config)?;
+        check::waits(config)?;
+        let rows = config.rules.iter().filter_map(|rule| match *rule {
+            Rule::Consecutive { failures } => Some(failures),
+            _ => None,
+        });
+        let gauges = config.rules.iter().filter_map(|rule| GaugeRule::new(rule, config.stripes));
         Ok(Self {
-            consecutive,
-            ratios: ratios.into(),
-            open_for: config.open_for,
+            consecutive: rows.min(),
+            gauges: gauges.collect(),
+            combine: config.combine,
+            slow_call_duration: config.slow_call_duration.filter(|_| check::looks_at_slow(config)),
+            wait: Wait::new(config.open_for, config.backoff, config.seed),
             half_open: config.half_open,
+            overload: config.overload,
+            ramp: config.ramp,
+            initial: config.initial,
+            dry_run: config.dry_run || config.initial == Initial::DryRun,
+            wait_of: None,
         })
     }
 
-    pub(crate) fn consecutive_is_reached(&self, failures: u32) -> bool {
-        self.consecutive.is_some_and(|limit| failures >= limit)
+    /// The same with open times of your own: a function of how often in a row it has opened before, from 0.
+    ///
+    /// It is called once for each trip, on the thread that trips, and for [`Breaker::peek`](crate::Breaker::peek) where that
+    /// has to know; it must be quick and always answer the same. `open_for` and the growth and jitter of a backoff are not
+    /// looked at any more, its `forget` is. It cannot be written in a configuration file.
+    #[must_use]
+    pub fn with_wait(mut self, wait: impl Fn(u32) -> Duration + Send + Sync + 'static) -> Self {
+        self.wait_of = Some(WaitOf(Arc::new(wait)));
+        self
     }
 
-    pub(crate) fn ratios(&self) -> &[RatioRule] {
-        &self.ratios
+    /// How long a breaker of this `salt` stays open when it has opened `attempt` times in a row before.
+    ///
+    /// Pure: the same arguments give the same answer, on every platform.
+    #[must_use]
+    pub fn open_for(&self, attempt: u32, salt: u64) -> Duration {
+        match &self.wait_of {
+            Some(WaitOf(wait)) => wait(attempt),
+            None => self.wait.of(attempt, salt),
+        }
     }
 
-    pub(crate) fn open_for(&self) -> Duration {
-        self.open_for
+    pub(crate) fn backoff(&self) -> Option<&Backoff> {
+        self.wait.backoff()
     }
 
-    pub(crate) fn half_open(&self) -> &HalfOpen {
-        &self.half_open
+    /// Whether every open time is `open_for`, to which no memory is needed.
+    pub(crate) fn waits_alike(&self) -> bool {
+        self.wait_of.is_none() && self.wait.backoff().is_none() && !self.overload.open_for_retry_after
+    }
+
+    pub(crate) fn counts_attempts(&self) -> bool {
+        self.wait_of.is_some() || self.wait.backoff().is_some()
+    }
+
+    pub(crate) fn consecutive_is_reached(&self, failures: u32) -> Option<Reason> {
+        self.consecutive.filter(|limit| failures >= *limit).map(|_| Reason::Consecutive { failures })
+    }
+
+    /// The shape of the one window of a breaker that has the ten buckets in its own box.
+    #[inline]
+    pub(crate) fn ten(&self) -> Option<TimeShape> {
+        match self.gauges.first()?.measure {
+            Measure::Window(Shape::Time(shape)) => Some(shape),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn looks_at_slow(&self) -> bool {
+        self.slow_call_duration.is_some()
+    }
+
+    pub(crate) fn looks_at_overdue(&self) -> bool {
+        self.gauges.iter().any(|gauge| matches!(gauge.measure, Measure::Overdue(_)))
+    }
+
+    /// Whether the counts of a breaker with these rules mean the same to one with those.
+    pub(crate) fn counts_as(&self, other: &Self) -> bool {
+        let shape = |rules: &Self| -> Vec<_> {
+            rules.gauges.iter().map(|gauge| (gauge.bad, gauge.measure)).collect()
+        };
+        shape(self) == shape(other) && self.slow_call_duration == other.slow_call_duration
     }
 }
 
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("consecutive", &self.consecutive)
+            .field("gauges", &self.gauges)
+            .field("combine", &self.combine)
+            .field("half_open", &self.half_open)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A function of the user's.
+#[derive(Clone)]
+struct WaitOf(Arc<dyn Fn(u32) -> Duration + Send + Sync>);
+
+impl PartialEq for WaitOf {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A rule that measures more than a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct RatioRule {
+pub(crate) struct GaugeRule {
+    pub(crate) bad: Bad,
+    pub(crate) measure: Measure,
     limit: Ratio,
     min_requests: u32,
-    window: Window,
 }
 
-impl RatioRule {
-    fn new(limit: Ratio, min_requests: u32, window: Window) -> Result<Self, ConfigError> {
-        if limit == Ratio::ZERO {
-            return Err(ConfigError::ZeroRatio);
-        }
-        if min_requests == 0 {
-            return Err(ConfigError::ZeroMinRequests);
-        }
-        check_window(window, min_requests)?;
-        Ok(Self { limit, min_requests, window })
-    }
+/// What a rule takes for bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bad {
+    Failed,
+    Slow,
+}
 
-    pub(crate) fn window(&self) -> Window {
-        self.window
+/// How a rule measures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Measure {
+    Window(Shape),
+    Fading(Fade),
+    Chart(Chart),
+    Overdue(Age),
+}
+
+impl GaugeRule {
+    fn new(rule: &Rule, stripes: u32) -> Option<Self> {
+        let one = |bad, measure, limit, min_requests| Some(Self { bad, measure, limit, min_requests });
+        match *rule {
+            Rule::Consecutive { .. } => None,
+            Rule::Ratio { failures, min_requests, window } => {
+                one(Bad::Failed, Measure::Window(Shape::new(window, stripes)), failures, min_requests)
+            }
+            Rule::SlowRatio { slow, min_requests, window } => {
+                one(Bad::Slow, Measure::Window(Shape::new(window, stripes)), slow, min_requests)
+            }
+            Rule::Ewma { failures, min_requests, over } => {
+                one(Bad::Failed, Measure::Fading(Fade::new(over)), failures, min_requests)
+            }
+            Rule::Statistical { tolerated, requests_per_false_trip } => {
+                let chart = Chart::new(tolerated, requests_per_false_trip);
+                one(Bad::Failed, Measure::Chart(chart), Ratio::ONE, 1)
+            }
+            Rule::Overdue { requests, after } => {
+                one(Bad::Failed, Measure::Overdue(Age::new(after)), Ratio::ONE, requests)
+            }
+        }
     }
 
     /// The reason to trip, if these counts are one.
     pub(crate) fn judge(&self, counts: Counts) -> Option<Reason> {
         let Counts { failures, requests } = counts;
         let enough = requests >= u64::from(self.min_requests);
-        (enough && self.limit.is_reached_by(failures, requests))
-            .then_some(Reason::Ratio { failures, requests })
+        (enough && self.limit.is_reached_by(failures, requests)).then_some(match self.bad {
+            Bad::Failed => Reason::Ratio { failures, requests },
+            Bad::Slow => Reason::Slow { slow: failures, requests },
+        })
+    }
+
+    /// The reason to trip, if such a share of such a weight is one.
+    pub(crate) fn judge_share(&self, failures: Ratio, weight: f64) -> Option<Reason> {
+        (weight >= f64::from(self.min_requests) && failures >= self.limit)
+            .then_some(Reason::Ewma { failures })
+    }
+
+    /// The number of overdue requests that trips it.
+    pub(crate) fn requests(&self) -> u64 {
+        u64::from(self.min_requests)
     }
 }
-
-fn check_number_of_rules(rules: usize) -> Result<(), ConfigError> {
-    match rules {
-        0 => Err(ConfigError::NoRules),
-        1..=MAX_RULES => Ok(()),
-        _ => Err(ConfigError::TooManyRules(rules)),
-    }
-}
-
-fn check_row(failures: u32) -> Result<(), ConfigError> {
-    if (1..=MAX_ROW).contains(&failures) { Ok(()) } else { Err(ConfigError::ConsecutiveFailures(failures)) }
-}
-
-fn check_window(window: Window, min_requests: u32) -> Result<(), ConfigError> {
-    match window {
-        Window::Count { size } if !(1..=MAX_COUNT_SIZE).contains(&size) => Err(ConfigError::WindowSize(size)),
-        Window::Count { size } if min_requests > size => {
-            Err(ConfigError::MinRequestsBeyondWindow { min_requests, size })
-        }
-        Window::Time { buckets, .. } if !(1..=MAX_BUCKETS).contains(&buckets) => {
-            Err(ConfigError::WindowBuckets(buckets))
-        }
-        Window::Time { span, buckets } if span > MAX_SPAN || span < MIN_BUCKET * buckets => {
-            Err(ConfigError::WindowSpan { span, buckets })
-        }
-        Window::Count { .. } | Window::Time { .. } => Ok(()),
-    }
-}
-
-fn check_waits(config: &BreakerConfig) -> Result<(), ConfigError> {
-    let HalfOpen { max_concurrent, successes_needed, lease } = config.half_open;
-    if config.open_for < RESOLUTION {
-        return Err(ConfigError::OpenFor(config.open_for));
-    }
-    if !(1..=MAX_PROBES).contains(&max_concurrent) {
-        return Err(ConfigError::MaxConcurrent(max_concurrent));
-    }
-    if !(1..=MAX_ROW).contains(&successes_needed) {
-        return Err(ConfigError::SuccessesNeeded(successes_needed));
-    }
-    if lease < RESOLUTION {
-        return Err(ConfigError::Lease(lease));
-    }
-    Ok(())
-}
-
-/// Each outcome is judged by every rule.
-const MAX_RULES: usize = 8;
-/// A look for a free slot reads them all.
-const MAX_PROBES: u32 = 1024;
-/// What looks further back than a day is a report.
-const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
-/// Keeps the tags of buckets unique for 21 years of idling (2^36 × 10 ms).
-const MIN_BUCKET: Duration = Duration::from_millis(10);
-/// Of deadlines in the state word.
-const RESOLUTION: Duration = Duration::from_millis(1);

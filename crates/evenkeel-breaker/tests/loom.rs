@@ -1,11 +1,14 @@
 //! Every interleaving of concurrent callers. Run with
 //! `RUSTFLAGS="--cfg loom" cargo test -p evenkeel-breaker --release --test loom`.
 #![cfg(loom)]
-#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests fails the test")]
 
 use std::time::Duration;
 
-use evenkeel_breaker::{Breaker, BreakerConfig, HalfOpen, Permit, Reason, Rule, State, Transition, Window};
+use evenkeel_breaker::{
+    Breaker, BreakerConfig, Force, HalfOpen, Owner, Permit, ProbeRatio, Reason, Rule, State, Transition,
+    Window,
+};
 use evenkeel_types::{Outcome, Ratio, Timestamp};
 use loom::sync::Arc;
 use loom::thread;
@@ -83,8 +86,8 @@ fn probes_are_never_oversubscribed() {
     check_probes(one, true, 1);
 }
 
-fn check_one_trip(rule: Rule, already: usize) {
-    model(3, move || {
+fn check_one_trip(rule: Rule, already: usize, preemptions: usize) {
+    model(preemptions, move || {
         let breaker = breaker(rule, HalfOpen::default());
         let fail = |breaker: &Breaker| {
             let permit = breaker.try_acquire(OPEN).ok().map(|admission| admission.permit);
@@ -110,15 +113,16 @@ fn check_one_trip(rule: Rule, already: usize) {
 
 #[test]
 fn a_run_of_failures_trips_once() {
-    check_one_trip(Rule::Consecutive { failures: 3 }, 0);
-    check_one_trip(Rule::Consecutive { failures: 3 }, 1);
+    check_one_trip(Rule::Consecutive { failures: 3 }, 0, 3);
+    check_one_trip(Rule::Consecutive { failures: 3 }, 1, 3);
 }
 
 #[test]
 fn a_ratio_trips_once() {
     let ratio = |window| Rule::Ratio { failures: Ratio::HALF, min_requests: 3, window };
-    check_one_trip(ratio(Window::Count { size: 3 }), 0);
-    check_one_trip(ratio(Window::Time { span: Duration::from_secs(10), buckets: 2 }), 1);
+    check_one_trip(ratio(Window::Count { size: 3 }), 0, 3);
+    // A step that begins empties buckets, so there is more to interleave.
+    check_one_trip(ratio(Window::Time { span: Duration::from_secs(10), buckets: 2 }), 1, 2);
 }
 
 /// A failure and the successes that complete the number of requests, in one bucket or in two: whoever comes last trips,
@@ -247,5 +251,153 @@ fn a_late_look_for_a_slot_takes_none_from_the_next_epoch() {
         let closed = breaker.record(probe, &Outcome::success(), DUE_AGAIN);
         assert_eq!(reason(closed), Some(Reason::ProbesPassed));
         let _ = late.join().unwrap();
+    });
+}
+
+/// An operator forces it open while the last failure of a row ends: whichever comes first, it ends forced open, each change
+/// is told once, and the failure decides nothing in the epoch that the force began.
+#[test]
+fn a_force_and_an_outcome() {
+    model(3, || {
+        let breaker = breaker(Rule::Consecutive { failures: 1 }, HalfOpen::default());
+        let permit = breaker.try_acquire(OPEN).unwrap().permit;
+        let other = breaker.clone();
+        let failed = thread::spawn(move || other.record(permit, &Outcome::failure(), OPEN));
+        let forced = breaker.force(Force::Open, Owner::UNNAMED, None, OPEN).unwrap();
+        let failed = failed.join().unwrap();
+        assert_eq!(breaker.state(), State::ForcedOpen { until: None });
+        assert_eq!(reason(forced), Some(Reason::Forced));
+        let epochs = 1 + u32::from(failed.is_some());
+        assert_eq!(breaker.stats(OPEN).epoch, epochs);
+        assert_eq!(breaker.stats(OPEN).times_opened, epochs - 1);
+        assert!(breaker.try_acquire(DUE).is_err());
+    });
+}
+
+/// Two operators at once: one of them has the last word, and its owner is the one that is named.
+#[test]
+fn two_forces() {
+    model(3, || {
+        let breaker = breaker(Rule::Consecutive { failures: 1 }, HalfOpen::default());
+        let other = breaker.clone();
+        let names: [Owner; 2] = ["a".parse().unwrap(), "b".parse().unwrap()];
+        let closed = thread::spawn(move || other.force(Force::Closed, names[1], None, OPEN).unwrap());
+        let opened = breaker.force(Force::Open, names[0], None, OPEN).unwrap();
+        assert!(opened.is_some() && closed.join().unwrap().is_some());
+        let owner = breaker.owner();
+        match breaker.state() {
+            State::ForcedOpen { .. } => assert_ne!(owner, Some(names[1])),
+            State::Disabled { .. } => assert_ne!(owner, Some(names[0])),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// Requests begin and end on two threads while a third looks: never more overdue than under way, and none in the end.
+#[test]
+fn overdue_requests_settle() {
+    model(2, || {
+        let rule = Rule::Overdue { requests: 2, after: Duration::from_secs(3) };
+        let breaker = breaker(rule, HalfOpen::default());
+        let others: Vec<_> = [OPEN, LATER]
+            .map(|start| {
+                let breaker = breaker.clone();
+                thread::spawn(move || {
+                    let permit = breaker.try_acquire(start).unwrap().permit;
+                    assert_eq!(
+                        breaker.record(permit, &Outcome::success(), start),
+                        None,
+                        "one alone is not two"
+                    );
+                })
+            })
+            .into_iter()
+            .collect();
+        let stats = breaker.stats(LATER);
+        assert!(stats.overdue <= 1, "the one that began at LATER is young: {stats:?}");
+        others.into_iter().for_each(|other| other.join().unwrap());
+        let stats = breaker.stats(LATER);
+        assert_eq!((stats.overdue, stats.under_way), (0, 0));
+        assert_eq!(breaker.tick(LATER), None);
+    });
+}
+
+/// Two requests hang; two threads find them overdue at once: one of them trips it.
+#[test]
+fn overdue_requests_trip_once() {
+    model(3, || {
+        let rule = Rule::Overdue { requests: 2, after: Duration::from_secs(3) };
+        let breaker = breaker(rule, HalfOpen::default());
+        let hanging = [breaker.try_acquire(OPEN).unwrap(), breaker.try_acquire(OPEN).unwrap()];
+        let other = breaker.clone();
+        let ticked = thread::spawn(move || other.tick(DUE));
+        let refused = breaker.try_acquire(DUE).map(|admission| admission.permit.epoch()).unwrap_err();
+        let told = [refused.transition, ticked.join().unwrap()];
+        assert_eq!(told.iter().flatten().count(), 1, "{told:?}");
+        drop(hanging);
+    });
+}
+
+/// Two threads on two stripes complete the number of requests: whoever comes last trips.
+#[test]
+fn a_striped_ratio_trips_once() {
+    model(3, || {
+        let window = Window::Time { span: Duration::from_secs(10), buckets: 1 };
+        let rule = Rule::Ratio { failures: Ratio::HALF, min_requests: 2, window };
+        let config = BreakerConfig { rules: vec![rule], stripes: 2, ..BreakerConfig::default() };
+        let breaker = Arc::new(Breaker::new(&config).unwrap());
+        let end = |breaker: &Breaker, outcome| {
+            let permit = breaker.try_acquire(LATER).ok().map(|admission| admission.permit);
+            permit.and_then(|permit| breaker.record(permit, &outcome, LATER))
+        };
+        // As above: the model lets a `SeqCst` load return the value of the constructor; so write first, on each stripe. Of
+        // the model's threads 0, 1, 2 and 3 the odd ones count in the second stripe.
+        assert_eq!(end(&breaker, Outcome::failure()), None);
+        assert_eq!(breaker.reset(LATER), None);
+        let first = breaker.clone();
+        assert_eq!(thread::spawn(move || end(&first, Outcome::failure())).join().unwrap(), None);
+        assert_eq!(breaker.reset(LATER), None);
+        thread::spawn(|| ()).join().unwrap();
+        let other = breaker.clone();
+        let other = thread::spawn(move || end(&other, Outcome::success()));
+        let mine = end(&breaker, Outcome::failure());
+        let trips: Vec<_> = [mine, other.join().unwrap()].into_iter().flatten().collect();
+        assert_eq!(trips.len(), 1, "{trips:?}");
+        assert_eq!(trips[0].reason, Reason::Ratio { failures: 1, requests: 2 });
+    });
+}
+
+/// The last two verdicts of a ratio over probes at once: one decides.
+#[test]
+fn a_ratio_of_probes_decides_once() {
+    model(3, || {
+        let ratio = Some(ProbeRatio { verdicts: 2, ..ProbeRatio::default() });
+        let breaker = opened(HalfOpen { max_concurrent: 2, ratio, ..HalfOpen::default() });
+        let probes = [breaker.try_acquire(DUE).unwrap().permit, breaker.try_acquire(DUE).unwrap().permit];
+        let [first, second] = probes;
+        let other = breaker.clone();
+        let passed = thread::spawn(move || other.record(first, &Outcome::success(), DUE));
+        let failed = breaker.record(second, &Outcome::failure(), DUE);
+        let told: Vec<_> = [failed, passed.join().unwrap()].into_iter().flatten().collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].reason, Reason::ProbeRatio { failures: 1, slow: 0, verdicts: 2 });
+    });
+}
+
+/// Failures of two threads are both evidence.
+#[test]
+fn evidence_is_not_lost() {
+    model(3, || {
+        let tolerated = Ratio::percent(1).unwrap();
+        let rule = Rule::Statistical { tolerated, requests_per_false_trip: 200 };
+        let breaker = breaker(rule, HalfOpen::default());
+        let fail = |breaker: &Breaker| {
+            let permit = breaker.try_acquire(OPEN).unwrap().permit;
+            breaker.record(permit, &Outcome::failure(), OPEN)
+        };
+        let other = breaker.clone();
+        let other = thread::spawn(move || fail(&other));
+        let trips = [fail(&breaker), other.join().unwrap()];
+        assert_eq!(trips.iter().flatten().count(), 1, "two failures of two are enough: {trips:?}");
     });
 }

@@ -19,7 +19,13 @@ fn a_configuration_survives_the_round_trip() {
             },
         ],
         open_for: Duration::from_millis(1500),
-        half_open: HalfOpen { max_concurrent: 2, successes_needed: 4, lease: Duration::from_secs(60) },
+        half_open: HalfOpen {
+            max_concurrent: 2,
+            successes_needed: 4,
+            lease: Duration::from_secs(60),
+            ..HalfOpen::default()
+        },
+        ..BreakerConfig::default()
     };
     let text = serde_json::to_string(&config).unwrap();
     assert!(text.contains(r#""open_for":"1s 500ms""#), "{text}");

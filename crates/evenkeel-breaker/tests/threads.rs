@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use evenkeel_breaker::{Breaker, BreakerConfig, Rule, Window};
+use evenkeel_breaker::{Breaker, BreakerConfig, BreakerSet, BreakerSetConfig, Rule, Window};
 use evenkeel_types::{Outcome, Ratio, Timestamp};
 
 const THREADS: u64 = 10;
@@ -58,4 +58,45 @@ fn the_sum_never_drifts_from_the_outcomes() {
         }
         assert_eq!(breaker.stats(NOW).window_failures, 0);
     }
+}
+
+#[test]
+fn striped_totals_are_exact() {
+    let window = Window::Time { span: Duration::from_secs(10), buckets: 10 };
+    let rule = Rule::Ratio { failures: Ratio::ONE, min_requests: 100, window };
+    let config = BreakerConfig { rules: vec![rule], stripes: 4, ..BreakerConfig::default() };
+    let breaker = Breaker::new(&config).unwrap();
+    hammer(&breaker);
+    let stats = breaker.stats(NOW);
+    assert_eq!((stats.window_requests, stats.window_failures), (THREADS * EACH, THREADS * EACH / 4));
+}
+
+/// What begins ends, on whatever thread.
+#[test]
+fn nothing_stays_under_way() {
+    let rule = Rule::Overdue { requests: 1000, after: Duration::from_secs(1) };
+    let breaker = Breaker::new(&BreakerConfig { rules: vec![rule], ..BreakerConfig::default() }).unwrap();
+    hammer(&breaker);
+    let stats = breaker.stats(Timestamp::from_secs(100));
+    assert_eq!((stats.under_way, stats.overdue), (0, 0));
+}
+
+/// Many threads ask for many keys: never more breakers than there is room for.
+#[test]
+fn a_set_stays_in_its_bounds() {
+    let config = BreakerSetConfig { capacity: 10, shards: 3, ..BreakerSetConfig::default() };
+    let breakers: BreakerSet<u64> = BreakerSet::new(&config).unwrap();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let breakers = &breakers;
+            scope.spawn(move || {
+                for number in 0..1_000 {
+                    let got = breakers.get(&(number * 7 + thread), Timestamp::from_nanos(number));
+                    assert!(got.kept && (got.created || got.evicted.is_none()));
+                    assert!(breakers.len() <= 10);
+                }
+            });
+        }
+    });
+    assert_eq!(breakers.len(), 10);
 }

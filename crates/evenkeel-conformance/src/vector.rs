@@ -6,7 +6,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 /// One file of recorded answers: JSON lines, told apart by `type`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Vector {
     /// Where it was read.
     pub path: PathBuf,

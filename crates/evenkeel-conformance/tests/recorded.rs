@@ -166,3 +166,32 @@ fn measurements_are_counted_apart() {
     assert_eq!(report.exact(), (0, 0));
     assert!(matches!(report.files[0].verdict, Verdict::Banded(_)));
 }
+
+/// How many comparisons the recorded behaviour offers, and that each is within its band.
+#[test]
+fn outlier_detection_behaves_as_recorded() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/envoy/behaviour_outlier.jsonl");
+    let report = run(&file).expect("the committed file can be read");
+    let Verdict::Banded(Some(tally)) = &report.files[0].verdict else { panic!("not replayed: {report}") };
+    assert_eq!((tally.passed, tally.total), (181, 181), "{report}");
+}
+
+/// The replay must notice a detector that ejects later, or for another time.
+#[test]
+fn other_settings_do_not_pass_for_the_recorded_ones() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/envoy/behaviour_outlier.jsonl");
+    let recorded = fs::read_to_string(file).expect("the committed file can be read");
+    for (name, from, to) in [
+        ("run", "\"consecutive_5xx\":5", "\"consecutive_5xx\":9"),
+        ("time", "\"base_ejection_time\":\"1s\"", "\"base_ejection_time\":\"3s\""),
+        ("cap", "\"max_ejection_percent\":50", "\"max_ejection_percent\":10"),
+        ("factor", "\"success_rate_stdev_factor\":1500", "\"success_rate_stdev_factor\":2500"),
+        ("threshold", "\"failure_percentage_threshold\":30", "\"failure_percentage_threshold\":60"),
+    ] {
+        assert!(recorded.contains(from), "{from}");
+        let folder = Folder::with(name, &[("behaviour_outlier.jsonl", &recorded.replace(from, to))]);
+        let report = folder.report();
+        let Verdict::Banded(Some(tally)) = &report.files[0].verdict else { panic!("not replayed: {report}") };
+        assert!(tally.passed < tally.total, "{name}: {report}");
+    }
+}

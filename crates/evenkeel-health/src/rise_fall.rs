@@ -43,7 +43,8 @@ impl Default for RiseFallConfig {
 
 /// What an endpoint counts as before its first result.
 ///
-/// All but [`FirstVerdict`](Self::FirstVerdict) are the values of `init-state` in HAProxy.
+/// All but [`FirstVerdict`](Self::FirstVerdict) and [`FirstPass`](Self::FirstPass) are the values of `init-state` in
+/// HAProxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -63,6 +64,12 @@ pub enum Start {
     FullyUp,
     /// Down as after many failures: `rise` passes revive it.
     FullyDown,
+    /// Down, and the first pass revives it, however many failures come before.
+    ///
+    /// A new target of AWS needs one pass, <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html>.
+    /// [`Down`](Self::Down) forgets that after the first failure, as Envoy does with a host that fails its first check.
+    #[cfg_attr(feature = "serde", serde(alias = "one_pass"))]
+    FirstPass,
 }
 
 /// A change from up to down or back, or the first verdict on an unchecked endpoint.
@@ -97,12 +104,12 @@ pub enum ConfigError {
 /// HAProxy's rise/fall machine: one counter `h` in `0 ..= rise + fall - 1`, up if and only if `h >= rise`.
 ///
 /// ```text
-/// state              pass                        fail                      fail_at_once
-/// unchecked          top                   Up    0                  Down   0   Down
-/// 0 <= h < rise - 1  h + 1                       0                         0
-/// h = rise - 1       top                   Up    0                         0
-/// h = rise           top                         0                  Down   0   Down
-/// rise < h <= top    top                         h - 1                     0   Down
+/// state              pass        fail          fail_at_once   fail_to_the_brink
+/// unchecked          top   Up    0      Down   0      Down    0     Down
+/// 0 <= h < rise - 1  h + 1       0             0              0
+/// h = rise - 1       top   Up    0             0              0
+/// h = rise           top         0      Down   0      Down    0     Down
+/// rise < h <= top    top         h - 1         0      Down    rise
 /// ```
 ///
 /// `top` is `rise + fall - 1`. A result against the trend throws away all progress, hence "in a row". The two ends are
@@ -113,13 +120,15 @@ pub enum ConfigError {
 /// <https://docs.haproxy.org/3.2/configuration.html#5.2>. The first row is the rule of Envoy that an endpoint's first
 /// check decides alone, <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking>.
 ///
-/// Every operation is a handful of instructions on three bytes and a flag; there is no clock in it.
+/// Every operation is a handful of instructions on three bytes and two flags; there is no clock in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RiseFall {
     counter: u8,
     rise: u8,
     top: u8,
     checked: bool,
+    /// Whether the first pass is still to come that revives it alone.
+    awaits_pass: bool,
 }
 
 impl RiseFall {
@@ -141,11 +150,12 @@ impl RiseFall {
         };
         let counter = match start {
             Start::FirstVerdict | Start::Up => rise,
-            Start::Down => rise - 1,
+            Start::Down | Start::FirstPass => rise - 1,
             Start::FullyUp => top,
             Start::FullyDown => 0,
         };
-        Ok(Self { counter, rise, top, checked: !matches!(start, Start::FirstVerdict) })
+        let checked = !matches!(start, Start::FirstVerdict);
+        Ok(Self { counter, rise, top, checked, awaits_pass: matches!(start, Start::FirstPass) })
     }
 
     /// Counts a pass.
@@ -154,6 +164,7 @@ impl RiseFall {
     pub const fn pass(&mut self) -> Option<Turn> {
         let turned = !self.checked || !self.is_up();
         self.checked = true;
+        self.awaits_pass = false;
         self.counter = match self.counter.checked_add(1) {
             Some(more) if more < self.rise => more,
             _ => self.top,
@@ -178,8 +189,19 @@ impl RiseFall {
     pub const fn fail_at_once(&mut self) -> Option<Turn> {
         let turned = self.is_up();
         self.checked = true;
-        self.counter = 0;
+        self.counter = if self.awaits_pass { self.rise - 1 } else { 0 };
         if turned { Some(Turn::Down) } else { None }
+    }
+
+    /// Counts as if all but the last of `fall` failures had been seen: up by one, or down if it was up by one before.
+    ///
+    /// HAProxy's `sudden-death`. `Some` if the endpoint was up.
+    pub const fn fail_to_the_brink(&mut self) -> Option<Turn> {
+        if self.checked && self.counter > self.rise {
+            self.counter = self.rise;
+            return None;
+        }
+        self.fail()
     }
 
     /// Forgets every result: unchecked again, and the next verdict decides alone.
@@ -187,6 +209,7 @@ impl RiseFall {
     /// For results that have grown too old to mean anything.
     pub const fn forget(&mut self) {
         self.checked = false;
+        self.awaits_pass = false;
         self.counter = self.rise;
     }
 
@@ -255,6 +278,8 @@ mod tests {
         check(Start::FullyUp, 3, 3, "FFF", "uud");
         check(Start::FirstVerdict, 2, 3, "SFFF", "uuud");
         check(Start::FirstVerdict, 2, 3, "FSS", "ddu");
+        check(Start::FirstPass, 5, 2, "FFFSFFS", "ddduudd");
+        check(Start::FirstPass, 1, 1, "FSFS", "dudu");
     }
 
     #[test]
@@ -273,16 +298,23 @@ mod tests {
     fn the_table_holds_for_every_state_and_event() {
         use Turn::{Down, Up};
         type Step = (u8, Option<Turn>);
-        let table: [(Option<u8>, Step, Step, Step); 6] = [
-            (None, (4, Some(Up)), (0, Some(Down)), (0, Some(Down))),
-            (Some(0), (1, None), (0, None), (0, None)),
-            (Some(1), (4, Some(Up)), (0, None), (0, None)),
-            (Some(2), (4, None), (0, Some(Down)), (0, Some(Down))),
-            (Some(3), (4, None), (2, None), (0, Some(Down))),
-            (Some(4), (4, None), (3, None), (0, Some(Down))),
+        let down = (0, Some(Down));
+        let table: [(Option<u8>, Step, Step, Step, Step); 6] = [
+            (None, (4, Some(Up)), down, down, down),
+            (Some(0), (1, None), (0, None), (0, None), (0, None)),
+            (Some(1), (4, Some(Up)), (0, None), (0, None), (0, None)),
+            (Some(2), (4, None), down, down, down),
+            (Some(3), (4, None), (2, None), down, (2, None)),
+            (Some(4), (4, None), (3, None), down, (2, None)),
         ];
-        for (state, pass, fail, at_once) in table {
-            let from = RiseFall { counter: state.unwrap_or(2), rise: 2, top: 4, checked: state.is_some() };
+        for (state, pass, fail, at_once, to_the_brink) in table {
+            let from = RiseFall {
+                counter: state.unwrap_or(2),
+                rise: 2,
+                top: 4,
+                checked: state.is_some(),
+                awaits_pass: false,
+            };
             let after = |act: fn(&mut RiseFall) -> Option<Turn>| {
                 let mut health = from;
                 let turn = act(&mut health);
@@ -292,6 +324,7 @@ mod tests {
             assert_eq!(after(RiseFall::pass), pass, "pass from {state:?}");
             assert_eq!(after(RiseFall::fail), fail, "fail from {state:?}");
             assert_eq!(after(RiseFall::fail_at_once), at_once, "fail_at_once from {state:?}");
+            assert_eq!(after(RiseFall::fail_to_the_brink), to_the_brink, "fail_to_the_brink from {state:?}");
             assert_eq!(from.is_settled(), matches!(state, Some(0 | 4)), "{state:?}");
         }
     }

@@ -4,11 +4,11 @@ use std::fmt;
 
 use evenkeel_types::Announced;
 
-use crate::status::{self, Status};
+use crate::status::Status;
 use crate::sync::{AtomicU32, Ordering};
-use crate::{AdminState, CheckState, Source};
+use crate::{AdminState, CheckState, Opinion};
 
-/// The health of one endpoint: one atomic word in which every [`Source`] owns its own bits.
+/// The health of one endpoint: one atomic word in which every [`Source`](crate::Source) owns its own bits.
 ///
 /// Each setter replaces the bits of its source and no others, so that writers never race for each other's word: a
 /// passing check does not end an ejection, and nobody but the operator ends a drain. (Envoy's hosts were un-ejected by
@@ -50,34 +50,78 @@ impl Standing {
         Self(AtomicU32::new(0))
     }
 
+    /// Replaces what one source says.
+    pub fn say(&self, opinion: Opinion) -> Change {
+        let mut before = self.0.load(Ordering::Relaxed);
+        loop {
+            let after = Status::replaced(before, opinion);
+            match self.0.compare_exchange_weak(before, after, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => {
+                    return Change { before: Status::from_bits(before), after: Status::from_bits(after) };
+                }
+                Err(present) => before = present,
+            }
+        }
+    }
+
     /// What the operator wants.
     pub fn set_admin(&self, state: AdminState) -> Change {
-        self.replace(Source::Admin, status::admin_bits(state))
+        self.say(Opinion::Admin(state))
     }
 
     /// What discovery announces.
     pub fn set_announced(&self, announced: Announced) -> Change {
-        self.replace(Source::Discovery, status::announced_bits(announced))
+        self.say(Opinion::Announced(announced))
     }
 
     /// What the active check knows.
     pub fn set_check(&self, state: CheckState) -> Change {
-        self.replace(Source::Check, status::check_bits(state))
+        self.say(Opinion::Check(state))
     }
 
     /// Whether it is ejected as an outlier.
     pub fn set_ejected(&self, ejected: bool) -> Change {
-        self.replace(Source::Outlier, if ejected { status::EJECTED } else { 0 })
+        self.say(Opinion::Ejected(ejected))
     }
 
     /// Whether its circuit breaker is open. A half-open breaker is not: it takes its probes from picks.
     pub fn set_breaker_open(&self, open: bool) -> Change {
-        self.replace(Source::Breaker, if open { status::BREAKER_OPEN } else { 0 })
+        self.say(Opinion::BreakerOpen(open))
     }
 
     /// Whether its configured weight is zero.
     pub fn set_drained_by_weight(&self, drained: bool) -> Change {
-        self.replace(Source::Weight, if drained { status::ZERO_WEIGHT } else { 0 })
+        self.say(Opinion::DrainedByWeight(drained))
+    }
+
+    /// Whether it is being drained, with a deadline.
+    pub fn set_draining(&self, draining: bool) -> Change {
+        self.say(Opinion::Draining(draining))
+    }
+
+    /// Whether discovery does not name it any more, while it is kept for its last requests.
+    pub fn set_unlisted(&self, unlisted: bool) -> Change {
+        self.say(Opinion::Unlisted(unlisted))
+    }
+
+    /// Whether its heartbeats are missed.
+    pub fn set_suspected(&self, suspected: bool) -> Change {
+        self.say(Opinion::Suspected(suspected))
+    }
+
+    /// Whether it came and went too often.
+    pub fn set_flap_damped(&self, damped: bool) -> Change {
+        self.say(Opinion::FlapDamped(damped))
+    }
+
+    /// Whether it is back on trial after an ejection. It stays usable.
+    pub fn set_probation(&self, on_probation: bool) -> Change {
+        self.say(Opinion::Probation(on_probation))
+    }
+
+    /// Whether it is warming up. It stays usable.
+    pub fn set_warming(&self, warming: bool) -> Change {
+        self.say(Opinion::Warming(warming))
     }
 
     /// What everybody says now. One relaxed load.
@@ -99,19 +143,6 @@ impl Standing {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.load().usable()
-    }
-
-    fn replace(&self, source: Source, said: u32) -> Change {
-        let mut before = self.0.load(Ordering::Relaxed);
-        loop {
-            let after = Status::replaced(before, source, said);
-            match self.0.compare_exchange_weak(before, after, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => {
-                    return Change { before: Status::from_bits(before), after: Status::from_bits(after) };
-                }
-                Err(present) => before = present,
-            }
-        }
     }
 }
 
@@ -163,7 +194,7 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cause;
+    use crate::{Cause, Source};
 
     #[test]
     fn every_word_of_every_source_reads_back() {

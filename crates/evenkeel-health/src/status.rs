@@ -4,7 +4,8 @@ use std::fmt;
 
 use evenkeel_types::Announced;
 
-use crate::{AdminState, Cause, CheckState, Source};
+use crate::word::*;
+use crate::{AdminState, Cause, CheckState, Opinion, Source};
 
 /// What every source said about an endpoint at one moment, in one word.
 ///
@@ -39,8 +40,8 @@ impl Status {
         self.usable() && self.0 & DEGRADED != 0
     }
 
-    /// Whether it is out because somebody wants it out (operator, weight zero, announced draining) and not because
-    /// something is wrong with it.
+    /// Whether it is out because somebody wants it out (operator, weight zero, draining, gone from discovery) and not
+    /// because something is wrong with it.
     ///
     /// What panic mode has to respect: it sets aside what was *concluded*, never what was *decided*.
     #[inline]
@@ -98,6 +99,7 @@ impl Status {
             CHECK_UP => CheckState::Up,
             CHECK_DEGRADED => CheckState::Degraded,
             CHECK_DOWN => CheckState::Down,
+            CHECK_STARTING => CheckState::Starting,
             _ => CheckState::Unknown,
         }
     }
@@ -106,6 +108,67 @@ impl Status {
     #[must_use]
     pub const fn ejected(self) -> bool {
         self.0 & EJECTED != 0
+    }
+
+    /// Whether it was ejected and is back on trial.
+    #[must_use]
+    pub const fn on_probation(self) -> bool {
+        self.0 & PROBATION != 0
+    }
+
+    /// Whether it is being drained, with a deadline.
+    #[must_use]
+    pub const fn draining(self) -> bool {
+        self.0 & DRAINING != 0
+    }
+
+    /// Whether discovery does not name it any more.
+    #[must_use]
+    pub const fn unlisted(self) -> bool {
+        self.0 & UNLISTED != 0
+    }
+
+    /// Whether its heartbeats are missed.
+    #[must_use]
+    pub const fn suspected(self) -> bool {
+        self.0 & SUSPECTED != 0
+    }
+
+    /// Whether it came and went too often.
+    #[must_use]
+    pub const fn flap_damped(self) -> bool {
+        self.0 & FLAP_DAMPED != 0
+    }
+
+    /// Whether it is warming up: its share is given by [`SlowStart::factor`](crate::SlowStart::factor).
+    #[must_use]
+    pub const fn warming(self) -> bool {
+        self.0 & WARMING != 0
+    }
+
+    /// What this source says.
+    #[must_use]
+    pub const fn opinion(self, source: Source) -> Opinion {
+        match source {
+            Source::Admin => Opinion::Admin(self.admin()),
+            Source::Discovery => Opinion::Announced(self.announced()),
+            Source::Check => Opinion::Check(self.check()),
+            Source::Outlier => Opinion::Ejected(self.ejected()),
+            Source::Breaker => Opinion::BreakerOpen(self.breaker_open()),
+            Source::Weight => Opinion::DrainedByWeight(self.drained_by_weight()),
+            Source::Drain => Opinion::Draining(self.draining()),
+            Source::Membership => Opinion::Unlisted(self.unlisted()),
+            Source::Heartbeat => Opinion::Suspected(self.suspected()),
+            Source::Flap => Opinion::FlapDamped(self.flap_damped()),
+            Source::Probation => Opinion::Probation(self.on_probation()),
+            Source::SlowStart => Opinion::Warming(self.warming()),
+        }
+    }
+
+    /// This status, but for what this source says.
+    #[must_use]
+    pub const fn with(self, opinion: Opinion) -> Self {
+        Self(Self::replaced(self.0, opinion))
     }
 
     /// Whether its circuit breaker is open.
@@ -124,9 +187,9 @@ impl Status {
         Self(bits)
     }
 
-    /// This word with the part of `source` replaced by `said`, which must be one of the constants below or zero.
-    pub(crate) const fn replaced(bits: u32, source: Source, said: u32) -> u32 {
-        (bits & !owned_by(source)) | said
+    /// This word with the part of one source replaced.
+    pub(crate) const fn replaced(bits: u32, opinion: Opinion) -> u32 {
+        (bits & !owned_by(opinion.source())) | bits_said(opinion)
     }
 }
 
@@ -152,7 +215,7 @@ impl serde::Serialize for Status {
     /// The result, the first cause, and what every source said.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut form = serializer.serialize_struct("Status", 8)?;
+        let mut form = serializer.serialize_struct("Status", 14)?;
         form.serialize_field("usable", &self.usable())?;
         form.serialize_field("cause", &self.cause())?;
         form.serialize_field("admin", &self.admin())?;
@@ -161,102 +224,24 @@ impl serde::Serialize for Status {
         form.serialize_field("ejected", &self.ejected())?;
         form.serialize_field("breaker_open", &self.breaker_open())?;
         form.serialize_field("drained_by_weight", &self.drained_by_weight())?;
+        form.serialize_field("draining", &self.draining())?;
+        form.serialize_field("unlisted", &self.unlisted())?;
+        form.serialize_field("suspected", &self.suspected())?;
+        form.serialize_field("flap_damped", &self.flap_damped())?;
+        form.serialize_field("on_probation", &self.on_probation())?;
+        form.serialize_field("warming", &self.warming())?;
         form.end()
     }
 }
-
-pub(crate) const fn admin_bits(state: AdminState) -> u32 {
-    match state {
-        AdminState::Ready => 0,
-        AdminState::Drain => ADMIN_DRAIN,
-        AdminState::Maintenance => MAINTENANCE,
-    }
-}
-
-pub(crate) const fn announced_bits(state: Announced) -> u32 {
-    match state {
-        Announced::Unknown => 0,
-        Announced::Up => ANNOUNCED_UP,
-        Announced::Degraded => ANNOUNCED_DEGRADED,
-        Announced::Starting => ANNOUNCED_STARTING,
-        Announced::Draining => ANNOUNCED_DRAINING,
-        Announced::Down => ANNOUNCED_DOWN,
-        // A word that a later version of the types adds: keep to what it means for requests.
-        other if other.is_usable() => 0,
-        _ => ANNOUNCED_DOWN,
-    }
-}
-
-pub(crate) const fn check_bits(state: CheckState) -> u32 {
-    match state {
-        CheckState::Unknown => 0,
-        CheckState::Up => CHECK_UP,
-        CheckState::Degraded => CHECK_DEGRADED,
-        CheckState::Down => CHECK_DOWN,
-    }
-}
-
-/// The bits that belong to a source, and that only its setter writes.
-const fn owned_by(source: Source) -> u32 {
-    match source {
-        Source::Admin => MAINTENANCE | ADMIN_DRAIN,
-        Source::Discovery => {
-            ANNOUNCED_UP | ANNOUNCED_DEGRADED | ANNOUNCED_STARTING | ANNOUNCED_DRAINING | ANNOUNCED_DOWN
-        }
-        Source::Check => CHECK_UP | CHECK_DEGRADED | CHECK_DOWN,
-        Source::Outlier => EJECTED,
-        Source::Breaker => BREAKER_OPEN,
-        Source::Weight => ZERO_WEIGHT,
-    }
-}
-
-/// The bits that show a cause.
-const fn bits_of(cause: Cause) -> u32 {
-    match cause {
-        Cause::Maintenance => MAINTENANCE,
-        Cause::AdminDrain => ADMIN_DRAIN,
-        Cause::ZeroWeight => ZERO_WEIGHT,
-        Cause::AnnouncedDraining => ANNOUNCED_DRAINING,
-        Cause::AnnouncedDown => ANNOUNCED_DOWN,
-        Cause::AnnouncedStarting => ANNOUNCED_STARTING,
-        Cause::CheckDown => CHECK_DOWN,
-        Cause::Ejected => EJECTED,
-        Cause::BreakerOpen => BREAKER_OPEN,
-        Cause::Degraded => DEGRADED,
-    }
-}
-
-// One bit for each thing that a source can say; its neutral word is all its bits clear. What blocks lies in the lower
-// half, so that "usable" is one test against a constant.
-const MAINTENANCE: u32 = 1;
-const ADMIN_DRAIN: u32 = 1 << 1;
-pub(crate) const ZERO_WEIGHT: u32 = 1 << 2;
-const ANNOUNCED_DRAINING: u32 = 1 << 3;
-const ANNOUNCED_DOWN: u32 = 1 << 4;
-const ANNOUNCED_STARTING: u32 = 1 << 5;
-const CHECK_DOWN: u32 = 1 << 6;
-pub(crate) const EJECTED: u32 = 1 << 7;
-pub(crate) const BREAKER_OPEN: u32 = 1 << 8;
-const BLOCKING: u32 = (1 << 16) - 1;
-const WITHDRAWN: u32 = MAINTENANCE | ADMIN_DRAIN | ZERO_WEIGHT | ANNOUNCED_DRAINING;
-
-const ANNOUNCED_UP: u32 = 1 << 16;
-const ANNOUNCED_DEGRADED: u32 = 1 << 17;
-const CHECK_UP: u32 = 1 << 18;
-const CHECK_DEGRADED: u32 = 1 << 19;
-const DEGRADED: u32 = ANNOUNCED_DEGRADED | CHECK_DEGRADED;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SOURCES: [Source; 6] =
-        [Source::Admin, Source::Discovery, Source::Check, Source::Outlier, Source::Breaker, Source::Weight];
-
     #[test]
     fn no_bit_has_two_owners_and_every_cause_is_owned_by_its_source() {
-        let bits: u32 = SOURCES.iter().map(|&source| owned_by(source).count_ones()).sum();
-        let union = SOURCES.iter().fold(0, |all, &source| all | owned_by(source));
+        let bits: u32 = Source::ALL.iter().map(|&source| owned_by(source).count_ones()).sum();
+        let union = Source::ALL.iter().fold(0, |all, &source| all | owned_by(source));
         assert_eq!(bits, union.count_ones());
         for cause in Cause::ALL {
             let within = cause.source().map_or(union, owned_by);
@@ -285,6 +270,24 @@ mod tests {
         assert_eq!(format!("{both:?}"), "Status(unusable: maintenance, ejected)");
     }
 
+    /// Each source's opinion reads back, and no other source's changes.
+    #[test]
+    fn opinions_are_kept_apart() {
+        let all: u32 = Source::ALL.iter().fold(0, |all, &source| all | owned_by(source));
+        for source in Source::ALL {
+            assert_eq!(Status::default().opinion(source), Opinion::neutral(source));
+            let cleared = Status(all).with(Opinion::neutral(source));
+            assert_eq!(cleared.0, all & !owned_by(source));
+        }
+    }
+
+    #[test]
+    fn probation_and_warming_keep_an_endpoint_in_its_tier() {
+        let status = Status(PROBATION | WARMING);
+        assert!(status.usable() && !status.is_degraded());
+        assert_eq!(status.to_string(), "usable: on probation, warming up");
+    }
+
     #[test]
     fn degraded_is_a_tier_of_the_usable() {
         assert!(Status(ANNOUNCED_DEGRADED).is_degraded());
@@ -297,7 +300,14 @@ mod tests {
             Cause::ALL.into_iter().filter(|&cause| Status(bits_of(cause)).is_withdrawn()).collect();
         assert_eq!(
             withdrawn,
-            [Cause::Maintenance, Cause::AdminDrain, Cause::ZeroWeight, Cause::AnnouncedDraining]
+            [
+                Cause::Maintenance,
+                Cause::AdminDrain,
+                Cause::ZeroWeight,
+                Cause::Draining,
+                Cause::AnnouncedDraining,
+                Cause::NotInDiscovery
+            ]
         );
     }
 
@@ -307,7 +317,7 @@ mod tests {
         let text = serde_json::to_string(&Status(ANNOUNCED_UP | CHECK_DOWN)).unwrap();
         assert_eq!(
             text,
-            r#"{"usable":false,"cause":"check_down","admin":"ready","announced":"up","check":"down","ejected":false,"breaker_open":false,"drained_by_weight":false}"#
+            r#"{"usable":false,"cause":"check_down","admin":"ready","announced":"up","check":"down","ejected":false,"breaker_open":false,"drained_by_weight":false,"draining":false,"unlisted":false,"suspected":false,"flap_damped":false,"on_probation":false,"warming":false}"#
         );
     }
 }

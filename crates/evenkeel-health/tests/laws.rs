@@ -1,58 +1,36 @@
 //! Laws that hold for every sequence of events.
+#![cfg(not(loom))]
 
 use std::time::Duration;
 
 use evenkeel_health::{
-    ActiveCheck, AdminState, Change, CheckConfig, CheckResult, CheckState, RiseFall, RiseFallConfig,
-    Standing, Start, Status,
+    ActiveCheck, AdminState, Cause, CheckChange, CheckConfig, CheckResult, CheckState, ObserveConfig,
+    OnError, Opinion, Probe, RiseFall, RiseFallConfig, Standing, Start, StartupConfig, Status,
 };
 use evenkeel_types::{Announced, Ratio, SplitMix64, Timestamp};
 use proptest::prelude::*;
 
-#[derive(Clone, Copy, Debug)]
-enum Said {
-    Admin(AdminState),
-    Announced(Announced),
-    Check(CheckState),
-    Ejected(bool),
-    BreakerOpen(bool),
-    DrainedByWeight(bool),
+fn is_in(opinion: Opinion, status: Status) -> bool {
+    status.opinion(opinion.source()) == opinion
 }
 
-impl Said {
-    fn to(self, standing: &Standing) -> Change {
-        match self {
-            Self::Admin(state) => standing.set_admin(state),
-            Self::Announced(state) => standing.set_announced(state),
-            Self::Check(state) => standing.set_check(state),
-            Self::Ejected(ejected) => standing.set_ejected(ejected),
-            Self::BreakerOpen(open) => standing.set_breaker_open(open),
-            Self::DrainedByWeight(drained) => standing.set_drained_by_weight(drained),
-        }
-    }
-
-    fn is_in(self, status: Status) -> bool {
-        match self {
-            Self::Admin(state) => status.admin() == state,
-            Self::Announced(state) => status.announced() == state,
-            Self::Check(state) => status.check() == state,
-            Self::Ejected(ejected) => status.ejected() == ejected,
-            Self::BreakerOpen(open) => status.breaker_open() == open,
-            Self::DrainedByWeight(drained) => status.drained_by_weight() == drained,
-        }
-    }
-
-    fn is_usable(self) -> bool {
-        match self {
-            Self::Admin(state) => state == AdminState::Ready,
-            Self::Announced(state) => state.is_usable(),
-            Self::Check(state) => state.is_usable(),
-            Self::Ejected(blocks) | Self::BreakerOpen(blocks) | Self::DrainedByWeight(blocks) => !blocks,
-        }
+fn is_usable(opinion: Opinion) -> bool {
+    match opinion {
+        Opinion::Admin(state) => state == AdminState::Ready,
+        Opinion::Announced(state) => state.is_usable(),
+        Opinion::Check(state) => state.is_usable(),
+        Opinion::Ejected(blocks)
+        | Opinion::BreakerOpen(blocks)
+        | Opinion::DrainedByWeight(blocks)
+        | Opinion::Draining(blocks)
+        | Opinion::Unlisted(blocks)
+        | Opinion::Suspected(blocks)
+        | Opinion::FlapDamped(blocks) => !blocks,
+        _ => true,
     }
 }
 
-fn said() -> impl Strategy<Value = Said> {
+fn said() -> impl Strategy<Value = Opinion> {
     let admin = prop::sample::select(vec![AdminState::Ready, AdminState::Drain, AdminState::Maintenance]);
     let announced = prop::sample::select(vec![
         Announced::Unknown,
@@ -67,20 +45,30 @@ fn said() -> impl Strategy<Value = Said> {
         CheckState::Up,
         CheckState::Degraded,
         CheckState::Down,
+        CheckState::Starting,
+    ]);
+    let flag = prop::sample::select(vec![
+        Opinion::Ejected as fn(bool) -> Opinion,
+        Opinion::BreakerOpen,
+        Opinion::DrainedByWeight,
+        Opinion::Draining,
+        Opinion::Unlisted,
+        Opinion::Suspected,
+        Opinion::FlapDamped,
+        Opinion::Probation,
+        Opinion::Warming,
     ]);
     prop_oneof![
-        admin.prop_map(Said::Admin),
-        announced.prop_map(Said::Announced),
-        check.prop_map(Said::Check),
-        any::<bool>().prop_map(Said::Ejected),
-        any::<bool>().prop_map(Said::BreakerOpen),
-        any::<bool>().prop_map(Said::DrainedByWeight),
+        admin.prop_map(Opinion::Admin),
+        announced.prop_map(Opinion::Announced),
+        check.prop_map(Opinion::Check),
+        (flag, any::<bool>()).prop_map(|(flag, said)| flag(said)),
     ]
 }
 
 /// The last word of each source, in the order in which the sources first spoke.
-fn last_words(all: &[Said]) -> Vec<Said> {
-    let mut last: Vec<Said> = Vec::new();
+fn last_words(all: &[Opinion]) -> Vec<Opinion> {
+    let mut last: Vec<Opinion> = Vec::new();
     for &said in all {
         match last.iter_mut().find(|other| std::mem::discriminant(*other) == std::mem::discriminant(&said)) {
             Some(earlier) => *earlier = said,
@@ -100,30 +88,120 @@ fn result() -> impl Strategy<Value = CheckResult> {
 }
 
 fn start() -> impl Strategy<Value = Start> {
-    prop::sample::select(vec![Start::FirstVerdict, Start::Up, Start::Down, Start::FullyUp, Start::FullyDown])
+    prop::sample::select(vec![
+        Start::FirstVerdict,
+        Start::Up,
+        Start::Down,
+        Start::FullyUp,
+        Start::FullyDown,
+        Start::FirstPass,
+    ])
+}
+
+/// What happens to a check.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Result(CheckResult),
+    Start,
+    Finish(usize, CheckResult),
+    Request(bool),
+    Traffic,
+    Restart,
+    Tick,
+}
+
+impl Event {
+    fn happen(self, check: &mut ActiveCheck, probes: &mut Vec<Probe>, now: Timestamp) -> Option<CheckChange> {
+        match self {
+            Self::Result(result) => check.on_result(now, result),
+            Self::Start => {
+                probes.extend(check.start(now));
+                None
+            }
+            Self::Finish(place, result) => {
+                let probe = *probes.get(place % probes.len().max(1))?;
+                check.finish(probe, now, result)
+            }
+            Self::Request(good) => check.on_request(now, good),
+            Self::Traffic => {
+                check.on_traffic(now);
+                None
+            }
+            Self::Restart => check.restart(now),
+            Self::Tick => check.tick(now),
+        }
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        result().prop_map(Event::Result),
+        Just(Event::Start),
+        (any::<usize>(), result()).prop_map(|(place, result)| Event::Finish(place, result)),
+        any::<bool>().prop_map(Event::Request),
+        Just(Event::Traffic),
+        Just(Event::Restart),
+        Just(Event::Tick),
+    ]
+}
+
+fn on_error() -> impl Strategy<Value = OnError> {
+    prop::sample::select(vec![
+        OnError::FastInterval,
+        OnError::FailCheck,
+        OnError::SuddenDeath,
+        OnError::MarkDown,
+    ])
+}
+
+prop_compose! {
+    fn config()(
+        start in start(), jitter in 0_u32..=50,
+        interval in prop_oneof![1_u64..=u64::MAX, 1_u64..10_000_000_000],
+        timeout in prop::option::of(1_u64..20_000_000_000),
+        stale in prop::option::of(Just(Duration::MAX)),
+        longer in prop::option::of(0_u64..1_000_000_000),
+        on_error in prop::option::of(on_error()),
+        failure_threshold in prop::option::of(1_u32..4),
+    ) -> CheckConfig {
+        let start = if failure_threshold.is_some() { Start::FirstVerdict } else { start };
+        CheckConfig {
+            thresholds: RiseFallConfig { start, ..RiseFallConfig::default() },
+            interval: Duration::from_nanos(interval),
+            no_traffic_interval: longer.map(|longer| Duration::from_nanos(interval.saturating_add(longer))),
+            no_traffic_after: longer.map(|longer| Duration::from_nanos(longer + 1)),
+            timeout: timeout.map(Duration::from_nanos),
+            jitter: Ratio::percent(jitter).expect("a percentage"),
+            stale_after: stale,
+            observe: on_error.map(|on_error| ObserveConfig { error_limit: 2, on_error }),
+            startup: failure_threshold.map(|failure_threshold| StartupConfig { failure_threshold }),
+            ..CheckConfig::default()
+        }
+    }
 }
 
 proptest! {
     #[test]
     fn the_status_is_the_last_word_of_each_source(all in prop::collection::vec(said(), 0..40)) {
         let standing = Standing::new();
-        for said in &all {
+        for &said in &all {
             let before = standing.load();
-            let change = said.to(&standing);
+            let change = standing.say(said);
             prop_assert_eq!(change.before, before);
             prop_assert_eq!(change.after, standing.load());
-            prop_assert_eq!(change.is_noop(), said.is_in(before));
+            prop_assert_eq!(change.is_noop(), is_in(said, before));
         }
         let last = last_words(&all);
         let status = standing.load();
-        prop_assert!(last.iter().all(|said| said.is_in(status)));
-        prop_assert_eq!(status.usable(), last.iter().all(|said| said.is_usable()));
-        prop_assert_eq!(status.cause().is_none(), status.usable() && !status.is_degraded());
+        prop_assert!(last.iter().all(|said| is_in(*said, status)));
+        prop_assert_eq!(status.usable(), last.iter().all(|said| is_usable(*said)));
+        prop_assert_eq!(status.causes().any(Cause::is_blocking), !status.usable());
+        prop_assert_eq!(status.causes().any(|cause| cause == Cause::Degraded) && status.usable(), status.is_degraded());
 
         // In any order: here, backwards.
         let again = Standing::new();
-        for said in last.iter().rev() {
-            let _ = said.to(&again);
+        for &said in last.iter().rev() {
+            let _ = again.say(said);
         }
         prop_assert_eq!(again.load(), status);
     }
@@ -131,12 +209,12 @@ proptest! {
     #[test]
     fn nobody_clears_what_another_source_said(mine in said(), others in prop::collection::vec(said(), 0..40)) {
         let standing = Standing::new();
-        let _ = mine.to(&standing);
+        let _ = standing.say(mine);
         for said in others {
             if std::mem::discriminant(&said) != std::mem::discriminant(&mine) {
-                let _ = said.to(&standing);
+                let _ = standing.say(said);
             }
-            prop_assert!(mine.is_in(standing.load()));
+            prop_assert!(is_in(mine, standing.load()));
         }
     }
 
@@ -161,36 +239,52 @@ proptest! {
     /// Nothing panics at any time in any order, and the same seed and events give the same machine.
     #[test]
     fn a_check_survives_any_time_and_replays(
-        start in start(), seed in any::<u64>(),
-        jitter in 0_u32..=50,
-        interval in 1_u64..=u64::MAX,
-        stale in prop::option::of(Just(Duration::MAX)),
-        events in prop::collection::vec((any::<u64>(), prop::option::of(result())), 0..60),
+        config in config(), seed in any::<u64>(),
+        events in prop::collection::vec((any::<u64>(), event()), 0..60),
     ) {
-        let config = CheckConfig {
-            thresholds: RiseFallConfig { start, ..RiseFallConfig::default() },
-            interval: Duration::from_nanos(interval),
-            jitter: Ratio::percent(jitter).unwrap(),
-            stale_after: stale,
-            ..CheckConfig::default()
-        };
         let replay = || {
             let mut check =
                 ActiveCheck::new(config.clone(), Timestamp::ORIGIN, &mut SplitMix64::new(seed)).unwrap();
+            let mut probes = Vec::new();
             let mut seen = Vec::new();
-            for &(nanos, result) in &events {
+            for &(nanos, event) in &events {
                 let now = Timestamp::from_nanos(nanos);
                 let before = check.state(Timestamp::ORIGIN);
-                let change = match result {
-                    Some(result) => check.on_result(now, result),
-                    None => check.tick(now),
-                };
-                let begun = check.begin(now);
-                seen.push((before, change, begun, check.next_deadline()));
+                let change = event.happen(&mut check, &mut probes, now);
+                seen.push((before, change, probes.len(), check.next_deadline()));
             }
             (check, seen)
         };
         prop_assert_eq!(format!("{:?}", replay()), format!("{:?}", replay()));
+    }
+
+    /// Whatever happened: who follows the deadlines gets to probe, and passes bring the endpoint back.
+    #[test]
+    fn a_check_is_never_stuck(
+        config in config(), seed in any::<u64>(),
+        events in prop::collection::vec((0_u64..1_000_000_000_000, event()), 0..60),
+    ) {
+        let mut check =
+            ActiveCheck::new(config.clone(), Timestamp::ORIGIN, &mut SplitMix64::new(seed)).unwrap();
+        let mut probes = Vec::new();
+        for (nanos, event) in events {
+            let _ = event.happen(&mut check, &mut probes, Timestamp::from_nanos(nanos));
+        }
+        let mut passed = 0;
+        for _ in 0..100 {
+            let now = check.next_deadline();
+            if now == Timestamp::MAX {
+                return Ok(());
+            }
+            let _ = check.tick(now);
+            if let Some(probe) = check.start(now) {
+                prop_assert!(check.start(now).is_none(), "two at once");
+                let _ = check.finish(probe, now, CheckResult::Pass);
+                passed += 1;
+            }
+        }
+        prop_assert!(passed >= 49, "at most every other deadline is staleness: {passed}");
+        prop_assert_eq!(check.state(Timestamp::ORIGIN), CheckState::Up);
     }
 
     /// Time that goes back changes no verdict and no deadline.

@@ -34,6 +34,10 @@
 //! - [`Catalog`] is the machine: plain `&mut self`, no lock, no clock. What it does about time, pauses and
 //!   incarnations is written there.
 //! - [`Registry`] is the catalog behind a lock, shared by cloning, with [`Watch`] and [`ServicesWatch`].
+//! - [`Feed`] is where a discovery adapter says, in [`Event`]s, what a store says; [`Mirror`] is the machine behind it,
+//!   with its guards in [`MirrorConfig`]; [`Merge`] makes one service of several sources.
+//! - [`Registrar`] keeps one endpoint in a store, for adapters that register.
+//! - [`Saved`] is a set on a disk, [`EventLog`] what [`Mirror::replay`] replays.
 //! - [`Lease`] holds the table of what a lease may do when.
 //! - [`EvictionLimit`] keeps a network failure from emptying a service.
 //!
@@ -43,7 +47,9 @@
 //!
 //! # Features
 //!
-//! `serde`: names, leases and the configuration can be written and read, snapshots written.
+//! `serde`: names, leases, events, saved sets, logs and the configuration can be written and read, snapshots written.
+//!
+//! `conformance`: the module `conformance`, the suite that every discovery adapter passes.
 
 mod catalog;
 mod change;

@@ -95,7 +95,7 @@ fn header(scenarios: &mut Vec<Draft>, line: Line<'_>) -> Result<Option<Field>, S
         "from" => scenario.from = Some(value.to_owned()),
         "machine" => scenario.machine = Some(value.to_owned()),
         "seed" => {
-            scenario.seed = Some(value.parse().map_err(|_| format!("seed: {value:?} is no whole number"))?)
+            scenario.seed = Some(value.parse().map_err(|_| format!("seed: {value:?} is no whole number"))?);
         }
         "refused" if value.is_empty() => return Err("refused: write a part of the error".into()),
         "refused" => scenario.refused = Some(value.to_owned()),

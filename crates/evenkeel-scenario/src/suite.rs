@@ -169,7 +169,7 @@ fn files_below(directory: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Every machine of the three crates, so that a misspelt one is an error and another crate's is not.
-const MACHINES: [&str; 20] = [
+const MACHINES: [&str; 27] = [
     // evenkeel-breaker
     "breaker",
     "breaker_set",
@@ -187,10 +187,17 @@ const MACHINES: [&str; 20] = [
     "standing",
     // evenkeel-limit
     "admission",
+    "aws_adaptive",
+    "aws_standard",
     "budget",
+    "envoy_retry_budget",
+    "grpc_throttle",
     "hedge",
+    "keyed_rate",
     "ledger",
     "limit",
+    "partitions",
+    "rate",
     "shed",
     "throttle",
 ];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use evenkeel_balance::{BuiltIn, PolicyConfig};
 use evenkeel_types::EndpointId;
 
+use crate::control::Control;
 use crate::node::Node;
 use crate::observer::Notice;
 use crate::shared::{Shared, Told};
@@ -63,8 +64,8 @@ impl<T> Leftover<T> {
     }
 
     /// Runs what may run user code: drops, policies, the observer.
-    pub(crate) fn let_go(self) {
-        self.told.into_iter().for_each(Told::tell);
+    pub(crate) fn let_go(self, control: &Control) {
+        self.told.into_iter().for_each(|told| told.tell(control));
     }
 }
 

@@ -64,7 +64,9 @@ pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
             return Applied { generation: old.generation, ..Applied::default() };
         }
         let removed = old.nodes().map(|node| node.live.id()).collect::<Vec<_>>();
-        leftover.nodes.extend(removed.iter().filter_map(|id| state.index.remove(id)));
+        let left: Vec<_> = removed.iter().filter_map(|id| state.index.remove(id)).collect();
+        leftover.told.push(shared.members_changed(true, &[], &left));
+        leftover.nodes.extend(left);
         // No policy is asked about an empty set, so none can refuse it.
         let nobody = update::tiers([]);
         let generation = commit(
@@ -78,7 +80,7 @@ pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
         leftover.snapshots.extend(state.sweep());
         Applied { generation, removed, ..Applied::default() }
     };
-    leftover.let_go();
+    leftover.let_go(&shared.control);
     tell(shared, &applied);
     applied
 }
@@ -95,7 +97,7 @@ fn replace<T>(
         leftover.snapshots.extend(state.sweep());
         result
     };
-    leftover.let_go();
+    leftover.let_go(&shared.control);
     if let Ok(Some(applied)) = &result {
         tell(shared, applied);
     }
@@ -156,9 +158,10 @@ fn replace_locked<T>(
         }
     }
     applied.generation = commit(shared, state, Change { plans, pending, config: None }, leftover)?;
-    for id in applied.removed.iter().chain(&replaced) {
-        leftover.nodes.extend(state.index.remove(id));
-    }
+    let left: Vec<_> =
+        applied.removed.iter().chain(&replaced).filter_map(|id| state.index.remove(id)).collect();
+    leftover.told.push(shared.members_changed(old.len() > 0, &fresh, &left));
+    leftover.nodes.extend(left);
     for node in fresh {
         state.index.insert(node);
     }

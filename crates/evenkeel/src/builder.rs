@@ -2,12 +2,15 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwapOption;
 use evenkeel_balance::subset::SubsetConfig;
 use evenkeel_balance::{BuiltIn, MemberList, PolicyConfig, Wants};
 use evenkeel_breaker::{BreakerConfig, Rules};
-use evenkeel_health::{RiseFall, RiseFallConfig};
+use evenkeel_health::outlier::{OutlierConfig, OutlierRules};
+use evenkeel_health::{Ramp, RiseFall, RiseFallConfig, SlowStartConfig};
+use evenkeel_limit::{Ledger, LedgerConfig, LimitConfig, Limiter};
 use evenkeel_stats::TimeConstant;
 use evenkeel_types::{Priority, SplitMix64};
 
@@ -16,6 +19,7 @@ use crate::cluster::Cluster;
 use crate::config::{BuildError, ClusterConfig, LatencyConfig};
 use crate::control::{Control, Slots, Timers};
 use crate::observer::Observer;
+use crate::outliers::Outliers;
 use crate::roster::{Masks, Roster};
 use crate::shared::Shared;
 use crate::snapshot::{Part, Snapshot, Tier};
@@ -60,6 +64,36 @@ impl<T> ClusterBuilder<T> {
     /// Gives every endpoint a circuit breaker.
     pub fn breaker(mut self, breaker: BreakerConfig) -> Self {
         self.config.breaker = Some(breaker);
+        self
+    }
+
+    /// Ejects for a while who behaves worse than its peers.
+    pub fn outlier(mut self, outlier: OutlierConfig) -> Self {
+        self.config.outlier = Some(outlier);
+        self
+    }
+
+    /// Lets endpoints that return, or are new in a running cluster, start slowly.
+    pub fn slow_start(mut self, slow_start: SlowStartConfig) -> Self {
+        self.config.slow_start = Some(slow_start);
+        self
+    }
+
+    /// Limits how many requests may be in flight at each endpoint.
+    pub fn endpoint_limit(mut self, limit: LimitConfig) -> Self {
+        self.config.endpoint_limit = Some(limit);
+        self
+    }
+
+    /// Limits how many requests may be in flight in the cluster.
+    pub fn limit(mut self, limit: LimitConfig) -> Self {
+        self.config.limit = Some(limit);
+        self
+    }
+
+    /// Bounds what is sent besides first attempts: retries and hedges.
+    pub fn budget(mut self, budget: LedgerConfig) -> Self {
+        self.config.budget = Some(budget);
         self
     }
 
@@ -116,6 +150,9 @@ impl<T> ClusterBuilder<T> {
         if config.name.is_empty() {
             return Err(BuildError::NoName);
         }
+        if !config.endpoints.is_empty() {
+            return Err(BuildError::EndpointsWithoutPayloads);
+        }
         if !(1..=MOST_ENDPOINTS).contains(&config.max_endpoints) {
             return Err(BuildError::MaxEndpoints(config.max_endpoints));
         }
@@ -124,17 +161,37 @@ impl<T> ClusterBuilder<T> {
         let seed = config.seed.unwrap_or_else(seed_of_the_process);
         let hash_key = (config.hash_seed, SplitMix64::mix(config.hash_seed));
         let first = empty(&config.policy)?;
+        let clock = clock.unwrap_or_else(|| Box::new(MonotonicClock::new()));
+        let timers = Timers::new();
+        let outliers = config.outlier.map(OutlierRules::new).transpose()?;
+        let outliers = outliers
+            .map(|rules| Outliers::new(rules, SplitMix64::mix(seed ^ OUTLIERS), clock.now(), &timers));
+        let in_field = |field| move |error| BuildError::Limit { field, error };
+        if let Some(limit) = &config.endpoint_limit {
+            Limiter::new(limit, 0).map_err(in_field("endpoint_limit"))?;
+        }
+        let limit = config.limit.map(|limit| Limiter::new(&limit, seed).map_err(in_field("limit")));
+        let ledger = config.budget.map(|budget| Ledger::new(&budget).map_err(in_field("budget")));
         let control = Control {
             name: config.name.into(),
-            clock: clock.unwrap_or_else(|| Box::new(MonotonicClock::new())),
+            clock,
             roster: Roster::new(),
             slots: Slots::default(),
-            timers: Timers::new(),
+            timers,
+            ramp: config.slow_start.map(Ramp::new).transpose()?,
+            reduced: AtomicUsize::new(0),
+            endpoint_limit: config.endpoint_limit,
+            limit: limit.transpose()?,
+            ledger: ledger.transpose()?,
+            seed,
+            is_timed: outliers.as_ref().is_some_and(|outliers| outliers.rules.config().latency.is_some()),
+            outliers,
             rules,
             latency: decay.map_err(|_| BuildError::ZeroDecay)?,
             rise_fall: RiseFall::new(&config.health)?,
             observer,
             listeners: ArcSwapOption::empty(),
+            followed: ArcSwapOption::empty(),
             stripes: stripes(),
             hash_key,
         };
@@ -178,11 +235,20 @@ fn seed_of_the_process() -> u64 {
     std::hash::RandomState::new().hash_one(0_u64)
 }
 
+impl<T> From<ClusterConfig> for ClusterBuilder<T> {
+    /// Settings that were read from a file, to which a clock or an observer shall be added.
+    fn from(config: ClusterConfig) -> Self {
+        Self::new(config)
+    }
+}
+
 impl<T> fmt::Debug for ClusterBuilder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
+/// Apart from the draws of picks.
+const OUTLIERS: u64 = 0x6f75_746c_6965_7273;
 /// What `max_endpoints` may be at most.
 const MOST_ENDPOINTS: usize = 10_000_000;

@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 
 use evenkeel_balance::{Caller, Mask, Random};
-use evenkeel_breaker::Permit;
 use evenkeel_types::below;
 use smallvec::SmallVec;
 
+use crate::control::Control;
 use crate::error::{PickError, Shortage};
 use crate::factor;
+use crate::grant::Grant;
 use crate::live::Live;
 use crate::node::Node;
 use crate::request::{LaneCaller, Request, Strictness};
@@ -21,7 +22,9 @@ type Admit<T, A> = fn(&Live<T>) -> Option<A>;
 type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A);
 
 /// Tokens that a request must not get: what it tried, and what refused it.
-type Excluded = SmallVec<[u64; 16]>;
+///
+/// Room for eight tried ones, and for all that one tier can pass over and refuse: so that a pick allocates nothing.
+type Excluded = SmallVec<[u64; 96]>;
 
 /// The tokens that policies looked at, if somebody wants to know.
 pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
@@ -29,8 +32,8 @@ pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
 /// The endpoint's own word, then its breaker's: what a pick asks. The mask may lag behind a flip by a moment; the own word
 /// does not.
 #[inline(always)]
-pub(crate) fn admit<T>(live: &Live<T>) -> Option<Option<Permit>> {
-    if live.standing.is_usable() { live.admit().ok() } else { None }
+pub(crate) fn admit<T>(live: &Live<T>) -> Option<Grant> {
+    if live.standing.is_usable() { live.admit() } else { None }
 }
 
 /// The own word alone: an endpoint whose breaker is not open will do.
@@ -108,7 +111,7 @@ pub(crate) fn find<'s, T, A>(
     {
         return Ok(found);
     }
-    Err(explain_failure(snapshot, request))
+    Err(explain_failure(snapshot, request, caller.control))
 }
 
 /// Plainly usable ones in the order of tiers, then degraded ones; and before giving up, every own word.
@@ -144,7 +147,7 @@ fn find_in<'s, T, A>(
 ) -> Option<(&'s Node<T>, A)> {
     let mut passed = Excluded::from_iter(caller.passed_over.take());
     excluded.extend(passed.iter().copied());
-    let mut refusals = 0;
+    let (mut refusals, mut passes) = (0, passed.len());
     for _ in 0..ROUNDS_OF_CHOICE {
         let view = TierView { tier, mask, excluded, watch };
         let Some(position) = tier.policy.choose(&view, caller) else { break };
@@ -157,6 +160,7 @@ fn find_in<'s, T, A>(
             },
         };
         if !node.live.factor.is_full() && !factor::takes(tier, &node.live, caller) {
+            passes += 1;
             if factor::would_repeat(tier.wants) {
                 passed.push(node.live.token);
                 excluded.push(node.live.token);
@@ -172,7 +176,7 @@ fn find_in<'s, T, A>(
             break;
         }
     }
-    if passed.is_empty() && refusals < REFUSALS && excluded.len() >= mask.usable() {
+    if passes == 0 && refusals < REFUSALS && excluded.len() >= mask.usable() {
         return None;
     }
     // A factor says less, never nothing: before another tier is asked, those that were passed over are.
@@ -228,13 +232,13 @@ fn ask_everybody<'s, T, A>(
 }
 
 /// Counts why nothing was left. O(n), on the way out only.
-fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickError {
+fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>, control: &Control) -> PickError {
     if !snapshot.known {
-        return PickError::NotKnown;
+        return PickError::NotKnown(control.freshness());
     }
     let mut shortage = Shortage { total: snapshot.len() as u32, ..Shortage::default() };
     if shortage.total == 0 {
-        return PickError::Empty;
+        return PickError::Empty(control.freshness());
     }
     let used = || snapshot.used().flat_map(|tier| tier.nodes.iter());
     shortage.outside_subset = shortage.total - used().count() as u32;
@@ -242,17 +246,25 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickErro
         let status = node.live.status();
         if status.usable() && request.tried().contains(&node.live.token) {
             shortage.tried += 1;
+        } else if status.usable() && node.live.is_saturated() {
+            shortage.saturated += 1;
         } else {
             shortage.count(status.cause());
         }
     }
-    if shortage.tried > 0 && shortage.probing == 0 && request.strictness() == Strictness::Exclude {
+    if shortage.tried > 0
+        && shortage.probing == 0
+        && shortage.saturated == 0
+        && request.strictness() == Strictness::Exclude
+    {
         return PickError::AllTried { tried: shortage.tried };
     }
     shortage.retry_at = used()
         .filter(|node| !request.tried().contains(&node.live.token))
-        .filter_map(|node| node.live.breaker_deadline())
+        .filter_map(|node| node.live.back_at())
         .min();
+    shortage.freshness = control.freshness();
+    shortage.free_in = used().filter_map(|node| node.live.free_in()).min();
     PickError::NoneUsable(shortage)
 }
 

@@ -3,7 +3,9 @@ use std::time::Duration;
 use evenkeel_balance::subset::{InvalidSubset, SubsetConfig};
 use evenkeel_balance::{InvalidPolicy, PolicyConfig};
 use evenkeel_breaker::BreakerConfig;
-use evenkeel_health::RiseFallConfig;
+use evenkeel_health::outlier::{OutlierConfig, OutlierConfigError};
+use evenkeel_health::{RiseFallConfig, SlowStartConfig, SlowStartConfigError};
+use evenkeel_limit::{LedgerConfig, LimitConfig, LimitConfigError};
 use evenkeel_types::Endpoint;
 use thiserror::Error;
 
@@ -39,8 +41,9 @@ use crate::subset::OutsideSubset;
 pub struct ClusterConfig {
     /// The name of the cluster, for reports and logs.
     pub name: String,
-    /// How to choose. Default: the less loaded of two distinct random ones.
-    #[cfg_attr(feature = "serde", serde(default))]
+    /// How to choose; in a file a name, or a table with `type` and settings. Default: the less loaded of two distinct random
+    /// ones.
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::named_policy::deserialize"))]
     pub policy: PolicyConfig,
     /// Which part of the endpoints this client uses. Default: all of them.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
@@ -52,6 +55,23 @@ pub struct ClusterConfig {
     /// The circuit breaker that each endpoint gets. Default: none, since what counts as a failure is the caller's word.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub breaker: Option<BreakerConfig>,
+    /// Who behaves worse than its peers goes out for a while. Default: nobody is judged, for the same reason.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub outlier: Option<OutlierConfig>,
+    /// How endpoints start that return, or are new in a running cluster. Default: with their whole share at once.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub slow_start: Option<SlowStartConfig>,
+    /// How many requests may be in flight at each endpoint. One that has so many is passed over: busy, not broken. Default:
+    /// as many as there are.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub endpoint_limit: Option<LimitConfig>,
+    /// How many requests may be in flight in the cluster. Default: as many as there are.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub limit: Option<LimitConfig>,
+    /// How much may be sent besides first attempts: retries and hedges. Default: any amount, since only who sends again
+    /// needs it.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub budget: Option<LedgerConfig>,
     /// How many check results in a row turn an endpoint up or down. Default: 2 up, 3 down, as HAProxy.
     #[cfg_attr(feature = "serde", serde(default))]
     pub health: RiseFallConfig,
@@ -83,6 +103,11 @@ impl ClusterConfig {
             subset: None,
             outside_subset: None,
             breaker: None,
+            outlier: None,
+            slow_start: None,
+            endpoint_limit: None,
+            limit: None,
+            budget: None,
             health: RiseFallConfig::default(),
             latency: None,
             seed: None,
@@ -149,6 +174,20 @@ pub enum BuildError {
     /// The breaker's settings are out of range.
     #[error("breaker.{0}")]
     Breaker(#[from] evenkeel_breaker::ConfigError),
+    /// The settings of outlier detection are out of range.
+    #[error("outlier.{0}")]
+    Outlier(#[from] OutlierConfigError),
+    /// The settings of slow start are out of range.
+    #[error(transparent)]
+    SlowStart(#[from] SlowStartConfigError),
+    /// The settings of a limit or of the budget are out of range.
+    #[error("{field}.{error}")]
+    Limit {
+        /// `endpoint_limit`, `limit` or `budget`.
+        field: &'static str,
+        /// What is wrong there.
+        error: LimitConfigError,
+    },
     /// The thresholds of the health checks are out of range.
     #[error("health.{0}")]
     Health(#[from] evenkeel_health::ConfigError),
@@ -158,6 +197,11 @@ pub enum BuildError {
     /// `max_endpoints` is out of range.
     #[error("max_endpoints = {0} is out of range: allowed are 1 to 10000000")]
     MaxEndpoints(usize),
+    /// There are endpoints in the configuration, and a builder cannot make payloads for them.
+    #[error(
+        "endpoints: a builder has no payloads for them; use Cluster::from_config, or take them out and apply them"
+    )]
+    EndpointsWithoutPayloads,
     /// The endpoints that should be there from the start were refused.
     #[error(transparent)]
     Endpoints(#[from] ApplyError),

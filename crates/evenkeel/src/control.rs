@@ -1,21 +1,25 @@
 //! What all endpoints of a cluster share, without the endpoints: so that they can point here without a cycle.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use evenkeel_balance::{Event, Policy, Wants};
 use evenkeel_breaker::{Breaker, Rules, Transition};
-use evenkeel_health::{Change, RiseFall};
+use evenkeel_health::{Change, Ramp, RiseFall};
+use evenkeel_limit::{Ledger, LimitChange, LimitConfig, Limiter};
+use evenkeel_registry::SourceStatus;
 use evenkeel_stats::{PeakEwma, TimeConstant};
-use evenkeel_types::Timestamp;
+use evenkeel_types::{EndpointId, SplitMix64, Timestamp};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::freshness::Freshness;
 use crate::live::Live;
-use crate::observer::{Notice, Observer};
+use crate::observer::{Notice, Observer, OutlierNotice};
+use crate::outliers::{Key, Outliers, Verdict};
 use crate::roster::Roster;
 
 pub(crate) struct Control {
@@ -27,21 +31,56 @@ pub(crate) struct Control {
     pub(crate) rules: Option<Arc<Rules>>,
     pub(crate) latency: Option<TimeConstant>,
     pub(crate) rise_fall: RiseFall,
+    pub(crate) outliers: Option<Outliers>,
+    /// How endpoints start, if slowly.
+    pub(crate) ramp: Option<Ramp>,
+    /// Endpoints that take less than the whole of their weight.
+    pub(crate) reduced: AtomicUsize,
+    /// The limit that each endpoint gets.
+    pub(crate) endpoint_limit: Option<LimitConfig>,
+    /// The limit of the cluster.
+    pub(crate) limit: Option<Limiter>,
+    /// The account of retries and hedges.
+    pub(crate) ledger: Option<Ledger>,
+    pub(crate) seed: u64,
+    /// Whether every request is timed, whatever its policy and endpoint want.
+    pub(crate) is_timed: bool,
     pub(crate) observer: Option<Box<dyn Observer>>,
     /// The policies of the current tiers that asked for events.
     pub(crate) listeners: ArcSwapOption<Vec<Listener>>,
+    /// How fresh the followed sources are, if any are followed.
+    pub(crate) followed: ArcSwapOption<Box<dyn Sources>>,
     /// Stripes a node gets, when it gets any: a power of two.
     pub(crate) stripes: u32,
     pub(crate) hash_key: (u64, u64),
 }
 
+/// Where the endpoints come from.
+pub(crate) trait Sources: Send + Sync {
+    fn freshness(&self) -> Freshness;
+
+    fn statuses(&self) -> Vec<SourceStatus>;
+}
+
 impl Control {
+    pub(crate) fn freshness(&self) -> Freshness {
+        self.followed.load().as_ref().map_or(Freshness::Applied, |sources| sources.freshness())
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub(crate) fn new_breaker(&self) -> Option<Box<Breaker>> {
-        self.rules.as_ref().map(|rules| Box::new(Breaker::with_rules(rules)))
+    /// The breaker of an endpoint; its waits are spread by the endpoint's name.
+    pub(crate) fn new_breaker(&self, salt: u64) -> Option<Box<Breaker>> {
+        self.rules.as_ref().map(|rules| Box::new(Breaker::starting(rules, salt, self.now())))
+    }
+
+    /// The limit of an endpoint; its measurements are spread by the endpoint's number.
+    pub(crate) fn new_limiter(&self, token: u64) -> Option<Box<Limiter>> {
+        let config = self.endpoint_limit.as_ref()?;
+        // The settings were tried when the cluster was built.
+        Limiter::new(config, SplitMix64::mix(self.seed ^ token)).ok().map(Box::new)
     }
 
     pub(crate) fn new_latency(&self) -> Option<Box<PeakEwma>> {
@@ -62,6 +101,20 @@ impl Control {
     pub(crate) fn tell_breaker<T>(&self, live: &Live<T>, transition: &Transition) {
         if let Some(observer) = &self.observer {
             observer.notice(&Notice::Breaker { id: live.id(), transition: *transition });
+        }
+    }
+
+    pub(crate) fn tell_limit(&self, id: Option<EndpointId>, change: LimitChange) {
+        if let Some(observer) = &self.observer {
+            observer.notice(&Notice::Limit { id, change });
+        }
+    }
+
+    pub(crate) fn tell_outlier(&self, id: Option<EndpointId>, change: &Verdict) {
+        if let Some(observer) = &self.observer
+            && let Some(notice) = OutlierNotice::of(id, change)
+        {
+            observer.notice(&Notice::Outlier(notice));
         }
     }
 
@@ -124,11 +177,16 @@ impl Slots {
     }
 }
 
+/// The slot of the timer that sweeps outliers.
+pub(crate) const SWEEP: u32 = u32::MAX;
+
 /// Who waits until when. The earliest deadline lies in an atomic, so that a pick sees with one load that one is due.
+///
+/// A set, since whoever looks at an endpoint arms again what it waits for: the same deadline is kept once.
 #[derive(Debug)]
 pub(crate) struct Timers {
     earliest: AtomicU64,
-    waiting: Mutex<BinaryHeap<Reverse<Timer>>>,
+    waiting: Mutex<BTreeSet<Timer>>,
 }
 
 /// An endpoint that waits for a deadline.
@@ -137,6 +195,12 @@ pub(crate) struct Timer {
     pub(crate) until: Timestamp,
     pub(crate) slot: u32,
     pub(crate) token: u64,
+}
+
+impl Timer {
+    pub(crate) const fn of(key: Key, until: Timestamp) -> Self {
+        Self { until, slot: key.slot, token: key.token }
+    }
 }
 
 impl Timers {
@@ -161,27 +225,50 @@ impl Timers {
             return;
         }
         let mut waiting = self.waiting.lock();
-        waiting.push(Reverse(Timer { until, slot, token }));
+        waiting.insert(Timer { until, slot, token });
         self.publish(&waiting);
+    }
+
+    /// A timer of the cluster itself.
+    pub(crate) fn add_sweep(&self, until: Timestamp) {
+        self.add(until, SWEEP, 0);
     }
 
     /// Takes out what is due at `now`, `most` at once.
     pub(crate) fn due(&self, now: Timestamp, most: usize) -> Vec<Timer> {
         let mut waiting = self.waiting.lock();
         let mut due = Vec::new();
-        while let Some(&Reverse(timer)) = waiting.peek()
-            && timer.until <= now
-            && due.len() < most
+        while due.len() < most
+            && waiting.first().is_some_and(|timer| timer.until <= now)
+            && let Some(timer) = waiting.pop_first()
         {
-            waiting.pop();
             due.push(timer);
         }
         self.publish(&waiting);
         due
     }
 
-    fn publish(&self, waiting: &BinaryHeap<Reverse<Timer>>) {
-        let earliest = waiting.peek().map_or(u64::MAX, |Reverse(timer)| timer.until.as_nanos());
+    fn publish(&self, waiting: &BTreeSet<Timer>) {
+        let earliest = waiting.first().map_or(u64::MAX, |timer| timer.until.as_nanos());
         self.earliest.store(earliest, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_is_armed_again_is_kept_once() {
+        let timers = Timers::new();
+        let hour = Timestamp::from_secs(3600);
+        for second in 0..1000 {
+            timers.add(hour, 1, 7);
+            timers.add(Timestamp::from_secs(second), 1, 7);
+            assert_eq!(timers.due(Timestamp::from_secs(second), 64).len(), 1);
+        }
+        timers.add(hour, 2, 8);
+        assert_eq!(timers.due(hour, 64).len(), 2);
+        assert!(!timers.is_waited_for());
     }
 }

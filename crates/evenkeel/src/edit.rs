@@ -88,7 +88,7 @@ pub(crate) fn set_policy<T>(shared: &Shared<T>, policy: PolicyConfig) -> Result<
         leftover.snapshots.extend(state.sweep());
         result
     };
-    leftover.let_go();
+    leftover.let_go(&shared.control);
     let applied = Applied { generation: result?, policy_changed: true, ..Applied::default() };
     tell(shared, &applied);
     Ok(applied)
@@ -103,7 +103,7 @@ pub(crate) fn set_subset<T>(shared: &Shared<T>, rule: Option<Rule>) -> Result<Ap
         leftover.snapshots.extend(state.sweep());
         result
     };
-    leftover.let_go();
+    leftover.let_go(&shared.control);
     let applied = Applied { generation: result?, subset_changed: true, ..Applied::default() };
     tell(shared, &applied);
     Ok(applied)
@@ -161,7 +161,7 @@ fn edit<T>(
         leftover.snapshots.extend(state.sweep());
         result
     };
-    leftover.let_go();
+    leftover.let_go(&shared.control);
     if let Ok(applied) = &result {
         tell(shared, applied);
     }
@@ -188,7 +188,9 @@ fn carry_out<T>(
             commit(shared, state, Change { plans, pending, config: None }, leftover)?
         }
     };
-    leftover.nodes.extend(remove.iter().filter_map(|id| state.index.remove(id)));
+    let left: Vec<_> = remove.iter().filter_map(|id| state.index.remove(id)).collect();
+    leftover.told.push(shared.members_changed(old.len() > 0, &insert, &left));
+    leftover.nodes.extend(left);
     for node in insert {
         state.index.insert(node);
     }

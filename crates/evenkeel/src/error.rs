@@ -1,39 +1,64 @@
 use std::fmt;
+use std::time::Duration;
 
 use evenkeel_balance::InvalidPolicy;
 use evenkeel_balance::subset::InvalidSubset;
 use evenkeel_health::Cause;
+use evenkeel_limit::{LedgerRefusal, Refusal};
 use evenkeel_types::{EndpointId, Timestamp};
 use thiserror::Error;
+
+use crate::freshness::Freshness;
 
 /// Why there is nothing to pick. Small and `Copy`; the text is made only when it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PickError {
     /// No set was ever applied: discovery has not answered yet. Wait for the first `apply`.
-    #[error("no endpoints known yet: nothing was applied to this cluster")]
-    NotKnown,
+    #[error("no endpoints known yet: nothing was applied to this cluster{0}")]
+    NotKnown(Freshness),
     /// The applied set is empty. Look at what the source says.
-    #[error("the cluster has no endpoints: its source says that there are none")]
-    Empty,
+    #[error("the cluster has no endpoints: its source says that there are none{0}")]
+    Empty(Freshness),
     /// Every usable endpoint was tried by this request before.
     #[error("all {tried} usable endpoints were tried by this request")]
     AllTried {
         /// How many usable endpoints are excluded.
         tried: u32,
     },
+    /// The cluster's own limit is reached: as many requests are in flight as it allows. Shed this one, or wait.
+    #[error("the cluster is {0}")]
+    Saturated(Refusal),
+    /// A retry or a hedge that the budget does not allow: sending it would add load where there is too much of it.
+    #[error("not sent again: {0}")]
+    BudgetSpent(LedgerRefusal),
     /// There are endpoints and none can take this request.
     #[error("{0}")]
     NoneUsable(Shortage),
 }
 
 impl PickError {
-    /// When it may be worth to ask again, if that is known: the first open breaker's deadline.
+    /// After how long it may be worth to ask again, where all that is wrong is too many requests in flight.
+    #[must_use]
+    pub const fn free_in(&self) -> Option<Duration> {
+        match self {
+            Self::NoneUsable(shortage) => shortage.free_in,
+            Self::Saturated(refusal) => refusal.retry_hint,
+            _ => None,
+        }
+    }
+
+    /// When it may be worth to ask again, if that is known: the first open breaker's deadline, the end of the first
+    /// ejection.
     #[must_use]
     pub const fn retry_at(&self) -> Option<Timestamp> {
         match self {
             Self::NoneUsable(shortage) => shortage.retry_at,
-            Self::NotKnown | Self::Empty | Self::AllTried { .. } => None,
+            Self::NotKnown(_)
+            | Self::Empty(_)
+            | Self::AllTried { .. }
+            | Self::Saturated(_)
+            | Self::BudgetSpent(_) => None,
         }
     }
 }
@@ -58,24 +83,33 @@ pub struct Shortage {
     pub breaker_open: u32,
     /// Half open, with all probes under way.
     pub probing: u32,
+    /// Usable, with as many requests in flight as their limits allow: busy, not broken.
+    pub saturated: u32,
     /// Not in the subset of this client, which must not be left; healthy or not.
     pub outside_subset: u32,
     /// Usable, but tried by this request before.
     pub tried: u32,
-    /// When the first open breaker lets a probe through.
+    /// How fresh the set of endpoints is.
+    pub freshness: Freshness,
+    /// After how long a limit may let the next request in, where one is known to be busy and its latency is known.
+    pub free_in: Option<Duration>,
+    /// When the first open breaker lets a probe through, or the first ejection ends.
     pub retry_at: Option<Timestamp>,
 }
 
 impl Shortage {
     pub(crate) fn count(&mut self, cause: Option<Cause>) {
         let counter = match cause {
-            Some(Cause::Maintenance | Cause::AdminDrain) => &mut self.withdrawn,
+            Some(Cause::Maintenance | Cause::AdminDrain | Cause::Draining) => &mut self.withdrawn,
             Some(Cause::ZeroWeight) => &mut self.zero_weight,
-            Some(Cause::AnnouncedDraining | Cause::AnnouncedDown | Cause::AnnouncedStarting) => {
-                &mut self.announced_out
-            }
-            Some(Cause::CheckDown) => &mut self.check_down,
-            Some(Cause::Ejected) => &mut self.ejected,
+            Some(
+                Cause::AnnouncedDraining
+                | Cause::AnnouncedDown
+                | Cause::AnnouncedStarting
+                | Cause::NotInDiscovery,
+            ) => &mut self.announced_out,
+            Some(Cause::CheckDown | Cause::CheckStarting | Cause::Suspected) => &mut self.check_down,
+            Some(Cause::Ejected | Cause::FlapDamped) => &mut self.ejected,
             Some(Cause::BreakerOpen) => &mut self.breaker_open,
             _ => &mut self.probing,
         };
@@ -95,6 +129,7 @@ impl fmt::Display for Shortage {
             (self.ejected, "ejected"),
             (self.breaker_open, "with an open breaker"),
             (self.probing, "being probed"),
+            (self.saturated, "at their limit"),
             (self.outside_subset, "not in this client's subset"),
             (self.tried, "tried before"),
         ] {
@@ -102,6 +137,9 @@ impl fmt::Display for Shortage {
                 write!(f, "{separator}{count} {what}")?;
                 separator = ", ";
             }
+        }
+        if let Freshness::Stale { .. } = self.freshness {
+            write!(f, "{}", self.freshness)?;
         }
         Ok(())
     }

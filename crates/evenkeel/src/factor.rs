@@ -6,9 +6,10 @@
 //! the tier: where everybody starts slowly, nobody does.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use evenkeel_balance::Wants;
-use evenkeel_types::SplitMix64;
+use evenkeel_types::{SplitMix64, Timestamp};
 
 use crate::live::Live;
 use crate::request::LaneCaller;
@@ -21,6 +22,10 @@ pub(crate) struct Factor(AtomicU32);
 impl Factor {
     pub(crate) fn full() -> Self {
         Self(AtomicU32::new(FULL))
+    }
+
+    pub(crate) fn none() -> Self {
+        Self(AtomicU32::new(0))
     }
 
     #[inline(always)]
@@ -36,9 +41,19 @@ impl Factor {
         self.0.store(parts, Ordering::Relaxed);
     }
 
-    pub(crate) fn share(&self) -> f64 {
-        f64::from(self.get()) / f64::from(FULL)
+    /// Sets it and returns what it was. Who swaps later sees what was written before an earlier swap.
+    pub(crate) fn swap(&self, parts: u32) -> u32 {
+        self.0.swap(parts, Ordering::AcqRel)
     }
+
+    pub(crate) fn share(&self) -> f64 {
+        share(self.get())
+    }
+}
+
+/// What so many 65,536ths are.
+pub(crate) fn share(parts: u32) -> f64 {
+    f64::from(parts) / f64::from(FULL)
 }
 
 /// A share in 65,536ths; what is above zero stays so, and what is no number is a whole.
@@ -57,7 +72,8 @@ pub(crate) fn parts(share: f64) -> u32 {
 #[cold]
 #[inline(never)]
 pub(crate) fn takes<T>(tier: &Tier<T>, live: &Live<T>, caller: &mut LaneCaller<'_>) -> bool {
-    let (own, top) = (live.factor.get(), tier.masks.top.get());
+    let lift = tier.masks.lift.get();
+    let (own, top) = (lifted(live.factor.get(), lift), lifted(tier.masks.top.get(), lift));
     if own >= top {
         return true;
     }
@@ -69,6 +85,11 @@ pub(crate) fn takes<T>(tier: &Tier<T>, live: &Live<T>, caller: &mut LaneCaller<'
     ticket < (u64::from(own) << 16) / u64::from(top)
 }
 
+/// The factor, moved by this part of the way to one.
+const fn lifted(parts: u32, lift: u32) -> u32 {
+    parts + ((FULL.saturating_sub(parts) as u64 * lift as u64) >> 16) as u32
+}
+
 /// Whether the policy would name the same endpoint again: then the choice must go on without it. Policies that go by an order
 /// or by chance alone are simply asked again, which makes shares exact.
 pub(crate) const fn would_repeat(wants: Wants) -> bool {
@@ -77,6 +98,13 @@ pub(crate) const fn would_repeat(wants: Wants) -> bool {
     )
 }
 
+/// When to look at a factor again that grows until `until`: twenty times on the way, not more often than every 20 ms.
+pub(crate) fn next_look(now: Timestamp, until: Timestamp) -> Timestamp {
+    let left = until.saturating_since(now);
+    now.saturating_add((left / 20).max(SHORTEST_STEP)).min(until)
+}
+
+const SHORTEST_STEP: Duration = Duration::from_millis(20);
 pub(crate) const FULL: u32 = 1 << 16;
 
 #[cfg(all(test, not(loom)))]

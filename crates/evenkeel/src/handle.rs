@@ -1,13 +1,16 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
-use evenkeel_health::{AdminState, CheckState, Status, Turn};
+use evenkeel_breaker::{Force, ForceError, Owner, State as BreakerState, Transition};
+use evenkeel_health::{AdminState, CheckResult, CheckState, Note, NoteError, Opinion, Status, Turn};
 
 use crate::cluster::Cluster;
-use crate::live::Live;
+use crate::live::{Live, News};
 use crate::node::Node;
 use crate::snapshot::Part;
+use thiserror::Error;
 
 /// An endpoint of a cluster, to watch it and to say what is known about it from outside.
 ///
@@ -42,25 +45,88 @@ impl<T> Handle<T> {
 
     /// The operator's word: ready, drain or maintenance. Only another such word changes it back.
     pub fn set_admin(&self, state: AdminState) -> Status {
-        let change = self.standing.set_admin(state);
-        self.after_flip(change);
-        change.after
+        self.say_aloud(Opinion::Admin(state), Note::default());
+        self.status()
+    }
+
+    /// The operator's word for a while: after `limit` it ends by itself, as if [`AdminState::Ready`] had been said. Reports
+    /// tell who said it, why, and until when.
+    ///
+    /// # Errors
+    ///
+    /// [`NoteError`] if `by` is longer than 64 bytes or `reason` longer than 200, or one has a control character.
+    pub fn set_admin_for(
+        &self,
+        state: AdminState,
+        limit: Duration,
+        by: &str,
+        reason: &str,
+    ) -> Result<Status, NoteError> {
+        let until = self.control.now().saturating_add(limit);
+        self.say_aloud(Opinion::Admin(state), Note::expiring(until).by(by)?.because(reason)?);
+        Ok(self.status())
+    }
+
+    /// Forces the endpoint's breaker, for so long if there is a limit: open for an endpoint that is known to be sick, closed
+    /// where the breaker is known to be wrong, or a dry run. Reports show it as a state of the breaker.
+    ///
+    /// # Errors
+    ///
+    /// [`NoBreaker`](ForceBreakerError::NoBreaker) if the cluster has none; else what the breaker says.
+    pub fn force_breaker(
+        &self,
+        force: Force,
+        owner: Owner,
+        limit: Option<Duration>,
+    ) -> Result<BreakerState, ForceBreakerError> {
+        let breaker = self.breaker.as_ref().ok_or(ForceBreakerError::NoBreaker)?;
+        let transition = breaker.force(force, owner, limit, self.control.now())?;
+        Ok(self.breaker_was_forced(transition))
+    }
+
+    /// Ends what [`force_breaker`](Self::force_breaker) began.
+    ///
+    /// # Errors
+    ///
+    /// [`NoBreaker`](ForceBreakerError::NoBreaker) if the cluster has none.
+    pub fn unforce_breaker(&self) -> Result<BreakerState, ForceBreakerError> {
+        let breaker = self.breaker.as_ref().ok_or(ForceBreakerError::NoBreaker)?;
+        Ok(self.breaker_was_forced(breaker.unforce(self.control.now())))
+    }
+
+    fn breaker_was_forced(&self, transition: Option<Transition>) -> BreakerState {
+        if let Some(transition) = transition {
+            self.tell(&self.after_breaker(transition));
+        }
+        self.breaker.as_ref().map_or(BreakerState::Closed, |breaker| {
+            // A limit in time needs somebody who looks at it.
+            if let Some(end) = breaker.next_deadline() {
+                self.arm(end);
+            }
+            breaker.state()
+        })
     }
 
     /// The result of one active check. Rise and fall decide when it turns the endpoint up or down.
     pub fn record_check(&self, passed: bool) -> Status {
-        let change = {
+        let mut news = News::default();
+        {
             let mut machine = self.rise_fall.lock();
             let turn = if passed { machine.pass() } else { machine.fail() };
-            turn.map(|turn| {
-                self.standing.set_check(match turn {
-                    Turn::Up => CheckState::Up,
-                    Turn::Down => CheckState::Down,
-                })
-            })
-        };
-        if let Some(change) = change {
-            self.after_flip(change);
+            let state = turn.map(|turn| match turn {
+                Turn::Up => CheckState::Up,
+                Turn::Down => CheckState::Down,
+            });
+            // Said under the lock: of two results the later one has the last word.
+            if let Some(state) = state {
+                self.say(Opinion::Check(state), Note::default(), &mut news);
+            }
+        }
+        self.tell(&news);
+        if let Some(outliers) = &self.control.outliers {
+            let result = if passed { CheckResult::Pass } else { CheckResult::Fail };
+            let news = outliers.on_check(self, result, self.control.now());
+            self.tell(&news);
         }
         self.status()
     }
@@ -77,9 +143,8 @@ impl<T> Handle<T> {
     /// The verdict of a check machine that runs elsewhere. Use this or [`record_check`](Self::record_check), not both: the
     /// one does not know what the other has counted.
     pub fn set_check(&self, state: CheckState) -> Status {
-        let change = self.standing.set_check(state);
-        self.after_flip(change);
-        change.after
+        self.say_aloud(Opinion::Check(state), Note::default());
+        self.status()
     }
 }
 
@@ -118,4 +183,16 @@ impl<T> Cluster<T> {
         let inside = snapshot.tiers().filter(|tier| tier.part == Part::Inside);
         inside.flat_map(|tier| tier.nodes.iter()).map(|node| Handle::new(Arc::clone(node))).collect()
     }
+}
+
+/// A breaker cannot be forced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ForceBreakerError {
+    /// The endpoints of this cluster have no breakers.
+    #[error("the cluster has no breakers: set breaker in its configuration")]
+    NoBreaker,
+    /// The breaker refuses.
+    #[error(transparent)]
+    Refused(#[from] ForceError),
 }

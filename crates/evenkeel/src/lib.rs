@@ -37,6 +37,8 @@
 //! - How to choose: [`PolicyConfig`]; a policy of your own: [`Policy`].
 //! - Which part of a large fleet to use: [`ClusterBuilder::subset`].
 //! - What went wrong: [`PickError`], [`Cluster::explain`], [`Cluster::report`].
+//! - What to do about trouble: a breaker, outlier detection, slow start, limits and a budget of retries, all on
+//!   [`ClusterBuilder`]; the operator's word: [`Handle::set_admin_for`], [`Handle::force_breaker`].
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
 //!
@@ -57,15 +59,21 @@ mod config;
 mod control;
 mod driver;
 mod edit;
+mod entry;
 mod error;
 mod explain;
 mod factor;
 mod follow;
+mod freshness;
+mod grant;
 mod handle;
 mod lanes;
 mod live;
+#[cfg(feature = "serde")]
+mod named_policy;
 mod node;
 mod observer;
+mod outliers;
 mod pick;
 mod picker;
 mod report;
@@ -76,6 +84,7 @@ mod snapshot;
 mod subset;
 mod sync;
 mod update;
+mod words;
 
 pub use applied::Applied;
 pub use builder::ClusterBuilder;
@@ -88,12 +97,13 @@ pub use driver::Driver;
 pub use error::{ApplyError, PickError, Shortage};
 pub use explain::{Candidate, ExplainedTier, Explanation};
 pub use follow::Following;
-pub use handle::Handle;
+pub use freshness::Freshness;
+pub use handle::{ForceBreakerError, Handle};
 pub use live::Live;
-pub use observer::{Notice, Observer};
+pub use observer::{Notice, Observer, OutlierNotice};
 pub use pick::Pick;
 pub use picker::Picker;
-pub use report::{ClusterReport, EndpointReport};
+pub use report::{CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use subset::OutsideSubset;
 
@@ -116,11 +126,22 @@ pub use evenkeel_balance::{
     FirstAvailableConfig, PickFirstConfig, RoomPer, ShortestExpectedDelayConfig, Shuffle,
     SmoothWeightedRoundRobinConfig, TurnOrder,
 };
+pub use evenkeel_breaker as breaker;
 pub use evenkeel_breaker::{
-    BreakerConfig, HalfOpen, Reason as BreakerReason, Rule, State as BreakerState,
+    BreakerConfig, Force, ForceError, HalfOpen, Owner, Reason as BreakerReason, Rule, State as BreakerState,
     Transition as BreakerTransition, Window,
 };
-pub use evenkeel_health::{AdminState, Cause, CheckState, RiseFallConfig, Start, Status};
+pub use evenkeel_health::outlier::{
+    self, Brake, Ejection, EjectionCaps, EjectionReason, EjectionTime, FailureShare, LatencyRule,
+    OutlierConfig, OutlierConfigError, OutlierState, OutlierStatus, OutlierTotals, Probation, Return,
+    ReturnBy, SuccessRate,
+};
+pub use evenkeel_health::{
+    AdminState, Cause, CheckState, Curve, RiseFallConfig, SlowStartConfig, SlowStartConfigError, Start,
+    Status, Warmth,
+};
+pub use evenkeel_limit as limit;
+pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitConfigError};
 pub use evenkeel_registry::{
     CatalogConfig, Lease, LeaseLost, RegisterError, Registry, ServiceName, UpdateError, Watch,
 };

@@ -2,27 +2,37 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evenkeel_balance::{Event, LoadReport};
 use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
-use evenkeel_health::{Cause, Change, CheckState, RiseFall, Standing, Status};
+use evenkeel_health::outlier::OutlierCounters;
+use evenkeel_health::{
+    Cause, Change, CheckState, Entry, Note, Opinion, RiseFall, SlowStart, Standing, Status, Warmth,
+};
+use evenkeel_limit::{Limiter, Token};
 use evenkeel_stats::PeakEwma;
 use evenkeel_types::{Address, Endpoint, EndpointId, Outcome, Timestamp, Verdict, Weight};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::control::Control;
-use crate::factor::{self, Factor};
+use crate::factor::{self, FULL, Factor};
+use crate::grant::Grant;
+use crate::outliers::{self, Key, Verdict as OutlierVerdict};
 use crate::roster::Level;
 use crate::update;
+use crate::words::Words;
 
 /// An endpoint in use: its identity, its payload and what was learnt about it.
 ///
 /// One of these is made for each incarnation of an endpoint and no update replaces it.
 pub struct Live<T> {
     pub(crate) standing: Standing,
+    /// Who said what, since when.
+    pub(crate) words: Words,
     /// What it takes of its weight for the moment: beside the standing, since every pick reads both.
     pub(crate) factor: Factor,
     /// Where its bit is found: held until this value is dropped, so that a late flip never hits another's bit.
@@ -32,6 +42,15 @@ pub struct Live<T> {
     pub(crate) breaker: Option<Box<Breaker>>,
     pub(crate) latency: Option<Box<PeakEwma>>,
     pub(crate) rise_fall: Mutex<RiseFall>,
+    pub(crate) outlier: Option<Arc<OutlierCounters>>,
+    /// What outlier detection leaves it of its weight: on probation and on the ramp after it.
+    pub(crate) outlier_factor: Factor,
+    pub(crate) limiter: Option<Box<Limiter>>,
+    pub(crate) warmth: SlowStart,
+    /// When its ejection ends, in nanoseconds.
+    ejected_until: AtomicU64,
+    /// The earliest deadline for which a timer waits, in nanoseconds.
+    armed: AtomicU64,
     /// What it says itself of its capacity, or somebody on its behalf.
     reported: Factor,
     /// Of its name: the same in every process of a fleet.
@@ -50,23 +69,43 @@ impl<T> Live<T> {
         payload: T,
     ) -> Self {
         let standing = Standing::new();
-        let _ = standing.set_announced(endpoint.announced());
-        let _ = standing.set_drained_by_weight(endpoint.weight().is_drain());
-        let _ = standing.set_check(match (control.rise_fall.is_checked(), control.rise_fall.is_up()) {
+        let id_hash = update::hash(control.hash_key, endpoint.id());
+        let words = Words::default();
+        let now = || control.now();
+        let check = match (control.rise_fall.is_checked(), control.rise_fall.is_up()) {
             (_, false) => CheckState::Down,
             (true, true) => CheckState::Up,
             (false, true) => CheckState::Unknown,
-        });
+        };
+        for opinion in [
+            Opinion::Announced(endpoint.announced()),
+            Opinion::DrainedByWeight(endpoint.weight().is_drain()),
+            Opinion::Check(check),
+        ] {
+            let _ = words.say(&standing, opinion, Note::default(), now);
+        }
+        let breaker = control.new_breaker(id_hash);
+        if let Some(state) = breaker.as_ref().map(|breaker| breaker.state()).filter(State::is_refusing) {
+            let until = state.refuses_until().map_or_else(Note::default, Note::until);
+            let _ = words.say(&standing, Opinion::BreakerOpen(true), until, now);
+        }
         Self {
             standing,
+            words,
             factor: Factor::full(),
             reported: Factor::full(),
-            id_hash: update::hash(control.hash_key, endpoint.id()),
+            id_hash,
             slot,
             token,
-            breaker: control.new_breaker(),
+            breaker,
             latency: control.new_latency(),
             rise_fall: Mutex::new(control.rise_fall),
+            outlier: outliers::counters(control.outliers.as_ref()),
+            outlier_factor: Factor::full(),
+            limiter: control.new_limiter(token),
+            warmth: SlowStart::new(),
+            ejected_until: AtomicU64::new(u64::MAX),
+            armed: AtomicU64::new(u64::MAX),
             description: ArcSwap::new(endpoint),
             control: Arc::clone(control),
             payload,
@@ -117,6 +156,10 @@ impl<T> Live<T> {
         self.standing.load()
     }
 
+    pub(crate) fn is_usable_but_for_outliers(&self) -> bool {
+        self.standing.load().causes().all(|cause| !cause.is_blocking() || cause == Cause::Ejected)
+    }
+
     pub(crate) fn level(&self) -> Level {
         let status = self.standing.load();
         match (status.usable(), status.is_degraded()) {
@@ -129,48 +172,171 @@ impl<T> Live<T> {
     /// Takes over a new description of the same incarnation; returns what to tell once the locks are gone.
     pub(crate) fn describe(&self, endpoint: Endpoint) -> News {
         let mut news = News::default();
-        let announced = self.standing.set_announced(endpoint.announced());
-        let weight = self.standing.set_drained_by_weight(endpoint.weight().is_drain());
+        let announced = Opinion::Announced(endpoint.announced());
+        let weight = Opinion::DrainedByWeight(endpoint.weight().is_drain());
         self.description.store(Arc::new(endpoint));
-        self.publish(announced, &mut news);
-        self.publish(weight, &mut news);
+        self.say(announced, Note::default(), &mut news);
+        self.say(weight, Note::default(), &mut news);
         news
     }
 
     /// Brings the masks in line with the own word, and keeps the change to be told.
     fn publish(&self, change: Change, news: &mut News) {
-        if !change.is_noop() {
-            self.control.roster.publish(self.slot, || self.level());
-            news.changes.push(change);
+        if change.is_noop() {
+            return;
+        }
+        self.control.roster.publish(self.slot, || self.level());
+        news.changes.push(change);
+        if change.turned_unusable() && self.warmth.leave() {
+            self.say_warmth(news);
+            self.refresh_factor(self.control.now());
+        }
+        let level = |status: Status| (status.usable(), status.is_degraded());
+        if level(change.before) != level(change.after) && self.control.reduced.load(Ordering::Relaxed) > 0 {
+            // Factors are relative to the largest among the usable ones: a tick finds out which that is now.
+            self.arm(self.control.now());
+        }
+        if change.turned_usable() && ended_what_warms(change) {
+            self.enter(Entry::Return, news);
         }
     }
 
-    /// Brings the masks in line with the own word and tells everybody. Not to be called under a lock.
-    pub(crate) fn after_flip(&self, change: Change) {
+    /// It comes into use: slowly, if the cluster has it so and others can carry on meanwhile.
+    pub(crate) fn enter(&self, entry: Entry, news: &mut News) {
+        let Some(ramp) = &self.control.ramp else { return };
+        let now = self.control.now();
+        if self.warmth.enter(ramp, entry, self.control.roster.others_are_warm(self.slot), now) {
+            self.say_warmth(news);
+            self.refresh_factor(now);
+        }
+    }
+
+    /// Says whether it starts slowly: until that is so, since it may come and go at the same time.
+    fn say_warmth(&self, news: &mut News) {
+        loop {
+            let until = match self.warmth() {
+                Warmth::Warm => None,
+                Warmth::Warming { until, .. } => Some(until),
+            };
+            self.say(Opinion::Warming(until.is_some()), until.map_or_else(Note::default, Note::until), news);
+            if matches!(self.warmth(), Warmth::Warming { .. }) == until.is_some() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) const fn key(&self) -> Key {
+        Key { token: self.token, slot: self.slot }
+    }
+
+    pub(crate) fn set_ejected_until(&self, until: Timestamp) {
+        self.ejected_until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Has it ticked at `until`, if nothing does so before.
+    pub(crate) fn arm(&self, until: Timestamp) {
+        // A read-modify-write in any case: a tick that disarms afterwards sees what was changed before this call.
+        let before = self.armed.fetch_min(until.as_nanos(), Ordering::AcqRel);
+        if until.as_nanos() < before {
+            self.control.timers.add(until, self.slot, self.token);
+        }
+    }
+
+    /// The timer that waited has come; what is armed from now on needs a new one.
+    fn disarm(&self, now: Timestamp) {
+        if self.armed.load(Ordering::Relaxed) <= now.as_nanos() {
+            self.armed.swap(u64::MAX, Ordering::AcqRel);
+        }
+    }
+
+    /// A source speaks: its word is written, masks follow, and what changed is kept to be told.
+    pub(crate) fn say(&self, opinion: Opinion, note: Note, news: &mut News) {
+        let change = self.words.say(&self.standing, opinion, note, || self.control.now());
+        self.publish(change, news);
+        if let Some(end) = self.words.next_deadline() {
+            self.arm(end);
+        }
+    }
+
+    /// A source speaks, and everybody is told. Not to be called under a lock.
+    pub(crate) fn say_aloud(&self, opinion: Opinion, note: Note) {
         let mut news = News::default();
-        self.publish(change, &mut news);
+        self.say(opinion, note, &mut news);
         self.tell(&news);
+    }
+
+    /// Tells our own machines: before code of the user runs, which may panic.
+    pub(crate) fn note(&self, news: &News) {
+        if let Some(outliers) = &self.control.outliers
+            && !news.changes.is_empty()
+        {
+            outliers.note_usable(self);
+        }
     }
 
     /// Tells policies and the observer, whose code runs here: not to be called under a lock.
     pub(crate) fn tell(&self, news: &News) {
+        self.note(news);
         for &change in &news.changes {
             self.control.tell_standing(self, change);
         }
         if let Some(transition) = &news.transition {
             self.control.tell_breaker(self, transition);
         }
+        for change in &news.outlier {
+            self.control.tell_outlier(Some(self.id()), change);
+        }
     }
 
     /// What the breaker says about one more request. Reads the clock only if it is not closed.
+    ///
+    /// The limit is asked first: a slot that is not used goes back for nothing, a probe that is not sent costs time.
     #[inline]
-    pub(crate) fn admit(&self) -> Result<Option<Permit>, Refusal> {
+    pub(crate) fn admit(&self) -> Option<Grant> {
+        let Some(limiter) = &self.limiter else {
+            return self.ask_breaker().ok().map(|permit| Grant::new(permit, Token::bypass()));
+        };
+        let mut slot = Slot { limiter, token: limiter.try_acquire(|| self.control.now()).ok()? };
+        let permit = self.ask_breaker().ok()?;
+        Some(Grant::new(permit, std::mem::replace(&mut slot.token, Token::bypass())))
+    }
+
+    #[inline]
+    fn ask_breaker(&self) -> Result<Option<Permit>, Refusal> {
         let Some(breaker) = &self.breaker else { return Ok(None) };
-        let admission = breaker.try_acquire(|| self.control.now())?;
+        let admission = breaker.try_acquire(|| self.control.now()).inspect_err(|refusal| {
+            if let Some(transition) = refusal.transition {
+                self.tell(&self.after_breaker(transition));
+            }
+        })?;
         if let Some(transition) = admission.transition {
             self.tell(&self.after_breaker(transition));
         }
         Ok(Some(admission.permit))
+    }
+
+    #[inline]
+    pub(crate) fn give_back(&self, slot: Token) {
+        if let Some(limiter) = &self.limiter {
+            limiter.give_back(slot);
+        }
+    }
+
+    /// Whether as many requests are in flight there as its limit allows.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.limiter.as_ref().is_some_and(|limiter| limiter.peek().is_err())
+    }
+
+    /// After how long its limit may let another request in, if it does not now and that is known.
+    pub(crate) fn free_in(&self) -> Option<Duration> {
+        self.limiter.as_ref()?.peek().err()?.retry_hint
+    }
+
+    /// How it starts, if slowly.
+    #[must_use]
+    pub fn warmth(&self) -> Warmth {
+        self.control.ramp.as_ref().map_or(Warmth::Warm, |ramp| self.warmth.state(ramp, self.control.now()))
     }
 
     /// Brings the standing in line with the breaker, whose own word is the truth: of two racing transitions the later
@@ -180,12 +346,15 @@ impl<T> Live<T> {
         let Some(breaker) = &self.breaker else { return news };
         loop {
             let state = breaker.state();
-            let open = matches!(state, State::Open { .. });
-            self.publish(self.standing.set_breaker_open(open), &mut news);
-            if let State::Open { until } = state {
-                self.control.timers.add(until, self.slot, self.token);
+            let until = state.refuses_until();
+            if let Some(until) = until {
+                self.arm(until);
             }
+            let note = until.map_or_else(Note::default, Note::until);
+            self.say(Opinion::BreakerOpen(state.is_refusing()), note, &mut news);
             if breaker.state() == state {
+                // It may have closed, and come back bit by bit.
+                self.refresh_factor(transition.at);
                 return news;
             }
         }
@@ -198,46 +367,136 @@ impl<T> Live<T> {
         self.factor.share()
     }
 
-    /// Works its factor out anew.
-    fn refresh_factor(&self) {
-        self.factor.set(factor::parts(self.reported.share()));
+    /// Works its factor out anew: until it is what it would be now, so that of two who do so the later one stays.
+    pub(crate) fn refresh_factor(&self, now: Timestamp) {
+        loop {
+            let after = self.factor_now(now);
+            self.set_factor(after, now);
+            if self.factor_now(now) == after {
+                return;
+            }
+        }
+    }
+
+    /// What its factor should be; has it looked at again when that will change.
+    fn factor_now(&self, now: Timestamp) -> u32 {
+        let mut share = self.reported.share() * self.outlier_factor.share();
+        if let Some(breaker) = &self.breaker {
+            let factor = breaker.factor(now);
+            if factor < 1.0 {
+                share *= factor;
+                self.arm(now.saturating_add(FACTOR_STEP));
+            }
+        }
+        if let Some(ramp) = &self.control.ramp {
+            share *= self.warmth.factor(ramp, now);
+            if let Some(next) = self.warmth.next_change(ramp, now) {
+                self.arm(next);
+            }
+        }
+        factor::parts(share)
+    }
+
+    fn set_factor(&self, after: u32, now: Timestamp) {
+        let before = self.factor.swap(after);
+        match (before == FULL, after == FULL) {
+            (true, false) => {
+                self.control.reduced.fetch_add(1, Ordering::Relaxed);
+                // A tick finds out what this is to the others.
+                self.arm(now);
+            }
+            (false, true) => {
+                self.control.reduced.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     /// Takes in the part of its weight that it can carry, as an agent reports it: 0 to 1.
     pub(crate) fn set_reported(&self, share: f64) {
         self.reported.set(factor::parts(share));
-        self.refresh_factor();
-        self.control.timers.add(self.control.now(), self.slot, self.token);
+        let now = self.control.now();
+        self.refresh_factor(now);
+        self.arm(now);
     }
 
     /// Lets a deadline of the breaker pass; returns what to tell once the locks are gone.
     pub(crate) fn tick(&self, now: Timestamp) -> News {
+        self.disarm(now);
+        let mut news = self.tick_breaker(now);
+        if let Some(outliers) = &self.control.outliers {
+            outliers.follow(self, now, &mut news);
+        }
+        if self.control.ramp.as_ref().is_some_and(|ramp| self.warmth.tick(ramp, now)) {
+            self.say_warmth(&mut news);
+        }
+        for change in self.words.tick(&self.standing, now) {
+            self.publish(change, &mut news);
+        }
+        self.refresh_factor(now);
+        news
+    }
+
+    fn tick_breaker(&self, now: Timestamp) -> News {
         let Some(breaker) = &self.breaker else { return News::default() };
         if let Some(transition) = breaker.tick(now) {
             return self.after_breaker(transition);
         }
-        if let State::Open { until } = breaker.state() {
-            self.control.timers.add(until, self.slot, self.token);
+        if let Some(until) = breaker.next_deadline() {
+            self.arm(until);
         }
         News::default()
     }
 
-    /// When the breaker may let a request in, if nothing but the breaker keeps requests away.
-    pub(crate) fn breaker_deadline(&self) -> Option<Timestamp> {
-        let status = self.standing.load();
-        let by_breaker_alone =
-            status.causes().filter(|cause| cause.is_blocking()).all(|c| c == Cause::BreakerOpen);
-        self.breaker.as_ref().filter(|_| by_breaker_alone)?.next_deadline()
+    /// When requests may be let in again, if nothing but the breaker and outlier detection keeps them away: the later of
+    /// the two.
+    pub(crate) fn back_at(&self) -> Option<Timestamp> {
+        let mut latest = None;
+        for cause in self.standing.load().causes().filter(|cause| cause.is_blocking()) {
+            let until = match cause {
+                Cause::BreakerOpen => self.breaker.as_ref()?.state().refuses_until()?,
+                Cause::Ejected => Timestamp::from_nanos(self.ejected_until.load(Ordering::Relaxed)),
+                _ => return None,
+            };
+            latest = latest.max(Some(until));
+        }
+        match latest {
+            Some(_) => latest,
+            // Half open, and its probes are taken.
+            None => self.breaker.as_ref()?.next_deadline(),
+        }
     }
 
     /// Whether the breaker would let a request in; spends nothing.
     pub(crate) fn would_admit(&self) -> bool {
-        self.breaker.as_ref().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
+        !self.is_saturated()
+            && self.breaker.as_ref().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
     }
 }
 
+/// A slot that goes back unless it is taken out: also if an observer panics that hears of the breaker.
+struct Slot<'a> {
+    limiter: &'a Limiter,
+    token: Token,
+}
+
+impl Drop for Slot<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.token.is_bypass() {
+            self.limiter.give_back(std::mem::replace(&mut self.token, Token::bypass()));
+        }
+    }
+}
+
+/// How often a factor is looked at that nobody foretells: that of a breaker which goes by what requests meet.
+const FACTOR_STEP: Duration = Duration::from_millis(250);
+
 impl<T> Drop for Live<T> {
     fn drop(&mut self) {
+        if !self.factor.is_full() {
+            self.control.reduced.fetch_sub(1, Ordering::Relaxed);
+        }
         self.control.slots.give_back(self.slot);
     }
 }
@@ -248,12 +507,21 @@ impl<T> fmt::Debug for Live<T> {
     }
 }
 
+/// Whether an endpoint that is back was out for something that a slow start helps against. Breakers and outlier detection have
+/// their own ways back.
+fn ended_what_warms(change: Change) -> bool {
+    let has_its_own =
+        |cause: &Cause| matches!(cause, Cause::BreakerOpen | Cause::Ejected | Cause::FlapDamped);
+    change.before.causes().any(|cause| cause.is_blocking() && !has_its_own(&cause))
+}
+
 /// What changed at an endpoint, to be told when no lock is held.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct News {
     changes: SmallVec<[Change; 2]>,
     transition: Option<Transition>,
+    pub(crate) outlier: SmallVec<[OutlierVerdict; 1]>,
 }
 
 impl<T> Live<T> {
@@ -267,6 +535,16 @@ impl<T> Live<T> {
             Verdict::Success => estimate.observe(taken, now),
             Verdict::Failure | Verdict::Overload { .. } => Self::raise(estimate, taken, now),
             Verdict::Neutral => {}
+        }
+    }
+
+    /// Counts how a request went, and lets the detector know if a rule was met.
+    #[inline]
+    pub(crate) fn observe_outlier(&self, outcome: &Outcome) {
+        if let (Some(counters), Some(outliers)) = (&self.outlier, &self.control.outliers)
+            && let Some(suspicion) = counters.record(outcome, &outliers.rules)
+        {
+            self.tell(&outliers.suspect(self, suspicion, self.control.now()));
         }
     }
 

@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use evenkeel_balance::{Event, LoadReport, Observation, Observed, Wants};
 use evenkeel_breaker::Permit;
+use evenkeel_limit::Token;
 use evenkeel_types::{Outcome, Timestamp, Verdict};
 
+use crate::grant::Grant;
 use crate::live::Live;
 use crate::node::Hold;
 
@@ -18,6 +20,10 @@ use crate::node::Hold;
 pub struct Pick<T> {
     hold: Hold<T>,
     permit: Option<Permit>,
+    /// The slot of the endpoint's limit.
+    slot: Token,
+    /// The slot of the cluster's limit.
+    entry: Token,
     /// When the request was picked; [`Timestamp::MAX`] if nobody measures.
     started: Timestamp,
     /// What the policy that chose hears of this request.
@@ -28,8 +34,15 @@ pub struct Pick<T> {
 
 impl<T> Pick<T> {
     #[inline]
-    pub(crate) const fn new(hold: Hold<T>, permit: Option<Permit>, started: Timestamp, wants: Wants) -> Self {
-        Self { hold, permit, started, wants, judged: false }
+    pub(crate) fn new(hold: Hold<T>, grant: Grant, entry: Token, started: Timestamp, wants: Wants) -> Self {
+        let Grant { permit, slot } = grant;
+        Self { hold, permit, slot, entry, started, wants: wants.difference(Wants::EVENTS), judged: false }
+    }
+
+    /// Has the policy that chose hear how it goes on: from now on, since it has heard of the beginning.
+    #[inline]
+    pub(crate) fn let_hear_events(&mut self) {
+        self.wants.insert(Wants::EVENTS);
     }
 
     /// Where to send the request.
@@ -54,7 +67,7 @@ impl<T> Pick<T> {
     /// the request stays in flight until the pick is dropped.
     #[inline(always)]
     pub fn record(&mut self, outcome: Outcome) {
-        if !self.judged && (self.permit.is_some() || self.is_timed() || self.hears_events()) {
+        if !self.judged && self.is_of_interest() {
             self.judged = true;
             self.settle(&outcome);
         }
@@ -64,9 +77,21 @@ impl<T> Pick<T> {
         self.started.as_nanos() != Timestamp::MAX.as_nanos()
     }
 
+    /// Whether anybody learns from how it went.
+    fn is_of_interest(&self) -> bool {
+        self.permit.is_some() || self.is_timed() || self.hears_events() || self.is_limited() || {
+            self.hold.live().outlier.is_some()
+        }
+    }
+
+    const fn is_limited(&self) -> bool {
+        !self.slot.is_bypass() || !self.entry.is_bypass()
+    }
+
     #[inline(never)]
     fn settle(&mut self, outcome: &Outcome) {
         let live = self.hold.live();
+        let outcome = &self.timed(outcome);
         if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
             && let Some(transition) = breaker.record(permit, outcome, || live.control.now())
         {
@@ -78,9 +103,42 @@ impl<T> Pick<T> {
             self.started = Timestamp::MAX;
         }
         let live = self.hold.live();
+        live.observe_outlier(outcome);
+        self.teach_limits(outcome);
         if self.hears_events() && outcome.verdict() == Verdict::Failure {
             live.control.tell_policies(Event::Failed(live.token));
         }
+    }
+
+    /// Lets the limits learn. The slots are held until the request has ended.
+    fn teach_limits(&self, outcome: &Outcome) {
+        let live = self.hold.live();
+        let now = || live.control.now();
+        if let Some(change) =
+            live.limiter.as_ref().and_then(|limiter| limiter.learn_early(&self.slot, outcome, now))
+        {
+            live.control.tell_limit(Some(live.id()), change);
+        }
+        if let Some(change) =
+            live.control.limit.as_ref().and_then(|limit| limit.learn_early(&self.entry, outcome, now))
+        {
+            live.control.tell_limit(None, change);
+        }
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        let live = self.hold.live();
+        live.give_back(std::mem::replace(&mut self.slot, Token::bypass()));
+        live.control.give_back(std::mem::replace(&mut self.entry, Token::bypass()));
+    }
+
+    /// The outcome with the time that the request took, if that is measured here and the caller did not.
+    fn timed(&self, outcome: &Outcome) -> Outcome {
+        if outcome.latency().is_some() || !self.is_timed() {
+            return *outcome;
+        }
+        outcome.with_latency(self.hold.live().control.now().saturating_since(self.started))
     }
 
     /// Ends a request without a verdict: a censored sample.
@@ -133,6 +191,10 @@ const fn observed(verdict: Verdict) -> Observed {
 impl<T> Drop for Pick<T> {
     #[inline(always)]
     fn drop(&mut self) {
+        // Slots first: what follows may run code of the user, which may panic.
+        if self.is_limited() {
+            self.give_back();
+        }
         if self.permit.is_some() || self.is_timed() {
             self.abandon();
         }

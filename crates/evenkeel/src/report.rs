@@ -1,9 +1,12 @@
 use std::time::Duration;
 
 use evenkeel_breaker::State;
-use evenkeel_health::{Cause, Status};
-use evenkeel_types::{Address, EndpointId, Priority, Weight};
+use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
+use evenkeel_health::{Cause, Evidence, Ramp, Status, Warmth};
+use evenkeel_registry::SourceStatus;
+use evenkeel_types::{Address, EndpointId, Priority, Timestamp, Weight};
 
+use crate::outliers::Outliers;
 use crate::shared::Shared;
 use crate::snapshot::{Part, Tier};
 use crate::subset::Rule;
@@ -23,6 +26,12 @@ pub struct ClusterReport {
     pub generation: u64,
     /// Whether a set was ever applied; a cluster that was never told differs from one that is empty.
     pub known: bool,
+    /// What outlier detection has done so far, if outliers are looked for.
+    pub outliers: Option<OutlierTotals>,
+    /// What each source of a followed service knows, and how fresh that is; empty if nobody is followed.
+    pub sources: Vec<SourceStatus>,
+    /// The cluster's limit of requests in flight, if it has one.
+    pub limit: Option<u32>,
     /// How many endpoints are usable.
     pub usable: usize,
     /// Every endpoint, tier by tier.
@@ -54,16 +63,54 @@ pub struct EndpointReport {
     pub factor: f64,
     /// Requests in flight.
     pub in_flight: usize,
+    /// Its limit of requests in flight, if it has one.
+    pub limit: Option<u32>,
+    /// Where it is on its way, if it starts slowly.
+    pub warmth: Warmth,
     /// Whether new requests may go there.
     pub usable: bool,
     /// The first cause in order of precedence, if it is not plainly healthy.
     pub cause: Option<Cause>,
+    /// Everything that holds about it, in order of precedence: since when, until when, by whom and why.
+    pub causes: Vec<CauseReport>,
     /// What every source of health says.
     pub status: Status,
+    /// How it stands with outlier detection, if outliers are looked for.
+    pub outlier: Option<OutlierStatus>,
     /// The state of its breaker, if it has one.
     pub breaker: Option<State>,
     /// Its estimated latency, if latencies are estimated and any was seen.
     pub latency: Option<Duration>,
+}
+
+/// One thing that holds about an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CauseReport {
+    /// What it is.
+    pub cause: Cause,
+    /// Since when, by the cluster's clock.
+    pub since: Timestamp,
+    /// Until when, if anybody knows.
+    pub until: Option<Timestamp>,
+    /// Who said so, if that was said.
+    pub by: Option<Box<str>>,
+    /// Why, if that was said.
+    pub reason: Option<Box<str>>,
+}
+
+impl CauseReport {
+    fn of(evidence: &Evidence<'_>) -> Self {
+        let record = evidence.record;
+        Self {
+            cause: evidence.cause,
+            since: record.since,
+            until: evidence.until(),
+            by: record.by.clone(),
+            reason: record.reason.clone(),
+        }
+    }
 }
 
 impl ClusterReport {
@@ -80,6 +127,14 @@ impl ClusterReport {
             subset,
             generation: snapshot.generation,
             known: snapshot.known,
+            sources: shared
+                .control
+                .followed
+                .load()
+                .as_ref()
+                .map_or_else(Vec::new, |followed| followed.statuses()),
+            limit: shared.control.limit.as_ref().map(evenkeel_limit::Limiter::limit),
+            outliers: shared.control.outliers.as_ref().map(Outliers::totals),
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
             endpoints,
         }
@@ -104,24 +159,30 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
                 expected_share: 0.0,
                 factor: live.factor(),
                 in_flight: node.in_flight(),
+                limit: live.limiter.as_ref().map(|limiter| limiter.limit()),
+                warmth: live.warmth(),
                 usable: status.usable() && tier.part != Part::Parked,
                 cause: status.cause(),
+                causes: live.words.evidence(now, |evidence| CauseReport::of(&evidence)),
                 status,
+                outlier: shared.control.outliers.as_ref().and_then(|outliers| outliers.status(live.key())),
                 breaker: live.breaker.as_ref().map(|breaker| breaker.state()),
                 latency: live.latency.as_ref().and_then(|estimate| estimate.get(now)),
             }
         })
         .collect();
-    share_out(&mut reports, &tier.weights);
+    share_out(&mut reports, tier);
     reports
 }
 
 /// Degraded endpoints get nothing while a plainly healthy one is left.
-fn share_out(reports: &mut [EndpointReport], weights: &[u32]) {
+fn share_out<T>(reports: &mut [EndpointReport], tier: &Tier<T>) {
+    let weights = &*tier.weights;
+    let lift = tier.masks.lift.share();
     let some_healthy = reports.iter().any(|report| report.usable && !report.status.is_degraded());
     let takes_part =
         |report: &EndpointReport| report.usable && !(some_healthy && report.status.is_degraded());
-    let takes = |report: &EndpointReport, weight: u32| f64::from(weight) * report.factor;
+    let takes = |report: &EndpointReport, weight: u32| f64::from(weight) * Ramp::lifted(report.factor, lift);
     let takers = reports.iter().zip(weights).filter(|(report, _)| takes_part(report));
     let total: f64 = takers.map(|(report, &weight)| takes(report, weight)).sum();
     for (report, &weight) in reports.iter_mut().zip(weights) {

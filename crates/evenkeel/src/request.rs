@@ -2,6 +2,7 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 
 use evenkeel_balance::{Caller, Wants};
+use evenkeel_limit::Extra;
 use evenkeel_types::{Timestamp, below};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
@@ -24,6 +25,7 @@ pub struct Request<'a> {
     source: Option<IpAddr>,
     tried: &'a [u64],
     strictness: Strictness,
+    is_hedge: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +50,7 @@ impl<'a> Request<'a> {
     /// A request without a key, tried nowhere yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { key: Key::None, source: None, tried: &[], strictness: Strictness::Exclude }
+        Self { key: Key::None, source: None, tried: &[], strictness: Strictness::Exclude, is_hedge: false }
     }
 
     /// A request with a key, for policies that send equal keys to one endpoint.
@@ -88,6 +90,23 @@ impl<'a> Request<'a> {
         self.tried = &tried.0;
         self.strictness = Strictness::Prefer;
         self
+    }
+
+    /// The same, sent besides one that is still under way, because that is slow: a hedge, which has its own place in the
+    /// budget. Exclude where the first one went.
+    #[must_use]
+    pub const fn as_hedge(mut self) -> Self {
+        self.is_hedge = true;
+        self
+    }
+
+    /// What it is to the budget, if it is not a first attempt.
+    pub(crate) const fn extra(&self) -> Option<Extra> {
+        match (self.is_hedge, self.tried.is_empty()) {
+            (true, _) => Some(Extra::Hedge),
+            (false, false) => Some(Extra::Retry),
+            (false, true) => None,
+        }
     }
 
     #[inline]

@@ -30,6 +30,8 @@ pub(crate) struct Masks {
     pub(crate) degraded: Mask,
     /// The largest factor among what is usable, as of the last tick.
     pub(crate) top: Factor,
+    /// How far factors are lifted towards one, so that nobody's share grows too much.
+    pub(crate) lift: Factor,
 }
 
 /// What the own word of an endpoint says about where it belongs.
@@ -46,6 +48,7 @@ impl Masks {
             preferred: Mask::new(levels.len(), |position| levels[position] == Level::Preferred),
             degraded: Mask::new(levels.len(), |position| levels[position] == Level::Degraded),
             top: Factor::full(),
+            lift: Factor::none(),
         }
     }
 
@@ -140,6 +143,13 @@ impl Roster {
         if self.flips() != before {
             repair(places);
         }
+    }
+
+    /// Whether anybody else of the tier is usable and takes the whole of its weight.
+    pub(crate) fn others_are_warm(&self, slot: u32) -> bool {
+        let places = self.places.load();
+        let masks = places.of(slot).and_then(|place| places.tiers.get(place.tier()));
+        masks.is_some_and(|masks| masks.preferred.usable() > 1 && masks.top.is_full())
     }
 
     pub(crate) fn places(&self) -> Arc<Places> {

@@ -1,18 +1,22 @@
 //! What all handles of one cluster share.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use evenkeel_balance::{BuiltIn, Event, Policy, Wants};
-use evenkeel_breaker::Permit;
+use evenkeel_limit::Token;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
 use crate::choose;
-use crate::control::{Control, HEARD, Listener, Timer};
+use crate::control::{Control, HEARD, Listener, SWEEP, Timer};
+use crate::entry::Entry;
 use crate::error::PickError;
+use crate::grant::Grant;
 use crate::lanes::{Lane, Lanes};
 use crate::live::News;
 use crate::node::Node;
+use crate::outliers::{self, Verdict};
 use crate::pick::Pick;
 use crate::request::{LaneCaller, Request};
 use crate::snapshot::{Snapshot, Tier};
@@ -59,32 +63,41 @@ impl<T> Shared<T> {
         stripe: u32,
     ) -> Result<Pick<T>, PickError> {
         self.tick_if_due();
+        let control = &*self.control;
+        let entry = if control.guards_entry() { self.enter(request)? } else { Entry::free(control) };
         let mut caller = LaneCaller::new(lane, &self.control, request);
         // One place where the guard is made: a second one would have it written here and copied there.
-        let (node, tier, permit) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
+        let (node, tier, grant) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
             Some(found) => found,
             None => match choose::find(snapshot, &mut caller, choose::admit, None) {
                 Ok(found) => found,
-                Err(error) => return Err(self.refuse(error)),
+                Err(error) => {
+                    drop(entry);
+                    return Err(self.refuse(error));
+                }
             },
         };
-        Ok(self.hold(node, tier, permit, stripe))
+        Ok(self.hold(node, tier, grant, entry.go(), stripe))
     }
 
     #[inline(always)]
-    fn hold(&self, node: &Node<T>, tier: &Tier<T>, permit: Option<Permit>, stripe: u32) -> Pick<T> {
+    fn hold(&self, node: &Node<T>, tier: &Tier<T>, grant: Grant, entry: Token, stripe: u32) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
-        let is_timed = node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED);
+        let is_timed =
+            node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED) || self.control.is_timed;
         let started = if is_timed { self.control.now() } else { Timestamp::MAX };
+        let mut pick = Pick::new(hold, grant, entry, started, tier.wants);
         if tier.wants.contains(Wants::EVENTS) {
             // Straight to the policy that chose: no list to load. Others know nothing of this endpoint.
             tier.policy.on_event(Event::Picked(node.live.token));
+            // A policy that panics has not heard of this pick, and hears no more of it; what it holds goes back.
+            pick.let_hear_events();
         }
-        Pick::new(hold, permit, started, tier.wants)
+        pick
     }
 
     #[cold]
-    fn refuse(&self, error: PickError) -> PickError {
+    pub(crate) fn refuse(&self, error: PickError) -> PickError {
         if let Some(observer) = &self.control.observer {
             observer.refused(&error);
         }
@@ -109,7 +122,7 @@ impl<T> Shared<T> {
         let Some(one) = self.ticking.try_lock() else { return };
         let told = self.tick_at(now, TIMERS_A_PICK);
         drop(one);
-        told.tell();
+        told.tell(&self.control);
     }
 
     /// Lets every deadline up to `now` pass and frees what nobody holds any more.
@@ -118,7 +131,7 @@ impl<T> Shared<T> {
             let _one = self.ticking.lock();
             self.tick_at(self.control.now(), usize::MAX)
         };
-        told.tell();
+        told.tell(&self.control);
         let free = self.state.lock().sweep();
         drop(free);
         Some(self.control.timers.earliest()).filter(|&earliest| earliest != Timestamp::MAX)
@@ -127,15 +140,52 @@ impl<T> Shared<T> {
     fn tick_at(&self, now: Timestamp, most: usize) -> Told<T> {
         let due = self.control.timers.due(now, most);
         if due.is_empty() {
-            return Told(Vec::new());
+            return Told::nothing();
         }
-        let ticked = self.find(due).into_iter().map(|node| {
-            let news = node.live.tick(now);
+        let sweeps = due.iter().any(|timer| timer.slot == SWEEP);
+        let verdicts = self.control.outliers.as_ref().filter(|_| sweeps);
+        let verdicts = verdicts.map_or_else(Vec::new, |outliers| outliers.sweep(now, &self.control.timers));
+        let timers = due.into_iter().filter(|timer| timer.slot != SWEEP).collect();
+        let pool =
+            verdicts.iter().filter(|verdict| outliers::concerned(verdict).is_none()).copied().collect();
+        let told = Told { news: self.obey(verdicts, timers, now), pool };
+        self.settle_factors();
+        told
+    }
+
+    /// Ticks the endpoints that wait, and those that verdicts are about.
+    fn obey(
+        &self,
+        mut verdicts: Vec<Verdict>,
+        mut timers: Vec<Timer>,
+        now: Timestamp,
+    ) -> Vec<(Arc<Node<T>>, News)> {
+        // Stable: what happened to one endpoint stays in order.
+        verdicts.sort_by_key(outliers::concerned);
+        timers.extend(verdicts.iter().filter_map(outliers::concerned).map(|key| Timer::of(key, now)));
+        timers.sort_unstable_by_key(|timer| timer.token);
+        timers.dedup_by_key(|timer| timer.token);
+        let ticked = self.find(timers).into_iter().map(|node| {
+            let mut news = node.live.tick(now);
+            news.outlier.extend_from_slice(outliers::about(&verdicts, node.live.key()));
             (node, news)
         });
-        let told = Told(ticked.collect());
-        self.current.load().tiers().for_each(Tier::find_top);
-        told
+        ticked.collect()
+    }
+
+    /// Looks at the factors of all tiers, if anybody has one, or had one at the last look.
+    fn settle_factors(&self) {
+        self.settle(self.current.load().tiers());
+    }
+
+    pub(crate) fn settle<'t>(&self, tiers: impl Iterator<Item = &'t Tier<T>> + Clone)
+    where
+        T: 't,
+    {
+        let is_settled = |tier: &Tier<T>| tier.masks.top.is_full() && tier.masks.lift.get() == 0;
+        if self.control.reduced.load(Ordering::Relaxed) > 0 || !tiers.clone().all(is_settled) {
+            tiers.for_each(|tier| tier.settle_factors(self.control.ramp.as_ref()));
+        }
     }
 
     /// Finds the endpoints that wait; those that are gone are left out.
@@ -161,6 +211,40 @@ impl<T> Shared<T> {
         found
     }
 
+    /// Endpoints have come and gone.
+    ///
+    /// `others` were there before. Returns what to tell once the locks are gone.
+    pub(crate) fn members_changed(
+        &self,
+        others: bool,
+        joined: &[Arc<Node<T>>],
+        left: &[Arc<Node<T>>],
+    ) -> Told<T> {
+        let mut told = Told::nothing();
+        if joined.is_empty() && left.is_empty() {
+            return told;
+        }
+        if let Some(outliers) = &self.control.outliers {
+            let now = self.control.now();
+            let verdicts = outliers.members(joined, left, now);
+            told.news = self.obey(verdicts, Vec::new(), now);
+        }
+        for live in joined.iter().map(|node| &node.live) {
+            // A breaker may start open.
+            if let Some(end) = live.breaker.as_ref().and_then(|breaker| breaker.next_deadline()) {
+                live.arm(end);
+            }
+        }
+        if others && self.control.ramp.is_some() {
+            for node in joined.iter().filter(|node| node.live.standing.is_usable()) {
+                let mut news = News::default();
+                node.live.enter(evenkeel_health::Entry::New, &mut news);
+                told.news.push((Arc::clone(node), news));
+            }
+        }
+        told
+    }
+
     /// Lets the policies of `snapshot` hear events, if one of them asked for that.
     pub(crate) fn listen(&self, snapshot: &Snapshot<T>) {
         let mut listeners: Vec<Listener> = Vec::new();
@@ -182,12 +266,26 @@ impl<T> Shared<T> {
 
 /// What happened at which endpoints, to be told when no lock is held.
 #[must_use]
-pub(crate) struct Told<T>(pub(crate) Vec<(Arc<Node<T>>, News)>);
+pub(crate) struct Told<T> {
+    pub(crate) news: Vec<(Arc<Node<T>>, News)>,
+    /// What concerns all.
+    pub(crate) pool: Vec<Verdict>,
+}
 
 impl<T> Told<T> {
-    pub(crate) fn tell(self) {
-        for (node, news) in self.0 {
+    pub(crate) const fn nothing() -> Self {
+        Self { news: Vec::new(), pool: Vec::new() }
+    }
+
+    pub(crate) fn tell(self, control: &Control) {
+        for (node, news) in &self.news {
+            node.live.note(news);
+        }
+        for (node, news) in self.news {
             node.live.tell(&news);
+        }
+        for change in &self.pool {
+            control.tell_outlier(None, change);
         }
     }
 }

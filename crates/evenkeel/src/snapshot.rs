@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{BuiltIn, Mask, View, Wants};
+use evenkeel_health::{Crowd, Ramp};
 use evenkeel_types::Priority;
 
 use crate::choose::{self, Watch};
-use crate::factor::FULL;
+use crate::factor::{self, FULL};
 use crate::live::Live;
 use crate::node::Node;
-use crate::roster::Masks;
+use crate::roster::{Level, Masks};
 use crate::update::TierPlan;
 
 pub(crate) struct Snapshot<T> {
@@ -64,18 +65,23 @@ impl<T> Tier<T> {
 }
 
 impl<T> Tier<T> {
-    /// Finds the largest factor. It ends at the first endpoint that takes its whole weight, so it costs more than a few loads
-    /// only where many do not.
-    pub(crate) fn find_top(&self) {
-        let usable = self.nodes.iter().filter(|node| node.live.standing.is_usable());
-        let mut top = 0;
-        for node in usable {
-            top = top.max(node.live.factor.get());
-            if top == FULL {
-                break;
-            }
+    /// Finds the largest factor, and how far all have to be lifted. O(n).
+    pub(crate) fn settle_factors(&self, ramp: Option<&Ramp>) {
+        let (mut plain, mut degraded) = ((0, Crowd::default()), (0, Crowd::default()));
+        for (node, &weight) in self.nodes.iter().zip(self.weights.iter()) {
+            let (top, crowd) = match node.live.level() {
+                Level::Preferred => &mut plain,
+                Level::Degraded => &mut degraded,
+                Level::Out => continue,
+            };
+            let factor = node.live.factor.get();
+            *top = factor.max(*top);
+            *crowd = crowd.with(f64::from(weight), factor::share(factor));
         }
+        // Degraded ones get requests where nobody else is left.
+        let (top, crowd) = if self.masks.preferred.usable() > 0 { plain } else { degraded };
         self.masks.top.set(if top == 0 { FULL } else { top });
+        self.masks.lift.set(ramp.map_or(0, |ramp| factor::parts(ramp.lift(&crowd))));
     }
 }
 

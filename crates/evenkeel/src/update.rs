@@ -221,13 +221,13 @@ fn policy_for<T>(
 }
 
 fn take_over<T>(plans: &[TierPlan<T>], mut pending: Pending) -> Told<T> {
-    let mut told = Told(Vec::new());
+    let mut told = Told::nothing();
     if pending.is_empty() {
         return told;
     }
     for node in plans.iter().flat_map(|plan| plan.nodes.iter()) {
         if let Some(endpoint) = pending.remove(&node.live.token) {
-            told.0.push((Arc::clone(node), node.live.describe(endpoint)));
+            told.news.push((Arc::clone(node), node.live.describe(endpoint)));
         }
     }
     told
@@ -272,6 +272,10 @@ fn assemble<T>(
             weights: plan.weights,
         })
         .collect();
+    if !same_places {
+        // New masks know nothing of factors yet.
+        shared.settle(tiers.iter());
+    }
     let first = tiers.remove(0);
     Snapshot { generation: old.generation + 1, known, first, rest: tiers.into() }
 }

@@ -27,7 +27,13 @@ fn world(names: &[&str]) -> World {
     let breaker = BreakerConfig {
         rules: vec![Rule::Consecutive { failures: 3 }],
         open_for: Duration::from_secs(5),
-        half_open: HalfOpen { max_concurrent: 1, successes_needed: 2, lease: Duration::from_secs(10) },
+        half_open: HalfOpen {
+            max_concurrent: 1,
+            successes_needed: 2,
+            lease: Duration::from_secs(10),
+            ..HalfOpen::default()
+        },
+        ..BreakerConfig::default()
     };
     let cluster = Cluster::builder("test")
         .policy(PolicyConfig::round_robin())

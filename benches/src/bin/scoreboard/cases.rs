@@ -10,9 +10,11 @@ use evenkeel::{
     Ratio, Request, Rule, Timestamp, Weight, Window,
 };
 use evenkeel_benches::{POLICIES, Weights, cluster, endpoint, endpoints};
-use evenkeel_breaker::Breaker;
+use evenkeel_breaker::{Breaker, Fading, Rules};
 
+use crate::memory;
 use crate::method::{Case, Runner};
+use crate::row::Row;
 
 /// What shall be measured, in the order in which it is.
 pub(crate) struct Cases {
@@ -156,6 +158,65 @@ pub(crate) fn breakers(cases: &mut Cases) {
         let breaker = Arc::clone(&breaker);
         repeat(move || breaker.try_acquire(|| clock.now()).is_err())
     });
+}
+
+/// Further rules, and the windows with a time that is handed in, since a clock costs more than they do.
+pub(crate) fn more_breakers(cases: &mut Cases) {
+    for (name, config) in more_rules() {
+        let breaker = Arc::new(Breaker::new(&config).expect("valid rules"));
+        let subject = format!("evenkeel/{name}");
+        cases.add("breaker", &subject, 0, 1.0, || {
+            let breaker = Arc::clone(&breaker);
+            let mut now = 0;
+            repeat(move || {
+                now += 50;
+                let admission = breaker.try_acquire(|| Timestamp::from_nanos(now)).ok()?;
+                breaker.record(admission.permit, &Outcome::success(), || Timestamp::from_nanos(now))
+            })
+        });
+    }
+}
+
+/// By the names of their rows.
+pub(crate) fn more_rules() -> Vec<(&'static str, BreakerConfig)> {
+    let second = Duration::from_secs(1);
+    let window = Window::Time { span: second, buckets: 10 };
+    let ratio = Rule::Ratio { failures: Ratio::HALF, min_requests: 20, window };
+    let slow = Rule::SlowRatio { slow: Ratio::HALF, min_requests: 20, window };
+    let ewma = |over| Rule::Ewma { failures: Ratio::HALF, min_requests: 20, over };
+    let tolerated = Ratio::percent(1).expect("one of a hundred");
+    let of = |rules| BreakerConfig { rules, ..BreakerConfig::default() };
+    vec![
+        ("time-window, time told", of(vec![ratio])),
+        ("time-window of 4 stripes, time told", BreakerConfig { stripes: 4, ..of(vec![ratio]) }),
+        (
+            "slow and failed, time told",
+            BreakerConfig { slow_call_duration: Some(second), ..of(vec![ratio, slow]) },
+        ),
+        ("average over requests", of(vec![ewma(Fading::Requests { window: 100 })])),
+        ("average over time, time told", of(vec![ewma(Fading::Time { window: second })])),
+        ("statistical", of(vec![Rule::Statistical { tolerated, requests_per_false_trip: 1_000_000 }])),
+        ("overdue, time told", of(vec![Rule::Overdue { requests: 3, after: second }])),
+    ]
+}
+
+/// Bytes of one breaker, its heap included and its shared rules not.
+pub(crate) fn breaker_bytes() -> Vec<Row> {
+    let ratio = |window| Rule::Ratio { failures: Ratio::HALF, min_requests: 20, window };
+    let of = |rule| BreakerConfig { rules: vec![rule], ..BreakerConfig::default() };
+    let mut rows = vec![
+        ("consecutive", of(Rule::Consecutive { failures: 5 })),
+        ("count-window", of(ratio(Window::Count { size: 100 }))),
+    ];
+    rows.extend(more_rules());
+    let row = |(name, config): (&str, BreakerConfig)| {
+        let rules = Arc::new(Rules::new(&config).expect("valid rules"));
+        let mut made = None;
+        let heap = memory::live_bytes(|| made = Some(Breaker::with_rules(&rules)));
+        drop(made);
+        memory::row(&format!("breaker/{name}"), 1, heap + size_of::<Breaker>() as f64)
+    };
+    rows.into_iter().map(row).collect()
 }
 
 fn shared_breaker(rule: Rule) -> Arc<Breaker> {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::row::{Row, short};
-use crate::select_gates;
+use crate::{routes, select_gates};
 
 /// A ratio and its bound.
 pub(crate) struct Gate {
@@ -143,9 +143,12 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     }
     flat(rows, &mut gates);
     breaker(rows, &mut gates);
+    limits(rows, &mut gates);
+    outlier(rows, &mut gates);
     updates(rows, &mut gates);
     memory(rows, &mut gates);
     select_gates::all(rows, &mut gates);
+    routes::gates(rows, &mut gates);
     gates
 }
 
@@ -267,6 +270,24 @@ fn breaker(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
         let floor = rows.floor("refusal", 0, threads);
         gates.push(ratio(name, ours("rejected", threads), floor, Bound::AtMost(1.2), None));
     }
+    let told = "time-window, time told";
+    let name = "breaker time-window, time told, closed, 1T, ns".to_owned();
+    gates.push(ratio(name, ours(told, 1), Some(1.0), Bound::AtMost(12.0), rows.floor("B1", 0, 1)));
+    let name = "breaker time-window, time told, closed, 2T, ns".to_owned();
+    gates.push(ratio(name, ours(told, 2), Some(1.0), Bound::AtMost(60.0), rows.floor("B1", 0, 2)));
+    let name = "breaker time-window of 4 stripes / of one, 2T".to_owned();
+    let striped = ours("time-window of 4 stripes, time told", 2);
+    gates.push(ratio(name, striped, ours(told, 2), Bound::AtMost(1.0 / 1.5), None));
+    for (rule, bytes) in [("consecutive", 32.0), (told, 128.0)] {
+        let name = format!("breaker {rule}, bytes");
+        gates.push(ratio(
+            name,
+            rows.of("memory", &format!("breaker/{rule}"), 1, 1),
+            Some(1.0),
+            Bound::AtMost(bytes),
+            None,
+        ));
+    }
     for (rule, peer, threads, bound) in [
         ("count-window", "recloser/closed", 1, 0.7),
         ("count-window", "recloser/closed", 2, 0.2),
@@ -281,6 +302,31 @@ fn breaker(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
         };
         let name = format!("breaker {rule} / {peer}, {threads}T");
         gates.push(ratio(name, ours(rule, threads), theirs, Bound::AtMost(bound), divide(floor, theirs)));
+    }
+}
+
+fn limits(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
+    let ours = |name: &str, threads| rows.of("limit", &format!("evenkeel/{name}"), 0, threads);
+    for (name, bound) in [("fixed", 22.0), ("budget-deposit", 10.0)] {
+        let floor = rows.of("limit", if name == "fixed" { "floor/two-cas" } else { "floor/one-cas" }, 0, 1);
+        let title = format!("limit {name}, 1T, ns");
+        gates.push(ratio(title, ours(name, 1), Some(1.0), Bound::AtMost(bound), floor));
+    }
+    for threads in [1, 2] {
+        let theirs = rows.of("limit", "tower/budget-deposit", 0, threads);
+        let name = "budget-deposit-and-clock";
+        let title = format!("limit {name} / tower's, {threads}T");
+        gates.push(ratio(title, ours(name, threads), theirs, Bound::AtMost(1.0), None));
+    }
+}
+
+/// A sweep: what it takes with the requests before it, less what those take alone.
+fn outlier(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
+    for rule in ["default", "latency"] {
+        let name = format!("outlier sweep of 10000, {rule}, ms");
+        let of = |act: &str| rows.of("outlier", &format!("evenkeel/{act}:{rule}"), 10_000, 1);
+        let ours = of("touch+sweep").zip(of("touch")).map(|(both, touch)| both - touch);
+        gates.push(ratio(name, ours, Some(MILLISECOND), Bound::AtMost(1.0), None));
     }
 }
 

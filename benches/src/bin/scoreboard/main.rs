@@ -9,10 +9,13 @@ mod floor_cases;
 mod gates;
 #[cfg(feature = "peers")]
 mod hash_peers;
+mod limits;
 mod memory;
 mod method;
+mod outlier;
 #[cfg(feature = "peers")]
 mod peers;
+mod routes;
 mod row;
 mod select;
 mod select_gates;
@@ -133,6 +136,9 @@ fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
     if options.threads >= 2 && cases.is_wanted("update", "p99.9") {
         rows.extend(tails::rows(LARGEST, options.tail));
     }
+    if cases.is_wanted("memory", "") || cases.is_wanted("breaker", "") {
+        rows.extend(cases::breaker_bytes());
+    }
     if cases.is_wanted("memory", "") {
         rows.extend(memory::rows(LARGEST));
         #[cfg(feature = "peers")]
@@ -167,11 +173,18 @@ fn collect(cases: &mut Cases) {
     #[cfg(feature = "peers")]
     hash_peers::builds(cases);
     select_ours::builds(cases);
+    routes::cases(cases);
     cases::picks_with_breaker(cases, 10);
     floor_cases::breakers(cases);
     cases::breakers(cases);
+    cases::more_breakers(cases);
     #[cfg(feature = "peers")]
     peers::breakers(cases);
+    limits::all(cases);
+    outlier::records(cases);
+    for n in [10, 1000, LARGEST] {
+        outlier::sweeps(cases, n);
+    }
     for n in [10, 1000, LARGEST] {
         floor_cases::updates(cases, n);
         cases::updates(cases, n);

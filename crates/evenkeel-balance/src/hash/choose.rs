@@ -55,7 +55,8 @@ impl Chooser {
         let bound = settings.balance_factor.map(|percent| Bound::new(percent, members));
         let hot =
             settings.hot_keys.map(|hot| HotKeys::new(policy, hot, members.weights().len())).transpose()?;
-        Ok(Self::with(Keys::new(settings, bits), settings, bound, hot, members))
+        let keys = Keys::new(settings, bits);
+        Ok(Self::with(keys, settings, bound, hot, Ranks::new(members), members))
     }
 
     /// The successor for other members: counts of those that stay are shared with it. O(n).
@@ -63,7 +64,7 @@ impl Chooser {
     pub fn rebuild(&self, settings: &KeySettings, members: &dyn Members) -> Self {
         let bound = self.bound.as_ref().map(|bound| bound.rebuild(members));
         let hot = self.hot.as_ref().map(|hot| hot.resized(members.weights().len()));
-        Self::with(self.keys, settings, bound, hot, members)
+        Self::with(self.keys, settings, bound, hot, self.ranks.rebuild(members), members)
     }
 
     fn with(
@@ -71,6 +72,7 @@ impl Chooser {
         settings: &KeySettings,
         bound: Option<Bound>,
         hot: Option<HotKeys>,
+        ranks: Ranks,
         members: &dyn Members,
     ) -> Self {
         let weights = members.weights();
@@ -80,7 +82,7 @@ impl Chooser {
             MissingKey::Random if crate::built_in::are_equal(weights) => Keyless::Uniform,
             MissingKey::Random => Keyless::Weighted(WeightedRandom::new(weights)),
         };
-        Self { keys, keyless, ranks: Ranks::new(members), bound, hot }
+        Self { keys, keyless, ranks, bound, hot }
     }
 
     /// What the policy needs to be told.

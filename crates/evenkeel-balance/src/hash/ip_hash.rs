@@ -1,10 +1,10 @@
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::hash::choose::Asked;
+use crate::hash::placed::placed;
 use crate::hash::rendezvous::RendezvousTable;
-use crate::hash::{Bits, Candidate, Chooser, KeySettings, MissingKey, Placement, sip13};
-use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+use crate::hash::{Bits, Chooser, KeySettings, MissingKey, sip13};
+use crate::{BuiltIn, Caller, InvalidPolicy, Members, PolicySettings, View, Wants};
 
 /// Settings of [`IpHash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,13 +138,6 @@ impl IpHash {
         }
     }
 
-    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
-    /// its replicas live.
-    #[must_use]
-    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
-        self.chooser.replicas(&self.table, hash, count)
-    }
-
     /// The hash that stands for a client.
     #[must_use]
     pub fn hash_of(&self, address: IpAddr) -> u64 {
@@ -152,42 +145,12 @@ impl IpHash {
     }
 }
 
-impl Placement for IpHash {
-    fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    #[inline]
-    fn home(&self, hash: u64) -> Option<Candidate> {
-        self.table.home(hash)
-    }
-
-    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
-        self.table.next(hash, step, last)
-    }
-}
-
-impl Policy for IpHash {
-    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.choose(view, caller)
-    }
-
-    fn wants(&self) -> Wants {
-        self.chooser.wants().difference(Wants::KEY).union(Wants::SOURCE)
-    }
-
-    fn on_event(&self, event: Event) {
-        self.chooser.on_event(event);
-    }
-
-    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(self.updated(members))))
-    }
-}
+placed!(IpHash, table, always, |wants| wants.difference(Wants::KEY).union(Wants::SOURCE));
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Policy;
     use crate::hash::crowd::Crowd;
     use crate::laws::members;
     use crate::{Mask, Script, Table};

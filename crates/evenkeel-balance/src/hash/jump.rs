@@ -1,9 +1,8 @@
-use std::sync::Arc;
-
 use crate::hash::ledger::{Ledger, Numbers};
 use crate::hash::mix::{again, scale};
+use crate::hash::placed::placed_and_chosen;
 use crate::hash::{Bits, Candidate, Chooser, KeySettings, Placement};
-use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+use crate::{BuiltIn, InvalidPolicy, Members, PolicySettings};
 
 /// Settings of [`Jump`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,53 +68,9 @@ impl Jump {
             chooser: self.chooser.rebuild(&self.config.key, members),
         }
     }
-
-    /// An open position, or `None` if none is open.
-    #[inline]
-    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        self.chooser.choose(&self.table, view, caller)
-    }
-
-    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
-    /// its replicas live.
-    #[must_use]
-    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
-        self.chooser.replicas(&self.table, hash, count)
-    }
 }
 
-impl Placement for Jump {
-    fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    #[inline]
-    fn home(&self, hash: u64) -> Option<Candidate> {
-        self.table.home(hash)
-    }
-
-    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
-        self.table.next(hash, step, last)
-    }
-}
-
-impl Policy for Jump {
-    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.choose(view, caller)
-    }
-
-    fn wants(&self) -> Wants {
-        self.chooser.wants()
-    }
-
-    fn on_event(&self, event: Event) {
-        self.chooser.on_event(event);
-    }
-
-    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(self.updated(members))))
-    }
-}
+placed_and_chosen!(Jump, table, always);
 
 /// The bucket of a key among `buckets`, bit for bit as the paper's function gives it; 0 if there are none.
 ///
@@ -129,18 +84,37 @@ impl Policy for Jump {
 #[inline]
 #[must_use]
 pub fn jump_bucket(key: u64, buckets: u32) -> u32 {
-    let mut key = key;
-    let mut bucket = 0_u64;
-    let mut next = 0_u64;
-    while next < u64::from(buckets) {
-        bucket = next;
+    let buckets = f64::from(buckets);
+    let (mut key, mut bucket) = (key, 0.0);
+    // All stays in floats, since turning one into an integer and back takes longer than the rest of a step.
+    loop {
         key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
-        // 2^31 times more than the numerator would fit, so the product is far below 2^64.
-        let stretch = TWO_TO_31 / ((key >> 33) + 1) as f64;
-        next = ((bucket + 1) as f64 * stretch) as u64;
+        let stretch = TWO_TO_31 / ((key >> 33) as i64 + 1) as f64;
+        let next = (bucket + 1.0) * stretch;
+        if next >= buckets {
+            return bucket as u32;
+        }
+        bucket = floor(next);
     }
-    bucket as u32
 }
+
+/// The whole part of a number from 1 to 2^32.
+#[inline(always)]
+fn floor(number: f64) -> f64 {
+    // At 2^52 floats are whole numbers, so the sum is rounded to one: to the floor, since what is rounded lies less than a
+    // half away from it. Only of a whole number it lies just a half away.
+    let rounded = (number - 0.5) + TWO_TO_52 - TWO_TO_52;
+    if number - rounded < 1.0 { rounded } else { whole(number) }
+}
+
+/// Out of line, so that who has a fraction does not wait for the comparison.
+#[cold]
+#[inline(never)]
+const fn whole(number: f64) -> f64 {
+    number
+}
+
+const TWO_TO_52: f64 = (1_u64 << 52) as f64;
 
 const TWO_TO_31: f64 = (1_u64 << 31) as f64;
 

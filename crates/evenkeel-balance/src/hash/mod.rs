@@ -16,6 +16,7 @@ mod maglev;
 mod mix;
 mod modulo;
 mod multi_probe;
+mod placed;
 mod placement;
 mod point_counts;
 mod radix;

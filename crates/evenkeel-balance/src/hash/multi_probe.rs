@@ -1,9 +1,8 @@
-use std::sync::Arc;
-
 use crate::hash::ledger::{greatest_common_divisor, most_buckets};
 use crate::hash::mix::{again, name};
+use crate::hash::placed::placed_and_chosen;
 use crate::hash::{Bits, Candidate, Chooser, KeySettings, Placement};
-use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+use crate::{BuiltIn, InvalidPolicy, Members, PolicySettings};
 
 /// Settings of [`MultiProbe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,56 +77,12 @@ impl MultiProbe {
             chooser: self.chooser.rebuild(&self.config.key, members),
         }
     }
-
-    /// An open position, or `None` if none is open.
-    #[inline]
-    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        self.chooser.choose(&self.table, view, caller)
-    }
-
-    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
-    /// its replicas live.
-    #[must_use]
-    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
-        self.chooser.replicas(&self.table, hash, count)
-    }
 }
+
+placed_and_chosen!(MultiProbe, table, always);
 
 /// More bring less than a hundredth of the mean, and cost a microsecond.
 const MOST_PROBES: u32 = 256;
-
-impl Placement for MultiProbe {
-    fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    #[inline]
-    fn home(&self, hash: u64) -> Option<Candidate> {
-        self.table.home(hash)
-    }
-
-    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
-        self.table.next(hash, step, last)
-    }
-}
-
-impl Policy for MultiProbe {
-    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.choose(view, caller)
-    }
-
-    fn wants(&self) -> Wants {
-        self.chooser.wants()
-    }
-
-    fn on_event(&self, event: Event) {
-        self.chooser.on_event(event);
-    }
-
-    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(self.updated(members))))
-    }
-}
 
 /// The points in order, and where to start looking.
 #[derive(Clone, Debug)]

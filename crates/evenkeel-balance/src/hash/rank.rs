@@ -15,13 +15,32 @@ use crate::hash::xxh64;
 pub(crate) struct Ranks {
     endpoints: Box<[u64]>,
     weights: Box<[u32]>,
+    tokens: Box<[u64]>,
 }
 
 impl Ranks {
     pub(crate) fn new(members: &dyn Members) -> Self {
-        let hash = |position| xxh64(members.endpoint(position).id().as_str().as_bytes(), SEED);
+        Self::default().rebuild(members)
+    }
+
+    /// The same for other members. Names of those that stay in their order are not hashed again.
+    pub(crate) fn rebuild(&self, members: &dyn Members) -> Self {
         let weights = members.weights();
-        Self { endpoints: (0..weights.len()).map(hash).collect(), weights: weights.into() }
+        let tokens: Box<[u64]> = (0..weights.len()).map(|position| members.token(position)).collect();
+        let mut old = 0;
+        let hash = |(position, &token): (usize, &u64)| {
+            // The same one, or the next where one has left.
+            let ahead = self.tokens.iter().skip(old).take(2).position(|&known| known == token);
+            match ahead {
+                Some(ahead) => {
+                    old += ahead + 1;
+                    self.endpoints[old - 1]
+                }
+                None => xxh64(members.endpoint(position).id().as_str().as_bytes(), SEED),
+            }
+        };
+        let endpoints = tokens.iter().enumerate().map(hash).collect();
+        Self { endpoints, weights: weights.into(), tokens }
     }
 
     /// The rank of a position for a hash.
@@ -100,6 +119,17 @@ mod tests {
         for (position, weight) in weights.into_iter().enumerate() {
             let expected = 2000.0 * f64::from(weight);
             assert!((f64::from(counts[position]) - expected).abs() <= 5.0 * expected.sqrt(), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_rebuild_knows_the_same_hashes_in_any_order() {
+        use crate::hash::crowd::Crowd;
+        let crowd = Crowd::equal(6);
+        for next in [crowd.with(9, 2), crowd.without(3), crowd.without(0), crowd.reversed(), Crowd::of(&[])] {
+            let (old, new) = (Ranks::new(&crowd), Ranks::new(&next));
+            assert_eq!(old.rebuild(&next).endpoints, new.endpoints);
+            assert_eq!(new.rebuild(&crowd).endpoints, old.endpoints);
         }
     }
 

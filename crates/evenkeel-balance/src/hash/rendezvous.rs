@@ -1,10 +1,9 @@
-use std::sync::Arc;
-
 use crate::built_in::are_equal;
 use crate::hash::choose::Asked;
 use crate::hash::mix::{fold, name};
+use crate::hash::placed::placed;
 use crate::hash::{Bits, Candidate, Chooser, KeySettings, Placement};
-use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+use crate::{BuiltIn, Caller, InvalidPolicy, Members, PolicySettings, View};
 
 /// Settings of [`Rendezvous`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,47 +77,9 @@ impl Rendezvous {
             Asked::Picked(picked) => picked,
         }
     }
-
-    /// The first `count` distinct positions of positive weight for a hash, in the order in which the key would move: where
-    /// its replicas live.
-    #[must_use]
-    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
-        self.chooser.replicas(&self.table, hash, count)
-    }
 }
 
-impl Placement for Rendezvous {
-    fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    #[inline]
-    fn home(&self, hash: u64) -> Option<Candidate> {
-        self.table.home(hash)
-    }
-
-    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
-        self.table.next(hash, step, last)
-    }
-}
-
-impl Policy for Rendezvous {
-    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.choose(view, caller)
-    }
-
-    fn wants(&self) -> Wants {
-        self.chooser.wants()
-    }
-
-    fn on_event(&self, event: Event) {
-        self.chooser.on_event(event);
-    }
-
-    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(self.updated(members))))
-    }
-}
+placed!(Rendezvous, table, always);
 
 /// Names and weights by position.
 #[derive(Clone, Debug)]

@@ -1,11 +1,10 @@
-use std::sync::Arc;
-
 use evenkeel_types::SplitMix64;
 
+use crate::hash::placed::placed_and_chosen;
 use crate::hash::point_counts::PointCounts;
 use crate::hash::ring::{Owner, Points, Ring};
-use crate::hash::{Bits, Candidate, Chooser, KeySettings, Placement, xxh64};
-use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+use crate::hash::{Bits, Chooser, KeySettings, xxh64};
+use crate::{BuiltIn, InvalidPolicy, Members, PolicySettings};
 
 /// Settings of [`RingHash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub struct RingHashConfig {
     /// The weight that gets `points`, at least 1; others get in proportion, and at least one. Default 1. Set it to the
     /// usual weight where that is not 1, or rings grow without need.
     pub reference_weight: u32,
-    /// The most points of the ring, 1 to 67 108 864. Default 4 194 304, which are 37 MB. Weights that ask for more have
+    /// The most points of the ring, 1 to 67 108 864. Default 4 194 304, which are 63 MB. Weights that ask for more have
     /// all their points halved until they fit.
     pub max_points: u32,
     /// Another seed gives other places to all endpoints. Default 0. Programs that should agree must have the same.
@@ -40,10 +39,10 @@ impl Default for RingHashConfig {
 ///
 /// **Idea.** Each endpoint has points on a ring, made from its id, and a key belongs to the next point. The number of
 /// points depends on the endpoint's weight and on nothing else: where it depends on how many endpoints there are, as with
-/// a minimum size of the ring, each that comes or goes moves keys of all others. An index over the sorted points makes a
-/// look-up a few loads. Another member or weight copies only the parts of the ring that its points lie in. **Ties** of
-/// points go to the smaller id, so that nothing depends on history.
-/// **Cost.** O(1); about 9 bytes a point. **When.** Caches and shards, with endpoints that come and go.
+/// a minimum size of the ring, each that comes or goes moves keys of all others. A look-up goes to
+/// the cache line that the hash finds. Another member or weight copies only the parts of the ring that its points lie in.
+/// **Ties** of points go to the smaller id, so that nothing depends on history.
+/// **Cost.** O(1); about 15 bytes a point. **When.** Caches and shards, with endpoints that come and go.
 /// **When not.** Endpoints seldom change and balance matters more: [`Maglev`](crate::Maglev) is even to a slot. Few keys
 /// make most of the traffic: no placement helps, a bound does (`key.balance_factor`).
 /// **Source.** Karger et al., "Consistent hashing and random trees", STOC 1997; Envoy `RING_HASH`, nginx `hash … consistent`.
@@ -96,20 +95,9 @@ impl RingHash {
     pub const fn points(&self) -> usize {
         self.ring.points()
     }
-
-    /// The first `count` distinct positions for a hash, whoever is usable: for replicas of what a key names. Fewer only
-    /// if fewer have a positive weight.
-    #[must_use]
-    pub fn replicas(&self, hash: u64, count: usize) -> Vec<usize> {
-        self.chooser.replicas(&self.ring, hash, count)
-    }
-
-    /// An open position, or `None` if none is open.
-    #[inline]
-    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        self.chooser.choose(&self.ring, view, caller)
-    }
 }
+
+placed_and_chosen!(RingHash, ring, fallible);
 
 fn owners(config: &RingHashConfig, members: &dyn Members) -> Result<Vec<Owner>, InvalidPolicy> {
     let RingHashConfig { points, reference_weight: reference, max_points: most, seed, .. } = *config;
@@ -131,40 +119,6 @@ impl Points for Stream {
     }
 }
 
-impl Placement for RingHash {
-    fn len(&self) -> usize {
-        self.ring.len()
-    }
-
-    #[inline]
-    fn home(&self, hash: u64) -> Option<Candidate> {
-        self.ring.home(hash)
-    }
-
-    #[inline]
-    fn next(&self, hash: u64, step: u32, last: Candidate) -> Candidate {
-        self.ring.next(hash, step, last)
-    }
-}
-
-impl Policy for RingHash {
-    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.choose(view, caller)
-    }
-
-    fn wants(&self) -> Wants {
-        self.chooser.wants()
-    }
-
-    fn on_event(&self, event: Event) {
-        self.chooser.on_event(event);
-    }
-
-    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(self.updated(members)?)))
-    }
-}
-
 impl PolicySettings for RingHashConfig {
     fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
         Ok(BuiltIn::dynamic(RingHash::new(self, members)?))
@@ -180,6 +134,8 @@ mod tests {
 
     use super::*;
     use crate::MemberList;
+    use crate::Policy;
+    use crate::hash::Placement;
 
     fn list(names: &[(u32, u32)]) -> MemberList {
         MemberList::new(names.iter().map(|&(name, weight)| {

@@ -7,8 +7,8 @@ use crate::word::{EPOCH_BITS, Term};
 /// A ring of the last `size` outcomes, one bit each, and their sum.
 ///
 /// ```text
-/// cursor   failures 17 | epoch 17 | sequence 30
-/// bits     epoch 17 | 47 outcomes, 1 = failed            (one word for each 47 requests)
+/// cursor   failures 19 | epoch 15 | sequence 30
+/// bits     epoch 15 | 49 outcomes, 1 = failed            (one word for each 49 requests)
 /// ```
 ///
 /// Each outcome takes a place with one `fetch_add` on the cursor, which also tells how many failures the ring holds. If
@@ -29,6 +29,11 @@ impl CountWindow {
     pub(crate) fn new(size: u32) -> Self {
         let words = size.div_ceil(OUTCOMES_PER_WORD);
         Self { cursor: AtomicU64::new(0), size, bits: (0..words).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    pub(crate) fn copy(&self) -> Self {
+        let bits = self.bits.iter().map(|cell| AtomicU64::new(cell.load(Ordering::Acquire))).collect();
+        Self { cursor: AtomicU64::new(self.cursor.load(Ordering::Acquire)), size: self.size, bits }
     }
 
     /// Takes the next place in the ring. Each is to be [`fill`](Self::fill)ed, unless a success finds no failure.
@@ -154,7 +159,7 @@ const fn failures_of(cursor: u64) -> u32 {
     (cursor >> FAILURES_SHIFT) as u32
 }
 
-/// Fits the 17 bits of the sum with a bit to spare, which tells a sum below zero from a large one.
+/// Fits the 19 bits of the sum with bits to spare, which tells a sum below zero from a large one.
 pub(crate) const MAX_COUNT_SIZE: u32 = (1 << 16) - 1;
 const SEQUENCE_BITS: u32 = 30;
 const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;

@@ -1,51 +1,76 @@
 //! The windows of ratio rules.
 
 mod count;
+mod stripe;
 mod time;
 
 use evenkeel_types::{Now, Timestamp};
 
+use crate::Window as Settings;
 use crate::lazy_now::LazyNow;
-use crate::rules::RatioRule;
+use crate::sync::AtomicU64;
 use crate::word::Term;
-use crate::{Reason, Window as Shape};
 pub(crate) use count::MAX_COUNT_SIZE;
 use count::{CountWindow, Place};
-pub(crate) use time::MAX_BUCKETS;
-use time::{Step, TimeWindow};
+pub(crate) use time::{MAX_BUCKETS, Step, TimeShape, TimeWindow};
 
-/// What a window holds.
+/// What a window holds; `failures` stands for whatever its rule takes for bad.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) failures: u64,
     pub(crate) requests: u64,
 }
 
-/// A ratio rule with the window that it looks at.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    rule: RatioRule,
-    window: Window,
+/// What a window looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Count(u32),
+    Time(TimeShape),
 }
 
-impl Watch {
-    pub(crate) fn new(rule: RatioRule) -> Self {
-        Self { rule, window: Window::new(rule.window()) }
+impl Shape {
+    pub(crate) fn new(window: Settings, stripes: u32) -> Self {
+        match window {
+            Settings::Count { size } => Self::Count(size),
+            Settings::Time { span, buckets } => Self::Time(TimeShape::new(span, buckets, stripes)),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Window {
+    Count(CountWindow),
+    Time(TimeShape, TimeWindow<Box<[AtomicU64]>>),
+}
+
+impl Window {
+    pub(crate) fn new(shape: Shape) -> Self {
+        match shape {
+            Shape::Count(size) => Self::Count(CountWindow::new(size)),
+            Shape::Time(shape) => Self::Time(shape, TimeWindow::new(shape)),
+        }
     }
 
-    /// Adds one outcome. Returns what is left to do, which is nothing after a success with no failure in the window.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::Count(window) => Self::Count(window.copy()),
+            Self::Time(shape, window) => Self::Time(*shape, window.copy()),
+        }
+    }
+
+    /// Adds one request. Returns what is left to do, which is nothing after a good one with nothing bad in the window.
     #[inline(always)]
-    pub(crate) fn begin<N: Now>(&self, failed: bool, term: Term<'_>, now: &mut LazyNow<N>) -> Option<Rest> {
-        match &self.window {
-            Window::Count(window) => {
+    pub(crate) fn begin<N: Now>(&self, bad: bool, term: Term<'_>, now: &mut LazyNow<N>) -> Option<Rest> {
+        match self {
+            Self::Count(window) => {
                 let place = window.take_place();
-                if !failed && window.holds_no_failure(place, term) { None } else { Some(Rest::Fill(place)) }
+                if !bad && window.holds_no_failure(place, term) { None } else { Some(Rest::Fill(place)) }
             }
-            Window::Time(window) => {
+            Self::Time(shape, window) => {
                 let now = now.read();
-                let added = if failed { None } else { window.add_success(term, now) };
+                let added = if bad { None } else { window.add_good(*shape, term, now) };
                 match added {
-                    Some(step) if !window.may_hold_failure(step) => None,
+                    Some(_) if !window.may_hold_bad() => None,
                     Some(step) => Some(Rest::Judge(step)),
                     None => Some(Rest::Add(now)),
                 }
@@ -53,22 +78,23 @@ impl Watch {
         }
     }
 
-    /// Does the rest. Returns the reason to trip, if there is one now.
+    /// Does the rest. Returns what the window holds, if there can be a verdict.
     #[inline(never)]
-    pub(crate) fn finish(&self, rest: Rest, failed: bool, term: Term<'_>) -> Option<Reason> {
-        let counts = match (&self.window, rest) {
-            (Window::Count(window), Rest::Fill(place)) => window.fill(place, failed, term),
-            (Window::Time(window), Rest::Add(now)) => window.failures(window.add(failed, term, now), term),
-            (Window::Time(window), Rest::Judge(step)) => window.failures(step, term),
+    pub(crate) fn finish(&self, rest: Rest, bad: bool, term: Term<'_>) -> Option<Counts> {
+        match (self, rest) {
+            (Self::Count(window), Rest::Fill(place)) => window.fill(place, bad, term),
+            (Self::Time(shape, window), Rest::Add(now)) => {
+                window.bad(*shape, window.add(*shape, bad, term, now), term)
+            }
+            (Self::Time(shape, window), Rest::Judge(step)) => window.bad(*shape, step, term),
             _ => None,
-        };
-        self.rule.judge(counts?)
+        }
     }
 
     pub(crate) fn counts(&self, term: Term<'_>, now: Timestamp) -> Counts {
-        match &self.window {
-            Window::Count(window) => window.counts(term),
-            Window::Time(window) => window.counts(term, now),
+        match self {
+            Self::Count(window) => window.counts(term),
+            Self::Time(shape, window) => window.counts(*shape, term, now),
         }
     }
 }
@@ -82,19 +108,4 @@ pub(crate) enum Rest {
     Add(Timestamp),
     /// A time window has counted it in this step.
     Judge(Step),
-}
-
-#[derive(Debug)]
-enum Window {
-    Count(CountWindow),
-    Time(TimeWindow),
-}
-
-impl Window {
-    fn new(shape: Shape) -> Self {
-        match shape {
-            Shape::Count { size } => Self::Count(CountWindow::new(size)),
-            Shape::Time { span, buckets } => Self::Time(TimeWindow::new(span, buckets)),
-        }
-    }
 }

@@ -50,8 +50,11 @@ impl Catalog {
             None => sources.add(Mirror::new(service.clone(), source.clone(), config)?, opening),
         }
         self.openings = opening;
-        let changes = self.entry(service).remerge(now);
-        self.note_moved(service, &changes);
+        self.entry(service).remerge(now);
+        // Other settings may mean another deadline.
+        let _ =
+            self.with_mirror(now, service, source, |mirror, now| Ok::<_, UnknownSource>(mirror.tick(now)));
+        self.moved.insert(service.clone());
         Ok(opening)
     }
 

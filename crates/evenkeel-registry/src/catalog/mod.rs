@@ -244,7 +244,8 @@ impl Catalog {
         Ok(self.publish(now, lease.service(), removed.map(|endpoint| (endpoint, kind))))
     }
 
-    /// Removes what has expired, within the [`EvictionLimit`], and returns it: by service, the longest overdue first.
+    /// Removes what has expired, within the [`EvictionLimit`](crate::EvictionLimit), and returns it: by service, the
+    /// longest overdue first. Ticks the sources whose time has come.
     ///
     /// O(due · log n).
     pub fn tick(&mut self, now: Timestamp) -> Vec<Change> {

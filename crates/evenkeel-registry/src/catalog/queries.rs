@@ -61,7 +61,7 @@ impl Catalog {
         (record.epoch == lease.epoch()).then(|| record.term.map_or(Timestamp::MAX, |term| term.deadline))
     }
 
-    /// The endpoints of a service that have expired and are kept by the [`EvictionLimit`].
+    /// The endpoints of a service that have expired and are kept by the [`EvictionLimit`](crate::EvictionLimit).
     #[must_use]
     pub fn held(&self, service: &ServiceName) -> Option<Held> {
         self.services.get(service)?.held()

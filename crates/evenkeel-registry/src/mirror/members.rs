@@ -108,16 +108,16 @@ impl Members {
 
     /// Takes over a whole answer, sorted by id without duplicates.
     pub(super) fn replace(&mut self, answer: Vec<Endpoint>, now: Timestamp, coverage: Coverage) {
-        let gone = match coverage {
-            Coverage::Complete => self.missing_from(&answer, |_| true),
+        let (gone, changed) = match coverage {
+            Coverage::Complete => self.compare(answer, now, |_| true),
             Coverage::Partial { ttl } => {
-                self.missing_from(&answer, |entry| now >= entry.seen.saturating_add(ttl.saturating_mul(2)))
+                self.compare(answer, now, |entry| now >= entry.seen.saturating_add(ttl.saturating_mul(2)))
             }
         };
         for id in gone {
             self.remove(&id, Cause::Unknown, now);
         }
-        for endpoint in answer {
+        for endpoint in changed {
             self.upsert(endpoint, now);
         }
     }
@@ -264,17 +264,27 @@ impl Members {
         self.dirty.insert(id);
     }
 
-    fn missing_from(&self, answer: &[Endpoint], also: impl Fn(&Entry) -> bool) -> Vec<EndpointId> {
-        let mut answer = answer.iter().peekable();
-        let mut missing = Vec::new();
-        for (id, entry) in &self.entries {
-            while answer.next_if(|endpoint| endpoint.id() < id).is_some() {}
-            let listed = answer.peek().is_some_and(|endpoint| endpoint.id() == id);
-            if !listed && entry.said.is_some() && also(entry) {
-                missing.push(id.clone());
+    /// Walks a sorted answer beside what is said: who is missing and may go, and what is new or other. Both in O(n),
+    /// without a look-up for those that stay as they are.
+    fn compare(
+        &mut self,
+        answer: Vec<Endpoint>,
+        now: Timestamp,
+        may_go: impl Fn(&Entry) -> bool,
+    ) -> (Vec<EndpointId>, Vec<Endpoint>) {
+        let mut answer = answer.into_iter().peekable();
+        let (mut gone, mut changed) = (Vec::new(), Vec::new());
+        for (id, entry) in &mut self.entries {
+            changed.extend(std::iter::from_fn(|| answer.next_if(|endpoint| endpoint.id() < id)));
+            match answer.next_if(|endpoint| endpoint.id() == id) {
+                Some(endpoint) if entry.said.as_deref() == Some(&endpoint) => entry.seen = now,
+                Some(endpoint) => changed.push(endpoint),
+                None if entry.said.is_some() && may_go(entry) => gone.push(id.clone()),
+                None => {}
             }
         }
-        missing
+        changed.extend(answer);
+        (gone, changed)
     }
 }
 

@@ -97,6 +97,9 @@ pub(crate) const fn breaker_word(state: BreakerState) -> &'static str {
         BreakerState::Closed => "closed",
         BreakerState::Open { .. } => "open",
         BreakerState::HalfOpen => "half-open",
+        BreakerState::ForcedOpen { .. } => "forced open",
+        BreakerState::Disabled { .. } => "disabled",
+        BreakerState::DryRun { .. } => "dry run",
     }
 }
 

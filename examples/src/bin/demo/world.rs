@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::{
-    BreakerConfig, Cluster, Driver, Following, HalfOpen, MonotonicClock, Notice, PolicyConfig, Ratio,
-    Registry, Rule, ServiceName, Window,
+    BreakerConfig, Cluster, Driver, Following, MonotonicClock, Notice, PolicyConfig, Ratio, Registry, Rule,
+    ServiceName, Window,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -102,7 +102,7 @@ fn breaker(open_for: Duration) -> BreakerConfig {
             },
         ],
         open_for,
-        half_open: HalfOpen::default(),
+        ..BreakerConfig::default()
     }
 }
 

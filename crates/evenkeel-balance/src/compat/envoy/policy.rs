@@ -6,7 +6,7 @@ use super::{EnvoyConfig, EnvoyPolicy, LeastRequest, LeastRequestSettings, RoundR
 use crate::compat::key::request_hash;
 use crate::compat::table_of_usable::TableOfUsable;
 use crate::compat::turns_of_usable::{Rules, TurnsOfUsable};
-use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+use crate::{BuiltIn, Caller, Event, InvalidPolicy, Mask, Members, Policy, PolicySettings, View, Wants};
 
 /// A cluster that picks as Envoy does; see the [module](super).
 #[derive(Debug)]
@@ -58,11 +58,11 @@ impl Envoy {
             (Some(kind), _) => {
                 let hosts = Hosts::of(members, &config);
                 // Most are up as a rule; whoever is not shows at the first pick.
-                let positive = || (0..weights.len()).filter(|&position| weights[position] > 0);
+                let positive = Mask::for_weights(&weights);
                 let table = hosts
-                    .table(kind, positive())
+                    .table(kind, positive.iter())
                     .map_err(|error| InvalidPolicy::members("envoy", error.to_string()))?;
-                Form::Table { kind, hosts, tables: TableOfUsable::new(table, positive().count()) }
+                Form::Table { kind, hosts, tables: TableOfUsable::new(table, &positive) }
             }
             (None, EnvoyPolicy::LeastRequest(settings)) => {
                 let started = match before {
@@ -102,7 +102,7 @@ impl Policy for Envoy {
         match &self.form {
             Form::Table { kind, hosts, tables } => {
                 let hash = request_hash(caller);
-                let current = || tables.get(view, |mask| hosts.table(*kind, mask.iter()).ok());
+                let current = || tables.get(view, |usable| hosts.table(*kind, usable).ok());
                 let mut table = current();
                 let first = table.host(hash);
                 if let Some(position) = first.filter(|&position| view.is_open(position)) {

@@ -36,6 +36,7 @@
 //! the fewest connections. And priorities of the cluster take the place of `backup`.
 
 mod backend;
+mod balance;
 mod consistent;
 mod first;
 mod hash_type;
@@ -50,7 +51,8 @@ mod server;
 mod uri;
 mod url_param;
 
-pub use backend::{Backend, BackendConfig, Balance};
+pub use backend::Backend;
+pub use balance::{BackendConfig, Balance};
 pub use hash_type::{Function, HashType, Method, full_hash};
 pub use header::{domain_only, header_key, header_values};
 pub use policy::{Haproxy, HaproxyConfig};

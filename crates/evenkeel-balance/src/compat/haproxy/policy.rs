@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
-use super::backend::{Backend, BackendConfig, Balance};
+use super::backend::Backend;
+use super::balance::{BackendConfig, Balance};
 use super::hash_type::HashType;
 use super::server::{InvalidBackend, Server};
 use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};

@@ -35,15 +35,18 @@
 //! - Seconds count from the cluster's start, where nginx's begin with those of its clock.
 
 mod chain;
+mod invalid_upstream;
 mod method;
 mod peer;
 mod policy;
 mod server;
+mod shared_names;
 mod smooth;
 mod states;
 mod upstream;
 
+pub use invalid_upstream::InvalidUpstream;
 pub use method::Method;
 pub use policy::{Nginx, NginxConfig};
 pub use server::Server;
-pub use upstream::{Answer, InvalidUpstream, Place, Request, Subject, Then, Upstream};
+pub use upstream::{Answer, Place, Request, Subject, Then, Upstream};

@@ -249,9 +249,9 @@ fn owners_and_ring(members: &dyn Members) -> Result<(Box<[usize]>, Ketama), Inva
     let names: Vec<String> = (0..members.weights().len())
         .map(|position| members.endpoint(position).address().to_string())
         .collect();
-    let owners = super::upstream::owners(&names);
+    let owners = super::shared_names::owners(&names);
     let weights = members.weights();
-    let ring = super::upstream::ring(&names, weights, &owners)
+    let ring = super::shared_names::ring(&names, weights, &owners)
         .map_err(|why| InvalidPolicy::members(NAME, why.to_string()))?;
     Ok((owners.into(), ring))
 }

@@ -1,5 +1,6 @@
 //! Envoy: the cluster object of each case says what it does.
 
+mod behaviour;
 mod cluster;
 mod keyed;
 mod levels;
@@ -24,8 +25,12 @@ pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
 }
 
 fn replay_case(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), String> {
+    if let Some(replayed) = behaviour::replay(case, tally) {
+        return replayed;
+    }
     let Some(answers) = Answers::of(case) else {
-        return levels::replay(case, tally).ok_or_else(|| "neither picks nor shares of levels".to_owned());
+        return levels::replay(case, tally)
+            .ok_or_else(|| "neither picks, nor shares of levels, nor a behaviour".to_owned());
     };
     let cluster = Cluster::of(case);
     match cluster.policy() {

@@ -1,0 +1,17 @@
+//! Active checks: when to check an endpoint next, what its results mean, and when they mean nothing any more.
+
+mod active;
+mod config;
+mod observe;
+mod probe;
+mod result;
+mod schedule;
+mod startup;
+
+pub use active::ActiveCheck;
+pub use config::{CheckConfig, CheckConfigError};
+pub use observe::{ObserveConfig, OnError};
+pub use probe::Probe;
+pub use result::{CheckChange, CheckResult};
+pub use schedule::StartOffset;
+pub use startup::StartupConfig;

@@ -1,0 +1,51 @@
+use evenkeel_health::{FlapChange, FlapConfig, FlapDamper};
+use evenkeel_scenario::{Action, Fact, Machine, duration};
+use evenkeel_types::Timestamp;
+
+use super::settings;
+
+struct Flap {
+    damper: FlapDamper,
+    change: Option<FlapChange>,
+}
+
+pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String> {
+    let config: FlapConfig = settings(config)?;
+    let damper = FlapDamper::new(config).map_err(|error| error.to_string())?;
+    Ok(Box::new(Flap { damper, change: None }))
+}
+
+impl Machine for Flap {
+    fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
+        self.change = match action.verb() {
+            "up" => self.damper.up(now),
+            "down" => self.damper.down(now),
+            "flap" => self.damper.flap_by(now, action.number("points")?.unwrap_or(1.0)),
+            "tick" => self.damper.tick(now),
+            _ => return Err(action.unknown()),
+        };
+        action.no_more()
+    }
+
+    fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {
+        if let Some(base) = name.strip_prefix("wait.") {
+            return Some(self.damper.wait(duration(base).ok()?, now).into());
+        }
+        let suppressed = self.damper.is_suppressed(now);
+        Some(match name {
+            "suppressed" => suppressed.into(),
+            "free" => (!suppressed).into(),
+            "state" => (if suppressed { "suppressed" } else { "free" }).into(),
+            "penalty" => self.damper.penalty(now).into(),
+            "deadline" | "next_deadline" | "until" | "release_at" => {
+                Fact::optional(self.damper.next_deadline())
+            }
+            "changed" => self.change.is_some().into(),
+            "event" => Fact::optional(self.change.map(|change| match change {
+                FlapChange::Suppressed { .. } => "suppressed",
+                FlapChange::Released => "released",
+            })),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use evenkeel_health::{PhiAccrual, PhiChange, PhiConfig};
+use evenkeel_scenario::{Action, Fact, Machine};
+use evenkeel_types::Timestamp;
+
+use super::settings;
+
+struct Phi {
+    detector: PhiAccrual,
+    change: Option<PhiChange>,
+}
+
+pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String> {
+    let config: PhiConfig = settings(config)?;
+    let detector = PhiAccrual::new(config).map_err(|error| error.to_string())?;
+    Ok(Box::new(Phi { detector, change: None }))
+}
+
+impl Machine for Phi {
+    fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
+        self.change = match action.verb() {
+            "beat" | "heartbeat" => self.detector.heartbeat(now),
+            "beats" => {
+                let count = action.number("n")?.unwrap_or(1.0) as u32;
+                let every = action.duration("every")?.unwrap_or(Duration::from_secs(1));
+                let mut change = None;
+                for before in (0..count).rev() {
+                    change = self.detector.heartbeat(now.saturating_sub(every.saturating_mul(before)));
+                }
+                change
+            }
+            "tick" => self.detector.tick(now),
+            _ => return Err(action.unknown()),
+        };
+        action.no_more()
+    }
+
+    fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {
+        let available = self.detector.is_available(now);
+        let (mean, deviation) = self.detector.usual_interval();
+        Some(match name {
+            "phi" => self.detector.phi(now).into(),
+            "available" | "trusted" => available.into(),
+            "suspected" | "suspect" => (!available).into(),
+            "state" => (if available { "trusted" } else { "suspected" }).into(),
+            "mean" => mean.into(),
+            "deviation" => deviation.into(),
+            "samples" => self.detector.samples().into(),
+            "suspect_at" => Fact::optional(self.detector.suspect_at()),
+            "deadline" | "next_deadline" => Fact::optional(self.detector.next_deadline()),
+            "changed" => self.change.is_some().into(),
+            "event" => Fact::optional(self.change.map(|change| match change {
+                PhiChange::Suspected => "suspected",
+                PhiChange::Trusted => "trusted",
+            })),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,201 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use evenkeel_limit::{
+    LimitChange, LimitConfig, Limiter, PartitionId, PartitionToken, Partitions, PartitionsConfig, Sample,
+    Token,
+};
+use evenkeel_scenario::{Action, Fact, Machine};
+use evenkeel_types::{Outcome, Timestamp};
+
+use super::{Tally, make, optional, outcome, whole};
+
+pub(crate) struct Limit {
+    limiter: Limiter,
+    /// Predecessors, whose calls may still be in flight.
+    tokens: BTreeMap<String, VecDeque<Token>>,
+    tally: Tally,
+    hint: Option<Duration>,
+    change: Option<LimitChange>,
+}
+
+impl Limit {
+    pub(crate) fn new(config: &str, seed: u64) -> Result<Self, String> {
+        let limiter = if config.trim().is_empty() {
+            Limiter::new(&LimitConfig::default(), seed).map_err(|error| error.to_string())
+        } else {
+            make(config, |config: &LimitConfig| Limiter::new(config, seed))
+        }?;
+        let tally = Tally::default();
+        Ok(Self { limiter, tokens: BTreeMap::new(), tally, hint: None, change: None })
+    }
+
+    fn acquire(&mut self, now: Timestamp) -> Option<Token> {
+        let result = self.limiter.try_acquire(now);
+        self.hint = result.as_ref().err().and_then(|refusal| refusal.retry_hint);
+        self.tally.note(result)
+    }
+
+    fn token(&mut self, action: &Action) -> Result<Token, String> {
+        let name = action.bare(0).unwrap_or("");
+        let token = self.tokens.get_mut(name).and_then(VecDeque::pop_front);
+        token.ok_or_else(|| format!("{name:?} holds no slot"))
+    }
+
+    fn release(
+        &mut self,
+        token: Token,
+        outcome: Outcome,
+        action: &Action,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let outcome = match action.duration("latency")? {
+            Some(latency) => outcome.with_latency(latency),
+            None => outcome,
+        };
+        self.change = self.limiter.release(token, &outcome, now);
+        Ok(())
+    }
+}
+
+impl Machine for Limit {
+    fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
+        self.change = None;
+        match action.verb() {
+            "acquire" | "begin" => {
+                if let Some(token) = self.acquire(now) {
+                    self.tokens.entry(action.bare(0).unwrap_or("").into()).or_default().push_back(token);
+                }
+            }
+            "bypass" => {
+                self.tokens.entry(action.name(0)?.into()).or_default().push_back(Token::bypass());
+            }
+            "call" => {
+                let how = outcome(action.text("outcome").unwrap_or("ok")).ok_or("call: no such outcome")?;
+                if let Some(token) = self.acquire(now) {
+                    self.release(token, how, action, now)?;
+                } else {
+                    let _ = action.duration("latency")?;
+                }
+            }
+            "sample" => {
+                let latency = action.duration("latency")?.ok_or("sample needs latency=")?;
+                let ago = action.duration("started_ago")?.unwrap_or(latency);
+                let dropped = match action.bare(0) {
+                    None => false,
+                    Some("dropped" | "drop") => true,
+                    Some(word) => return Err(format!("sample: {word:?} is not dropped")),
+                };
+                let in_flight = whole(action, "in_flight")?.unwrap_or(1);
+                let sample = Sample { started: now.saturating_sub(ago), latency, in_flight, dropped };
+                self.change = self.limiter.observe(&sample, now);
+            }
+            "give_back" | "abandon" | "lose" => {
+                let token = self.token(action)?;
+                self.limiter.give_back(token);
+            }
+            "set_limit" => {
+                let limit = whole(action, "to")?.ok_or("set_limit needs to=")?;
+                self.change = self.limiter.set_limit(limit).map_err(|error| error.to_string())?;
+            }
+            "reconfigure" => {
+                let limit = whole(action, "limit")?.ok_or("reconfigure needs limit=")?;
+                let config = LimitConfig::fixed(limit);
+                self.limiter = self.limiter.successor(&config, 1).map_err(|error| error.to_string())?;
+            }
+            "tick" => self.change = self.limiter.tick(now),
+            "release" => {
+                let how =
+                    outcome(action.text("outcome").unwrap_or("ok")).ok_or("release: no such outcome")?;
+                let token = self.token(action)?;
+                self.release(token, how, action, now)?;
+            }
+            verb => {
+                let how = outcome(verb).ok_or_else(|| action.unknown())?;
+                let token = self.token(action)?;
+                self.release(token, how, action, now)?;
+            }
+        }
+        action.no_more()
+    }
+
+    fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
+        Some(match name {
+            "limit" => self.limiter.limit().into(),
+            "in_flight" => self.limiter.in_flight().into(),
+            "full" | "saturated" => self.limiter.peek().is_err().into(),
+            "retry_hint" => optional(self.hint),
+            "changed" => self.change.is_some().into(),
+            "from" => optional(self.change.map(|change| change.from)),
+            "to" => optional(self.change.map(|change| change.to)),
+            "baseline" => optional(self.limiter.baseline()),
+            "measuring" => self.limiter.is_measuring().into(),
+            "next_deadline" => optional(self.limiter.next_deadline()),
+            _ => return self.tally.fact(name),
+        })
+    }
+}
+
+pub(crate) struct Parts {
+    partitions: Partitions,
+    tokens: BTreeMap<String, VecDeque<PartitionToken>>,
+    tally: Tally,
+}
+
+impl Parts {
+    pub(crate) fn new(config: &str, seed: u64) -> Result<Self, String> {
+        let partitions = make(config, |config: &PartitionsConfig| Partitions::new(config, seed))?;
+        Ok(Self { partitions, tokens: BTreeMap::new(), tally: Tally::default() })
+    }
+
+    fn find(&self, name: &str) -> PartitionId {
+        self.partitions.find(name).unwrap_or_else(|| self.partitions.others())
+    }
+
+    fn token(&mut self, action: &Action) -> Result<PartitionToken, String> {
+        let name = action.name(0)?;
+        let token = self.tokens.get_mut(name).and_then(VecDeque::pop_front);
+        token.ok_or_else(|| format!("{name:?} holds no slot"))
+    }
+}
+
+impl Machine for Parts {
+    fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
+        match action.verb() {
+            "acquire" | "begin" => {
+                let name = action.name(0)?;
+                let result = self.partitions.try_acquire(self.find(name), now);
+                if let Some(token) = self.tally.note(result) {
+                    self.tokens.entry(name.into()).or_default().push_back(token);
+                }
+            }
+            "give_back" | "abandon" | "lose" => {
+                let token = self.token(action)?;
+                self.partitions.give_back(token);
+            }
+            "set_limit" => {
+                let limit = whole(action, "to")?.ok_or("set_limit needs to=")?;
+                self.partitions.limiter().set_limit(limit).map_err(|error| error.to_string())?;
+            }
+            verb => {
+                let verb = if verb == "release" { "ok" } else { verb };
+                let how = outcome(verb).ok_or_else(|| action.unknown())?;
+                let token = self.token(action)?;
+                self.partitions.release(token, &how, now);
+            }
+        }
+        action.no_more()
+    }
+
+    fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
+        let limiter = self.partitions.limiter();
+        Some(match (name, name.rsplit_once('.')) {
+            ("limit", _) => limiter.limit().into(),
+            ("in_flight", _) => limiter.in_flight().into(),
+            ("full" | "saturated", _) => limiter.peek().is_err().into(),
+            (_, Some((part, "in_flight"))) => self.partitions.count(self.find(part)).0.into(),
+            (_, Some((part, "promised" | "limit"))) => self.partitions.count(self.find(part)).1.into(),
+            _ => return self.tally.fact(name),
+        })
+    }
+}
