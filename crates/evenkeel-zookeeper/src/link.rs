@@ -65,6 +65,11 @@ async fn encrypted(
     let bad = |field: &str, error: &Error| {
         Trouble::new(TroubleKind::Denied, format!("servers.tls.{field}: {error}"))
     };
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Without a provider for the process, rustls panics in a program that has several of them built in. An error
+        // says that somebody else has chosen one meanwhile.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
     let ca = read("ca_file", &tls.ca_file)?;
     let mut options = TlsOptions::new().with_pem_ca(&ca).map_err(|error| bad("ca_file", &error))?;
     if let (Some(cert), Some(key)) = (&tls.cert_file, &tls.key_file) {
