@@ -2,10 +2,12 @@
 //! floors they measure against.
 
 mod floors;
+mod parts;
 pub mod routes;
 mod world;
 
 pub use floors::{ClosedBreaker, F8Guard, FloorReader, FloorWorld};
+pub use parts::{PARTS, Parts, window_breaker};
 pub use world::{
     KEYS, POLICIES, Weights, caller, cluster, endpoint, endpoints, is_usable, mask, members, names, policy,
     request, table_loads, unsettled, weights,

@@ -12,10 +12,10 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use evenkeel::{Outcome, Request};
-use evenkeel_benches::{POLICIES, Weights, cluster};
+use evenkeel::{MonotonicClock, Outcome, Request};
+use evenkeel_benches::{PARTS, POLICIES, Weights, cluster};
 
-/// Instructions a call, by case: `WAY/POLICY`.
+/// Instructions a call, by case: `WAY/POLICY`, and `full/PARTS` for what is switched on besides.
 type Table = BTreeMap<String, u64>;
 
 fn main() -> ExitCode {
@@ -38,11 +38,14 @@ fn main() -> ExitCode {
 
 fn run(case: &str, calls: u64) -> Result<(), Box<dyn Error>> {
     let (way, policy) = case.split_once('/').ok_or("a case is WAY/POLICY")?;
-    let cluster = cluster(policy, ENDPOINTS, 1.0, Weights::Equal);
+    let cluster = match PARTS.iter().find(|parts| way == "full" && parts.name == policy) {
+        Some(parts) => parts.cluster(ENDPOINTS, MonotonicClock::new()),
+        None => cluster(policy, ENDPOINTS, 1.0, Weights::Equal),
+    };
     let mut picker = cluster.picker();
     let request = Request::new();
     match way {
-        "evenkeel" => {
+        "evenkeel" | "full" => {
             repeat(calls, || cluster.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok());
         }
         "picker" => {
@@ -88,7 +91,8 @@ fn bless(table: &Table) -> Result<(), Box<dyn Error>> {
 fn count_all() -> Result<Table, Box<dyn Error>> {
     let ways = ["evenkeel", "picker", "choose"];
     let cases = ways.iter().flat_map(|way| POLICIES.iter().map(move |policy| format!("{way}/{policy}")));
-    cases.map(|case| Ok((case.clone(), count(&case)?))).collect()
+    let full = PARTS.iter().map(|parts| format!("full/{}", parts.name));
+    cases.chain(full).map(|case| Ok((case.clone(), count(&case)?))).collect()
 }
 
 /// The difference of two runs is that of their calls alone: starting up and building the cluster cancel out.

@@ -172,7 +172,7 @@ impl<T> ClusterBuilder<T> {
         }
         let limit = config.limit.map(|limit| Limiter::new(&limit, seed).map_err(in_field("limit")));
         let ledger = config.budget.map(|budget| Ledger::new(&budget).map_err(in_field("budget")));
-        let control = Control {
+        let mut control = Control {
             name: config.name.into(),
             clock,
             roster: Roster::new(),
@@ -184,7 +184,9 @@ impl<T> ClusterBuilder<T> {
             limit: limit.transpose()?,
             ledger: ledger.transpose()?,
             seed,
-            is_timed: outliers.as_ref().is_some_and(|outliers| outliers.rules.config().latency.is_some()),
+            is_plain: false,
+            is_timed: config.latency.is_some()
+                || outliers.as_ref().is_some_and(|outliers| outliers.rules.config().latency.is_some()),
             outliers,
             rules,
             latency: decay.map_err(|_| BuildError::ZeroDecay)?,
@@ -195,6 +197,7 @@ impl<T> ClusterBuilder<T> {
             stripes: stripes(),
             hash_key,
         };
+        control.is_plain = control.has_no_parts();
         if config.subset.is_none() && config.outside_subset.is_some() {
             return Err(BuildError::OutsideOfNothing);
         }

@@ -11,12 +11,13 @@ use crate::error::{PickError, Shortage};
 use crate::factor;
 use crate::grant::Grant;
 use crate::live::Live;
+use crate::moment::Moment;
 use crate::node::Node;
 use crate::request::{LaneCaller, Request, Strictness};
 use crate::snapshot::{Snapshot, Tier, TierView};
 
 /// Asks an endpoint whether it lets the request in, and for what it gives in return.
-type Admit<T, A> = fn(&Live<T>) -> Option<A>;
+type Admit<T, A> = fn(&Live<T>, &Moment<'_>) -> Option<A>;
 
 /// Where a choice ended: the endpoint, its tier, and what it gave.
 type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A);
@@ -32,13 +33,16 @@ pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
 /// The endpoint's own word, then its breaker's: what a pick asks. The mask may lag behind a flip by a moment; the own word
 /// does not.
 #[inline(always)]
-pub(crate) fn admit<T>(live: &Live<T>) -> Option<Grant> {
-    if live.standing.is_usable() { live.admit() } else { None }
+pub(crate) fn admit<T>(live: &Live<T>, moment: &Moment<'_>) -> Option<Grant> {
+    if !live.standing.is_usable() {
+        return None;
+    }
+    if moment.control.is_plain { Some(Grant::none()) } else { live.admit(moment) }
 }
 
 /// The own word alone: an endpoint whose breaker is not open will do.
 #[inline(always)]
-pub(crate) fn is_usable<T>(live: &Live<T>) -> Option<()> {
+pub(crate) fn is_usable<T>(live: &Live<T>, _: &Moment<'_>) -> Option<()> {
     live.standing.is_usable().then_some(())
 }
 
@@ -48,7 +52,8 @@ pub(crate) fn choose_dry<'s, T>(
     caller: &mut LaneCaller<'_>,
     watch: Watch<'_>,
 ) -> Result<&'s Live<T>, PickError> {
-    let would_admit = |live: &Live<T>| (live.standing.is_usable() && live.would_admit()).then_some(());
+    let would_admit =
+        |live: &Live<T>, _: &Moment<'_>| (live.standing.is_usable() && live.would_admit()).then_some(());
     let found = match first_try(snapshot, caller, would_admit, watch) {
         Some(found) => found,
         None => find(snapshot, caller, would_admit, watch)?,
@@ -61,7 +66,7 @@ pub(crate) fn choose_dry<'s, T>(
 pub(crate) fn first_try<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
-    admit: impl Fn(&Live<T>) -> Option<A>,
+    admit: impl Fn(&Live<T>, &Moment<'_>) -> Option<A>,
     watch: Watch<'_>,
 ) -> Option<Found<'s, T, A>> {
     let tier = &snapshot.first;
@@ -74,11 +79,21 @@ pub(crate) fn first_try<'s, T, A>(
     if !view.excluded.is_empty() && is_among(view.excluded, node.live.token) {
         return None;
     }
-    if !node.live.factor.is_full() && !factor::takes(tier, &node.live, caller) {
-        caller.passed_over = factor::would_repeat(tier.wants).then_some(node.live.token);
+    if !node.live.factor.is_full() && !takes_first(tier, &node.live, caller) {
         return None;
     }
-    admit(&node.live).map(|given| (&**node, tier, given))
+    admit(&node.live, caller.moment).map(|given| (&**node, tier, given))
+}
+
+/// Whether the first choice stays with an endpoint whose factor is below one; if not, what comes next is told.
+#[cold]
+#[inline(never)]
+fn takes_first<T>(tier: &Tier<T>, live: &Live<T>, caller: &mut LaneCaller<'_>) -> bool {
+    let takes = factor::takes(tier, live, caller);
+    if !takes {
+        caller.passed_over = factor::would_repeat(tier.wants).then_some(live.token);
+    }
+    takes
 }
 
 /// A retry's question, out of the way of first attempts.
@@ -111,7 +126,7 @@ pub(crate) fn find<'s, T, A>(
     {
         return Ok(found);
     }
-    Err(explain_failure(snapshot, request, caller.control))
+    Err(explain_failure(snapshot, request, caller.moment.control))
 }
 
 /// Plainly usable ones in the order of tiers, then degraded ones; and before giving up, every own word.
@@ -167,7 +182,7 @@ fn find_in<'s, T, A>(
             }
             continue;
         }
-        if let Some(given) = admit(&node.live) {
+        if let Some(given) = admit(&node.live, caller.moment) {
             return Some((node, given));
         }
         excluded.push(node.live.token);
@@ -199,7 +214,7 @@ fn ask_all<'s, T, A>(
         if excluded.contains(&node.live.token) {
             return None;
         }
-        admit(&node.live).map(|given| (&**node, given))
+        admit(&node.live, caller.moment).map(|given| (&**node, given))
     })
 }
 
@@ -212,7 +227,7 @@ fn ask_everybody<'s, T, A>(
     caller: &mut LaneCaller<'_>,
     admit: Admit<T, A>,
 ) -> Option<Found<'s, T, A>> {
-    let roster = &caller.control.roster;
+    let roster = &caller.moment.control.roster;
     let count: usize = snapshot.used().map(|tier| tier.nodes.len()).sum();
     let start = below((caller.draw() >> 32) as u32, count as u32) as usize;
     for _ in 0..ROUNDS {
@@ -222,7 +237,7 @@ fn ask_everybody<'s, T, A>(
             if tried.contains(&node.live.token) {
                 return None;
             }
-            admit(&node.live).map(|given| (&**node, tier, given))
+            admit(&node.live, caller.moment).map(|given| (&**node, tier, given))
         });
         if found.is_some() || roster.flips() == flips {
             return found;

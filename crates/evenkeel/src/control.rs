@@ -45,6 +45,9 @@ pub(crate) struct Control {
     pub(crate) seed: u64,
     /// Whether every request is timed, whatever its policy and endpoint want.
     pub(crate) is_timed: bool,
+    /// Whether nothing takes part in a pick besides the policy: no breaker, no limit, no budget, nobody who measures or judges.
+    /// One byte that spares such picks all further questions.
+    pub(crate) is_plain: bool,
     pub(crate) observer: Option<Box<dyn Observer>>,
     /// The policies of the current tiers that asked for events.
     pub(crate) listeners: ArcSwapOption<Vec<Listener>>,
@@ -69,6 +72,13 @@ impl Control {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whether nothing takes part in a pick besides the policy.
+    pub(crate) const fn has_no_parts(&self) -> bool {
+        let learns = self.rules.is_some() || self.outliers.is_some() || self.is_timed;
+        let limits = self.endpoint_limit.is_some() || self.limit.is_some() || self.ledger.is_some();
+        !learns && !limits
     }
 
     /// The breaker of an endpoint; its waits are spread by the endpoint's name.

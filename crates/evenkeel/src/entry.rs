@@ -4,6 +4,7 @@ use evenkeel_limit::{Reservation, Token};
 
 use crate::control::Control;
 use crate::error::PickError;
+use crate::moment::Moment;
 use crate::request::Request;
 use crate::shared::Shared;
 
@@ -28,6 +29,14 @@ impl<'a> Entry<'a> {
         std::mem::replace(&mut self.slot, Token::bypass())
     }
 
+    /// It goes nowhere.
+    #[inline]
+    pub(crate) fn give_up(&mut self) {
+        if !self.slot.is_bypass() || self.reservation.is_some() {
+            self.turn_back();
+        }
+    }
+
     #[cold]
     fn turn_back(&mut self) {
         if let (Some(ledger), Some(reservation)) = (&self.control.ledger, self.reservation.take()) {
@@ -40,9 +49,7 @@ impl<'a> Entry<'a> {
 impl Drop for Entry<'_> {
     #[inline]
     fn drop(&mut self) {
-        if !self.slot.is_bypass() || self.reservation.is_some() {
-            self.turn_back();
-        }
+        self.give_up();
     }
 }
 
@@ -61,29 +68,32 @@ impl Control {
 
 impl<T> Shared<T> {
     /// Counts a first attempt; asks the budget about any other; then asks the limit.
-    pub(crate) fn enter(&self, request: &Request<'_>) -> Result<Entry<'_>, PickError> {
+    pub(crate) fn enter(
+        &self,
+        request: &Request<'_>,
+        moment: &Moment<'_>,
+        entry: &mut Entry<'_>,
+    ) -> Result<(), PickError> {
         let control = &*self.control;
-        let now = control.now();
-        let mut entry = Entry::free(control);
         if let Some(ledger) = &control.ledger {
             match request.extra() {
-                None => ledger.deposit(now),
-                Some(kind) => match ledger.reserve(kind, now) {
+                None => ledger.deposit(moment.now()),
+                Some(kind) => match ledger.reserve(kind, moment.now()) {
                     Ok(reservation) => entry.reservation = Some(reservation),
                     Err(refusal) => return Err(self.refuse(PickError::BudgetSpent(refusal))),
                 },
             }
         }
         if let Some(limit) = &control.limit {
-            match limit.try_acquire(now) {
+            match limit.try_acquire(|| moment.now()) {
                 Ok(slot) => entry.slot = slot,
                 Err(refusal) => {
                     // Given back before the observer hears of it.
-                    drop(entry);
+                    entry.give_up();
                     return Err(self.refuse(PickError::Saturated(refusal)));
                 }
             }
         }
-        Ok(entry)
+        Ok(())
     }
 }

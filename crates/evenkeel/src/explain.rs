@@ -9,6 +9,7 @@ use evenkeel_types::{EndpointId, Priority, Weight};
 use crate::choose;
 use crate::error::PickError;
 use crate::lanes::Lane;
+use crate::moment::Moment;
 use crate::request::{LaneCaller, Request};
 use crate::shared::Shared;
 use crate::snapshot::{Part, Snapshot, Tier};
@@ -82,11 +83,12 @@ pub struct Candidate {
 impl Explanation {
     /// Chooses on a copy of the lane, so that nothing moves.
     pub(crate) fn of<T>(shared: &Shared<T>, request: &Request<'_>, lane: &Lane) -> Self {
-        shared.tick_if_due();
+        let moment = Moment::new(&shared.control);
+        shared.tick_if_due(&moment);
         let snapshot = shared.current.load_full();
         let lane = lane.fork();
         let seen = RefCell::default();
-        let mut caller = LaneCaller::new(&lane, &shared.control, request);
+        let mut caller = LaneCaller::new(&lane, &moment, request);
         let unasked = snapshot.tiers().any(|tier| tier.wants.contains(Wants::SEQUENCE));
         let (picked, failure) = match unasked {
             true => (None, None),

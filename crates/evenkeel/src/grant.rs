@@ -11,6 +11,11 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
+    /// Of an endpoint that asks for nothing.
+    pub(crate) const fn none() -> Self {
+        Self { permit: None, slot: Token::bypass() }
+    }
+
     pub(crate) const fn new(permit: Option<Permit>, slot: Token) -> Self {
         Self { permit, slot }
     }

@@ -69,6 +69,7 @@ mod grant;
 mod handle;
 mod lanes;
 mod live;
+mod moment;
 #[cfg(feature = "serde")]
 mod named_policy;
 mod node;

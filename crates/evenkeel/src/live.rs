@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 use crate::control::Control;
 use crate::factor::{self, FULL, Factor};
 use crate::grant::Grant;
+use crate::moment::Moment;
 use crate::outliers::{self, Key, Verdict as OutlierVerdict};
 use crate::roster::Level;
 use crate::update;
@@ -292,19 +293,19 @@ impl<T> Live<T> {
     ///
     /// The limit is asked first: a slot that is not used goes back for nothing, a probe that is not sent costs time.
     #[inline]
-    pub(crate) fn admit(&self) -> Option<Grant> {
+    pub(crate) fn admit(&self, moment: &Moment<'_>) -> Option<Grant> {
         let Some(limiter) = &self.limiter else {
-            return self.ask_breaker().ok().map(|permit| Grant::new(permit, Token::bypass()));
+            return self.ask_breaker(moment).ok().map(|permit| Grant::new(permit, Token::bypass()));
         };
-        let mut slot = Slot { limiter, token: limiter.try_acquire(|| self.control.now()).ok()? };
-        let permit = self.ask_breaker().ok()?;
+        let mut slot = Slot { limiter, token: limiter.try_acquire(|| moment.now()).ok()? };
+        let permit = self.ask_breaker(moment).ok()?;
         Some(Grant::new(permit, std::mem::replace(&mut slot.token, Token::bypass())))
     }
 
     #[inline]
-    fn ask_breaker(&self) -> Result<Option<Permit>, Refusal> {
+    fn ask_breaker(&self, moment: &Moment<'_>) -> Result<Option<Permit>, Refusal> {
         let Some(breaker) = &self.breaker else { return Ok(None) };
-        let admission = breaker.try_acquire(|| self.control.now()).inspect_err(|refusal| {
+        let admission = breaker.try_acquire(|| moment.now()).inspect_err(|refusal| {
             if let Some(transition) = refusal.transition {
                 self.tell(&self.after_breaker(transition));
             }
@@ -527,9 +528,9 @@ pub(crate) struct News {
 impl<T> Live<T> {
     /// Feeds the latency estimate. A failure never makes an endpoint look faster than it is: failing fast is not being
     /// fast. An outcome that says nothing about the endpoint is left out.
-    pub(crate) fn observe_latency(&self, outcome: &Outcome, started: Timestamp) {
+    pub(crate) fn observe_latency(&self, outcome: &Outcome, started: Timestamp, moment: &Moment<'_>) {
         let Some(estimate) = &self.latency else { return };
-        let now = self.control.now();
+        let now = moment.now();
         let taken = outcome.latency().unwrap_or_else(|| now.saturating_since(started));
         match outcome.verdict() {
             Verdict::Success => estimate.observe(taken, now),
@@ -540,18 +541,18 @@ impl<T> Live<T> {
 
     /// Counts how a request went, and lets the detector know if a rule was met.
     #[inline]
-    pub(crate) fn observe_outlier(&self, outcome: &Outcome) {
+    pub(crate) fn observe_outlier(&self, outcome: &Outcome, moment: &Moment<'_>) {
         if let (Some(counters), Some(outliers)) = (&self.outlier, &self.control.outliers)
             && let Some(suspicion) = counters.record(outcome, &outliers.rules)
         {
-            self.tell(&outliers.suspect(self, suspicion, self.control.now()));
+            self.tell(&outliers.suspect(self, suspicion, moment.now()));
         }
     }
 
     /// Feeds the age of a request that ended without a verdict: it took at least that long.
-    pub(crate) fn observe_age(&self, started: Timestamp) {
+    pub(crate) fn observe_age(&self, started: Timestamp, moment: &Moment<'_>) {
         let Some(estimate) = &self.latency else { return };
-        let now = self.control.now();
+        let now = moment.now();
         Self::raise(estimate, now.saturating_since(started), now);
     }
 

@@ -8,6 +8,7 @@ use evenkeel_types::{Outcome, Timestamp, Verdict};
 
 use crate::grant::Grant;
 use crate::live::Live;
+use crate::moment::Moment;
 use crate::node::Hold;
 
 /// One request, counted as in flight at the endpoint that was picked for it, until this is dropped.
@@ -30,13 +31,22 @@ pub struct Pick<T> {
     wants: Wants,
     /// Whether a verdict was given: only the first counts.
     judged: bool,
+    /// Whether nobody hears how it went, and nothing is to be given back but the count.
+    is_plain: bool,
 }
 
 impl<T> Pick<T> {
     #[inline]
-    pub(crate) fn new(hold: Hold<T>, grant: Grant, entry: Token, started: Timestamp, wants: Wants) -> Self {
+    pub(crate) fn new(hold: Hold<T>, grant: Grant, entry: Token, wants: Wants, is_plain: bool) -> Self {
         let Grant { permit, slot } = grant;
-        Self { hold, permit, slot, entry, started, wants: wants.difference(Wants::EVENTS), judged: false }
+        let wants = wants.difference(Wants::EVENTS);
+        Self { hold, permit, slot, entry, started: Timestamp::MAX, wants, judged: false, is_plain }
+    }
+
+    /// Has it timed from now on.
+    #[inline]
+    pub(crate) const fn begin(&mut self, now: Timestamp) {
+        self.started = now;
     }
 
     /// Has the policy that chose hear how it goes on: from now on, since it has heard of the beginning.
@@ -67,7 +77,7 @@ impl<T> Pick<T> {
     /// the request stays in flight until the pick is dropped.
     #[inline(always)]
     pub fn record(&mut self, outcome: Outcome) {
-        if !self.judged && self.is_of_interest() {
+        if !self.is_plain && !self.judged {
             self.judged = true;
             self.settle(&outcome);
         }
@@ -77,13 +87,6 @@ impl<T> Pick<T> {
         self.started.as_nanos() != Timestamp::MAX.as_nanos()
     }
 
-    /// Whether anybody learns from how it went.
-    fn is_of_interest(&self) -> bool {
-        self.permit.is_some() || self.is_timed() || self.hears_events() || self.is_limited() || {
-            self.hold.live().outlier.is_some()
-        }
-    }
-
     const fn is_limited(&self) -> bool {
         !self.slot.is_bypass() || !self.entry.is_bypass()
     }
@@ -91,29 +94,38 @@ impl<T> Pick<T> {
     #[inline(never)]
     fn settle(&mut self, outcome: &Outcome) {
         let live = self.hold.live();
-        let outcome = &self.timed(outcome);
+        let moment = &Moment::new(&live.control);
+        let measured;
+        let outcome = if self.is_timed() && outcome.latency().is_none() {
+            measured = outcome.with_latency(moment.now().saturating_since(self.started));
+            &measured
+        } else {
+            outcome
+        };
         if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
-            && let Some(transition) = breaker.record(permit, outcome, || live.control.now())
+            && let Some(transition) = breaker.record(permit, outcome, || moment.now())
         {
             live.tell(&live.after_breaker(transition));
         }
         if self.is_timed() {
-            live.observe_latency(outcome, self.started);
-            self.tell_observation(outcome.latency(), observed(outcome.verdict()));
+            live.observe_latency(outcome, self.started, moment);
+            self.tell_observation(outcome.latency(), observed(outcome.verdict()), moment);
             self.started = Timestamp::MAX;
         }
-        let live = self.hold.live();
-        live.observe_outlier(outcome);
-        self.teach_limits(outcome);
+        live.observe_outlier(outcome, moment);
+        if self.is_limited() {
+            self.teach_limits(outcome, moment);
+        }
         if self.hears_events() && outcome.verdict() == Verdict::Failure {
             live.control.tell_policies(Event::Failed(live.token));
         }
     }
 
     /// Lets the limits learn. The slots are held until the request has ended.
-    fn teach_limits(&self, outcome: &Outcome) {
+    #[inline]
+    fn teach_limits(&self, outcome: &Outcome, moment: &Moment<'_>) {
         let live = self.hold.live();
-        let now = || live.control.now();
+        let now = || moment.now();
         if let Some(change) =
             live.limiter.as_ref().and_then(|limiter| limiter.learn_early(&self.slot, outcome, now))
         {
@@ -126,43 +138,52 @@ impl<T> Pick<T> {
         }
     }
 
-    #[cold]
+    /// The end of a request in which more took part than the policy.
+    #[inline(never)]
+    fn end(&mut self) {
+        // Slots first: what follows may run code of the user, which may panic.
+        if self.is_limited() {
+            self.give_back();
+        }
+        if self.permit.is_some() || self.is_timed() {
+            self.abandon();
+        }
+        if self.hears_events() {
+            let live = self.hold.live();
+            live.control.tell_policies(Event::Released(live.token));
+        }
+    }
+
+    #[inline]
     fn give_back(&mut self) {
         let live = self.hold.live();
         live.give_back(std::mem::replace(&mut self.slot, Token::bypass()));
         live.control.give_back(std::mem::replace(&mut self.entry, Token::bypass()));
     }
 
-    /// The outcome with the time that the request took, if that is measured here and the caller did not.
-    fn timed(&self, outcome: &Outcome) -> Outcome {
-        if outcome.latency().is_some() || !self.is_timed() {
-            return *outcome;
-        }
-        outcome.with_latency(self.hold.live().control.now().saturating_since(self.started))
-    }
-
     /// Ends a request without a verdict: a censored sample.
     #[cold]
     fn abandon(&mut self) {
         let live = self.hold.live();
+        let moment = &Moment::new(&live.control);
         if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
-            && let Some(transition) = breaker.release(permit, || live.control.now())
+            && let Some(transition) = breaker.release(permit, || moment.now())
         {
             live.tell(&live.after_breaker(transition));
         }
         if self.is_timed() {
-            live.observe_age(self.started);
-            self.tell_observation(None, Observed::Censored);
+            live.observe_age(self.started, moment);
+            self.tell_observation(None, Observed::Censored, moment);
         }
     }
 
     /// Lets a policy that learns from requests hear how this one went.
-    fn tell_observation(&self, measured: Option<Duration>, kind: Observed) {
+    fn tell_observation(&self, measured: Option<Duration>, kind: Observed, moment: &Moment<'_>) {
         if !self.wants.contains(Wants::OBSERVED) {
             return;
         }
         let live = self.hold.live();
-        let at = live.control.now();
+        let at = moment.now();
         let latency = measured.unwrap_or_else(|| at.saturating_since(self.started));
         let observation = Observation { latency, kind, in_flight: self.hold.in_flight(), at };
         live.control.tell_policies(Event::Observed(live.token, observation));
@@ -191,16 +212,8 @@ const fn observed(verdict: Verdict) -> Observed {
 impl<T> Drop for Pick<T> {
     #[inline(always)]
     fn drop(&mut self) {
-        // Slots first: what follows may run code of the user, which may panic.
-        if self.is_limited() {
-            self.give_back();
-        }
-        if self.permit.is_some() || self.is_timed() {
-            self.abandon();
-        }
-        if self.hears_events() {
-            let live = self.hold.live();
-            live.control.tell_policies(Event::Released(live.token));
+        if !self.is_plain {
+            self.end();
         }
     }
 }

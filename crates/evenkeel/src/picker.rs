@@ -10,6 +10,7 @@ use crate::control::Control;
 use crate::error::PickError;
 use crate::lanes::Lane;
 use crate::live::Live;
+use crate::moment::Moment;
 use crate::pick::Pick;
 use crate::request::{LaneCaller, Request};
 use crate::shared::Shared;
@@ -65,11 +66,12 @@ impl<T> Picker<T> {
     /// As [`Cluster::pick`].
     #[inline(always)]
     pub fn choose(&mut self, request: &Request<'_>) -> Result<&Live<T>, PickError> {
+        let moment = Moment::new(&self.control);
         if self.control.timers.is_waited_for() {
-            self.shared.tick_if_due();
+            self.shared.tick_if_due(&moment);
         }
         let snapshot = self.cache.load();
-        let mut caller = LaneCaller::new(&self.lane, &self.control, request);
+        let mut caller = LaneCaller::new(&self.lane, &moment, request);
         match choose::first_try(snapshot, &mut caller, choose::is_usable, None) {
             Some((node, ..)) => Ok(&node.live),
             None => {

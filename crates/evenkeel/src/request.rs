@@ -7,8 +7,8 @@ use evenkeel_types::{Timestamp, below};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
-use crate::control::Control;
 use crate::lanes::Lane;
+use crate::moment::Moment;
 use crate::pick::Pick;
 
 /// What a pick needs to know of a request: nothing, a key, what was tried before.
@@ -170,7 +170,7 @@ impl Tried {
 /// The inputs of one pick: the lane of the thread or of the picker, and the request.
 pub(crate) struct LaneCaller<'a> {
     pub(crate) lane: &'a Lane,
-    pub(crate) control: &'a Control,
+    pub(crate) moment: &'a Moment<'a>,
     pub(crate) request: &'a Request<'a>,
     /// Which of the lane's places a turn takes: every tier, and its degraded part, goes round by itself.
     pub(crate) cycle: usize,
@@ -180,8 +180,8 @@ pub(crate) struct LaneCaller<'a> {
 
 impl<'a> LaneCaller<'a> {
     #[inline]
-    pub(crate) const fn new(lane: &'a Lane, control: &'a Control, request: &'a Request<'a>) -> Self {
-        Self { lane, control, request, cycle: 0, passed_over: None }
+    pub(crate) const fn new(lane: &'a Lane, moment: &'a Moment<'a>, request: &'a Request<'a>) -> Self {
+        Self { lane, moment, request, cycle: 0, passed_over: None }
     }
 }
 
@@ -222,7 +222,7 @@ impl Caller for LaneCaller<'_> {
             Key::None => None,
             Key::Hash(hash) => Some(hash),
             Key::Bytes(bytes) => {
-                let (first, second) = self.control.hash_key;
+                let (first, second) = self.moment.control.hash_key;
                 let mut hasher = SipHasher13::new_with_keys(first, second);
                 hasher.write(bytes);
                 Some(hasher.finish())
@@ -242,6 +242,6 @@ impl Caller for LaneCaller<'_> {
     }
 
     fn now(&mut self) -> Timestamp {
-        self.control.now()
+        self.moment.now()
     }
 }

@@ -15,6 +15,7 @@ use crate::error::PickError;
 use crate::grant::Grant;
 use crate::lanes::{Lane, Lanes};
 use crate::live::News;
+use crate::moment::Moment;
 use crate::node::Node;
 use crate::outliers::{self, Verdict};
 use crate::pick::Pick;
@@ -62,10 +63,13 @@ impl<T> Shared<T> {
         lane: &Lane,
         stripe: u32,
     ) -> Result<Pick<T>, PickError> {
-        self.tick_if_due();
-        let control = &*self.control;
-        let entry = if control.guards_entry() { self.enter(request)? } else { Entry::free(control) };
-        let mut caller = LaneCaller::new(lane, &self.control, request);
+        let moment = Moment::new(&self.control);
+        self.tick_if_due(&moment);
+        let mut entry = Entry::free(&self.control);
+        if !self.control.is_plain && self.control.guards_entry() {
+            self.enter(request, &moment, &mut entry)?;
+        }
+        let mut caller = LaneCaller::new(lane, &moment, request);
         // One place where the guard is made: a second one would have it written here and copied there.
         let (node, tier, grant) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
             Some(found) => found,
@@ -77,23 +81,40 @@ impl<T> Shared<T> {
                 }
             },
         };
-        Ok(self.hold(node, tier, grant, entry.go(), stripe))
+        Ok(self.hold(node, tier, grant, entry.go(), stripe, &moment))
     }
 
     #[inline(always)]
-    fn hold(&self, node: &Node<T>, tier: &Tier<T>, grant: Grant, entry: Token, stripe: u32) -> Pick<T> {
+    fn hold(
+        &self,
+        node: &Node<T>,
+        tier: &Tier<T>,
+        grant: Grant,
+        entry: Token,
+        stripe: u32,
+        moment: &Moment<'_>,
+    ) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
-        let is_timed =
-            node.live.latency.is_some() || tier.wants.contains(Wants::OBSERVED) || self.control.is_timed;
-        let started = if is_timed { self.control.now() } else { Timestamp::MAX };
-        let mut pick = Pick::new(hold, grant, entry, started, tier.wants);
+        let hears = tier.wants.intersects(OF_REQUESTS);
+        let mut pick = Pick::new(hold, grant, entry, tier.wants, self.control.is_plain && !hears);
+        if self.control.is_timed || hears {
+            self.begin(node, tier, moment, &mut pick);
+        }
+        pick
+    }
+
+    /// The request is timed, if anybody measures, and the policy hears of it.
+    #[inline(never)]
+    fn begin(&self, node: &Node<T>, tier: &Tier<T>, moment: &Moment<'_>, pick: &mut Pick<T>) {
+        if self.control.is_timed || tier.wants.contains(Wants::OBSERVED) {
+            pick.begin(moment.now());
+        }
         if tier.wants.contains(Wants::EVENTS) {
             // Straight to the policy that chose: no list to load. Others know nothing of this endpoint.
             tier.policy.on_event(Event::Picked(node.live.token));
             // A policy that panics has not heard of this pick, and hears no more of it; what it holds goes back.
             pick.let_hear_events();
         }
-        pick
     }
 
     #[cold]
@@ -106,19 +127,25 @@ impl<T> Shared<T> {
 
     /// One load while nobody waits for a deadline.
     #[inline]
-    pub(crate) fn tick_if_due(&self) {
+    pub(crate) fn tick_if_due(&self, moment: &Moment<'_>) {
         if self.control.timers.is_waited_for() {
-            self.tick_if_due_now();
+            self.tick_if_due_now(moment);
         }
     }
 
-    /// Somebody waits: if the deadline is due, one of the picks that see it lets it pass.
-    #[cold]
-    fn tick_if_due_now(&self) {
-        let now = self.control.now();
-        if now < self.control.timers.earliest() {
-            return;
+    /// Somebody waits, as always where outliers are swept out: not rare, so not cold.
+    #[inline(never)]
+    fn tick_if_due_now(&self, moment: &Moment<'_>) {
+        let now = moment.now();
+        if now >= self.control.timers.earliest() {
+            self.tick_what_is_due(now);
+            moment.forget();
         }
+    }
+
+    /// One of the picks that see a deadline lets it pass.
+    #[cold]
+    fn tick_what_is_due(&self, now: Timestamp) {
         let Some(one) = self.ticking.try_lock() else { return };
         let told = self.tick_at(now, TIMERS_A_PICK);
         drop(one);
@@ -290,5 +317,7 @@ impl<T> Told<T> {
     }
 }
 
+/// What a policy can ask to hear of every request.
+const OF_REQUESTS: Wants = Wants::EVENTS.union(Wants::OBSERVED);
 /// How many deadlines one pick lets pass: a request must not pay for thousands.
 const TIMERS_A_PICK: usize = 64;

@@ -77,7 +77,8 @@ impl Cases {
 
     /// Whether `--only` lets this one in. Worlds that take long to build ask first.
     pub(crate) fn is_wanted(&self, area: &str, subject: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| format!("{area} {subject}").contains(only))
+        let case = format!("{area} {subject}");
+        self.only.as_ref().is_none_or(|only| only.split(',').any(|part| case.contains(part)))
     }
 }
 

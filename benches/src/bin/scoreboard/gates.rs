@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::row::{Row, short};
-use crate::{routes, select_gates};
+use crate::{full_gates, routes, select_gates};
 
 /// A ratio and its bound.
 pub(crate) struct Gate {
@@ -147,6 +147,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     outlier(rows, &mut gates);
     updates(rows, &mut gates);
     memory(rows, &mut gates);
+    full_gates::all(rows, &mut gates);
     select_gates::all(rows, &mut gates);
     routes::gates(rows, &mut gates);
     gates
@@ -278,7 +279,13 @@ fn breaker(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
     let name = "breaker time-window of 4 stripes / of one, 2T".to_owned();
     let striped = ours("time-window of 4 stripes, time told", 2);
     gates.push(ratio(name, striped, ours(told, 2), Bound::AtMost(1.0 / 1.5), None));
-    for (rule, bytes) in [("consecutive", 32.0), (told, 128.0)] {
+    let name = "breaker count-window, closed, 1T, ns".to_owned();
+    gates.push(ratio(name, ours("count-window", 1), Some(1.0), Bound::AtMost(12.0), rows.floor("B1", 0, 1)));
+    // Who writes nothing does not wait for another core either: one that writes to a shared word takes five times as long
+    // and more, as the floor does.
+    let name = "breaker consecutive writes nothing: 2T / 1T".to_owned();
+    gates.push(ratio(name, ours("consecutive", 2), ours("consecutive", 1), Bound::AtMost(1.3), None));
+    for (rule, bytes) in [("consecutive", 32.0), (told, 128.0), ("count-window", 128.0)] {
         let name = format!("breaker {rule}, bytes");
         gates.push(ratio(
             name,

@@ -6,6 +6,8 @@
 
 mod cases;
 mod floor_cases;
+mod full;
+mod full_gates;
 mod gates;
 #[cfg(feature = "peers")]
 mod hash_peers;
@@ -36,7 +38,7 @@ const USAGE: &str = "\
 usage: scoreboard [options]
   --quick            a shorter run: at most four minutes
   --json FILE        writes the rows, one JSON object a line
-  --only SUBSTRING   only rows whose `area subject` contains this, as in `pick evenkeel`
+  --only PART,PART   only rows whose `area subject` contains one of these, as in `pick evenkeel`
   --threads 1|2      one thread only, or one and two (the default, if there are two cores)
   --rounds NUMBER    batches of each case in each of the five runs
   --strict           exits with 1 if a gate fails";
@@ -139,6 +141,9 @@ fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
     if cases.is_wanted("memory", "") || cases.is_wanted("breaker", "") {
         rows.extend(cases::breaker_bytes());
     }
+    if cases.is_wanted("full", "clock reads") {
+        rows.extend(full::clock_reads());
+    }
     if cases.is_wanted("memory", "") {
         rows.extend(memory::rows(LARGEST));
         #[cfg(feature = "peers")]
@@ -184,6 +189,10 @@ fn collect(cases: &mut Cases) {
     outlier::records(cases);
     for n in [10, 1000, LARGEST] {
         outlier::sweeps(cases, n);
+    }
+    for n in full::SIZES {
+        full::picks(cases, n);
+        full::parts(cases, n);
     }
     for n in [10, 1000, LARGEST] {
         floor_cases::updates(cases, n);

@@ -26,6 +26,8 @@ pub(crate) enum Figure {
     Time { ns: f64, p25: f64, p75: f64 },
     /// Bytes an endpoint.
     Memory { bytes: f64 },
+    /// How often something is done for one request.
+    Count { count: f64 },
 }
 
 impl Figure {
@@ -33,6 +35,7 @@ impl Figure {
         match self {
             Self::Time { ns, .. } => ns,
             Self::Memory { bytes } => bytes,
+            Self::Count { count } => count,
         }
     }
 }
