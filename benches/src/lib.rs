@@ -3,6 +3,7 @@
 
 mod floors;
 mod parts;
+pub mod routes;
 mod world;
 
 pub use floors::{ClosedBreaker, F8Guard, FloorReader, FloorWorld};

@@ -150,6 +150,9 @@ impl<T> ClusterBuilder<T> {
         if config.name.is_empty() {
             return Err(BuildError::NoName);
         }
+        if !config.endpoints.is_empty() {
+            return Err(BuildError::EndpointsWithoutPayloads);
+        }
         if !(1..=MOST_ENDPOINTS).contains(&config.max_endpoints) {
             return Err(BuildError::MaxEndpoints(config.max_endpoints));
         }
@@ -190,6 +193,7 @@ impl<T> ClusterBuilder<T> {
             rise_fall: RiseFall::new(&config.health)?,
             observer,
             listeners: ArcSwapOption::empty(),
+            followed: ArcSwapOption::empty(),
             stripes: stripes(),
             hash_key,
         };
@@ -232,6 +236,13 @@ fn stripes() -> u32 {
 #[expect(clippy::disallowed_methods, reason = "the façade owns the draws; a seed makes them repeatable")]
 fn seed_of_the_process() -> u64 {
     std::hash::RandomState::new().hash_one(0_u64)
+}
+
+impl<T> From<ClusterConfig> for ClusterBuilder<T> {
+    /// Settings that were read from a file, to which a clock or an observer shall be added.
+    fn from(config: ClusterConfig) -> Self {
+        Self::new(config)
+    }
 }
 
 impl<T> fmt::Debug for ClusterBuilder<T> {

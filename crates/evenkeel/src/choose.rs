@@ -6,6 +6,7 @@ use evenkeel_balance::{Caller, Mask, Random};
 use evenkeel_types::below;
 use smallvec::SmallVec;
 
+use crate::control::Control;
 use crate::error::{PickError, Shortage};
 use crate::factor;
 use crate::grant::Grant;
@@ -22,7 +23,9 @@ type Admit<T, A> = fn(&Live<T>, &Moment<'_>) -> Option<A>;
 type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A);
 
 /// Tokens that a request must not get: what it tried, and what refused it.
-type Excluded = SmallVec<[u64; 16]>;
+///
+/// Room for eight tried ones, and for all that one tier can pass over and refuse: so that a pick allocates nothing.
+type Excluded = SmallVec<[u64; 96]>;
 
 /// The tokens that policies looked at, if somebody wants to know.
 pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
@@ -123,7 +126,7 @@ pub(crate) fn find<'s, T, A>(
     {
         return Ok(found);
     }
-    Err(explain_failure(snapshot, request))
+    Err(explain_failure(snapshot, request, caller.moment.control))
 }
 
 /// Plainly usable ones in the order of tiers, then degraded ones; and before giving up, every own word.
@@ -159,7 +162,7 @@ fn find_in<'s, T, A>(
 ) -> Option<(&'s Node<T>, A)> {
     let mut passed = Excluded::from_iter(caller.passed_over.take());
     excluded.extend(passed.iter().copied());
-    let mut refusals = 0;
+    let (mut refusals, mut passes) = (0, passed.len());
     for _ in 0..ROUNDS_OF_CHOICE {
         let view = TierView { tier, mask, excluded, watch };
         let Some(position) = tier.policy.choose(&view, caller) else { break };
@@ -172,6 +175,7 @@ fn find_in<'s, T, A>(
             },
         };
         if !node.live.factor.is_full() && !factor::takes(tier, &node.live, caller) {
+            passes += 1;
             if factor::would_repeat(tier.wants) {
                 passed.push(node.live.token);
                 excluded.push(node.live.token);
@@ -187,7 +191,7 @@ fn find_in<'s, T, A>(
             break;
         }
     }
-    if passed.is_empty() && refusals < REFUSALS && excluded.len() >= mask.usable() {
+    if passes == 0 && refusals < REFUSALS && excluded.len() >= mask.usable() {
         return None;
     }
     // A factor says less, never nothing: before another tier is asked, those that were passed over are.
@@ -243,13 +247,13 @@ fn ask_everybody<'s, T, A>(
 }
 
 /// Counts why nothing was left. O(n), on the way out only.
-fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickError {
+fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>, control: &Control) -> PickError {
     if !snapshot.known {
-        return PickError::NotKnown;
+        return PickError::NotKnown(control.freshness());
     }
     let mut shortage = Shortage { total: snapshot.len() as u32, ..Shortage::default() };
     if shortage.total == 0 {
-        return PickError::Empty;
+        return PickError::Empty(control.freshness());
     }
     let used = || snapshot.used().flat_map(|tier| tier.nodes.iter());
     shortage.outside_subset = shortage.total - used().count() as u32;
@@ -274,6 +278,7 @@ fn explain_failure<T>(snapshot: &Snapshot<T>, request: &Request<'_>) -> PickErro
         .filter(|node| !request.tried().contains(&node.live.token))
         .filter_map(|node| node.live.back_at())
         .min();
+    shortage.freshness = control.freshness();
     shortage.free_in = used().filter_map(|node| node.live.free_in()).min();
     PickError::NoneUsable(shortage)
 }

@@ -13,6 +13,7 @@ use crate::config::{BuildError, ClusterConfig};
 use crate::edit;
 use crate::error::{ApplyError, PickError};
 use crate::explain::Explanation;
+use crate::freshness::Freshness;
 use crate::handle::Handle;
 use crate::lanes;
 use crate::pick::Pick;
@@ -261,6 +262,12 @@ impl<T> Cluster<T> {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.shared.current.load().generation
+    }
+
+    /// How fresh the set of endpoints is, as the followed sources tell.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        self.shared.control.freshness()
     }
 
     /// Requests in flight at an endpoint; `None` if there is no such endpoint.

@@ -41,8 +41,9 @@ use crate::subset::OutsideSubset;
 pub struct ClusterConfig {
     /// The name of the cluster, for reports and logs.
     pub name: String,
-    /// How to choose. Default: the less loaded of two distinct random ones.
-    #[cfg_attr(feature = "serde", serde(default))]
+    /// How to choose; in a file a name, or a table with `type` and settings. Default: the less loaded of two distinct random
+    /// ones.
+    #[cfg_attr(feature = "serde", serde(default, deserialize_with = "crate::named_policy::deserialize"))]
     pub policy: PolicyConfig,
     /// Which part of the endpoints this client uses. Default: all of them.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
@@ -196,6 +197,11 @@ pub enum BuildError {
     /// `max_endpoints` is out of range.
     #[error("max_endpoints = {0} is out of range: allowed are 1 to 10000000")]
     MaxEndpoints(usize),
+    /// There are endpoints in the configuration, and a builder cannot make payloads for them.
+    #[error(
+        "endpoints: a builder has no payloads for them; use Cluster::from_config, or take them out and apply them"
+    )]
+    EndpointsWithoutPayloads,
     /// The endpoints that should be there from the start were refused.
     #[error(transparent)]
     Endpoints(#[from] ApplyError),

@@ -1,7 +1,7 @@
 //! What all endpoints of a cluster share, without the endpoints: so that they can point here without a cycle.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -10,11 +10,13 @@ use evenkeel_balance::{Event, Policy, Wants};
 use evenkeel_breaker::{Breaker, Rules, Transition};
 use evenkeel_health::{Change, Ramp, RiseFall};
 use evenkeel_limit::{Ledger, LimitChange, LimitConfig, Limiter};
+use evenkeel_registry::SourceStatus;
 use evenkeel_stats::{PeakEwma, TimeConstant};
 use evenkeel_types::{EndpointId, SplitMix64, Timestamp};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::freshness::Freshness;
 use crate::live::Live;
 use crate::observer::{Notice, Observer, OutlierNotice};
 use crate::outliers::{Key, Outliers, Verdict};
@@ -49,12 +51,25 @@ pub(crate) struct Control {
     pub(crate) observer: Option<Box<dyn Observer>>,
     /// The policies of the current tiers that asked for events.
     pub(crate) listeners: ArcSwapOption<Vec<Listener>>,
+    /// How fresh the followed sources are, if any are followed.
+    pub(crate) followed: ArcSwapOption<Box<dyn Sources>>,
     /// Stripes a node gets, when it gets any: a power of two.
     pub(crate) stripes: u32,
     pub(crate) hash_key: (u64, u64),
 }
 
+/// Where the endpoints come from.
+pub(crate) trait Sources: Send + Sync {
+    fn freshness(&self) -> Freshness;
+
+    fn statuses(&self) -> Vec<SourceStatus>;
+}
+
 impl Control {
+    pub(crate) fn freshness(&self) -> Freshness {
+        self.followed.load().as_ref().map_or(Freshness::Applied, |sources| sources.freshness())
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -176,10 +191,12 @@ impl Slots {
 pub(crate) const SWEEP: u32 = u32::MAX;
 
 /// Who waits until when. The earliest deadline lies in an atomic, so that a pick sees with one load that one is due.
+///
+/// A set, since whoever looks at an endpoint arms again what it waits for: the same deadline is kept once.
 #[derive(Debug)]
 pub(crate) struct Timers {
     earliest: AtomicU64,
-    waiting: Mutex<BinaryHeap<Reverse<Timer>>>,
+    waiting: Mutex<BTreeSet<Timer>>,
 }
 
 /// An endpoint that waits for a deadline.
@@ -218,7 +235,7 @@ impl Timers {
             return;
         }
         let mut waiting = self.waiting.lock();
-        waiting.push(Reverse(Timer { until, slot, token }));
+        waiting.insert(Timer { until, slot, token });
         self.publish(&waiting);
     }
 
@@ -231,19 +248,37 @@ impl Timers {
     pub(crate) fn due(&self, now: Timestamp, most: usize) -> Vec<Timer> {
         let mut waiting = self.waiting.lock();
         let mut due = Vec::new();
-        while let Some(&Reverse(timer)) = waiting.peek()
-            && timer.until <= now
-            && due.len() < most
+        while due.len() < most
+            && waiting.first().is_some_and(|timer| timer.until <= now)
+            && let Some(timer) = waiting.pop_first()
         {
-            waiting.pop();
             due.push(timer);
         }
         self.publish(&waiting);
         due
     }
 
-    fn publish(&self, waiting: &BinaryHeap<Reverse<Timer>>) {
-        let earliest = waiting.peek().map_or(u64::MAX, |Reverse(timer)| timer.until.as_nanos());
+    fn publish(&self, waiting: &BTreeSet<Timer>) {
+        let earliest = waiting.first().map_or(u64::MAX, |timer| timer.until.as_nanos());
         self.earliest.store(earliest, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_is_armed_again_is_kept_once() {
+        let timers = Timers::new();
+        let hour = Timestamp::from_secs(3600);
+        for second in 0..1000 {
+            timers.add(hour, 1, 7);
+            timers.add(Timestamp::from_secs(second), 1, 7);
+            assert_eq!(timers.due(Timestamp::from_secs(second), 64).len(), 1);
+        }
+        timers.add(hour, 2, 8);
+        assert_eq!(timers.due(hour, 64).len(), 2);
+        assert!(!timers.is_waited_for());
     }
 }

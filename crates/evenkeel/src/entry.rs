@@ -8,17 +8,48 @@ use crate::moment::Moment;
 use crate::request::Request;
 use crate::shared::Shared;
 
-/// A request that may go on.
-pub(crate) struct Entry {
-    /// Its slot of the cluster's limit.
-    pub(crate) slot: Token,
+/// A request that may go on. What was taken for it goes back if it goes nowhere: also if a policy panics.
+pub(crate) struct Entry<'a> {
+    control: &'a Control,
+    slot: Token,
     reservation: Option<Reservation>,
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
     /// Where nothing is limited.
-    pub(crate) const fn free() -> Self {
-        Self { slot: Token::bypass(), reservation: None }
+    #[inline]
+    pub(crate) const fn free(control: &'a Control) -> Self {
+        Self { control, slot: Token::bypass(), reservation: None }
+    }
+
+    /// It goes out, and keeps its slot of the cluster's limit; what it took from the budget is spent.
+    #[inline]
+    pub(crate) fn go(mut self) -> Token {
+        self.reservation = None;
+        std::mem::replace(&mut self.slot, Token::bypass())
+    }
+
+    /// It goes nowhere.
+    #[inline]
+    pub(crate) fn give_up(&mut self) {
+        if !self.slot.is_bypass() || self.reservation.is_some() {
+            self.turn_back();
+        }
+    }
+
+    #[cold]
+    fn turn_back(&mut self) {
+        if let (Some(ledger), Some(reservation)) = (&self.control.ledger, self.reservation.take()) {
+            ledger.cancel(reservation);
+        }
+        self.control.give_back(std::mem::replace(&mut self.slot, Token::bypass()));
+    }
+}
+
+impl Drop for Entry<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 
@@ -41,7 +72,7 @@ impl<T> Shared<T> {
         &self,
         request: &Request<'_>,
         moment: &Moment<'_>,
-        entry: &mut Entry,
+        entry: &mut Entry<'_>,
     ) -> Result<(), PickError> {
         let control = &*self.control;
         if let Some(ledger) = &control.ledger {
@@ -57,21 +88,12 @@ impl<T> Shared<T> {
             match limit.try_acquire(|| moment.now()) {
                 Ok(slot) => entry.slot = slot,
                 Err(refusal) => {
-                    return Err(self
-                        .turn_away(std::mem::replace(entry, Entry::free()), PickError::Saturated(refusal)));
+                    // Given back before the observer hears of it.
+                    entry.give_up();
+                    return Err(self.refuse(PickError::Saturated(refusal)));
                 }
             }
         }
         Ok(())
-    }
-
-    /// Nothing is sent: what was taken for it goes back.
-    #[cold]
-    pub(crate) fn turn_away(&self, entry: Entry, error: PickError) -> PickError {
-        if let (Some(ledger), Some(reservation)) = (&self.control.ledger, entry.reservation) {
-            ledger.cancel(reservation);
-        }
-        self.control.give_back(entry.slot);
-        self.refuse(error)
     }
 }

@@ -8,16 +8,18 @@ use evenkeel_limit::{LedgerRefusal, Refusal};
 use evenkeel_types::{EndpointId, Timestamp};
 use thiserror::Error;
 
+use crate::freshness::Freshness;
+
 /// Why there is nothing to pick. Small and `Copy`; the text is made only when it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PickError {
     /// No set was ever applied: discovery has not answered yet. Wait for the first `apply`.
-    #[error("no endpoints known yet: nothing was applied to this cluster")]
-    NotKnown,
+    #[error("no endpoints known yet: nothing was applied to this cluster{0}")]
+    NotKnown(Freshness),
     /// The applied set is empty. Look at what the source says.
-    #[error("the cluster has no endpoints: its source says that there are none")]
-    Empty,
+    #[error("the cluster has no endpoints: its source says that there are none{0}")]
+    Empty(Freshness),
     /// Every usable endpoint was tried by this request before.
     #[error("all {tried} usable endpoints were tried by this request")]
     AllTried {
@@ -52,8 +54,8 @@ impl PickError {
     pub const fn retry_at(&self) -> Option<Timestamp> {
         match self {
             Self::NoneUsable(shortage) => shortage.retry_at,
-            Self::NotKnown
-            | Self::Empty
+            Self::NotKnown(_)
+            | Self::Empty(_)
             | Self::AllTried { .. }
             | Self::Saturated(_)
             | Self::BudgetSpent(_) => None,
@@ -87,6 +89,8 @@ pub struct Shortage {
     pub outside_subset: u32,
     /// Usable, but tried by this request before.
     pub tried: u32,
+    /// How fresh the set of endpoints is.
+    pub freshness: Freshness,
     /// After how long a limit may let the next request in, where one is known to be busy and its latency is known.
     pub free_in: Option<Duration>,
     /// When the first open breaker lets a probe through, or the first ejection ends.
@@ -133,6 +137,9 @@ impl fmt::Display for Shortage {
                 write!(f, "{separator}{count} {what}")?;
                 separator = ", ";
             }
+        }
+        if let Freshness::Stale { .. } = self.freshness {
+            write!(f, "{}", self.freshness)?;
         }
         Ok(())
     }

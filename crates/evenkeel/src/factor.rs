@@ -41,14 +41,19 @@ impl Factor {
         self.0.store(parts, Ordering::Relaxed);
     }
 
-    /// Sets it and returns what it was.
+    /// Sets it and returns what it was. Who swaps later sees what was written before an earlier swap.
     pub(crate) fn swap(&self, parts: u32) -> u32 {
-        self.0.swap(parts, Ordering::Relaxed)
+        self.0.swap(parts, Ordering::AcqRel)
     }
 
     pub(crate) fn share(&self) -> f64 {
-        f64::from(self.get()) / f64::from(FULL)
+        share(self.get())
     }
+}
+
+/// What so many 65,536ths are.
+pub(crate) fn share(parts: u32) -> f64 {
+    f64::from(parts) / f64::from(FULL)
 }
 
 /// A share in 65,536ths; what is above zero stays so, and what is no number is a whole.

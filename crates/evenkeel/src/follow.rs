@@ -3,13 +3,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use evenkeel_registry::{Registry, ServiceName, Snapshot, SourceState, Watch};
+use evenkeel_registry::{Registry, ServiceName, Snapshot, SourceState, SourceStatus, Watch};
 use evenkeel_types::{Announced, Endpoint};
 use parking_lot::Mutex;
 
 use crate::apply;
 use crate::cluster::Cluster;
+use crate::control::Sources;
 use crate::error::ApplyError;
+use crate::freshness::Freshness;
 use crate::observer::Notice;
 use crate::shared::Shared;
 
@@ -41,6 +43,8 @@ impl<T: Send + Sync + 'static> Cluster<T> {
                 follower.sync();
             }
         });
+        let sources: Box<dyn Sources> = Box::new(Followed(Arc::downgrade(&follower)));
+        self.shared.control.followed.store(Some(Arc::new(sources)));
         follower.sync();
         Following { follower }
     }
@@ -73,6 +77,21 @@ impl<T> Following<T> {
 impl<T> fmt::Debug for Following<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Following").field("service", self.follower.watch.service()).finish_non_exhaustive()
+    }
+}
+
+/// Ends with the following.
+struct Followed<T>(Weak<Follower<T>>);
+
+impl<T: Send + Sync> Sources for Followed<T> {
+    fn freshness(&self) -> Freshness {
+        self.0.upgrade().map_or(Freshness::Applied, |follower| {
+            Freshness::of(&follower.watch.sources(), follower.watch.latest().state())
+        })
+    }
+
+    fn statuses(&self) -> Vec<SourceStatus> {
+        self.0.upgrade().map_or_else(Vec::new, |follower| follower.watch.sources())
     }
 }
 

@@ -37,6 +37,8 @@
 //! - How to choose: [`PolicyConfig`]; a policy of your own: [`Policy`].
 //! - Which part of a large fleet to use: [`ClusterBuilder::subset`].
 //! - What went wrong: [`PickError`], [`Cluster::explain`], [`Cluster::report`].
+//! - What to do about trouble: a breaker, outlier detection, slow start, limits and a budget of retries, all on
+//!   [`ClusterBuilder`]; the operator's word: [`Handle::set_admin_for`], [`Handle::force_breaker`].
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
 //!
@@ -62,11 +64,14 @@ mod error;
 mod explain;
 mod factor;
 mod follow;
+mod freshness;
 mod grant;
 mod handle;
 mod lanes;
 mod live;
 mod moment;
+#[cfg(feature = "serde")]
+mod named_policy;
 mod node;
 mod observer;
 mod outliers;
@@ -93,6 +98,7 @@ pub use driver::Driver;
 pub use error::{ApplyError, PickError, Shortage};
 pub use explain::{Candidate, ExplainedTier, Explanation};
 pub use follow::Following;
+pub use freshness::Freshness;
 pub use handle::{ForceBreakerError, Handle};
 pub use live::Live;
 pub use observer::{Notice, Observer, OutlierNotice};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evenkeel_balance::{Event, LoadReport};
-use evenkeel_breaker::{Breaker, Permit, Refusal, Transition};
+use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
 use evenkeel_health::outlier::OutlierCounters;
 use evenkeel_health::{
     Cause, Change, CheckState, Entry, Note, Opinion, RiseFall, SlowStart, Standing, Status, Warmth,
@@ -85,6 +85,11 @@ impl<T> Live<T> {
         ] {
             let _ = words.say(&standing, opinion, Note::default(), now);
         }
+        let breaker = control.new_breaker(id_hash);
+        if let Some(state) = breaker.as_ref().map(|breaker| breaker.state()).filter(State::is_refusing) {
+            let until = state.refuses_until().map_or_else(Note::default, Note::until);
+            let _ = words.say(&standing, Opinion::BreakerOpen(true), until, now);
+        }
         Self {
             standing,
             words,
@@ -93,7 +98,7 @@ impl<T> Live<T> {
             id_hash,
             slot,
             token,
-            breaker: control.new_breaker(id_hash),
+            breaker,
             latency: control.new_latency(),
             rise_fall: Mutex::new(control.rise_fall),
             outlier: outliers::counters(control.outliers.as_ref()),
@@ -152,7 +157,7 @@ impl<T> Live<T> {
         self.standing.load()
     }
 
-    fn is_usable_but_for_outliers(&self) -> bool {
+    pub(crate) fn is_usable_but_for_outliers(&self) -> bool {
         self.standing.load().causes().all(|cause| !cause.is_blocking() || cause == Cause::Ejected)
     }
 
@@ -184,7 +189,13 @@ impl<T> Live<T> {
         self.control.roster.publish(self.slot, || self.level());
         news.changes.push(change);
         if change.turned_unusable() && self.warmth.leave() {
-            self.say(Opinion::Warming(false), Note::default(), news);
+            self.say_warmth(news);
+            self.refresh_factor(self.control.now());
+        }
+        let level = |status: Status| (status.usable(), status.is_degraded());
+        if level(change.before) != level(change.after) && self.control.reduced.load(Ordering::Relaxed) > 0 {
+            // Factors are relative to the largest among the usable ones: a tick finds out which that is now.
+            self.arm(self.control.now());
         }
         if change.turned_usable() && ended_what_warms(change) {
             self.enter(Entry::Return, news);
@@ -196,9 +207,22 @@ impl<T> Live<T> {
         let Some(ramp) = &self.control.ramp else { return };
         let now = self.control.now();
         if self.warmth.enter(ramp, entry, self.control.roster.others_are_warm(self.slot), now) {
-            let until = now.saturating_add(ramp.config().window);
-            self.say(Opinion::Warming(true), Note::until(until), news);
+            self.say_warmth(news);
             self.refresh_factor(now);
+        }
+    }
+
+    /// Says whether it starts slowly: until that is so, since it may come and go at the same time.
+    fn say_warmth(&self, news: &mut News) {
+        loop {
+            let until = match self.warmth() {
+                Warmth::Warm => None,
+                Warmth::Warming { until, .. } => Some(until),
+            };
+            self.say(Opinion::Warming(until.is_some()), until.map_or_else(Note::default, Note::until), news);
+            if matches!(self.warmth(), Warmth::Warming { .. }) == until.is_some() {
+                return;
+            }
         }
     }
 
@@ -242,15 +266,20 @@ impl<T> Live<T> {
         self.tell(&news);
     }
 
-    /// Tells policies and the observer, whose code runs here: not to be called under a lock.
-    pub(crate) fn tell(&self, news: &News) {
-        for &change in &news.changes {
-            self.control.tell_standing(self, change);
-        }
+    /// Tells our own machines: before code of the user runs, which may panic.
+    pub(crate) fn note(&self, news: &News) {
         if let Some(outliers) = &self.control.outliers
             && !news.changes.is_empty()
         {
-            outliers.set_usable(self.key(), self.is_usable_but_for_outliers());
+            outliers.note_usable(self);
+        }
+    }
+
+    /// Tells policies and the observer, whose code runs here: not to be called under a lock.
+    pub(crate) fn tell(&self, news: &News) {
+        self.note(news);
+        for &change in &news.changes {
+            self.control.tell_standing(self, change);
         }
         if let Some(transition) = &news.transition {
             self.control.tell_breaker(self, transition);
@@ -265,17 +294,12 @@ impl<T> Live<T> {
     /// The limit is asked first: a slot that is not used goes back for nothing, a probe that is not sent costs time.
     #[inline]
     pub(crate) fn admit(&self, moment: &Moment<'_>) -> Option<Grant> {
-        let slot = match &self.limiter {
-            None => Token::bypass(),
-            Some(limiter) => limiter.try_acquire(|| moment.now()).ok()?,
+        let Some(limiter) = &self.limiter else {
+            return self.ask_breaker(moment).ok().map(|permit| Grant::new(permit, Token::bypass()));
         };
-        match self.ask_breaker(moment) {
-            Ok(permit) => Some(Grant::new(permit, slot)),
-            Err(_) => {
-                self.give_back(slot);
-                None
-            }
-        }
+        let mut slot = Slot { limiter, token: limiter.try_acquire(|| moment.now()).ok()? };
+        let permit = self.ask_breaker(moment).ok()?;
+        Some(Grant::new(permit, std::mem::replace(&mut slot.token, Token::bypass())))
     }
 
     #[inline]
@@ -344,8 +368,19 @@ impl<T> Live<T> {
         self.factor.share()
     }
 
-    /// Works its factor out anew.
+    /// Works its factor out anew: until it is what it would be now, so that of two who do so the later one stays.
     pub(crate) fn refresh_factor(&self, now: Timestamp) {
+        loop {
+            let after = self.factor_now(now);
+            self.set_factor(after, now);
+            if self.factor_now(now) == after {
+                return;
+            }
+        }
+    }
+
+    /// What its factor should be; has it looked at again when that will change.
+    fn factor_now(&self, now: Timestamp) -> u32 {
         let mut share = self.reported.share() * self.outlier_factor.share();
         if let Some(breaker) = &self.breaker {
             let factor = breaker.factor(now);
@@ -360,7 +395,10 @@ impl<T> Live<T> {
                 self.arm(next);
             }
         }
-        let after = factor::parts(share);
+        factor::parts(share)
+    }
+
+    fn set_factor(&self, after: u32, now: Timestamp) {
         let before = self.factor.swap(after);
         match (before == FULL, after == FULL) {
             (true, false) => {
@@ -391,7 +429,7 @@ impl<T> Live<T> {
             outliers.follow(self, now, &mut news);
         }
         if self.control.ramp.as_ref().is_some_and(|ramp| self.warmth.tick(ramp, now)) {
-            self.say(Opinion::Warming(false), Note::default(), &mut news);
+            self.say_warmth(&mut news);
         }
         for change in self.words.tick(&self.standing, now) {
             self.publish(change, &mut news);
@@ -434,6 +472,21 @@ impl<T> Live<T> {
     pub(crate) fn would_admit(&self) -> bool {
         !self.is_saturated()
             && self.breaker.as_ref().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
+    }
+}
+
+/// A slot that goes back unless it is taken out: also if an observer panics that hears of the breaker.
+struct Slot<'a> {
+    limiter: &'a Limiter,
+    token: Token,
+}
+
+impl Drop for Slot<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.token.is_bypass() {
+            self.limiter.give_back(std::mem::replace(&mut self.token, Token::bypass()));
+        }
     }
 }
 

@@ -188,8 +188,8 @@ mod model {
             let cluster = cluster(&["a", "b"]);
             let node = Arc::clone(&cluster.shared.current.load().first.nodes[0]);
             let drainer = thread::spawn(move || {
-                let change = node.live.standing.set_admin(crate::AdminState::Drain);
-                node.live.after_flip(change);
+                let drain = evenkeel_health::Opinion::Admin(crate::AdminState::Drain);
+                node.live.say_aloud(drain, evenkeel_health::Note::default());
             });
             cluster.apply(["c", "a"].map(endpoint)).expect("a valid set");
             drainer.join().expect("the drainer ends");

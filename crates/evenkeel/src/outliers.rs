@@ -49,24 +49,25 @@ impl Outliers {
         Self { rules, desk: Mutex::new(Desk { detector, armed }) }
     }
 
-    /// Watches `joined`, forgets `left`.
+    /// Watches `joined`, forgets `left`. Returns who comes back since fewer may be out now.
     pub(crate) fn members<T>(
         &self,
         joined: &[Arc<Node<T>>],
         left: &[Arc<Node<T>>],
         now: Timestamp,
-        timers: &Timers,
-    ) {
+    ) -> Vec<Verdict> {
         let mut desk = self.desk.lock();
+        let mut changes = Vec::new();
         for live in left.iter().map(|node| &node.live) {
-            let changes = desk.detector.remove(live.key(), now);
-            call_back(&changes, now, timers);
+            changes.extend(desk.detector.remove(live.key(), now));
         }
         for live in joined.iter().map(|node| &node.live) {
             if let Some(counters) = &live.outlier {
                 let _ = desk.detector.insert(live.key(), Arc::clone(counters), now);
+                desk.detector.set_usable(live.key(), live.is_usable_but_for_outliers());
             }
         }
+        changes
     }
 
     /// Ends what is due and judges the interval. Returns what changed; who is concerned has to
@@ -87,9 +88,11 @@ impl Outliers {
         self.act(live, now, |detector| detector.on_check(live.key(), result, now))
     }
 
-    /// Whether other sources of health let requests in: who is down anyway does not count as remaining.
-    pub(crate) fn set_usable(&self, key: Key, usable: bool) {
-        self.desk.lock().detector.set_usable(key, usable);
+    /// Tells the detector whether other sources of health let requests in: who is down anyway does not count as remaining.
+    /// The word is read under the lock, so that of two flips the later one stays.
+    pub(crate) fn note_usable<T>(&self, live: &Live<T>) {
+        let mut desk = self.desk.lock();
+        desk.detector.set_usable(live.key(), live.is_usable_but_for_outliers());
     }
 
     fn act<T>(
@@ -141,6 +144,10 @@ fn take_over<T>(detector: &OutlierDetector<Key>, live: &Live<T>, now: Timestamp,
     } else {
         factor::parts(detector.factor(live.key(), now))
     });
+    let until = status.until.unwrap_or(Timestamp::MAX);
+    if ejected {
+        live.set_ejected_until(until);
+    }
     live.say(Opinion::Ejected(ejected), note_of(&status).filter(|_| ejected).unwrap_or_default(), news);
     let on_probation = status.state == OutlierState::Probation;
     live.say(
@@ -149,10 +156,8 @@ fn take_over<T>(detector: &OutlierDetector<Key>, live: &Live<T>, now: Timestamp,
         news,
     );
     live.refresh_factor(now);
-    let until = status.until.unwrap_or(Timestamp::MAX);
     match status.state {
-        OutlierState::In => {}
-        OutlierState::Ejected => live.set_ejected_until(until),
+        OutlierState::In | OutlierState::Ejected => {}
         // The detector's own timer ends it; a factor that grows is looked at now and then.
         OutlierState::Probation => live.arm(until),
         OutlierState::Ramp => live.arm(factor::next_look(now, until)),
@@ -183,6 +188,13 @@ pub(crate) const fn concerned(change: &Verdict) -> Option<Key> {
         | OutlierChange::Refused { token, .. } => Some(token),
         OutlierChange::Braked { .. } | OutlierChange::BrakeReleased => None,
     }
+}
+
+/// What concerns one endpoint, of verdicts in the order of whom they concern.
+pub(crate) fn about(verdicts: &[Verdict], key: Key) -> &[Verdict] {
+    let begin = verdicts.partition_point(|verdict| concerned(verdict) < Some(key));
+    let count = verdicts[begin..].partition_point(|verdict| concerned(verdict) == Some(key));
+    &verdicts[begin..begin + count]
 }
 
 /// New counters, if outliers are looked for.

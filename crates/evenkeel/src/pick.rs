@@ -37,16 +37,22 @@ pub struct Pick<T> {
 
 impl<T> Pick<T> {
     #[inline]
-    pub(crate) fn new(
-        hold: Hold<T>,
-        grant: Grant,
-        entry: Token,
-        started: Timestamp,
-        wants: Wants,
-        is_plain: bool,
-    ) -> Self {
+    pub(crate) fn new(hold: Hold<T>, grant: Grant, entry: Token, wants: Wants, is_plain: bool) -> Self {
         let Grant { permit, slot } = grant;
-        Self { hold, permit, slot, entry, started, wants, judged: false, is_plain }
+        let wants = wants.difference(Wants::EVENTS);
+        Self { hold, permit, slot, entry, started: Timestamp::MAX, wants, judged: false, is_plain }
+    }
+
+    /// Has it timed from now on.
+    #[inline]
+    pub(crate) const fn begin(&mut self, now: Timestamp) {
+        self.started = now;
+    }
+
+    /// Has the policy that chose hear how it goes on: from now on, since it has heard of the beginning.
+    #[inline]
+    pub(crate) fn let_hear_events(&mut self) {
+        self.wants.insert(Wants::EVENTS);
     }
 
     /// Where to send the request.
@@ -135,11 +141,12 @@ impl<T> Pick<T> {
     /// The end of a request in which more took part than the policy.
     #[inline(never)]
     fn end(&mut self) {
-        if self.permit.is_some() || self.is_timed() {
-            self.abandon();
-        }
+        // Slots first: what follows may run code of the user, which may panic.
         if self.is_limited() {
             self.give_back();
+        }
+        if self.permit.is_some() || self.is_timed() {
+            self.abandon();
         }
         if self.hears_events() {
             let live = self.hold.live();

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use evenkeel_breaker::State;
 use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
-use evenkeel_health::{Cause, Evidence, Status, Warmth};
+use evenkeel_health::{Cause, Evidence, Ramp, Status, Warmth};
+use evenkeel_registry::SourceStatus;
 use evenkeel_types::{Address, EndpointId, Priority, Timestamp, Weight};
 
 use crate::outliers::Outliers;
@@ -27,6 +28,8 @@ pub struct ClusterReport {
     pub known: bool,
     /// What outlier detection has done so far, if outliers are looked for.
     pub outliers: Option<OutlierTotals>,
+    /// What each source of a followed service knows, and how fresh that is; empty if nobody is followed.
+    pub sources: Vec<SourceStatus>,
     /// The cluster's limit of requests in flight, if it has one.
     pub limit: Option<u32>,
     /// How many endpoints are usable.
@@ -124,6 +127,12 @@ impl ClusterReport {
             subset,
             generation: snapshot.generation,
             known: snapshot.known,
+            sources: shared
+                .control
+                .followed
+                .load()
+                .as_ref()
+                .map_or_else(Vec::new, |followed| followed.statuses()),
             limit: shared.control.limit.as_ref().map(evenkeel_limit::Limiter::limit),
             outliers: shared.control.outliers.as_ref().map(Outliers::totals),
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
@@ -162,16 +171,18 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
             }
         })
         .collect();
-    share_out(&mut reports, &tier.weights);
+    share_out(&mut reports, tier);
     reports
 }
 
 /// Degraded endpoints get nothing while a plainly healthy one is left.
-fn share_out(reports: &mut [EndpointReport], weights: &[u32]) {
+fn share_out<T>(reports: &mut [EndpointReport], tier: &Tier<T>) {
+    let weights = &*tier.weights;
+    let lift = tier.masks.lift.share();
     let some_healthy = reports.iter().any(|report| report.usable && !report.status.is_degraded());
     let takes_part =
         |report: &EndpointReport| report.usable && !(some_healthy && report.status.is_degraded());
-    let takes = |report: &EndpointReport, weight: u32| f64::from(weight) * report.factor;
+    let takes = |report: &EndpointReport, weight: u32| f64::from(weight) * Ramp::lifted(report.factor, lift);
     let takers = reports.iter().zip(weights).filter(|(report, _)| takes_part(report));
     let total: f64 = takers.map(|(report, &weight)| takes(report, weight)).sum();
     for (report, &weight) in reports.iter_mut().zip(weights) {

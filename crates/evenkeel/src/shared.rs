@@ -65,9 +65,8 @@ impl<T> Shared<T> {
     ) -> Result<Pick<T>, PickError> {
         let moment = Moment::new(&self.control);
         self.tick_if_due(&moment);
-        let is_guarded = !self.control.is_plain && self.control.guards_entry();
-        let mut entry = Entry::free();
-        if is_guarded {
+        let mut entry = Entry::free(&self.control);
+        if !self.control.is_plain && self.control.guards_entry() {
             self.enter(request, &moment, &mut entry)?;
         }
         let mut caller = LaneCaller::new(lane, &moment, request);
@@ -76,10 +75,13 @@ impl<T> Shared<T> {
             Some(found) => found,
             None => match choose::find(snapshot, &mut caller, choose::admit, None) {
                 Ok(found) => found,
-                Err(error) => return Err(self.turn_away(entry, error)),
+                Err(error) => {
+                    drop(entry);
+                    return Err(self.refuse(error));
+                }
             },
         };
-        Ok(self.hold(node, tier, grant, entry.slot, stripe, &moment))
+        Ok(self.hold(node, tier, grant, entry.go(), stripe, &moment))
     }
 
     #[inline(always)]
@@ -94,21 +96,25 @@ impl<T> Shared<T> {
     ) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
         let hears = tier.wants.intersects(OF_REQUESTS);
-        let started =
-            if self.control.is_timed || hears { self.begin(node, tier, moment) } else { Timestamp::MAX };
-        Pick::new(hold, grant, entry, started, tier.wants, self.control.is_plain && !hears)
+        let mut pick = Pick::new(hold, grant, entry, tier.wants, self.control.is_plain && !hears);
+        if self.control.is_timed || hears {
+            self.begin(node, tier, moment, &mut pick);
+        }
+        pick
     }
 
-    /// When the request begins, if anybody measures; and the policy hears of it.
+    /// The request is timed, if anybody measures, and the policy hears of it.
     #[inline(never)]
-    fn begin(&self, node: &Node<T>, tier: &Tier<T>, moment: &Moment<'_>) -> Timestamp {
-        let is_timed = self.control.is_timed || tier.wants.contains(Wants::OBSERVED);
-        let started = if is_timed { moment.now() } else { Timestamp::MAX };
+    fn begin(&self, node: &Node<T>, tier: &Tier<T>, moment: &Moment<'_>, pick: &mut Pick<T>) {
+        if self.control.is_timed || tier.wants.contains(Wants::OBSERVED) {
+            pick.begin(moment.now());
+        }
         if tier.wants.contains(Wants::EVENTS) {
             // Straight to the policy that chose: no list to load. Others know nothing of this endpoint.
             tier.policy.on_event(Event::Picked(node.live.token));
+            // A policy that panics has not heard of this pick, and hears no more of it; what it holds goes back.
+            pick.let_hear_events();
         }
-        started
     }
 
     #[cold]
@@ -166,30 +172,46 @@ impl<T> Shared<T> {
         let sweeps = due.iter().any(|timer| timer.slot == SWEEP);
         let verdicts = self.control.outliers.as_ref().filter(|_| sweeps);
         let verdicts = verdicts.map_or_else(Vec::new, |outliers| outliers.sweep(now, &self.control.timers));
-        let mut timers: Vec<Timer> = due.into_iter().filter(|timer| timer.slot != SWEEP).collect();
+        let timers = due.into_iter().filter(|timer| timer.slot != SWEEP).collect();
+        let pool =
+            verdicts.iter().filter(|verdict| outliers::concerned(verdict).is_none()).copied().collect();
+        let told = Told { news: self.obey(verdicts, timers, now), pool };
+        self.settle_factors();
+        told
+    }
+
+    /// Ticks the endpoints that wait, and those that verdicts are about.
+    fn obey(
+        &self,
+        mut verdicts: Vec<Verdict>,
+        mut timers: Vec<Timer>,
+        now: Timestamp,
+    ) -> Vec<(Arc<Node<T>>, News)> {
+        // Stable: what happened to one endpoint stays in order.
+        verdicts.sort_by_key(outliers::concerned);
         timers.extend(verdicts.iter().filter_map(outliers::concerned).map(|key| Timer::of(key, now)));
         timers.sort_unstable_by_key(|timer| timer.token);
         timers.dedup_by_key(|timer| timer.token);
         let ticked = self.find(timers).into_iter().map(|node| {
             let mut news = node.live.tick(now);
-            let own = |verdict: &&Verdict| outliers::concerned(verdict) == Some(node.live.key());
-            news.outlier.extend(verdicts.iter().filter(own).copied());
+            news.outlier.extend_from_slice(outliers::about(&verdicts, node.live.key()));
             (node, news)
         });
-        let told = Told {
-            news: ticked.collect(),
-            pool: verdicts.iter().filter(|verdict| outliers::concerned(verdict).is_none()).copied().collect(),
-        };
-        self.settle_factors();
-        told
+        ticked.collect()
     }
 
     /// Looks at the factors of all tiers, if anybody has one, or had one at the last look.
     fn settle_factors(&self) {
-        let snapshot = self.current.load();
+        self.settle(self.current.load().tiers());
+    }
+
+    pub(crate) fn settle<'t>(&self, tiers: impl Iterator<Item = &'t Tier<T>> + Clone)
+    where
+        T: 't,
+    {
         let is_settled = |tier: &Tier<T>| tier.masks.top.is_full() && tier.masks.lift.get() == 0;
-        if self.control.reduced.load(Ordering::Relaxed) > 0 || !snapshot.tiers().all(is_settled) {
-            snapshot.tiers().for_each(|tier| tier.settle_factors(self.control.ramp.as_ref()));
+        if self.control.reduced.load(Ordering::Relaxed) > 0 || !tiers.clone().all(is_settled) {
+            tiers.for_each(|tier| tier.settle_factors(self.control.ramp.as_ref()));
         }
     }
 
@@ -230,7 +252,15 @@ impl<T> Shared<T> {
             return told;
         }
         if let Some(outliers) = &self.control.outliers {
-            outliers.members(joined, left, self.control.now(), &self.control.timers);
+            let now = self.control.now();
+            let verdicts = outliers.members(joined, left, now);
+            told.news = self.obey(verdicts, Vec::new(), now);
+        }
+        for live in joined.iter().map(|node| &node.live) {
+            // A breaker may start open.
+            if let Some(end) = live.breaker.as_ref().and_then(|breaker| breaker.next_deadline()) {
+                live.arm(end);
+            }
         }
         if others && self.control.ramp.is_some() {
             for node in joined.iter().filter(|node| node.live.standing.is_usable()) {
@@ -275,6 +305,9 @@ impl<T> Told<T> {
     }
 
     pub(crate) fn tell(self, control: &Control) {
+        for (node, news) in &self.news {
+            node.live.note(news);
+        }
         for (node, news) in self.news {
             node.live.tell(&news);
         }

@@ -12,7 +12,7 @@ use crate::choose::{self, Watch};
 use crate::factor::{self, FULL};
 use crate::live::Live;
 use crate::node::Node;
-use crate::roster::Masks;
+use crate::roster::{Level, Masks};
 use crate::update::TierPlan;
 
 pub(crate) struct Snapshot<T> {
@@ -67,14 +67,19 @@ impl<T> Tier<T> {
 impl<T> Tier<T> {
     /// Finds the largest factor, and how far all have to be lifted. O(n).
     pub(crate) fn settle_factors(&self, ramp: Option<&Ramp>) {
-        let mut top = 0;
-        let mut crowd = Crowd::default();
+        let (mut plain, mut degraded) = ((0, Crowd::default()), (0, Crowd::default()));
         for (node, &weight) in self.nodes.iter().zip(self.weights.iter()) {
-            if node.live.standing.is_usable() {
-                top = top.max(node.live.factor.get());
-                crowd = crowd.with(f64::from(weight), node.live.factor());
-            }
+            let (top, crowd) = match node.live.level() {
+                Level::Preferred => &mut plain,
+                Level::Degraded => &mut degraded,
+                Level::Out => continue,
+            };
+            let factor = node.live.factor.get();
+            *top = factor.max(*top);
+            *crowd = crowd.with(f64::from(weight), factor::share(factor));
         }
+        // Degraded ones get requests where nobody else is left.
+        let (top, crowd) = if self.masks.preferred.usable() > 0 { plain } else { degraded };
         self.masks.top.set(if top == 0 { FULL } else { top });
         self.masks.lift.set(ramp.map_or(0, |ramp| factor::parts(ramp.lift(&crowd))));
     }

@@ -272,6 +272,10 @@ fn assemble<T>(
             weights: plan.weights,
         })
         .collect();
+    if !same_places {
+        // New masks know nothing of factors yet.
+        shared.settle(tiers.iter());
+    }
     let first = tiers.remove(0);
     Snapshot { generation: old.generation + 1, known, first, rest: tiers.into() }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use evenkeel_health::{Change, Evidence, Note, Opinion, Provenance, Standing};
+use evenkeel_health::{Change, Evidence, Note, Opinion, Provenance, Record, Standing};
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
@@ -21,14 +21,19 @@ impl Words {
         now: impl FnOnce() -> Timestamp,
     ) -> Change {
         let is_neutral = opinion == Opinion::neutral(opinion.source());
-        let said_so = standing.load().opinion(opinion.source()) == opinion;
-        match self.0.get() {
-            // What is said already, and what says nothing, needs no record: but the word is written in any case, for the
-            // order that its read-modify-write makes.
-            None if is_neutral => standing.say(opinion),
-            Some(_) if said_so && note == Note::default() => standing.say(opinion),
-            _ => self.record().lock().say(standing, opinion, note, now()),
+        // What says nothing needs no record: but the word is written in any case, for the order that its
+        // read-modify-write makes.
+        if is_neutral && self.0.get().is_none() {
+            return standing.say(opinion);
         }
+        let mut record = self.record().lock();
+        // What is said already is not written down again; read under the lock, so that word and record stay together.
+        if note == Note::default()
+            && says_the_same(record.record(opinion.source(), Timestamp::ORIGIN), opinion)
+        {
+            return standing.say(opinion);
+        }
+        record.say(standing, opinion, note, now())
     }
 
     /// Ends words that were said for a while.
@@ -48,4 +53,12 @@ impl Words {
     fn record(&self) -> &Mutex<Provenance> {
         self.0.get_or_init(Box::default)
     }
+}
+
+/// Whether the record of a source is this opinion and nothing else: no end, nobody's name, no reason.
+fn says_the_same(known: Option<&Record>, opinion: Opinion) -> bool {
+    let Some(record) = known else { return opinion == Opinion::neutral(opinion.source()) };
+    let has_note =
+        record.expires.is_some() || record.until.is_some() || record.by.is_some() || record.reason.is_some();
+    record.opinion == opinion && !has_note
 }

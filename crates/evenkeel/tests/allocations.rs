@@ -3,8 +3,8 @@
 
 use allocation_counter::measure;
 use evenkeel::{
-    BreakerConfig, Cluster, Endpoint, LatencyConfig, ManualClock, Outcome, PolicyConfig, Request, Tried,
-    Weight,
+    BreakerConfig, Cluster, Endpoint, LatencyConfig, LedgerConfig, LimitConfig, ManualClock, Outcome,
+    OutlierConfig, PolicyConfig, Request, SlowStartConfig, Tried, Weight,
 };
 
 const ENDPOINTS: usize = 100;
@@ -12,7 +12,17 @@ const ENDPOINTS: usize = 100;
 fn cluster(policy: PolicyConfig, half_down: bool, full: bool) -> Cluster<u64> {
     let mut builder = Cluster::builder("allocations").policy(policy).seed(7).clock(ManualClock::default());
     if full {
-        builder = builder.breaker(BreakerConfig::default()).latency(LatencyConfig::default());
+        let mut budget = LedgerConfig::default();
+        // More than all retries of a test.
+        budget.total.min_per_second = 100_000;
+        builder = builder
+            .breaker(BreakerConfig::default())
+            .latency(LatencyConfig::default())
+            .outlier(OutlierConfig::default())
+            .slow_start(SlowStartConfig::default())
+            .endpoint_limit(LimitConfig::fixed(20))
+            .limit(LimitConfig::fixed(100))
+            .budget(budget);
     }
     let cluster = builder.build().expect("valid settings");
     let endpoint = |number: usize| {
@@ -41,7 +51,7 @@ fn check(what: &str, mut act: impl FnMut()) {
 fn a_pick_and_its_end_allocate_nothing() {
     for policy in PolicyConfig::all() {
         for (half_down, full) in [(false, false), (true, false), (false, true), (true, true)] {
-            let name = format!("{} half down: {half_down}, breaker and latency: {full}", policy.name());
+            let name = format!("{} half down: {half_down}, everything on: {full}", policy.name());
             let cluster = cluster(policy.clone(), half_down, full);
             check(&name, || {
                 let pick = cluster.pick(&Request::with_key("user-42")).expect("some are usable");
@@ -92,4 +102,22 @@ fn collecting_tried_endpoints_allocates_nothing_up_to_eight() {
             pick.finish(Outcome::neutral());
         }
     });
+}
+
+/// Nearly all take a fiftieth of their weight, so that many are passed over before one is taken.
+#[test]
+fn passing_over_allocates_nothing() {
+    for policy in PolicyConfig::all() {
+        let cluster = cluster(policy.clone(), false, false);
+        for endpoint in cluster.endpoints().iter().skip(1) {
+            endpoint.set_reported(0.02);
+        }
+        let _ = cluster.tick();
+        let mut key = 0_u64;
+        check(&format!("{} with factors", policy.name()), || {
+            key += 1;
+            let pick = cluster.pick(&Request::with_hash(key)).expect("all are usable");
+            pick.finish(Outcome::success());
+        });
+    }
 }

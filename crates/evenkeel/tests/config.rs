@@ -45,6 +45,28 @@ priority = 1
 "#;
 
 #[test]
+fn a_policy_may_be_a_name_alone() {
+    let policy = |text: &str| ClusterConfig::from_toml(&format!("name = \"users\"\npolicy = {text}\n"));
+    assert_eq!(policy("\"p2c\"").expect("an alias").policy.name(), "least_request");
+    assert_eq!(policy("{ type = \"maglev\" }").expect("a table").policy.name(), "maglev");
+    let error = policy("\"fastest\"").expect_err("no such policy").to_string();
+    assert!(error.contains("fastest"), "{error}");
+    let error = policy("{ type = \"least_request\", choises = 3 }").expect_err("misspelt").to_string();
+    assert!(error.contains("choises"), "{error}");
+    let json = "{\"name\": \"users\", \"policy\": \"random\"}";
+    let config: ClusterConfig = serde_json::from_str(json).expect("reads");
+    assert_eq!(config.policy.name(), "random");
+}
+
+#[test]
+fn a_builder_does_not_drop_endpoints_silently() {
+    let mut config = ClusterConfig::new("users");
+    config.endpoints.push(evenkeel::Endpoint::at("10.0.0.1:80".parse().expect("an address")).expect("an id"));
+    let built = evenkeel::ClusterBuilder::<()>::from(config).build();
+    assert!(matches!(built, Err(BuildError::EndpointsWithoutPayloads)));
+}
+
+#[test]
 fn a_whole_configuration_is_read_and_used() {
     let config = ClusterConfig::from_toml(WHOLE).unwrap();
     assert_eq!(config.breaker.as_ref().unwrap().open_for, Duration::from_secs(2));

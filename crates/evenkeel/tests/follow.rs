@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evenkeel::{
-    ApplyError, Cluster, Endpoint, ManualClock, PickError, PolicyConfig, Registry, Request, ServiceName,
-    Timestamp,
+    ApplyError, Cluster, Endpoint, Freshness, ManualClock, PickError, PolicyConfig, Registry, Request,
+    ServiceName, Timestamp,
 };
 
 fn users() -> ServiceName {
@@ -28,7 +28,11 @@ fn the_set_follows_registrations_expiries_and_departures() {
     let (registry, cluster, made) = (Registry::default(), cluster(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&made);
     let following = cluster.follow(&registry, &users(), move |_| counter.fetch_add(1, Ordering::Relaxed));
-    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown, "nobody registered yet");
+    assert_eq!(
+        cluster.pick(&Request::new()).unwrap_err(),
+        PickError::NotKnown(Freshness::Pending),
+        "nobody registered yet"
+    );
 
     let now = Timestamp::ORIGIN;
     let ttl = Some(Duration::from_secs(10));
@@ -45,7 +49,7 @@ fn the_set_follows_registrations_expiries_and_departures() {
     registry.deregister(Timestamp::from_secs(16), &other).unwrap();
     assert_eq!(
         cluster.pick(&Request::new()).unwrap_err(),
-        PickError::Empty,
+        PickError::Empty(Freshness::Absent),
         "the last one left: proof of absence"
     );
     assert_eq!(following.last_error(), None);
@@ -154,7 +158,11 @@ fn suspects_of_a_source_are_used_last_and_an_empty_answer_empties_nothing() {
     let source = "etcd".parse().expect("a valid name");
     let feed = registry.feed(&users(), &source, MirrorConfig::default(), || Timestamp::from_secs(1));
     let feed = feed.expect("a free name");
-    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown, "not asked yet is not none");
+    assert_eq!(
+        cluster.pick(&Request::new()).unwrap_err(),
+        PickError::NotKnown(Freshness::Pending),
+        "not asked yet is not none"
+    );
 
     let at = |number| {
         endpoint(&format!("e{number}"))
@@ -173,4 +181,36 @@ fn suspects_of_a_source_are_used_last_and_an_empty_answer_empties_nothing() {
     registry.tick(Timestamp::from_secs(3));
     assert_eq!(cluster.len(), 5);
     assert!(cluster.pick(&Request::new()).is_ok());
+}
+
+/// Who is refused learns how fresh the set is; a source that went silent hours ago is another fault than endpoints that are
+/// down.
+#[test]
+fn a_refused_pick_tells_how_fresh_the_set_is() {
+    use evenkeel::AdminState;
+    use evenkeel_registry::{Event, MirrorConfig, TroubleKind};
+
+    let registry = Registry::default();
+    let builder = Cluster::builder("users").policy(PolicyConfig::round_robin()).seed(1);
+    let cluster: Cluster<()> = builder.clock(ManualClock::default()).build().expect("valid settings");
+    assert_eq!((cluster.freshness(), cluster.report().sources.len()), (Freshness::Applied, 0));
+    let following = cluster.follow(&registry, &users(), |_| ());
+    let source = "etcd".parse().expect("a valid name");
+    let feed = registry.feed(&users(), &source, MirrorConfig::default(), || Timestamp::from_secs(5));
+    let feed = feed.expect("a free name");
+    feed.send(Event::set(vec![endpoint("a")])).expect("taken");
+    assert_eq!(cluster.freshness(), Freshness::Live { as_of: Some(Timestamp::from_secs(5)) });
+    feed.send(Event::trouble(TroubleKind::Timeout, "no answer")).expect("taken");
+    let stale = Freshness::Stale { since: Timestamp::from_secs(5) };
+    assert_eq!(cluster.freshness(), stale);
+    assert!(cluster.pick(&Request::new()).is_ok(), "the last set that is known stays");
+
+    cluster.endpoints()[0].set_admin(AdminState::Drain);
+    let error = cluster.pick(&Request::new()).expect_err("nobody is usable");
+    let PickError::NoneUsable(shortage) = error else { unreachable!("{error}") };
+    assert_eq!(shortage.freshness, stale);
+    assert!(error.to_string().ends_with("no source has answered since 5s of the clock"), "{error}");
+    assert_eq!(cluster.report().sources[0].name, source);
+    drop(following);
+    assert_eq!(cluster.freshness(), Freshness::Applied);
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use evenkeel::{
-    AdminState, Announced, CheckState, Cluster, Endpoint, EndpointId, ManualClock, Outcome, PickError,
-    PolicyConfig, Priority, Request, Tried, Weight,
+    AdminState, Announced, CheckState, Cluster, Endpoint, EndpointId, Freshness, ManualClock, Outcome,
+    PickError, PolicyConfig, Priority, Request, Tried, Weight,
 };
 
 fn id(name: &str) -> EndpointId {
@@ -129,11 +129,15 @@ fn retries_move_on_to_the_next_tier() {
 fn never_told_empty_and_unusable_are_three_errors() {
     let cluster =
         Cluster::<()>::builder("test").clock(ManualClock::default()).build().expect("valid settings");
-    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown);
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown(Freshness::Applied));
     cluster.set_policy(PolicyConfig::random()).unwrap();
-    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown, "a policy is no endpoint");
+    assert_eq!(
+        cluster.pick(&Request::new()).unwrap_err(),
+        PickError::NotKnown(Freshness::Applied),
+        "a policy is no endpoint"
+    );
     cluster.clear();
-    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::Empty);
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::Empty(Freshness::Applied));
     cluster.apply([endpoint("a")]).unwrap();
     cluster.endpoint(&id("a")).unwrap().set_admin(AdminState::Maintenance);
     assert!(matches!(cluster.pick(&Request::new()), Err(PickError::NoneUsable(_))));

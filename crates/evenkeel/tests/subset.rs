@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel::{
     ApertureConfig, ApplyError, BuildError, Cluster, DeterministicSubsetConfig, Endpoint, EndpointId,
-    LabelFallback, LabelSubsetConfig, Labels, ManualClock, OutsideSubset, PickError, PolicyConfig, Priority,
-    RandomSubsetConfig, Request, SubsetConfig, SubsetFallback, Tried, Weight,
+    Freshness, LabelFallback, LabelSubsetConfig, Labels, ManualClock, OutsideSubset, PickError, PolicyConfig,
+    Priority, RandomSubsetConfig, Request, SubsetConfig, SubsetFallback, Tried, Weight,
 };
 use evenkeel_balance::MemberList;
 use proptest::prelude::*;
@@ -257,11 +257,11 @@ fn every_priority_may_be_cut_in_two() {
 fn a_subset_is_no_news_about_endpoints() {
     let cluster = cluster(random(5), None);
     cluster.set_subset(random(3), None).unwrap();
-    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown);
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::NotKnown(Freshness::Applied));
     cluster.apply(fleet(9)).unwrap();
     assert_eq!(cluster.subset().len(), 3);
     cluster.clear();
-    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::Empty);
+    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), PickError::Empty(Freshness::Applied));
     cluster.apply(fleet(9)).unwrap();
     assert_eq!(cluster.subset().len(), 3);
 }

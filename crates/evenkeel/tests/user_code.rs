@@ -178,7 +178,10 @@ fn a_policy_that_refuses_an_empty_set_is_not_asked() {
     cluster.apply([endpoint("a")]).unwrap();
     cluster.set_policy(PolicyConfig::custom(Needy)).unwrap();
     assert_eq!(cluster.clear().removed, [id("a")]);
-    assert_eq!(cluster.pick(&Request::new()).unwrap_err(), evenkeel::PickError::Empty);
+    assert_eq!(
+        cluster.pick(&Request::new()).unwrap_err(),
+        evenkeel::PickError::Empty(evenkeel::Freshness::Applied)
+    );
     cluster.apply([endpoint("b")]).unwrap();
     assert_eq!(cluster.pick(&Request::new()).unwrap().endpoint().id(), id("b"));
 }

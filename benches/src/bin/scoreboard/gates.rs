@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::row::{Row, short};
-use crate::{full_gates, select_gates};
+use crate::{full_gates, routes, select_gates};
 
 /// A ratio and its bound.
 pub(crate) struct Gate {
@@ -149,6 +149,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     memory(rows, &mut gates);
     full_gates::all(rows, &mut gates);
     select_gates::all(rows, &mut gates);
+    routes::gates(rows, &mut gates);
     gates
 }
 

@@ -17,6 +17,7 @@ mod method;
 mod outlier;
 #[cfg(feature = "peers")]
 mod peers;
+mod routes;
 mod row;
 mod select;
 mod select_gates;
@@ -177,6 +178,7 @@ fn collect(cases: &mut Cases) {
     #[cfg(feature = "peers")]
     hash_peers::builds(cases);
     select_ours::builds(cases);
+    routes::cases(cases);
     cases::picks_with_breaker(cases, 10);
     floor_cases::breakers(cases);
     cases::breakers(cases);

@@ -1,0 +1,213 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_registry::{
+    Action, Answer, InvalidRegistrarConfig, LeaseToken, Registrar, RegistrarConfig, RegistrarError,
+    RegistrarState, Transition, UpdateError,
+};
+use evenkeel_types::{Endpoint, Timestamp};
+use parking_lot::{Condvar, Mutex};
+use thiserror::Error;
+
+use crate::worker::far;
+use crate::{Clock, Stop, Worker};
+
+/// What a store can do for a registrar. Each call blocks for a request timeout at most.
+pub trait LeaseStore: Send + 'static {
+    /// Carries out an order, and says what came of it.
+    fn perform(&mut self, action: &Action) -> Answer;
+
+    /// Gives back a lease that came too late to be used; it ends by itself otherwise.
+    fn give_back(&mut self, lease: &LeaseToken) {
+        let _ = lease;
+    }
+}
+
+/// A [`Registrar`] on a thread of its own.
+///
+/// The endpoint is registered once it is [`ready`](Self::ready), renewed, registered again after every loss of its
+/// lease, and drained before it leaves ([`drain`](Self::drain), [`leave`](Self::leave)).
+///
+/// Dropping the handle ends the thread without a goodbye: the lease runs out by itself, as after a crash. Call
+/// [`leave`](Self::leave) first to go in order.
+#[derive(Debug)]
+pub struct RegistrarHandle {
+    shared: Arc<Shared>,
+    worker: Worker,
+}
+
+#[derive(Debug)]
+struct Shared {
+    registrar: Mutex<Registrar>,
+    changed: Condvar,
+    clock: Clock,
+}
+
+/// The endpoint was still registered when the time was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the endpoint is still {state:?} after {waited:?}: its lease will run out by itself")]
+pub struct NotGone {
+    /// Where the registrar stands.
+    pub state: RegistrarState,
+    /// How long was waited.
+    pub waited: Duration,
+}
+
+/// A registrar cannot be started.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The settings of the registrar cannot stand.
+    #[error("registrar.{0}")]
+    Config(InvalidRegistrarConfig),
+    /// The system gives no thread.
+    #[error("thread cannot be started: {0}")]
+    Thread(String),
+}
+
+impl RegistrarHandle {
+    /// Starts a registrar over `store`, not ready yet. `interrupt` ends what the store waits for.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`].
+    pub fn spawn(
+        name: &str,
+        endpoint: Endpoint,
+        config: RegistrarConfig,
+        seed: u64,
+        store: impl LeaseStore,
+        interrupt: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, SpawnError> {
+        let registrar = Registrar::new(endpoint, config, seed).map_err(SpawnError::Config)?;
+        let shared =
+            Shared { registrar: Mutex::new(registrar), changed: Condvar::new(), clock: Clock::new() };
+        let shared = Arc::new(shared);
+        let stop = Stop::new();
+        let (theirs, told) = (shared.clone(), stop.clone());
+        let wake = shared.clone();
+        let interrupt = move || {
+            interrupt();
+            let _registrar = wake.registrar.lock();
+            wake.changed.notify_all();
+        };
+        let worker = Worker::start(name, stop, interrupt, move || run(&theirs, &told, store));
+        let worker = worker.map_err(|error| SpawnError::Thread(error.to_string()))?;
+        Ok(Self { shared, worker })
+    }
+
+    /// Whether the endpoint can serve: only then is it registered.
+    pub fn ready(&self, ready: bool) {
+        self.change(|registrar, now| registrar.ready(now, ready));
+    }
+
+    /// Describes the endpoint anew.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::OtherId`]: that is another registration.
+    pub fn update(&self, endpoint: Endpoint) -> Result<(), UpdateError> {
+        self.change(|registrar, now| registrar.update(now, endpoint))
+    }
+
+    /// Announces the drain, waits until readers know, and removes the entry. There is no way back, and no waiting here.
+    pub fn drain(&self) {
+        self.change(Registrar::drain);
+    }
+
+    /// Drains, and waits until the entry is gone, for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotGone`] if it is not.
+    pub fn leave(&self, timeout: Duration) -> Result<(), NotGone> {
+        self.drain();
+        let until = far(Clock::instant(), timeout);
+        let mut registrar = self.shared.registrar.lock();
+        while registrar.state() != RegistrarState::Gone {
+            if self.shared.changed.wait_until(&mut registrar, until).timed_out() {
+                let state = registrar.state();
+                return if state == RegistrarState::Gone {
+                    Ok(())
+                } else {
+                    Err(NotGone { state, waited: timeout })
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> RegistrarState {
+        self.shared.registrar.lock().state()
+    }
+
+    /// Why it does not get on, if it does not.
+    #[must_use]
+    pub fn last_error(&self) -> Option<RegistrarError> {
+        self.shared.registrar.lock().last_error()
+    }
+
+    /// The lease that is held, by the store's name for it.
+    #[must_use]
+    pub fn lease(&self) -> Option<LeaseToken> {
+        self.shared.registrar.lock().lease().map(|(lease, _)| lease.clone())
+    }
+
+    /// The next change of state that was not told yet, oldest first; the last 16 are kept.
+    pub fn take_transition(&self) -> Option<Transition> {
+        self.shared.registrar.lock().take_transition()
+    }
+
+    /// Ends the thread without a goodbye, as dropping does.
+    pub fn stop(&self) {
+        self.worker.stop();
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Registrar, Timestamp) -> R) -> R {
+        let mut registrar = self.shared.registrar.lock();
+        let changed = change(&mut registrar, self.shared.clock.now());
+        self.shared.changed.notify_all();
+        changed
+    }
+}
+
+fn run(shared: &Shared, stop: &Stop, mut store: impl LeaseStore) {
+    let mut registrar = shared.registrar.lock();
+    while !stop.is_set() {
+        let before = registrar.state();
+        let now = shared.clock.now();
+        let order = registrar.poll(now);
+        if registrar.state() != before {
+            shared.changed.notify_all();
+        }
+        let Some(order) = order else {
+            if registrar.state() == RegistrarState::Gone {
+                return;
+            }
+            match registrar.next_deadline() {
+                Some(at) => {
+                    let until = far(Clock::instant(), at.saturating_since(now));
+                    shared.changed.wait_until(&mut registrar, until);
+                }
+                None => shared.changed.wait(&mut registrar),
+            }
+            continue;
+        };
+        drop(registrar);
+        let answer = store.perform(&order.action);
+        let lease = match &answer {
+            Answer::Granted { lease, .. } => Some(lease.clone()),
+            _ => None,
+        };
+        registrar = shared.registrar.lock();
+        let heard = registrar.answer(shared.clock.now(), order.ticket, answer);
+        shared.changed.notify_all();
+        if let (evenkeel_registry::Heard::Stale, Some(lease)) = (heard, lease) {
+            drop(registrar);
+            store.give_back(&lease);
+            registrar = shared.registrar.lock();
+        }
+    }
+}

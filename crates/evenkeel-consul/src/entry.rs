@@ -1,0 +1,310 @@
+//! How Consul describes an instance, and how we describe an endpoint to it.
+
+use std::time::Duration;
+
+use evenkeel_types::{Address, Announced, Endpoint, EndpointId, Labels, Locality, Priority, Weight};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use crate::ConsulRegistrarConfig;
+
+/// The key of the metadata that holds the failover tier.
+const PRIORITY: &str = "evenkeel-priority";
+/// The key of the metadata that holds the zone.
+const ZONE: &str = "evenkeel-zone";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    node: Node,
+    service: Service,
+    #[serde(default)]
+    checks: Option<Vec<Check>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Node {
+    node: String,
+    address: String,
+    #[serde(default)]
+    datacenter: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Service {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(default)]
+    address: String,
+    port: u16,
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+    #[serde(default)]
+    meta: Option<Map<String, Value>>,
+    #[serde(default)]
+    weights: Option<Weights>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Weights {
+    passing: u32,
+    warning: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Check {
+    #[serde(rename = "CheckID", default)]
+    id: String,
+    #[serde(default)]
+    status: String,
+}
+
+/// What a name for the entry can be made of, even if it is bad.
+pub(crate) fn name(entry: &Value) -> String {
+    let text = |part: &str, field: &str| entry.get(part).and_then(|p| p.get(field)).and_then(Value::as_str);
+    let (node, id) = (text("Node", "Node").unwrap_or("?"), text("Service", "ID").unwrap_or("?"));
+    format!("{node}/{id}")
+}
+
+/// The endpoint of an entry of `/v1/health/service`.
+pub(crate) fn read(entry: Value) -> Result<Endpoint, String> {
+    let Entry { node, service, checks } = serde_json::from_value(entry).map_err(|error| error.to_string())?;
+    let id = EndpointId::new(format!("{}/{}", node.node, service.id)).map_err(|error| error.to_string())?;
+    if service.port == 0 {
+        return Err("Port is 0: an instance without a port cannot be called".to_owned());
+    }
+    let host = if service.address.is_empty() { &node.address } else { &service.address };
+    let announced = announced(checks.as_deref().unwrap_or_default());
+    let weights = service.weights.unwrap_or(Weights { passing: 1, warning: 1 });
+    let weight = if announced == Announced::Degraded { weights.warning } else { weights.passing };
+    let mut endpoint = Endpoint::new(id, address(host, service.port)?)
+        .with_weight(Weight::new(weight))
+        .with_announced(announced);
+    let mut labels = Vec::new();
+    let mut zone = String::new();
+    for (key, value) in service.meta.iter().flatten() {
+        let value = value.as_str().ok_or_else(|| format!("Meta.{key} is no text"))?;
+        match key.as_str() {
+            PRIORITY => {
+                let tier = value.parse::<u8>().ok().and_then(|tier| Priority::new(tier).ok());
+                let tier = tier.ok_or_else(|| format!("Meta.{PRIORITY} is {value}: 0 to 128 are allowed"))?;
+                endpoint = endpoint.with_priority(tier);
+            }
+            ZONE => value.clone_into(&mut zone),
+            "" => {}
+            _ => labels.push((key.clone(), value.to_owned())),
+        }
+    }
+    for tag in service.tags.into_iter().flatten().filter(|tag| !tag.is_empty()) {
+        labels.push((format!("tag.{tag}"), "true".to_owned()));
+    }
+    let labels = Labels::new(labels).map_err(|error| error.to_string())?;
+    Ok(endpoint.with_labels(labels).with_locality(Locality::new(&node.datacenter, &zone, "")))
+}
+
+/// The state of the worst check; maintenance before all, since it is what somebody decided.
+fn announced(checks: &[Check]) -> Announced {
+    let maintenance =
+        |check: &Check| check.id == "_node_maintenance" || check.id.starts_with("_service_maintenance:");
+    let any = |status: &str| checks.iter().any(|check| check.status == status);
+    if checks.iter().any(maintenance) {
+        Announced::Draining
+    } else if any("critical") {
+        Announced::Down
+    } else if any("warning") {
+        Announced::Degraded
+    } else if any("passing") {
+        Announced::Up
+    } else {
+        Announced::Unknown
+    }
+}
+
+fn address(host: &str, port: u16) -> Result<Address, String> {
+    let text = match host.parse::<std::net::Ipv6Addr>() {
+        Ok(host) => format!("[{host}]:{port}"),
+        Err(_) => format!("{host}:{port}"),
+    };
+    text.parse().map_err(|error| format!("Address {host:?}: {error}"))
+}
+
+/// An endpoint that Consul cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidRegistration {
+    /// Consul knows hosts and ports.
+    #[error("address {0} has no port: Consul registers hosts and ports only")]
+    Address(Address),
+    /// Consul's weights end at 65 535.
+    #[error("weight is {0}: Consul takes 65535 at most")]
+    Weight(u32),
+    /// A key that Consul refuses.
+    #[error(
+        "label {0:?}: Consul takes keys of 1 to 128 letters, digits, `-` and `_`, and values of 512 bytes"
+    )]
+    Label(String),
+}
+
+/// The body of a registration; `weight` is that of the time before a drain.
+pub(crate) fn registration(
+    config: &ConsulRegistrarConfig,
+    endpoint: &Endpoint,
+    weight: u32,
+) -> Result<String, InvalidRegistration> {
+    let (host, port) = match endpoint.address() {
+        Address::Socket(address) => (address.ip().to_string(), address.port()),
+        Address::Host(host, port) => (host.as_str().to_owned(), *port),
+        other => return Err(InvalidRegistration::Address(other.clone())),
+    };
+    if weight > u32::from(u16::MAX) {
+        return Err(InvalidRegistration::Weight(weight));
+    }
+    let mut meta = Map::new();
+    for (key, value) in endpoint.labels().into_iter().flat_map(Labels::iter) {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if key.len() > 128 || value.len() > 512 || !key.bytes().all(allowed) {
+            return Err(InvalidRegistration::Label(key.to_owned()));
+        }
+        meta.insert(key.to_owned(), value.into());
+    }
+    if endpoint.priority() != Priority::HIGHEST {
+        meta.insert(PRIORITY.to_owned(), u8::from(endpoint.priority()).to_string().into());
+    }
+    if let Some(zone) = endpoint.locality().map(Locality::zone).filter(|zone| !zone.is_empty()) {
+        meta.insert(ZONE.to_owned(), zone.into());
+    }
+    let id = endpoint.id().as_str();
+    let mut check = json!({
+        "CheckID": check_id(id), "Name": "evenkeel", "TTL": duration(config.registrar.ttl),
+        "Status": status(endpoint.announced()),
+    });
+    if let Some(after) = config.deregister_critical_after {
+        check["DeregisterCriticalServiceAfter"] = duration(after).into();
+    }
+    let weight = weight.max(1);
+    let body = json!({
+        "ID": id, "Name": config.service, "Address": host, "Port": port, "Tags": config.tags, "Meta": meta,
+        "Weights": { "Passing": weight, "Warning": weight }, "Check": check,
+    });
+    Ok(body.to_string())
+}
+
+/// The TTL check of an instance.
+pub(crate) fn check_id(id: &str) -> String {
+    format!("service:{id}")
+}
+
+/// The status of the TTL check by which an endpoint says how it is; a drain is said by maintenance.
+pub(crate) const fn status(announced: Announced) -> &'static str {
+    match announced {
+        Announced::Degraded => "warning",
+        Announced::Starting | Announced::Down => "critical",
+        _ => "passing",
+    }
+}
+
+/// A duration as Go reads it.
+pub(crate) fn duration(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(service: &str, checks: &str) -> Value {
+        let text = format!(
+            r#"{{"Node":{{"Node":"n","Address":"10.0.0.9","Datacenter":"dc1"}},"Service":{{{service}}},"Checks":[{checks}]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn check(id: &str, status: &str) -> String {
+        format!(r#"{{"CheckID":"{id}","Status":"{status}"}}"#)
+    }
+
+    #[test]
+    fn checks_become_states() {
+        let (up, warn, down) = (check("a", "passing"), check("b", "warning"), check("c", "critical"));
+        let maintenance = check("_service_maintenance:x", "critical");
+        let node = check("_node_maintenance", "critical");
+        for (checks, state) in [
+            (vec![], Announced::Unknown),
+            (vec![&up], Announced::Up),
+            (vec![&up, &warn], Announced::Degraded),
+            (vec![&warn, &down, &up], Announced::Down),
+            (vec![&down, &maintenance], Announced::Draining),
+            (vec![&up, &node], Announced::Draining),
+        ] {
+            let checks: Vec<_> = checks.into_iter().map(String::as_str).collect();
+            let endpoint = read(entry(r#""ID":"x","Port":80"#, &checks.join(","))).unwrap();
+            assert_eq!(endpoint.announced(), state, "{checks:?}");
+        }
+    }
+
+    #[test]
+    fn weights_follow_the_state() {
+        let service = r#""ID":"x","Port":80,"Weights":{"Passing":5,"Warning":2}"#;
+        assert_eq!(read(entry(service, &check("a", "passing"))).unwrap().weight(), Weight::new(5));
+        assert_eq!(read(entry(service, &check("a", "warning"))).unwrap().weight(), Weight::new(2));
+        assert_eq!(read(entry(service, &check("a", "critical"))).unwrap().weight(), Weight::new(5));
+    }
+
+    #[test]
+    fn all_of_an_instance_is_read() {
+        let endpoint = read(entry(
+            r#""ID":"x","Address":"fd00::1","Port":80,"Tags":["v1"],"Meta":{"a":"b","evenkeel-priority":"2","evenkeel-zone":"z"}"#,
+            "",
+        ))
+        .unwrap();
+        assert_eq!(
+            (endpoint.id().as_str(), endpoint.address().to_string().as_str()),
+            ("n/x", "[fd00::1]:80")
+        );
+        assert_eq!((endpoint.label("a"), endpoint.label("tag.v1")), (Some("b"), Some("true")));
+        assert_eq!(
+            (u8::from(endpoint.priority()), endpoint.locality()),
+            (2, Some(&Locality::new("dc1", "z", "")))
+        );
+        let of_the_node = read(entry(r#""ID":"x","Port":80,"Tags":null,"Meta":null"#, "")).unwrap();
+        assert_eq!(of_the_node.address().to_string(), "10.0.0.9:80");
+    }
+
+    #[test]
+    fn bad_entries_say_why() {
+        for (service, why) in [
+            (r#""ID":"x""#, "Port"),
+            (r#""ID":"x","Port":0"#, "Port is 0"),
+            (r#""ID":"x","Port":70000"#, "70000"),
+            (r#""ID":"x","Port":80,"Address":"a b""#, "Address"),
+            (r#""ID":"x","Port":80,"Weights":{"Passing":-1,"Warning":1}"#, "-1"),
+            (r#""ID":"x","Port":80,"Meta":{"evenkeel-priority":"200"}"#, "evenkeel-priority"),
+        ] {
+            let error = read(entry(service, "")).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        assert_eq!(name(&json!({ "Node": 7 })), "?/?");
+    }
+
+    #[test]
+    fn endpoints_that_consul_cannot_hold_are_refused() {
+        let config = ConsulRegistrarConfig { service: "s".to_owned(), ..ConsulRegistrarConfig::default() };
+        let endpoint = |address: &str| Endpoint::new("x".parse().unwrap(), address.parse().unwrap());
+        let good = endpoint("10.0.0.1:80");
+        let body: Value = serde_json::from_str(&registration(&config, &good, 3).unwrap()).unwrap();
+        assert_eq!(body["Check"]["DeregisterCriticalServiceAfter"], "60000ms");
+        assert_eq!((&body["Weights"]["Passing"], &body["Port"]), (&json!(3), &json!(80)));
+        assert!(matches!(
+            registration(&config, &endpoint("unix:/a"), 1),
+            Err(InvalidRegistration::Address(_))
+        ));
+        assert_eq!(registration(&config, &good, 65_536), Err(InvalidRegistration::Weight(65_536)));
+        let dotted = good.with_labels(Labels::new([("a.b", "c")]).unwrap());
+        assert_eq!(registration(&config, &dotted, 1), Err(InvalidRegistration::Label("a.b".to_owned())));
+    }
+}

@@ -1,0 +1,385 @@
+use thiserror::Error;
+
+/// How the path of a request is brought to the form in which rules are written.
+///
+/// Two servers that read one path differently are a hole: a rule forbids `/admin`, and `/x/..%2Fadmin` passes. The
+/// defaults are what RFC 3986, section 6.2.2, calls equivalent, and nothing more. Send on what was matched
+/// ([`Match::path`](super::Match::path)), or refuse what differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct PathOptions {
+    /// Which escapes are decoded. Default [`Percent::Unreserved`]: `%7E` and `~` are one character by RFC 3986.
+    pub percent: Percent,
+    /// What `%2F` and `%5C` mean. Default [`EscapedSlashes::Keep`]: they are data, not separators.
+    pub escaped_slashes: EscapedSlashes,
+    /// What `.` and `..` mean, also as `%2e`. Default [`DotSegments::Resolve`], as in RFC 3986, section 5.2.4.
+    pub dot_segments: DotSegments,
+    /// Whether several slashes in a row are one. Default no: object stores tell them apart. nginx merges.
+    pub merge_slashes: bool,
+    /// Whether a backslash is a slash. Default no; the servers of Windows say yes.
+    pub backslash_is_slash: bool,
+    /// Whether case counts. Default yes. Without it, only ASCII letters are folded.
+    pub case: Case,
+    /// The longest path that is looked at, in bytes. Default 8,192: the usual limit of a whole request line.
+    pub longest: usize,
+}
+
+impl Default for PathOptions {
+    fn default() -> Self {
+        Self {
+            percent: Percent::default(),
+            escaped_slashes: EscapedSlashes::default(),
+            dot_segments: DotSegments::default(),
+            merge_slashes: false,
+            backslash_is_slash: false,
+            case: Case::default(),
+            longest: 8192,
+        }
+    }
+}
+
+/// Which escapes are decoded. Decoding happens once: `%2541` becomes `%41` and stays that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Percent {
+    /// None; broken escapes pass.
+    Keep,
+    /// Those of letters, digits and `-._~`.
+    #[default]
+    Unreserved,
+    /// All but slashes and backslashes. Zero bytes are refused.
+    All,
+}
+
+/// What `%2F` and `%5C` mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum EscapedSlashes {
+    /// They are ordinary text.
+    #[default]
+    Keep,
+    /// The request is refused.
+    Refuse,
+    /// They are slashes (and backslashes).
+    Decode,
+}
+
+/// What `.` and `..` mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum DotSegments {
+    /// They are ordinary text.
+    Keep,
+    /// They are taken out; above the root there is only the root.
+    #[default]
+    Resolve,
+    /// The request is refused.
+    Refuse,
+}
+
+/// Whether case counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Case {
+    /// It does.
+    #[default]
+    Sensitive,
+    /// It does not.
+    Insensitive,
+}
+
+/// A path that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// It is longer than the options allow.
+    #[error("path of {len} bytes is longer than the {longest} allowed")]
+    TooLong {
+        /// Its length.
+        len: usize,
+        /// What is allowed.
+        longest: usize,
+    },
+    /// A percent sign without two hexadecimal digits.
+    #[error("broken escape at byte {at} of the path")]
+    BrokenEscape {
+        /// Where.
+        at: usize,
+    },
+    /// An escaped zero byte.
+    #[error("escaped zero byte at byte {at} of the path")]
+    ZeroByte {
+        /// Where.
+        at: usize,
+    },
+    /// An escaped slash, where they are refused.
+    #[error("escaped slash at byte {at} of the path")]
+    EscapedSlash {
+        /// Where.
+        at: usize,
+    },
+    /// A segment `.` or `..`, where they are refused.
+    #[error("dot segment in the path")]
+    DotSegment,
+}
+
+/// Brings `path` to its normal form. It is copied into `buffer` only if it changes or might change.
+///
+/// The steps are: escapes, backslashes, dot segments, slashes, case. The result is a fixed point unless `percent` is
+/// [`Percent::All`], where `%2541` becomes `%41`.
+///
+/// # Errors
+///
+/// [`PathError`], as the options ask for.
+#[inline]
+pub fn normalise<'a>(
+    path: &'a [u8],
+    options: &PathOptions,
+    buffer: &'a mut Vec<u8>,
+) -> Result<&'a [u8], PathError> {
+    if path.len() > options.longest {
+        return Err(PathError::TooLong { len: path.len(), longest: options.longest });
+    }
+    if !may_change(path, options) {
+        return Ok(path);
+    }
+    rewrite(path, options, buffer)?;
+    Ok(buffer)
+}
+
+/// Whether the path holds an escape, a backslash, two slashes in a row or a segment that begins with a dot.
+///
+/// Eight bytes at a time, each word beginning with the last byte of the one before, so that no pair is missed.
+#[inline]
+fn may_change(path: &[u8], options: &PathOptions) -> bool {
+    if options.case == Case::Insensitive && path.iter().any(u8::is_ascii_uppercase) {
+        return true;
+    }
+    let Some(last) = path.last_chunk::<8>() else {
+        let mut word = [0; 8];
+        word[..path.len()].copy_from_slice(path);
+        return is_odd(word);
+    };
+    let mut rest = path;
+    while let Some(word) = rest.first_chunk::<8>() {
+        if is_odd(*word) {
+            return true;
+        }
+        rest = &rest[7..];
+    }
+    is_odd(*last)
+}
+
+#[inline]
+fn is_odd(word: [u8; 8]) -> bool {
+    let word = u64::from_le_bytes(word);
+    let escape = zero_bytes(word ^ (ONES * b'%' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64));
+    let slash = zero_bytes(word ^ (ONES * b'/' as u64));
+    // A dot and a slash differ in the lowest bit alone.
+    let dot_or_slash = zero_bytes((word | ONES) ^ (ONES * b'/' as u64));
+    escape | (slash << 8 & dot_or_slash) != 0
+}
+
+/// The top bit of every byte that is zero, and of no other.
+#[inline]
+const fn zero_bytes(word: u64) -> u64 {
+    const LOW: u64 = ONES * 0x7f;
+    !(((word & LOW) + LOW) | word | LOW)
+}
+
+fn rewrite(path: &[u8], options: &PathOptions, out: &mut Vec<u8>) -> Result<(), PathError> {
+    out.clear();
+    decode(path, options, out)?;
+    if options.backslash_is_slash {
+        out.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
+    }
+    dot_segments(options.dot_segments, out)?;
+    if options.merge_slashes {
+        out.dedup_by(|b, a| *a == b'/' && *b == b'/');
+    }
+    if options.case == Case::Insensitive {
+        out.make_ascii_lowercase();
+    }
+    Ok(())
+}
+
+fn decode(path: &[u8], options: &PathOptions, out: &mut Vec<u8>) -> Result<(), PathError> {
+    let mut at = 0;
+    while let Some(&byte) = path.get(at) {
+        if byte != b'%' {
+            out.push(byte);
+            at += 1;
+            continue;
+        }
+        let Some(decoded) = path.get(at + 1..at + 3).and_then(escaped) else {
+            if options.percent != Percent::Keep {
+                return Err(PathError::BrokenEscape { at });
+            }
+            out.push(byte);
+            at += 1;
+            continue;
+        };
+        if becomes_plain(decoded, at, options)? {
+            out.push(decoded);
+        } else {
+            out.extend_from_slice(&path[at..at + 3]);
+        }
+        at += 3;
+    }
+    Ok(())
+}
+
+/// Whether the escape of `byte` is decoded.
+fn becomes_plain(byte: u8, at: usize, options: &PathOptions) -> Result<bool, PathError> {
+    if matches!(byte, b'/' | b'\\') {
+        return match options.escaped_slashes {
+            EscapedSlashes::Keep => Ok(false),
+            EscapedSlashes::Refuse => Err(PathError::EscapedSlash { at }),
+            EscapedSlashes::Decode => Ok(true),
+        };
+    }
+    match options.percent {
+        Percent::Keep => Ok(false),
+        Percent::Unreserved => Ok(byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
+        Percent::All if byte == 0 => Err(PathError::ZeroByte { at }),
+        Percent::All => Ok(true),
+    }
+}
+
+pub(crate) fn escaped(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    match digits {
+        &[high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    }
+}
+
+/// Takes the dot segments out, in place: what is written never overtakes what is read.
+fn dot_segments(rule: DotSegments, path: &mut Vec<u8>) -> Result<(), PathError> {
+    if rule == DotSegments::Keep || path.first() != Some(&b'/') {
+        return Ok(());
+    }
+    let (mut read, mut write) = (0, 0);
+    while read < path.len() {
+        let next =
+            path[read + 1..].iter().position(|&byte| byte == b'/').map_or(path.len(), |len| read + 1 + len);
+        let up = is_dots(&path[read + 1..next], 2);
+        if up || is_dots(&path[read + 1..next], 1) {
+            if rule == DotSegments::Refuse {
+                return Err(PathError::DotSegment);
+            }
+            if up {
+                write = path[..write].iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+            }
+            if next == path.len() {
+                path[write] = b'/';
+                write += 1;
+            }
+        } else {
+            path.copy_within(read..next, write);
+            write += next - read;
+        }
+        read = next;
+    }
+    path.truncate(write);
+    Ok(())
+}
+
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+
+/// Whether a segment is so many dots, some of which may be escaped.
+fn is_dots(segment: &[u8], count: usize) -> bool {
+    let mut rest = segment;
+    for _ in 0..count {
+        let dot = |text: &[u8]| rest.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
+        rest = match (dot(b"."), dot(b"%2e")) {
+            (true, _) => &rest[1..],
+            (_, true) => &rest[3..],
+            _ => return false,
+        };
+    }
+    rest.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(options: &PathOptions, path: &str, expected: &str) {
+        let mut buffer = Vec::new();
+        let normal = normalise(path.as_bytes(), options, &mut buffer).unwrap();
+        assert_eq!(String::from_utf8_lossy(normal), expected, "{path}");
+    }
+
+    #[test]
+    fn defaults_follow_rfc_3986() {
+        let options = PathOptions::default();
+        for (path, expected) in [
+            ("/a/b", "/a/b"),
+            ("/%7Euser", "/~user"),
+            ("/a%2Fb", "/a%2Fb"),
+            ("/%41", "/A"),
+            ("/a%20b", "/a%20b"),
+            ("/a/./b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e", "/"),
+            ("/../../a", "/a"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/.", "/a/b/"),
+            ("/..", "/"),
+            ("/.", "/"),
+            ("/...", "/..."),
+            ("/a/..b", "/a/..b"),
+            ("/.well-known", "/.well-known"),
+            ("//a", "//a"),
+            ("/a//..", "/a/"),
+            ("//..", "/"),
+            ("/a/b/c/./../../g", "/a/g"),
+            ("*", "*"),
+            ("", ""),
+            ("../a", "../a"),
+        ] {
+            check(&options, path, expected);
+        }
+    }
+
+    #[test]
+    fn options_do_what_they_say() {
+        let d = PathOptions::default;
+        check(&PathOptions { merge_slashes: true, ..d() }, "//a///b/", "/a/b/");
+        check(&PathOptions { merge_slashes: true, ..d() }, "/a//../b", "/a/b");
+        check(&PathOptions { case: Case::Insensitive, ..d() }, "/ABC/%41", "/abc/a");
+        check(&PathOptions { backslash_is_slash: true, ..d() }, "/a\\..\\b", "/b");
+        check(&PathOptions { percent: Percent::All, ..d() }, "/a%20%2541%2f", "/a %41%2f");
+        let decode = PathOptions { escaped_slashes: EscapedSlashes::Decode, ..d() };
+        check(&decode, "/x%2F..%2Fadmin", "/admin");
+        check(&PathOptions { percent: Percent::Keep, ..d() }, "/%zz%4/%41/%2e", "/%zz%4/%41/");
+        let keep = PathOptions { percent: Percent::Keep, dot_segments: DotSegments::Keep, ..d() };
+        check(&keep, "/a/../%2e", "/a/../%2e");
+    }
+
+    #[test]
+    fn what_is_bad_is_refused() {
+        let refused = |options: &PathOptions, path: &str| {
+            normalise(path.as_bytes(), options, &mut Vec::new()).map(<[u8]>::to_vec).unwrap_err()
+        };
+        let d = PathOptions::default;
+        assert_eq!(refused(&d(), "/a%4"), PathError::BrokenEscape { at: 2 });
+        assert_eq!(refused(&d(), "/%"), PathError::BrokenEscape { at: 1 });
+        assert_eq!(
+            refused(&PathOptions { longest: 3, ..d() }, "/abc"),
+            PathError::TooLong { len: 4, longest: 3 }
+        );
+        let all = PathOptions { percent: Percent::All, ..d() };
+        assert_eq!(refused(&all, "/a%00"), PathError::ZeroByte { at: 2 });
+        let slashes = PathOptions { escaped_slashes: EscapedSlashes::Refuse, ..d() };
+        assert_eq!(refused(&slashes, "/a%5c"), PathError::EscapedSlash { at: 2 });
+        let dots = PathOptions { dot_segments: DotSegments::Refuse, ..d() };
+        assert_eq!(refused(&dots, "/a/%2E."), PathError::DotSegment);
+    }
+}
