@@ -49,7 +49,7 @@ pub(crate) fn parts(cases: &mut Cases, n: usize) {
         limiter.try_acquire(now).ok().and_then(|token| limiter.release(token, &Outcome::success(), now))
     });
     let ledger: Arc<[_]> = Arc::new([Ledger::new(&LedgerConfig::default()).expect("valid settings")]);
-    one_of(cases, "part/budget", n, &ledger, evenkeel_limit::Ledger::deposit);
+    one_of(cases, "part/budget", n, &ledger, Ledger::deposit);
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     cases.add("full", "part/clock", n, 1.0, || {
         let clock = Arc::clone(&clock);
