@@ -103,7 +103,7 @@ impl Versions {
 /// A connection and the task that moves its bytes. Dropping it closes the socket.
 pub(crate) struct Connection {
     sender: Sender,
-    _driver: Driver,
+    driver: Driver,
 }
 
 enum Sender {
@@ -118,14 +118,14 @@ impl Connection {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder.max_header_list_size(MAX_HEAD as u32);
             let (sender, connection) = builder.handshake(io).await.map_err(|error| reason_of(&error))?;
-            let driver = tokio::spawn(async move { drop(connection.await) });
-            Ok(Self { sender: Sender::Two(sender), _driver: Driver(driver) })
+            let driver = tokio::spawn(async move { connection.await.err().map(|error| reason_of(&error)) });
+            Ok(Self { sender: Sender::Two(sender), driver: Driver(Some(driver)) })
         } else {
             let mut builder = http1::Builder::new();
             builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
             let (sender, connection) = builder.handshake(io).await.map_err(|error| reason_of(&error))?;
-            let driver = tokio::spawn(async move { drop(connection.await) });
-            Ok(Self { sender: Sender::One(sender), _driver: Driver(driver) })
+            let driver = tokio::spawn(async move { connection.await.err().map(|error| reason_of(&error)) });
+            Ok(Self { sender: Sender::One(sender), driver: Driver(Some(driver)) })
         }
     }
 
@@ -139,7 +139,11 @@ impl Connection {
             Sender::One(sender) => sender.send_request(request).await,
             Sender::Two(sender) => sender.send_request(request).await,
         };
-        answer.map_err(|error| reason_of(&error))
+        match answer.map_err(|error| reason_of(&error)) {
+            // A connection that failed before the request was on it tells the request that it is closed, and itself why.
+            Err(Reason::Closed) => Err(self.driver.end().await.unwrap_or(Reason::Closed)),
+            answer => answer,
+        }
     }
 
     /// Whether another request can go over it, once the answer before was read to its end.
@@ -158,11 +162,20 @@ impl Connection {
     }
 }
 
-struct Driver(JoinHandle<()>);
+struct Driver(Option<JoinHandle<Option<Reason>>>);
+
+impl Driver {
+    /// Waits for the end of a connection that is closed; why it failed, if it did.
+    async fn end(&mut self) -> Option<Reason> {
+        self.0.take()?.await.ok().flatten()
+    }
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
     }
 }
 
