@@ -191,8 +191,12 @@ fn haproxy_before_nginx_and_its_own_answers() {
     assert_eq!(result, Some(evenkeel_health::CheckResult::Fail), "{reason:?}");
     let http2 = HttpProbe { version: evenkeel_probe::HttpVersion::Http2, ..get("/") };
     passes(at(second), http2);
-    // HAProxy accepts and resets: a connection is no answer.
-    passes(at(silent), TcpProbe::default());
+    // HAProxy accepts and resets: a connection is no answer. A check that only connects may see the reset or be done before.
+    let (result, reason) = find(at(silent), TcpProbe::default());
+    match result {
+        Some(evenkeel_health::CheckResult::Pass) => assert_eq!(reason, None),
+        _ => assert_eq!(reason.as_ref().map(Reason::kind), Some("reset")),
+    }
     let (result, reason) = find(at(silent), get("/"));
     assert_eq!(result, Some(evenkeel_health::CheckResult::Fail));
     assert!(matches!(reason.as_ref().map(Reason::kind), Some("reset" | "closed")), "{reason:?}");
