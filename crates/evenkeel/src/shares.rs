@@ -261,7 +261,7 @@ mod tests {
                 assert_eq!(shares.drawn(place << 32).map(|drawn| drawn.group as u64), Some(zone));
             }
         }
-        let nobody = super::Shares::new(1, false, []);
+        let nobody = Shares::new(1, false, []);
         assert_eq!((nobody.drawn(7), nobody.keyed(7)), (None, None));
     }
 }

@@ -55,10 +55,19 @@ pub(crate) fn shares(
     // Panic knows no zones that are fuller than others: all that are there share alike.
     let shares = match config {
         _ if part == Part::All => None,
-        Some(LocalityConfig::ZoneAware(_)) => aware(callers, zones, part, |sum| sum.weight, Mode::Ours),
+        Some(LocalityConfig::ZoneAware(config)) => {
+            aware(&config.by.zone(&config.own), callers, zones, part, |sum| sum.weight, Mode::Ours)
+        }
         Some(LocalityConfig::EnvoyZoneAware(config)) if rung == 0 && part == Part::Usable => {
             let envoy = EnvoyZoneAware { min_cluster_size: config.min_cluster_size };
-            aware(callers, zones, part, |sum| sum.endpoints, Mode::Envoys(envoy))
+            aware(
+                &config.by.zone(&config.own),
+                callers,
+                zones,
+                part,
+                |sum| sum.endpoints,
+                Mode::Envoys(envoy),
+            )
         }
         Some(LocalityConfig::EnvoyZoneAware(_)) => by_size(zones, part, |sum| sum.endpoints),
         Some(LocalityConfig::Weights(config)) => weighted(config, zones, part),
@@ -98,6 +107,7 @@ enum Mode {
 
 /// By callers and endpoints. Zones in which only callers stand take part with no endpoints.
 fn aware(
+    own: &Locality,
     callers: &[(Locality, u32)],
     zones: &[ZoneHealth<'_>],
     part: Part,
@@ -123,9 +133,8 @@ fn aware(
         }
         asking = zones.iter().map(|zone| of(zone.sums.total())).collect();
     }
-    let own = zones.iter().position(|zone| zone.zone.is_some_and(|zone| zone.is_home));
-    // Where nobody of this tier stands at home, the others share by size: what is near and what is far is not known here.
-    let own = own?;
+    // Who does not know how many ask at home sends by size.
+    let own = places.iter().position(|place| place == own)?;
     let (asking, serving) = (scaled(&asking), scaled(&serving));
     let shares = match mode {
         Mode::Ours => Some(zone_aware(&asking, &serving, own).ok()?),
@@ -216,6 +225,6 @@ mod tests {
         assert_eq!(scaled(&[0, 1, 7]), [0, 1, 7]);
         assert_eq!(scaled(&[u64::from(u32::MAX), 3]), [u32::MAX, 3]);
         assert_eq!(scaled(&[u64::MAX, 1, 0]), [u32::MAX, 1, 0]);
-        assert_eq!(scaled(&[]), []);
+        assert!(scaled(&[]).is_empty());
     }
 }
