@@ -241,6 +241,9 @@ fn find_but<'s, T, A>(
             return Some((node, tier, given));
         }
     }
+    if let Some(found) = find_in_panic(snapshot, &mut excluded, caller, admit, watch) {
+        return Some(found);
+    }
     let found = ask_everybody(snapshot, tried, caller, admit)?;
     caller.marks = Marks::FALLBACK;
     caller.marks.set(Marks::DEGRADED, found.0.live.status().is_degraded());
@@ -280,6 +283,30 @@ fn find_in_rung<'s, T, A>(
         if let Some((node, given)) = found {
             caller.marks = marks(drawn);
             caller.marks.set(Marks::FALLBACK, group != drawn.group);
+            return Some((node, tier, given));
+        }
+    }
+    None
+}
+
+/// Tiers whose health is ignored, when nobody is usable anywhere.
+fn find_in_panic<'s, T, A>(
+    snapshot: &'s Snapshot<T>,
+    excluded: &mut Excluded,
+    caller: &mut LaneCaller<'_>,
+    admit: Admit<T, A>,
+    watch: Watch<'_>,
+) -> Option<Found<'s, T, A>> {
+    let shares = &snapshot.plan.as_ref()?.shares;
+    for (group, tier) in snapshot.used().enumerate().take(shares.groups.len()) {
+        let Some(tally) = tier.masks.tally.as_ref().filter(|_| shares.mark(group).contains(Mark::OPEN))
+        else {
+            continue;
+        };
+        caller.cycle = group;
+        let ask = |live: &Live<T>, moment: &Moment<'_>| admit(live, moment, Gate::Panic);
+        if let Some((node, given)) = find_in(tier, &tally.present, excluded, caller, ask, watch) {
+            caller.marks = Marks::PANIC | Marks::FALLBACK;
             return Some((node, tier, given));
         }
     }

@@ -239,3 +239,16 @@ impl<T> fmt::Debug for Pick<T> {
         f.debug_struct("Pick").field("endpoint", self.endpoint()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// The way lies where there was nothing: a pick lies in tasks and contexts of proxies by the thousand.
+    #[test]
+    fn the_way_takes_no_room() {
+        let others = size_of::<Hold<()>>() + size_of::<Option<Permit>>() + 2 * size_of::<Token>();
+        let rest = size_of::<Timestamp>() + size_of::<Wants>() + 2 * size_of::<bool>();
+        assert_eq!(size_of::<Pick<()>>(), (others + rest).next_multiple_of(align_of::<Pick<()>>()));
+    }
+}

@@ -179,7 +179,6 @@ fn all_to_child(
     now: Timestamp,
     happened: &mut Happened,
 ) -> Vec<RungShares> {
-    let mut reported: Vec<Option<GrpcChild>> = vec![None; keys.len()];
     let mut events = policy.tick(now);
     // A child that is created by a report is reported in turn.
     for _ in 0..=keys.len() {
@@ -189,9 +188,7 @@ fn all_to_child(
                 TierHealth { usable: 0, degraded: 0, .. } => GrpcChild::TransientFailure,
                 _ => GrpcChild::Ready,
             };
-            let news = policy.report(child, state, now);
-            reported[child] = Some(state);
-            events.extend(news);
+            events.extend(policy.report(child, state, now));
         }
         if !events.iter().any(|event| matches!(event, GrpcEvent::Created(_))) {
             break;

@@ -153,6 +153,11 @@ fn shares_of_tiers_and_zones_allocate_nothing() {
                 handle.set_check(CheckState::Down);
             }
             let mut key = 0_u64;
+            // Other programs' machines look at their members again at the first pick of each group after a flip.
+            for key in 0..500 {
+                drop(cluster.pick(&Request::with_hash(key)));
+                drop(cluster.pick(&Request::new()));
+            }
             check(&format!("{} by shares, {state}", policy.name()), || {
                 key += 1;
                 let pick = cluster.pick(&Request::with_hash(key)).expect("some are usable, or it is panic");
