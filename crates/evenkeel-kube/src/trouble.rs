@@ -82,7 +82,7 @@ impl Trouble {
 fn of_causes(error: &kube::Error) -> TroubleKind {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.downcast_ref::<rustls::Error>().is_some() {
+        if is_tls(error) {
             return TroubleKind::Denied;
         }
         if let Some(error) = error.downcast_ref::<io::Error>() {
@@ -96,9 +96,6 @@ fn of_causes(error: &kube::Error) -> TroubleKind {
                 | io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe => return TroubleKind::Closed,
-                io::ErrorKind::InvalidData if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-                    return TroubleKind::Denied;
-                }
                 _ => {}
             }
         }
@@ -112,6 +109,12 @@ fn of_causes(error: &kube::Error) -> TroubleKind {
         cause = error.source();
     }
     TroubleKind::Closed
+}
+
+/// Whether it is of TLS, which errors of IO like to hide.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || inner.is_some_and(|inner| is_tls(inner))
 }
 
 const MAX_MESSAGE: usize = 160;
