@@ -28,7 +28,8 @@ use support::{Remote, numbered, pod, slice, terminating};
 #[ignore = "the API server itself"]
 fn api_server() {
     let address = std::env::var("EVENKEEL_KUBE_SERVER").expect("an address to listen at");
-    support::serve(TcpListener::bind(address).unwrap(), None);
+    let load = std::env::var("EVENKEEL_KUBE_LOAD").expect("what it holds");
+    support::serve(TcpListener::bind(address).unwrap(), None, &serde_json::from_str(&load).unwrap());
 }
 
 struct Process {
@@ -39,13 +40,15 @@ struct Process {
 impl Process {
     fn start() -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self::at(free)
+        Self::at(free, &Value::Null)
     }
 
-    fn at(address: SocketAddr) -> Self {
+    /// One that holds something from the first moment on.
+    fn at(address: SocketAddr, load: &Value) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "api_server", "--ignored", "--nocapture", "--test-threads=1"]);
-        command.env("EVENKEEL_KUBE_SERVER", address.to_string()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("EVENKEEL_KUBE_SERVER", address.to_string()).env("EVENKEEL_KUBE_LOAD", load.to_string());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let (child, remote) = (command.spawn().unwrap(), Remote { address });
         let from = Instant::now();
         while remote.try_control(&json!({})).is_err() {
@@ -64,9 +67,9 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    fn restart(&mut self) {
+    fn restart(&mut self, load: &Value) {
         self.kill();
-        *self = Self::at(self.remote.address);
+        *self = Self::at(self.remote.address, load);
     }
 }
 
@@ -162,13 +165,12 @@ impl StoreUnderTest for Suite {
     }
 
     fn checkpoint(&mut self) -> Done {
-        self.copy = self.server.remote.control(&json!({}));
+        self.copy = self.server.remote.control(&json!({"dump": true}));
         Ok(())
     }
 
     fn restart_older(&mut self) -> Done {
-        self.server.restart();
-        self.server.remote.control(&json!({"load": self.copy}));
+        self.server.restart(&json!({"load": self.copy}));
         for (at, slice) in self.slices.iter_mut().enumerate() {
             let listed = &self.copy["slices"][format!("users-{at}")]["endpoints"];
             let listed: Vec<_> = listed.as_array().unwrap().iter().map(|entry| &entry["targetRef"]["uid"]).collect();
@@ -178,7 +180,7 @@ impl StoreUnderTest for Suite {
     }
 
     fn restart_empty(&mut self) -> Done {
-        self.server.restart();
+        self.server.restart(&Value::Null);
         self.slices.clear();
         Ok(())
     }
@@ -248,8 +250,9 @@ fn a_server_that_is_killed() {
     let stale = site.until("stale", |site| matches!(site.state(), SourceState::Stale { .. }));
     site.until_trouble(TroubleKind::Unreachable, "");
     // It comes back with versions that start anew, and one pod less.
-    server.restart();
-    server.remote.control(&json!({"load": {"version": 1, "slices": {}}, "put": [slice("a", &entries[..9])]}));
+    let mut less = slice("a", &entries[..9]);
+    less["metadata"]["resourceVersion"] = "2".into();
+    server.restart(&json!({"load": {"version": 2, "slices": {"a": less}}}));
     let live = site.until("live", |site| site.state() == SourceState::Live && site.len() == 9);
     eyes.look().unwrap();
     println!("kill -9: stale after {stale:.2?}; back with lower versions: live and equal after {live:.2?}");

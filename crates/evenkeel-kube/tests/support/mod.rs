@@ -57,9 +57,10 @@ struct State {
 type Shared = Arc<(Mutex<State>, Condvar)>;
 
 /// Serves until the process ends.
-pub fn serve(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>) {
+pub fn serve(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, load: &Value) {
     let shared: Shared = Shared::default();
     shared.0.lock().unwrap().version = 100;
+    control(&shared, load);
     for stream in listener.incoming().flatten() {
         let (shared, tls) = (shared.clone(), tls.clone());
         std::thread::spawn(move || {
@@ -82,9 +83,8 @@ pub fn on_a_thread() -> Remote {
 pub fn on_a_thread_with(tls: Option<Arc<rustls::ServerConfig>>) -> Remote {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let control = if tls.is_some() { None } else { Some(address) };
-    std::thread::spawn(move || serve(listener, tls));
-    Remote { address: control.unwrap_or(address) }
+    std::thread::spawn(move || serve(listener, tls, &Value::Null));
+    Remote { address }
 }
 
 fn connection(stream: impl Read + Write, shared: &Shared) -> std::io::Result<()> {
@@ -339,7 +339,8 @@ fn control(shared: &Shared, order: &Value) -> Value {
         state.cut += 1;
     }
     shared.1.notify_all();
-    json!({"version": state.version, "slices": state.slices, "lists": state.lists, "watches": state.watches})
+    let slices = if order["dump"] == true { json!(state.slices) } else { Value::Null };
+    json!({"version": state.version, "slices": slices, "lists": state.lists, "watches": state.watches})
 }
 
 /// The hand on a server.
