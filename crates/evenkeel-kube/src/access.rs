@@ -31,13 +31,16 @@ fn of_server(server: &Server) -> Result<kube::Config, String> {
     let url: http::Uri = server.url.parse().map_err(|_| format!("server.url: {} is no URL", server.url))?;
     let mut config = kube::Config::new(url);
     if let Some(path) = &server.ca_file {
-        config.root_cert = Some(certificates(path).map_err(|why| format!("server.ca_file: {}: {why}", path.display()))?);
+        config.root_cert =
+            Some(certificates(path).map_err(|why| format!("server.ca_file: {}: {why}", path.display()))?);
     }
     let text = |field, path: &Option<std::path::PathBuf>| match path {
         None => Ok(None),
         Some(path) => {
-            std::fs::metadata(path).map_err(|error| format!("server.{field}: {}: {error}", path.display()))?;
-            let text = path.to_str().ok_or_else(|| format!("server.{field}: {} is no UTF-8", path.display()))?;
+            std::fs::metadata(path)
+                .map_err(|error| format!("server.{field}: {}: {error}", path.display()))?;
+            let text =
+                path.to_str().ok_or_else(|| format!("server.{field}: {} is no UTF-8", path.display()))?;
             Ok::<_, String>(Some(text.to_owned()))
         }
     };

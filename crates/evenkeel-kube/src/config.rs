@@ -103,7 +103,8 @@ impl Access {
     fn validate(&self) -> Result<(), InvalidKubeConfig> {
         let Self::Server(server) = self else { return Ok(()) };
         let uri = server.url.parse::<http::Uri>().ok();
-        if !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()) {
+        if !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
+        {
             return Err(InvalidKubeConfig::Url { given: server.url.chars().take(200).collect() });
         }
         match (&server.cert_file, &server.key_file) {
@@ -223,7 +224,9 @@ impl Bounds {
 #[non_exhaustive]
 pub enum InvalidKubeConfig {
     /// A name that Kubernetes does not know.
-    #[error("{field} is {given:?}: 1 to 63 lower-case letters, digits and hyphens, a letter or digit at both ends")]
+    #[error(
+        "{field} is {given:?}: 1 to 63 lower-case letters, digits and hyphens, a letter or digit at both ends"
+    )]
     Name {
         /// Which.
         field: &'static str,

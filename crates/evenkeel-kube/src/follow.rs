@@ -1,5 +1,5 @@
 use std::pin::pin;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ impl Kube {
         let thread = std::thread::Builder::new().name("evenkeel-kube".to_owned());
         let thread = thread.spawn(work).map_err(KubeError::Thread)?;
         match told.recv() {
-            Ok(Ok(())) => Ok(KubeHandle { stop, ended, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(KubeHandle { stop, ended: Mutex::new(ended), thread: Some(thread) }),
             Ok(Err(why)) => Err(KubeError::Access { why }),
             Err(_) => Err(KubeError::Access { why: "the thread ended at once".to_owned() }),
         }
@@ -80,7 +80,7 @@ impl Kube {
 #[derive(Debug)]
 pub struct KubeHandle {
     stop: watch::Sender<bool>,
-    ended: mpsc::Receiver<()>,
+    ended: Mutex<mpsc::Receiver<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -107,7 +107,8 @@ impl Drop for KubeHandle {
             // A waker of the registry that drops the handle runs on this thread: it cannot wait for itself.
             return;
         }
-        if self.ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Disconnected) {
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Disconnected) {
             // A panic has shown itself on standard error, and the feed's end tells the registry.
             let _ = thread.join();
         }
@@ -154,7 +155,8 @@ impl From<Relist> for End {
 impl Follower {
     fn new(feed: Feed, config: KubeConfig) -> Self {
         let bounds = &config.bounds;
-        let slices = Slices::new(&*config.service, config.endpoints.clone(), bounds.max_endpoints, bounds.linger);
+        let slices =
+            Slices::new(&*config.service, config.endpoints.clone(), bounds.max_endpoints, bounds.linger);
         let draws = SplitMix64::new(bounds.seed);
         Self { feed, config, slices, draws, failures: 0, good_since: None, told: None }
     }

@@ -103,7 +103,8 @@ impl Shared {
     fn pause(&self) -> Duration {
         let now = Instant::now();
         let mut pace = self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let short = pace.begun.is_some_and(|begun| now.saturating_duration_since(begun) < Duration::from_secs(1));
+        let short =
+            pace.begun.is_some_and(|begun| now.saturating_duration_since(begun) < Duration::from_secs(1));
         pace.short = if short { pace.short.saturating_add(1) } else { 0 };
         let pause = match pace.short {
             0..=3 => Duration::ZERO,
@@ -143,7 +144,8 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+        let is_watch =
+            request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
         let pause = if is_watch { self.shared.pause() } else { Duration::ZERO };
         let shared = self.shared.clone();
         let answer = self.inner.call(request);
@@ -183,7 +185,10 @@ impl Body for Metered {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) else { return Poll::Pending };
         match &frame {

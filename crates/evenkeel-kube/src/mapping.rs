@@ -140,10 +140,16 @@ impl Mapping {
                     (Some(only), None) => only,
                     (None, _) => {
                         let wanted = self.protocol.name();
-                        return Err(format!("has no {wanted} port but {}: give endpoints.port a number", listed(ports)));
+                        return Err(format!(
+                            "has no {wanted} port but {}: give endpoints.port a number",
+                            listed(ports)
+                        ));
                     }
                     (Some(_), Some(_)) => {
-                        return Err(format!("has several ports, {}: name one by endpoints.port", listed(ports)));
+                        return Err(format!(
+                            "has several ports, {}: name one by endpoints.port",
+                            listed(ports)
+                        ));
                     }
                 }
             }
@@ -235,11 +241,15 @@ mod tests {
             for (readiness, wanted) in
                 [(Published, expected(is_ready)), (Actual, expected(is_serving)), (Ignored, expected(true))]
             {
-                let conditions: Vec<_> = [("ready", ready), ("serving", serving), ("terminating", terminating)]
-                    .into_iter()
-                    .map(|(name, word)| format!(r#""{name}":{}"#, word.map_or("null".into(), |w| w.to_string())))
-                    .collect();
-                let entry = format!(r#"{{"addresses":["10.0.0.1"],"conditions":{{{}}}}}"#, conditions.join(","));
+                let conditions: Vec<_> =
+                    [("ready", ready), ("serving", serving), ("terminating", terminating)]
+                        .into_iter()
+                        .map(|(name, word)| {
+                            format!(r#""{name}":{}"#, word.map_or("null".into(), |w| w.to_string()))
+                        })
+                        .collect();
+                let entry =
+                    format!(r#"{{"addresses":["10.0.0.1"],"conditions":{{{}}}}}"#, conditions.join(","));
                 let mapping = Mapping { readiness, ..Mapping::default() };
                 let read = one(&mapping, r#"[{"port":80}]"#, &entry).unwrap();
                 assert_eq!(read.announced(), wanted, "{readiness:?} {entry}");
@@ -286,7 +296,10 @@ mod tests {
         let entry = r#"{"addresses":["10.0.0.1"],"targetRef":{"kind":"Pod","name":"users-0","uid":"u-1"},"nodeName":"n1",
             "zone":"eu-1a","hostname":"users-0","hints":{"forZones":[{"name":"eu-1a"},{"name":"eu-1b"},7]}}"#;
         let read = one(&Mapping::default(), r#"[{"port":80}]"#, entry).unwrap();
-        assert_eq!((read.id().as_str(), read.label("pod"), read.label("node")), ("u-1", Some("users-0"), Some("n1")));
+        assert_eq!(
+            (read.id().as_str(), read.label("pod"), read.label("node")),
+            ("u-1", Some("users-0"), Some("n1"))
+        );
         assert_eq!((read.label("for_zones"), read.label("hostname")), (Some("eu-1a,eu-1b"), Some("users-0")));
         assert_eq!(read.locality().unwrap().zone(), "eu-1a");
         let plain = one(&Mapping::default(), r#"[{"port":80}]"#, r#"{"addresses":["10.0.0.1"]}"#).unwrap();

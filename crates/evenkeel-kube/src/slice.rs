@@ -118,7 +118,8 @@ impl Content {
         let ports = list(&value["ports"]).ok_or(BadSlice::Field("ports"))?;
         let ports = ports.iter().map(Port::read).collect::<Result<_, _>>()?;
         let entries = list(&value["endpoints"]).ok_or(BadSlice::Field("endpoints"))?;
-        let read = |(at, entry)| Entry::read(entry, v4).map_err(|why| BadEntry { which: which(at, entry), why });
+        let read =
+            |(at, entry)| Entry::read(entry, v4).map_err(|why| BadEntry { which: which(at, entry), why });
         let entries = entries.iter().enumerate().map(read).collect();
         Ok(Self { service, ports, entries })
     }
@@ -185,7 +186,12 @@ impl Entry {
             node: text(value, "nodeName")?,
             zone: text(value, "zone")?,
             // Hints are advice: one that cannot be read costs nobody the endpoint.
-            for_zones: for_zones.iter().filter_map(|zone| zone["name"].as_str()).take(MAX_HINTS).map(cut).collect(),
+            for_zones: for_zones
+                .iter()
+                .filter_map(|zone| zone["name"].as_str())
+                .take(MAX_HINTS)
+                .map(cut)
+                .collect(),
         })
     }
 }
@@ -202,7 +208,9 @@ fn list(value: &Value) -> Option<&[Value]> {
 fn text(value: &Value, field: &str) -> Result<Option<String>, String> {
     match &value[field] {
         Value::Null => Ok(None),
-        Value::String(text) if text.len() > MAX_TEXT => Err(format!("{field} is longer than {MAX_TEXT} bytes")),
+        Value::String(text) if text.len() > MAX_TEXT => {
+            Err(format!("{field} is longer than {MAX_TEXT} bytes"))
+        }
         Value::String(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
         _ => Err(format!("{field} is no text")),
     }
@@ -244,7 +252,9 @@ mod tests {
         let read = entry(r#"{"addresses":["10.0.0.1","10.0.0.2"],"unknown":[1]}"#).unwrap();
         assert_eq!((read.ready, read.serving, read.terminating), (true, true, false));
         assert_eq!((read.ip, read.uid), (IpAddr::from([10, 0, 0, 1]), None));
-        let read = entry(r#"{"addresses":["10.0.0.1"],"conditions":{"ready":null,"serving":false,"terminating":true}}"#);
+        let read = entry(
+            r#"{"addresses":["10.0.0.1"],"conditions":{"ready":null,"serving":false,"terminating":true}}"#,
+        );
         let read = read.unwrap();
         assert_eq!((read.ready, read.serving, read.terminating), (true, false, true));
     }

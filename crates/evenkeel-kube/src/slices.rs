@@ -153,7 +153,8 @@ impl Slices {
     pub fn complete(&mut self) {
         let Some(mut staged) = self.staged.take() else { return };
         let family = self.mapping.first_family;
-        staged.shown = staged.pieces.iter().filter_map(|(id, of)| Some((id.clone(), merged(of, family)?))).collect();
+        staged.shown =
+            staged.pieces.iter().filter_map(|(id, of)| Some((id.clone(), merged(of, family)?))).collect();
         self.held = staged;
         self.synced = true;
         self.list = self.list.saturating_add(1);
@@ -213,7 +214,8 @@ impl Slices {
     pub fn tick(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         let due = |until: &Timestamp| *until <= self.now;
-        let gone: Vec<_> = self.lingering.iter().filter(|(_, until)| due(until)).map(|(id, _)| id.clone()).collect();
+        let gone: Vec<_> =
+            self.lingering.iter().filter(|(_, until)| due(until)).map(|(id, _)| id.clone()).collect();
         if !gone.is_empty() {
             self.step_with(Vec::new(), gone.into_iter().map(|id| (id, Cause::Unknown)).collect());
         }
@@ -357,7 +359,8 @@ impl Slices {
         if upserts.is_empty() || self.lingering.is_empty() {
             return;
         }
-        let taken: BTreeSet<String> = upserts.iter().flat_map(Endpoint::addresses).map(ToString::to_string).collect();
+        let taken: BTreeSet<String> =
+            upserts.iter().flat_map(Endpoint::addresses).map(ToString::to_string).collect();
         let gone = self.lingering.keys().filter(|id| {
             let shown = self.held.shown.get(id);
             shown.is_some_and(|shown| shown.addresses().any(|address| taken.contains(&address.to_string())))
@@ -410,7 +413,8 @@ fn merged(pieces: &[Piece], first: Family) -> Option<Endpoint> {
         pieces.iter().filter(of_family).max_by_key(|piece| piece.rank)
     };
     let endpoint = newest(None)?.endpoint.clone();
-    let mut addresses = [newest(Some(true)), newest(Some(false))].map(|piece| piece.map(|p| p.endpoint.address().clone()));
+    let mut addresses =
+        [newest(Some(true)), newest(Some(false))].map(|piece| piece.map(|p| p.endpoint.address().clone()));
     if first == Family::V6 {
         addresses.reverse();
     }

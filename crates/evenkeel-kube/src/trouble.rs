@@ -26,9 +26,10 @@ impl Trouble {
 
     pub(crate) fn of_fault(fault: Fault) -> Self {
         match fault {
-            Fault::TooLarge(most) => {
-                Self::new(TroubleKind::TooLarge, format!("answer is larger than {most} bytes: see bounds.max_answer_bytes"))
-            }
+            Fault::TooLarge(most) => Self::new(
+                TroubleKind::TooLarge,
+                format!("answer is larger than {most} bytes: see bounds.max_answer_bytes"),
+            ),
             Fault::Broken(why) => Self::new(TroubleKind::Closed, format!("watch broke off: {why}")),
         }
     }
@@ -56,7 +57,9 @@ impl Trouble {
                 return Self::of_status(what, code, &status.message);
             }
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => TroubleKind::Malformed,
-            kube::Error::Auth(_) | kube::Error::InferConfig(_) | kube::Error::InferKubeconfig(_) => TroubleKind::Denied,
+            kube::Error::Auth(_) | kube::Error::InferConfig(_) | kube::Error::InferKubeconfig(_) => {
+                TroubleKind::Denied
+            }
             error => of_causes(error),
         };
         Self::new(kind, format!("{what}: {}", chain(error)))

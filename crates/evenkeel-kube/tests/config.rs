@@ -62,7 +62,12 @@ fn settings_are_read_and_written() {
     assert_eq!((config.endpoints.readiness, config.bounds.page_size), (Readiness::Actual, 100));
     let again: KubeConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
     assert_eq!(again, config);
-    for bad in ["servcie = 'a'", "[bounds]\nwatch = '1s'", "[access]\ncloud = 1", "[access.server]\nurl = 'http://a'\ntoken = 'x'"] {
+    for bad in [
+        "servcie = 'a'",
+        "[bounds]\nwatch = '1s'",
+        "[access]\ncloud = 1",
+        "[access.server]\nurl = 'http://a'\ntoken = 'x'",
+    ] {
         assert!(toml::from_str::<KubeConfig>(bad).is_err(), "{bad}");
     }
 }

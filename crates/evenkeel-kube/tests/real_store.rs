@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where it fails")]
 #![allow(clippy::disallowed_methods, reason = "real time, real processes")]
 
-mod support;
 #[path = "support/site.rs"]
 mod site;
+mod support;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
@@ -104,7 +104,8 @@ impl Suite {
             self.slices.push(BTreeMap::new());
             self.slices.len() - 1
         });
-        let mut pod = pod(endpoint.id().as_str(), &endpoint.address().socket_addr().unwrap().ip().to_string());
+        let mut pod =
+            pod(endpoint.id().as_str(), &endpoint.address().socket_addr().unwrap().ip().to_string());
         pod["targetRef"]["uid"] = endpoint.id().as_str().into();
         self.slices[at].insert(endpoint.id().clone(), pod);
         at
@@ -173,7 +174,8 @@ impl StoreUnderTest for Suite {
         self.server.restart(&json!({"load": self.copy}));
         for (at, slice) in self.slices.iter_mut().enumerate() {
             let listed = &self.copy["slices"][format!("users-{at}")]["endpoints"];
-            let listed: Vec<_> = listed.as_array().unwrap().iter().map(|entry| &entry["targetRef"]["uid"]).collect();
+            let listed: Vec<_> =
+                listed.as_array().unwrap().iter().map(|entry| &entry["targetRef"]["uid"]).collect();
             slice.retain(|id, _| listed.iter().any(|uid| *uid == id.as_str()));
         }
         Ok(())
@@ -278,7 +280,10 @@ fn the_end_of_pods_is_no_mass_removal() {
         assert!(from.elapsed() < Duration::from_secs(5), "{:?}", site.status());
         site.wait(Duration::from_millis(5));
     }
-    println!("20 pods terminate: gone {:.2?} after the controller took them out, past all guards", from.elapsed());
+    println!(
+        "20 pods terminate: gone {:.2?} after the controller took them out, past all guards",
+        from.elapsed()
+    );
     site.stop();
 }
 
@@ -314,7 +319,13 @@ fn a_thousand_and_ten_thousand() {
         );
         assert!(site.status().error.is_none() && site.status().rejected == 0, "{:?}", site.status());
         let snapshot = site.registry.snapshot(&site.service);
-        assert!(snapshot.endpoints().iter().map(|e| e.id().to_string()).eq((0..count).map(|n| format!("uid-p{n:05}"))));
+        assert!(
+            snapshot
+                .endpoints()
+                .iter()
+                .map(|e| e.id().to_string())
+                .eq((0..count).map(|n| format!("uid-p{n:05}")))
+        );
         site.stop();
     }
 }

@@ -44,7 +44,8 @@ impl Feed {
             match event {
                 Event::Full { revision, endpoints, .. } => {
                     let revision = revision.unwrap();
-                    let newer = self.at.as_ref().is_none_or(|at| *at == revision || !at.same_incarnation(&revision));
+                    let newer =
+                        self.at.as_ref().is_none_or(|at| *at == revision || !at.same_incarnation(&revision));
                     assert!(newer, "a full set is a new incarnation, or the one held");
                     self.at = Some(revision);
                     let count = endpoints.len();
@@ -118,7 +119,12 @@ fn readers_see_a_list_when_it_is_whole() {
 fn a_move_between_slices_is_not_seen() {
     for first_added in [true, false] {
         let (mut slices, mut feed) = new();
-        listed(&mut slices, &mut feed, &[slice("a", &[numbered(1), numbered(2)]), slice("b", &[numbered(3)])], 5);
+        listed(
+            &mut slices,
+            &mut feed,
+            &[slice("a", &[numbered(1), numbered(2)]), slice("b", &[numbered(3)])],
+            5,
+        );
         let before = (feed.set.clone(), feed.events);
         let (without, with) = (slice("a", &[numbered(1)]), slice("b", &[numbered(2), numbered(3)]));
         let order = if first_added { [with, without] } else { [without, with] };
@@ -129,7 +135,11 @@ fn a_move_between_slices_is_not_seen() {
         }
         slices.tick(at(60_000));
         feed.hear(&mut slices);
-        assert_eq!((&feed.set, feed.events), (&before.0, before.1), "nothing happened, added first: {first_added}");
+        assert_eq!(
+            (&feed.set, feed.events),
+            (&before.0, before.1),
+            "nothing happened, added first: {first_added}"
+        );
         assert_eq!(slices.next_deadline(), None);
     }
 }
@@ -169,10 +179,9 @@ fn who_vanishes_lingers_unless_it_said_so() {
 
 #[test]
 fn both_families_are_one_endpoint() {
-    for (first_family, wanted) in [
-        (Family::V4, ["10.0.0.1:8080", "[fd00::1]:8080"]),
-        (Family::V6, ["[fd00::1]:8080", "10.0.0.1:8080"]),
-    ] {
+    for (first_family, wanted) in
+        [(Family::V4, ["10.0.0.1:8080", "[fd00::1]:8080"]), (Family::V6, ["[fd00::1]:8080", "10.0.0.1:8080"])]
+    {
         let mapping = Mapping { first_family, ..Mapping::default() };
         let (mut slices, mut feed) = (Slices::new("users", mapping, 1_000, LINGER), Feed::default());
         let lists = [slice("v4", &[pod("a", "10.0.0.1")]), slice("v6", &[pod("a", "fd00::1")])];
@@ -311,6 +320,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever happens: no gap, no id twice, and in the end the set of the store.
     #[test]
     fn any_sequence_ends_at_the_store(steps in steps()) {

@@ -112,8 +112,11 @@ fn connection(stream: impl Read + Write, shared: &Shared) -> std::io::Result<()>
         stream.read_exact(&mut body)?;
         let target = line.split(' ').nth(1).unwrap_or("/").to_owned();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let query: BTreeMap<String, String> =
-            query.split('&').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (decoded(k), decoded(v))).collect();
+        let query: BTreeMap<String, String> = query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(k, v)| (decoded(k), decoded(v)))
+            .collect();
         let out = stream.get_mut();
         if path == "/control" {
             let answer = control(shared, &serde_json::from_slice(&body).unwrap());
@@ -157,7 +160,10 @@ fn status(code: u64, message: &str) -> String {
 }
 
 fn whole(out: &mut impl Write, code: u64, body: &str) -> std::io::Result<()> {
-    let head = format!("HTTP/1.1 {code} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {code} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     out.write_all(head.as_bytes())?;
     out.write_all(body.as_bytes())?;
     out.flush()
@@ -181,7 +187,8 @@ fn list(out: &mut impl Write, shared: &Shared, query: &BTreeMap<String, String>)
     }
     let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
     // The token of a page: the version of the list, and how many come before.
-    let from = query.get("continue").and_then(|token| token.split_once('-')?.1.parse().ok()).unwrap_or(0_usize);
+    let from =
+        query.get("continue").and_then(|token| token.split_once('-')?.1.parse().ok()).unwrap_or(0_usize);
     let all: Vec<_> = state.slices.values().filter(|slice| selected(slice, query)).collect();
     let page: Vec<_> = all.iter().skip(from).take(limit).collect();
     let end = from + page.len();
@@ -214,7 +221,9 @@ fn watch(out: &mut impl Write, shared: &Shared, query: &BTreeMap<String, String>
         drop(state);
         return whole(out, 504, &status(504, "Timeout: Too large resource version"));
     }
-    out.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    out.write_all(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+    )?;
     out.flush()?;
     if script.gone_event > 0 {
         state.script.gone_event = script.gone_event.saturating_sub(1);
@@ -388,7 +397,9 @@ impl Remote {
 
 /// A slice of the service `users`.
 pub fn slice(name: &str, entries: &[Value]) -> Value {
-    let v6 = entries.first().is_some_and(|entry| entry["addresses"][0].as_str().is_some_and(|ip| ip.contains(':')));
+    let v6 = entries
+        .first()
+        .is_some_and(|entry| entry["addresses"][0].as_str().is_some_and(|ip| ip.contains(':')));
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": name, "namespace": "shop", "labels": {LABEL: "users"}},

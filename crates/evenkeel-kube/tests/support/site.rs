@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel_kube::{Access, Bounds, Kube, KubeConfig, KubeHandle, PortChoice, Server};
 use evenkeel_registry::{
-    Backoff, Feed, MirrorConfig, Registry, Saved, ServiceName, SourceName, SourceState, SourceStatus, TroubleKind, Watch,
+    Backoff, Feed, MirrorConfig, Registry, Saved, ServiceName, SourceName, SourceState, SourceStatus,
+    TroubleKind, Watch,
 };
 use evenkeel_types::{Endpoint, Timestamp};
 
@@ -19,7 +20,7 @@ pub fn config(url: String) -> KubeConfig {
             watch_for: Duration::from_secs(1),
             answer_timeout: Duration::from_secs(1),
             linger: Duration::from_millis(100),
-            backoff: Backoff { min: Duration::from_millis(50), max: Duration::from_secs(1) },
+            backoff: Backoff { min: Duration::from_millis(50), max: Duration::from_millis(300) },
             ..Bounds::default()
         },
         ..port(KubeConfig::new("users"))
