@@ -4,4 +4,4 @@
 # tests start, stop, kill and restart, and that answers as kube-apiserver does, or wrongly, as they ask.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-cargo test --release -q -p evenkeel-kube --features real-store --test scripted --test real_store -- --test-threads=1 --nocapture "$@"
+cargo test -q -p evenkeel-kube --features real-store --test scripted --test real_store -- --test-threads=1 --nocapture "$@"

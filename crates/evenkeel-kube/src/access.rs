@@ -20,7 +20,8 @@ pub(crate) async fn load(access: &Access, bounds: &Bounds) -> Result<kube::Confi
         Access::Server(server) => of_server(server)?,
     };
     config.connect_timeout = Some(bounds.connect_timeout);
-    config.read_timeout = Some(bounds.silence());
+    // A net under the adapter's own bound, which is to be first, since it tells silence from a break.
+    config.read_timeout = Some(bounds.silence().saturating_add(bounds.answer_timeout));
     config.write_timeout = Some(bounds.answer_timeout);
     // Failures are told, and waited out, by the adapter.
     config.default_retry = false;
