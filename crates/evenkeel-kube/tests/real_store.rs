@@ -29,7 +29,7 @@ use support::{Remote, numbered, pod, slice, terminating};
 fn api_server() {
     let address = std::env::var("EVENKEEL_KUBE_SERVER").expect("an address to listen at");
     let load = std::env::var("EVENKEEL_KUBE_LOAD").expect("what it holds");
-    support::serve(TcpListener::bind(address).unwrap(), None, &serde_json::from_str(&load).unwrap());
+    support::serve(&TcpListener::bind(address).unwrap(), None, &serde_json::from_str(&load).unwrap());
 }
 
 struct Process {

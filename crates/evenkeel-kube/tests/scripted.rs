@@ -107,20 +107,23 @@ fn a_position_that_is_lost_is_told() {
 
 #[test]
 fn versions_that_go_back_lead_to_a_list() {
-    let server = with_three();
-    let site = Site::start(config(server.url()));
-    site.until("three", |site| site.len() == 3);
-    let before = counted(server).0;
-    server.put(&[slice("b", &[numbered(3), numbered(4)])]);
-    site.until("four", |site| site.len() == 4);
-    // Restored from a copy, behind a watch that ends as if nothing had happened.
-    server.control(&json!({"version": 50, "cut": true}));
-    site.until("listed anew", |_| counted(server).0 > before);
-    server.put(&[slice("b", &[numbered(3), numbered(5)])]);
-    site.until("the newer", |site| {
-        site.endpoint("uid-p00005").is_some() && site.endpoint("uid-p00004").is_none()
-    });
-    site.stop();
+    for forget in [false, true] {
+        let server = with_three();
+        let site = Site::start(config(server.url()));
+        site.until("three", |site| site.len() == 3);
+        server.put(&[slice("b", &[numbered(3), numbered(4)])]);
+        site.until("four", |site| site.len() == 4);
+        let (before, watches) = counted(server);
+        // Restored from a copy, behind a watch that ends as if nothing had happened. The next one is refused, or is not.
+        server.control(&json!({"version": 50, "script": {"forget": forget}, "cut": true}));
+        site.until("another watch", |_| counted(server).1 > watches);
+        server.put(&[slice("b", &[numbered(3), numbered(5)])]);
+        site.until("listed anew", |_| counted(server).0 > before);
+        site.until("the newer", |site| {
+            site.endpoint("uid-p00005").is_some() && site.endpoint("uid-p00004").is_none()
+        });
+        site.stop();
+    }
 }
 
 #[test]

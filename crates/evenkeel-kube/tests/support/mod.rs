@@ -21,6 +21,8 @@ struct Script {
     gone_event: u64,
     /// So many watches are answered 504, "too large resource version".
     ahead: u64,
+    /// A watch from a version not reached yet goes on from the present one, instead of being refused.
+    forget: bool,
     /// Watches end after so many milliseconds.
     watch_ms: Option<u64>,
     /// Bookmarks come so often.
@@ -57,12 +59,12 @@ struct State {
 type Shared = Arc<(Mutex<State>, Condvar)>;
 
 /// Serves until the process ends.
-pub fn serve(listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, load: &Value) {
+pub fn serve(listener: &TcpListener, tls: Option<&Arc<rustls::ServerConfig>>, load: &Value) {
     let shared: Shared = Shared::default();
     shared.0.lock().unwrap().version = 100;
     control(&shared, load);
     for stream in listener.incoming().flatten() {
-        let (shared, tls) = (shared.clone(), tls.clone());
+        let (shared, tls) = (shared.clone(), tls.cloned());
         std::thread::spawn(move || {
             let _ = stream.set_nodelay(true);
             let _ = match tls {
@@ -83,7 +85,7 @@ pub fn on_a_thread() -> Remote {
 pub fn on_a_thread_with(tls: Option<Arc<rustls::ServerConfig>>) -> Remote {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || serve(listener, tls, &Value::Null));
+    std::thread::spawn(move || serve(&listener, tls.as_ref(), &Value::Null));
     Remote { address }
 }
 
@@ -216,6 +218,9 @@ fn watch(out: &mut impl Write, shared: &Shared, query: &BTreeMap<String, String>
         drop(state);
         return whole(out, 410, &status(410, gone));
     }
+    if script.forget {
+        position = position.min(state.version);
+    }
     if script.ahead > 0 || position > state.version {
         state.script.ahead = script.ahead.saturating_sub(1);
         drop(state);
@@ -317,6 +322,7 @@ fn control(shared: &Shared, order: &Value) -> Value {
             gone_status: number("gone_status").unwrap_or(0),
             gone_event: number("gone_event").unwrap_or(0),
             ahead: number("ahead").unwrap_or(0),
+            forget: truth("forget"),
             watch_ms: number("watch_ms"),
             bookmark_ms: number("bookmark_ms"),
             token: text("token"),
