@@ -1,6 +1,7 @@
 //! An API server by script: lists in pages, watches in chunks, and every fault that can be asked for by `POST /control`. It
 //! runs on threads of the test, or as a process of its own so that it can be stopped and killed.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "real time and sockets, for tests")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
