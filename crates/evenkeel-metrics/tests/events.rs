@@ -1,4 +1,5 @@
 //! Events, as a subscriber hears them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests fails the test")]
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
