@@ -57,9 +57,12 @@ impl Trouble {
                 return Self::of_status(what, code, &status.message);
             }
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => TroubleKind::Malformed,
-            kube::Error::Auth(_) | kube::Error::InferConfig(_) | kube::Error::InferKubeconfig(_) => {
-                TroubleKind::Denied
-            }
+            kube::Error::Auth(_)
+            | kube::Error::InferConfig(_)
+            | kube::Error::InferKubeconfig(_)
+            | kube::Error::RustlsTls(_)
+            | kube::Error::ProxyProtocolDisabled { .. }
+            | kube::Error::ProxyProtocolUnsupported { .. } => TroubleKind::Denied,
             error => of_causes(error),
         };
         Self::new(kind, format!("{what}: {}", chain(error)))

@@ -135,16 +135,16 @@ fn a_quiet_service_is_fresh_and_not_listed_again() {
         site.until("three", |site| site.len() == 3);
         let mut oldest = Duration::ZERO;
         let from = Instant::now();
-        while from.elapsed() < Duration::from_millis(3500) {
+        while from.elapsed() < Duration::from_secs(5) {
             site.wait(Duration::from_millis(20));
             oldest = oldest.max(site.status().age(since(site.start)).unwrap());
             assert_eq!(site.state(), SourceState::Live);
         }
         let (lists, watches) = counted(server);
         assert_eq!(lists, 1);
-        assert!((3..=5).contains(&watches), "{watches} watches of a second each");
-        assert!(oldest < Duration::from_millis(2100), "{oldest:?} old");
-        println!("quiet for 3.5 s, {script}: {watches} watches, never older than {oldest:.2?}");
+        assert!((3..=7).contains(&watches), "{watches} watches of a second each");
+        assert!(oldest < Duration::from_secs(4), "{oldest:?} old");
+        println!("quiet for 5 s, {script}: {watches} watches, never older than {oldest:.2?}");
         site.stop();
     }
 }
@@ -322,7 +322,9 @@ fn moves_between_slices_are_not_seen() {
     let server = on_a_thread();
     let all: Vec<_> = (0..10).map(numbered).collect();
     server.put(&[slice("a", &all[..5]), slice("b", &all[5..])]);
-    let site = Site::start(config(server.url()));
+    let mut settings = config(server.url());
+    settings.bounds.linger = Duration::from_secs(20); // whatever else the machine is doing
+    let site = Site::start(settings);
     site.until("ten", |site| site.len() == 10);
     let mut eyes = Eyes::new(site.registry.watch(&site.service));
     eyes.look().unwrap();
@@ -509,6 +511,45 @@ fn encrypted_with_certificates_on_both_sides() {
     }
     settings.access = Access::InCluster;
     assert!(refused(&settings).contains("access"));
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+/// Commands of a kubeconfig, which cloud providers have people use.
+#[test]
+fn commands_give_tokens_or_hang() {
+    let server = with_three();
+    server.script(&json!({"token": "right"}));
+    let (dir, file) = scratch("exec");
+    let follow = |cluster: &str, command: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {{server: '{}'{cluster}}}\n\
+             users:\n- name: u\n  user:\n    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: sh\n      \
+             args: [-c, '{command}']\n      interactiveMode: Never\n\
+             contexts:\n- name: c\n  context: {{cluster: c, user: u, namespace: shop}}\n",
+            server.url()
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut settings = config(String::new());
+        (settings.access, settings.namespace) =
+            (Access::Kubeconfig { path: file.clone(), context: None }, None);
+        Site::start(settings)
+    };
+    let credential = r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"right"}}"#;
+    std::fs::write(dir.join("credential"), credential).unwrap();
+    let site = follow("", &format!("cat {}", dir.join("credential").display()));
+    site.until("three", |site| site.len() == 3);
+    site.stop();
+    let site = follow("", "exit 3");
+    site.until_trouble(TroubleKind::Denied, "exec");
+    site.stop();
+    let site = follow("", "sleep 5");
+    site.wait(Duration::from_millis(200));
+    site.stop();
+    if cfg!(not(feature = "proxy")) {
+        let site = follow(", proxy-url: 'http://127.0.0.1:1'", "exit 0");
+        site.until_trouble(TroubleKind::Denied, "proxy");
+        site.stop();
+    }
     std::fs::remove_dir_all(dir).unwrap();
 }
 
