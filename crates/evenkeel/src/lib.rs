@@ -166,7 +166,8 @@ pub use evenkeel_health::{
 pub use evenkeel_limit as limit;
 pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitConfigError};
 pub use evenkeel_registry::{
-    CatalogConfig, Lease, LeaseLost, RegisterError, Registry, ServiceName, UpdateError, Watch,
+    CatalogConfig, Held, HoldReason, Lease, LeaseLost, RegisterError, Registry, ServiceName, SourceError,
+    SourceName, SourceState, SourceStatus, UpdateError, Watch,
 };
 pub use evenkeel_route::failover::{
     BackupMode, FailoverConfig, FailoverError, FailoverOrder, OnPanic, StaticResponse, TierHappened,
