@@ -9,7 +9,7 @@ mod world;
 
 pub use floors::{ClosedBreaker, F8Guard, FloorReader, FloorWorld};
 pub use parts::{PARTS, Parts, window_breaker};
-pub use pipeline::{PIPELINE_SUBSET, pipeline};
+pub use pipeline::{PIPELINE_MET, pipeline};
 pub use world::{
     KEYS, POLICIES, Weights, caller, cluster, endpoint, endpoints, is_usable, mask, members, names, policy,
     request, table_loads, unsettled, weights,

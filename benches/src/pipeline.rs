@@ -9,7 +9,11 @@ use crate::parts::window_breaker;
 use crate::world::{Weights, endpoint};
 
 /// How many endpoints of each tier the client uses.
-pub const PIPELINE_SUBSET: usize = 90;
+const PIPELINE_SUBSET: usize = 90;
+
+/// Endpoints with the same chance that two threads meet at one: the parts are measured over so many. Two thirds of 84 % go to
+/// 18 at home, the rest to 36 in the other zones and to 90 of the next tier: one in the sum of the squares of all shares.
+pub const PIPELINE_MET: usize = 50;
 
 /// Three tiers of three zones of 100 endpoints, of which 90 of each tier are used. Two fifths of the first tier are down, so
 /// that it keeps 84 % of the requests, and more callers stand at home than endpoints, so that some leave the zone.

@@ -79,7 +79,7 @@ pub(crate) fn choose_dry<'s, T>(
         |live: &Live<T>, _: &Moment<'_>, gate: Gate| (gate.is_open(live) && live.would_admit()).then_some(());
     let found = match first_try(snapshot, caller, would_admit, watch) {
         Some(found) => found,
-        None => find(snapshot, caller, would_admit, watch)?,
+        None => find(snapshot, caller, would_admit, would_admit, watch)?,
     };
     Ok((&found.0.live, found.3))
 }
@@ -152,7 +152,8 @@ pub(crate) fn is_among(tokens: &[u64], token: u64) -> bool {
     tokens.contains(&token)
 }
 
-/// What the first try leaves: the group that shares name, if the cluster goes by shares; then all the rest.
+/// What the first try leaves: the group that shares name, if the cluster goes by shares; then all the rest. `ask` and `admit` are the
+/// same: one to be written into this function, one to be called by what is rare.
 ///
 /// # Errors
 ///
@@ -161,6 +162,7 @@ pub(crate) fn is_among(tokens: &[u64], token: u64) -> bool {
 pub(crate) fn find<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
+    ask: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>,
     admit: Admit<T, A>,
     watch: Watch<'_>,
 ) -> Result<Found<'s, T, A>, PickError> {
@@ -170,7 +172,7 @@ pub(crate) fn find<'s, T, A>(
         None => plan.shares.drawn(caller.draw()),
     };
     if let Some(drawn) = drawn
-        && let Some(found) = try_drawn(snapshot, plan, drawn, caller, admit, watch)
+        && let Some(found) = try_drawn(snapshot, plan, drawn, caller, ask, watch)
     {
         return Ok(found);
     }
@@ -178,13 +180,13 @@ pub(crate) fn find<'s, T, A>(
 }
 
 /// One choice in the group that shares name; none where more is to do than to choose.
-#[inline]
+#[inline(always)]
 fn try_drawn<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     plan: &Plan,
     drawn: Drawn,
     caller: &mut LaneCaller<'_>,
-    admit: Admit<T, A>,
+    admit: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>,
     watch: Watch<'_>,
 ) -> Option<Found<'s, T, A>> {
     if drawn.mark.intersects(Mark::OPEN | Mark::REFUSE | Mark::FIRST) {

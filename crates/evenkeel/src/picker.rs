@@ -74,9 +74,8 @@ impl<T> Picker<T> {
         let mut caller = LaneCaller::new(&self.lane, &moment, request);
         match choose::first_try(snapshot, &mut caller, choose::is_usable, None) {
             Some((node, ..)) => Ok(&node.live),
-            None => {
-                choose::find(snapshot, &mut caller, choose::is_usable, None).map(|(node, ..)| &*node.live)
-            }
+            None => choose::find(snapshot, &mut caller, choose::is_usable, choose::is_usable, None)
+                .map(|(node, ..)| &*node.live),
         }
     }
 }

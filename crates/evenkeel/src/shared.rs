@@ -76,7 +76,7 @@ impl<T> Shared<T> {
         // One place where the guard is made: a second one would have it written here and copied there.
         let (node, tier, grant, way) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
             Some(found) => found,
-            None => match choose::find(snapshot, &mut caller, choose::admit, None) {
+            None => match choose::find(snapshot, &mut caller, choose::admit, choose::admit, None) {
                 Ok(found) => found,
                 Err(error) => {
                     drop(entry);

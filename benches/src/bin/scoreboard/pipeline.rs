@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use evenkeel::{MonotonicClock, Outcome, Request, Timestamp};
-use evenkeel_benches::{PARTS, PIPELINE_SUBSET, pipeline, window_breaker};
+use evenkeel_benches::{PARTS, PIPELINE_MET, pipeline, window_breaker};
 use evenkeel_breaker::{Breaker, Rules};
 use evenkeel_route::failover::{FailoverConfig, TierHealth, spill};
 use evenkeel_route::locality::zone_aware;
@@ -12,7 +12,7 @@ use crate::cases::{Cases, repeat};
 use crate::gates::{Bound, Gate, Rows, ratio};
 
 pub(crate) fn cases(cases: &mut Cases) {
-    let n = PIPELINE_SUBSET;
+    let n = PIPELINE_MET;
     if !cases.is_wanted("pipeline", "") {
         return;
     }
@@ -59,7 +59,7 @@ pub(crate) fn cases(cases: &mut Cases) {
 /// At most a fifth more than the sum of its parts, with the clock reads that are made.
 pub(crate) fn gates(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
     for threads in [1, 2] {
-        let of = |subject: &str| rows.of("pipeline", subject, PIPELINE_SUBSET, threads);
+        let of = |subject: &str| rows.of("pipeline", subject, PIPELINE_MET, threads);
         let parts = ["p2c", "breaker", "tier", "zone", "clock"].map(|part| of(&format!("part/{part}")));
         let sum = parts.into_iter().sum();
         let name = format!("pick by tier, zone, subset, P2C and breaker / its parts, {threads}T");
