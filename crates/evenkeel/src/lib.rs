@@ -80,6 +80,7 @@ mod picker;
 mod report;
 mod request;
 mod roster;
+pub mod router;
 mod shared;
 mod snapshot;
 mod subset;
@@ -146,6 +147,8 @@ pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitC
 pub use evenkeel_registry::{
     CatalogConfig, Lease, LeaseLost, RegisterError, Registry, ServiceName, UpdateError, Watch,
 };
+/// The crate of rules, splits, affinity and retries, whole.
+pub use evenkeel_route as route;
 pub use evenkeel_types::{
     Address, Announced, Classify, Endpoint, EndpointId, HttpStatus, Labels, Locality, Origin, Outcome,
     Priority, RandomSource, Ratio, Timestamp, Verdict, Weight,
