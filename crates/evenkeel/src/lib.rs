@@ -80,6 +80,7 @@ mod picker;
 mod report;
 mod request;
 mod roster;
+pub mod router;
 mod shared;
 mod snapshot;
 mod subset;
@@ -147,6 +148,8 @@ pub use evenkeel_registry::{
     CatalogConfig, Held, HoldReason, Lease, LeaseLost, RegisterError, Registry, ServiceName, SourceError,
     SourceName, SourceState, SourceStatus, UpdateError, Watch,
 };
+/// The crate of rules, splits, affinity and retries, whole.
+pub use evenkeel_route as route;
 pub use evenkeel_types::{
     Address, Announced, Classify, Endpoint, EndpointId, HttpStatus, Labels, Locality, Origin, Outcome,
     Priority, RandomSource, Ratio, Timestamp, Verdict, Weight,
