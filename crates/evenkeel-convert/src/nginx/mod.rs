@@ -1,0 +1,15 @@
+//! nginx: reading and writing.
+
+mod http;
+mod key;
+mod location;
+mod proxy;
+mod stream;
+mod tree;
+mod units;
+mod upstream;
+mod variables;
+mod write;
+
+pub(crate) use http::read;
+pub(crate) use write::write;
