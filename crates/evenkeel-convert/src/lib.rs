@@ -42,6 +42,7 @@ mod own;
 mod place;
 mod report;
 mod setup;
+mod whole_regex;
 mod word;
 
 pub use conversion::{Conversion, Options, Written, read, read_file, write};

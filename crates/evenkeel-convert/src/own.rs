@@ -111,7 +111,7 @@ fn prune(table: &mut Table, default: &Table) {
     let keys: Vec<String> = table.keys().cloned().collect();
     for key in keys {
         let Some(known) = default.get(&key) else { continue };
-        if ["name", "action"].contains(&key.as_str()) {
+        if key == "action" {
             continue;
         }
         match (table.get_mut(&key), known) {
@@ -128,19 +128,21 @@ fn prune(table: &mut Table, default: &Table) {
 }
 
 /// What gets a header of its own; everything else stands on one line.
-const HEADED: [&str; 9] =
-    ["listeners", "serves", "http", "stream", "routes", "clusters", "endpoints", "checks", "keys"];
+const HEADED: [&str; 4] = ["listeners", "routes", "clusters", "endpoints"];
 
-fn emit(table: &Table, path: &str, text: &mut String) {
-    let is_headed = |key: &str, value: &Value| match value {
-        Value::Table(_) => (HEADED.contains(&key) && key != "keys" || path == "checks") && (key != "http" || path.ends_with("serves")),
+fn has_header(key: &str, value: &Value, path: &str) -> bool {
+    match value {
+        Value::Table(_) => path == "checks" || ["serves", "checks"].contains(&key) || path.ends_with("serves"),
         Value::Array(values) => HEADED.contains(&key) && values.iter().all(Value::is_table),
         _ => false,
-    };
+    }
+}
+
+fn emit(table: &Table, path: &str, text: &mut String) {
     let mut keys: Vec<&String> = table.keys().collect();
     keys.sort_by_key(|key| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
-    let plain = || keys.iter().copied().filter(|key| !is_headed(key, &table[*key]));
-    let headed = || keys.iter().copied().filter(|key| is_headed(key, &table[*key]));
+    let plain = || keys.iter().copied().filter(|key| !has_header(key, &table[*key], path));
+    let headed = || keys.iter().copied().filter(|key| has_header(key, &table[*key], path));
     for key in plain() {
         // Writing to a text cannot fail.
         let _ = writeln!(text, "{} = {}", bare(key), table[key]);
@@ -155,7 +157,7 @@ fn emit(table: &Table, path: &str, text: &mut String) {
                 }
             }
             Value::Table(value) => {
-                if value.iter().any(|(key, value)| !value.is_table() && !HEADED.contains(&key.as_str()) || path == "checks" && key != "schedule") {
+                if value.is_empty() || value.iter().any(|(key, value)| !has_header(key, value, &inner)) {
                     let _ = writeln!(text, "\n[{inner}]");
                 }
                 emit(value, &inner, text);
@@ -166,7 +168,7 @@ fn emit(table: &Table, path: &str, text: &mut String) {
 }
 
 /// What a reader looks for first.
-const FIRST: [&str; 8] = ["name", "id", "address", "match", "policy", "action", "type", "method"];
+const FIRST: [&str; 9] = ["listeners", "clusters", "name", "id", "address", "match", "policy", "action", "key"];
 
 fn bare(key: &str) -> String {
     let is_bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));

@@ -1,6 +1,15 @@
-use crate::conversion::{Conversion, Options, Written};
-use crate::error::ConvertError;
-use crate::files::{Files, Text};
-use crate::setup::Setup;
-pub(crate) fn read(_: &mut Files, _: &Text, _: &Options) -> Result<Conversion, ConvertError> { Ok(Conversion::default()) }
-pub(crate) fn write(_: &Setup) -> Written { Written::default() }
+//! HAProxy: reading and writing.
+
+mod acl;
+mod backend;
+mod balance;
+mod frontend;
+mod lexer;
+mod read;
+mod server;
+mod settings;
+mod units;
+mod write;
+
+pub(crate) use read::read;
+pub(crate) use write::write;

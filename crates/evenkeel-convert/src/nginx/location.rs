@@ -2,8 +2,8 @@ use evenkeel::router::{Action, Redirect, StaticResponse};
 use evenkeel_route::matching::PathMatch;
 
 use super::tree::Directive;
-use super::variables::{whole_regex, with_case};
 use crate::error::ConvertError;
+use crate::whole_regex::{whole_regex, with_case};
 
 /// Which requests a `location` takes, and how early nginx asks it: the lower, the earlier.
 #[derive(Clone, Debug, PartialEq, Eq)]

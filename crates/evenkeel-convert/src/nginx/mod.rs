@@ -11,5 +11,5 @@ mod upstream;
 mod variables;
 mod write;
 
-pub(crate) use http::read;
+pub(crate) use http::{read, unique};
 pub(crate) use write::write;

@@ -8,6 +8,7 @@ use super::key;
 use super::tree::Directive;
 use crate::error::ConvertError;
 use crate::key_rule::KeyPart;
+use crate::whole_regex::{whole_regex, with_case};
 use crate::report::Report;
 
 /// What a variable can be that the configuration defines.
@@ -136,27 +137,6 @@ pub(crate) fn with_condition(rule: &HttpRule, source: &str, test: &ValueMatch) -
         _ => return None,
     }
     Some(rule)
-}
-
-/// A regular expression that need not match a whole text, as one that must.
-pub(crate) fn whole_regex(pattern: &str) -> String {
-    let (start, pattern) = match pattern.strip_prefix('^') {
-        Some(rest) => ("", rest),
-        None => (".*", pattern),
-    };
-    let is_escaped = pattern.strip_suffix('$').is_some_and(|rest| {
-        rest.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1
-    });
-    let (pattern, end) = match pattern.strip_suffix('$') {
-        Some(rest) if !is_escaped => (rest, ""),
-        _ => (pattern, ".*"),
-    };
-    // An alternation at the top binds less than what is put around it.
-    if pattern.contains('|') { format!("{start}(?:{pattern}){end}") } else { format!("{start}{pattern}{end}") }
-}
-
-pub(crate) fn with_case(pattern: &str, ignores_case: bool) -> String {
-    if ignores_case { format!("(?i){pattern}") } else { pattern.to_owned() }
 }
 
 /// `12.5` as 1250.
