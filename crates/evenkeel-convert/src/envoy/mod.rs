@@ -1,6 +1,12 @@
-use crate::conversion::{Conversion, Options, Written};
-use crate::error::ConvertError;
-use crate::files::{Files, Text};
-use crate::setup::Setup;
-pub(crate) fn read(_: &mut Files, _: &Text, _: &Options) -> Result<Conversion, ConvertError> { Ok(Conversion::default()) }
-pub(crate) fn write(_: &Setup) -> Written { Written::default() }
+//! Envoy: reading and writing.
+
+mod cluster;
+mod node;
+mod read;
+mod routes;
+mod table;
+mod write;
+mod yaml;
+
+pub(crate) use read::read;
+pub(crate) use write::write;

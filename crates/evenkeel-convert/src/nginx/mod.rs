@@ -12,4 +12,5 @@ mod variables;
 mod write;
 
 pub(crate) use http::{read, unique};
+pub(crate) use variables::source_of;
 pub(crate) use write::write;
