@@ -35,6 +35,7 @@ mod error;
 mod files;
 mod glob;
 mod haproxy;
+mod host_groups;
 mod key_rule;
 mod limits;
 mod nginx;
@@ -42,6 +43,7 @@ mod own;
 mod place;
 mod report;
 mod setup;
+mod unsaid;
 mod whole_regex;
 mod word;
 

@@ -67,7 +67,9 @@ impl Report {
         verdict: Verdict,
         detail: impl Into<String>,
     ) {
-        let (place, subject, detail) = (place.cloned(), crate::error::shortened(&subject.into()), detail.into());
+        // One finding is one line.
+        let subject = subject.into().replace(|c: char| c.is_control(), " ");
+        let (place, subject, detail) = (place.cloned(), crate::error::shortened(&subject), detail.into());
         self.findings.push(Finding { place, subject, verdict, detail });
     }
 

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use evenkeel::{ClusterConfig, PolicyConfig, SlowStartConfig};
+use evenkeel::{
+    ClusterConfig, EnvoyFailoverConfig, FailoverMode, LocalityConfig, PolicyConfig, SlowStartConfig, ZoneBy, ZoneWeight,
+    ZoneWeightsConfig,
+};
 use evenkeel_balance::RandomConfig;
 use evenkeel_balance::compat::envoy::{
     EnvoyConfig, EnvoyPolicy, LeastRequestSettings, LocalityWeight, MaglevSettings, RingFunction, RingHashSettings,
@@ -47,10 +50,12 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
     }
     let mut policy = EnvoyConfig::default();
     let mut weights_of_zones = false;
-    common(&mut table, &mut policy, &mut weights_of_zones, conversion)?;
-    let zone_weights = endpoints(&mut table, &mut cluster, conversion)?;
+    let mut failover = EnvoyFailoverConfig::default();
+    common(&mut table, &mut policy, &mut weights_of_zones, &mut failover, conversion)?;
+    let zone_weights = endpoints(&mut table, &mut cluster, &mut failover, conversion)?;
+    cluster.failover = Some(FailoverMode::Envoy(failover));
     if weights_of_zones {
-        policy.locality_weights = zone_weights;
+        zones(&mut table, zone_weights, &mut policy, &mut cluster);
     } else if zone_weights.iter().any(|zone| zone.weight > 0) {
         conversion.report.taken(place, format!("{path}.load_assignment: weights of localities"), "ignored, as by Envoy without locality_weighted_lb_config");
     }
@@ -87,26 +92,56 @@ fn common(
     table: &mut Table<'_>,
     policy: &mut EnvoyConfig,
     weights_of_zones: &mut bool,
+    failover: &mut EnvoyFailoverConfig,
     conversion: &mut Conversion,
 ) -> Result<(), ConvertError> {
     let Some(mut common) = table.table("common_lb_config")? else { return Ok(()) };
     if let Some(zones) = common.table("locality_weighted_lb_config")? {
         *weights_of_zones = true;
-        let is_hash = "policy envoy, locality_weights: they count for hash tables; other policies ignore zones";
-        conversion.report.differs(zones.place(), zones.path(""), is_hash);
+        let detail = "the weights of localities: policy envoy, locality_weights, for hash tables, else locality";
+        conversion.report.taken(zones.place(), zones.path(""), detail);
     }
     if let Some(mut hashing) = common.table("consistent_hashing_lb_config")? {
         policy.use_hostname = hashing.boolean("use_hostname_for_hashing")?.unwrap_or(false);
         conversion.report.taken(hashing.place(), hashing.path("use_hostname_for_hashing"), "policy envoy, use_hostname");
         hashing.rest(&mut conversion.report, |_| "the compatible mode has no bounded loads: see the policy ring_hash");
     }
+    if let Some(percent) = common.percent("healthy_panic_threshold")? {
+        failover.panic_threshold_percent = percent as u32;
+        let subject = common.path("healthy_panic_threshold");
+        if percent.fract() == 0.0 {
+            conversion.report.taken(common.place(), subject, "failover.panic_threshold_percent");
+        } else {
+            conversion.report.differs(common.place(), subject, "failover.panic_threshold_percent: whole percents, rounded down");
+        }
+    }
+    if let Some(mut zones) = common.table("zone_aware_lb_config")? {
+        if let Some(fails) = zones.boolean("fail_traffic_on_panic")? {
+            failover.fail_traffic_on_panic = fails;
+            conversion.report.taken(zones.place(), zones.path("fail_traffic_on_panic"), "failover.fail_traffic_on_panic");
+        }
+        zones.rest(&mut conversion.report, |_| "say where this process stands with the locality mode envoy_zone_aware of the cluster");
+    }
     common.rest(&mut conversion.report, |field| match field {
-        "healthy_panic_threshold" => "say it with the failover mode envoy of the cluster",
-        "zone_aware_lb_config" => "say it with the locality mode envoy_zone_aware of the cluster",
         "update_merge_window" => "changes are taken at once",
         _ => "evenkeel has nothing that does this",
     });
     Ok(())
+}
+
+/// The weights of localities, where Envoy looks at them.
+fn zones(table: &mut Table<'_>, weights: Vec<LocalityWeight>, policy: &mut EnvoyConfig, cluster: &mut ClusterConfig) {
+    let is_hash = matches!(table.text("lb_policy"), Ok(Some("RING_HASH" | "MAGLEV")));
+    if is_hash {
+        policy.locality_weights = weights;
+        return;
+    }
+    let weights = weights.into_iter().map(|zone| ZoneWeight {
+        at: Locality::new(&zone.region, &zone.zone, &zone.sub_zone),
+        weight: zone.weight,
+    });
+    let config = ZoneWeightsConfig { by: ZoneBy::SubZone, weights: weights.collect(), others: 0, ..ZoneWeightsConfig::default() };
+    cluster.locality = Some(LocalityConfig::Weights(config));
 }
 
 fn balance(
@@ -206,6 +241,7 @@ fn slow(
 fn endpoints(
     table: &mut Table<'_>,
     cluster: &mut ClusterConfig,
+    failover: &mut EnvoyFailoverConfig,
     conversion: &mut Conversion,
 ) -> Result<Vec<LocalityWeight>, ConvertError> {
     let mut zones = Vec::new();
@@ -243,8 +279,9 @@ fn endpoints(
         group.rest(&mut conversion.report, |_| "what it points to is not in the file");
     }
     if let Some(mut policy) = assignment.table("policy")? {
-        if let Some(factor) = policy.get("overprovisioning_factor") {
-            conversion.report.none(&factor.place, policy.path("overprovisioning_factor"), "say it with the failover mode envoy of the cluster");
+        if let Some(factor) = policy.number("overprovisioning_factor")? {
+            failover.overprovisioning_percent = factor;
+            conversion.report.taken(policy.place(), policy.path("overprovisioning_factor"), "failover.overprovisioning_percent");
         }
         policy.rest(&mut conversion.report, |_| "shed requests with limit or with evenkeel-limit");
     }

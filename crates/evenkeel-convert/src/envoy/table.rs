@@ -29,7 +29,13 @@ impl<'n> Table<'n> {
     }
 
     pub(crate) fn path(&self, field: &str) -> String {
-        if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
+        if self.path.is_empty() {
+            field.to_owned()
+        } else if field.is_empty() {
+            self.path.clone()
+        } else {
+            format!("{}.{field}", self.path)
+        }
     }
 
     /// A field, by its name in `snake_case`; `lowerCamelCase` is the same.
