@@ -16,7 +16,7 @@
 //! assert_eq!(conversion.report.count(Verdict::NoEquivalent), 1, "the connections are the client's");
 //!
 //! let haproxy = write(Dialect::Haproxy, &conversion.setup);
-//! assert!(haproxy.text.contains("server s1 10.0.0.1:80 weight 3"), "{}", haproxy.text);
+//! assert!(haproxy.text.contains("server 10.0.0.1:80 10.0.0.1:80 weight 3"), "{}", haproxy.text);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
