@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use evenkeel::router::{Action, RouteConfig, RouterConfig, StreamAction, StreamRouterConfig};
+use evenkeel::router::{Action, KeySource, RouteConfig, RouterConfig, StreamAction, StreamRouterConfig};
 use evenkeel::{ClusterConfig, PolicyConfig};
 use evenkeel_balance::compat::haproxy::{Balance, Function, HashType, HaproxyConfig, Method};
 use evenkeel_health::Curve;
@@ -260,6 +260,7 @@ impl Writer<'_> {
             self.retry(&cluster.name, &routes, text);
             self.headers(&cluster.name, &routes, text);
         }
+        let has_cookie = self.affinity(&cluster.name, &routes, text);
         let tiers: BTreeMap<u8, usize> = cluster.endpoints.iter().fold(BTreeMap::new(), |mut tiers, endpoint| {
             *tiers.entry(endpoint.priority().get()).or_default() += 1;
             tiers
@@ -297,7 +298,7 @@ impl Writer<'_> {
         }
         // The order of the lines is the order of the numbers.
         for endpoint in &cluster.endpoints {
-            self.server(cluster, endpoint, &parameters, text);
+            self.server(cluster, endpoint, &parameters, has_cookie, text);
         }
         unsaid::cluster(cluster, &["slow_start", "endpoint_limit"], &mut self.report);
     }
@@ -503,7 +504,36 @@ impl Writer<'_> {
         }
     }
 
-    fn server(&mut self, cluster: &ClusterConfig, endpoint: &Endpoint, parameters: &str, text: &mut String) {
+    /// How users stay. Whether it is by a cookie.
+    fn affinity(&mut self, name: &str, routes: &[RouteConfig], text: &mut String) -> bool {
+        let Some(first) = routes.first() else { return false };
+        let subject = format!("routes to {name}: affinity");
+        if routes.iter().any(|route| route.affinity != first.affinity) {
+            self.differs(subject.clone(), "a backend has one affinity: that of the first route");
+        }
+        let Some(affinity) = &first.affinity else { return false };
+        if affinity.list_header.is_some() {
+            self.none(subject.clone(), "no header chooses a server");
+        }
+        if let Some(cookie) = &affinity.cookie {
+            let secure = if cookie.secure { " secure" } else { "" };
+            let _ = writeln!(text, "    cookie {} insert indirect nocache{secure} maxlife {}", cookie.name, time_text(cookie.ttl));
+            self.differs(subject, "cookie: not signed, and it names the server");
+            return true;
+        }
+        if let Some(learned) = &affinity.learned {
+            if learned.by == [KeySource::Source] {
+                let _ = writeln!(text, "    stick-table type ip size {} expire {}", learned.table.capacity, time_text(learned.table.ttl));
+                text.push_str("    stick on src\n");
+                self.differs(subject, "a stick-table, of IPv4 addresses");
+            } else {
+                self.none(subject, "write a stick-table for this key");
+            }
+        }
+        false
+    }
+
+    fn server(&mut self, cluster: &ClusterConfig, endpoint: &Endpoint, parameters: &str, has_cookie: bool, text: &mut String) {
         let subject = format!("clusters.{}.endpoints.{}", cluster.name, endpoint.id());
         let name = name_of(endpoint.id().as_str());
         if name != endpoint.id().as_str() {
@@ -522,6 +552,9 @@ impl Writer<'_> {
             self.differs(subject.clone(), "HAProxy's weights end at 256");
         }
         text.push_str(parameters);
+        if has_cookie {
+            let _ = write!(text, " cookie {name}");
+        }
         if endpoint.priority().get() > 0 {
             text.push_str(" backup");
         }

@@ -477,7 +477,8 @@ fn safe_name(name: &str) -> String {
 }
 
 fn bind(address: &str) -> String {
-    quoted(address)
+    // HAProxy writes all addresses as nothing.
+    if address.starts_with(':') { format!("*{address}") } else { quoted(address) }
 }
 
 /// A word, in quotes if it needs them.
