@@ -52,6 +52,7 @@ impl Files {
 
     /// Counts a text that did not come from a file.
     pub(crate) fn count(&mut self, text: &Text) -> Result<(), ConvertError> {
+        no_zero_byte(text)?;
         self.bytes += text.text.len() as u64;
         if self.bytes > self.limits.bytes {
             return Err(too_many(&Place::start(&text.name), "bytes of configuration", self.limits.bytes));
@@ -123,13 +124,29 @@ impl Files {
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
-            let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-            let line = before.matches('\n').count() as u32 + 1;
-            let column = before.rsplit('\n').next().unwrap_or("").chars().count() as u32 + 1;
-            let place = Place { file: name.into(), line, column };
+            let place = place_after(name, &String::from_utf8_lossy(&error.as_bytes()[..valid]));
             ConvertError::new(&place, Problem::Syntax("this byte is not UTF-8".to_owned()))
         })?;
-        Ok(Text { name: name.to_owned(), text })
+        let text = Text { name: name.to_owned(), text };
+        no_zero_byte(&text)?;
+        Ok(text)
+    }
+}
+
+/// Where a text ends.
+pub(crate) fn place_after(name: &str, before: &str) -> Place {
+    let line = before.matches('\n').count() as u32 + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() as u32 + 1;
+    Place { file: name.into(), line, column }
+}
+
+fn no_zero_byte(text: &Text) -> Result<(), ConvertError> {
+    match text.text.split_once('\0') {
+        Some((before, _)) => {
+            let problem = Problem::Syntax("a zero byte: this is no text file".to_owned());
+            Err(ConvertError::new(&place_after(&text.name, before), problem))
+        }
+        None => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use evenkeel_route::matching::{HttpRules, HttpRulesConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ConvertError, Problem};
+use crate::files::place_after;
 use crate::key_rule::KeyRule;
 use crate::place::Place;
 
@@ -91,9 +92,7 @@ impl Setup {
     pub fn from_toml(text: &str, name: &str) -> Result<Self, ConvertError> {
         let setup: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
-            let line = before.matches('\n').count() as u32 + 1;
-            let column = before.rsplit('\n').next().unwrap_or("").chars().count() as u32 + 1;
-            let place = Place { file: name.into(), line, column };
+            let place = place_after(name, before);
             ConvertError::new(&place, Problem::Syntax(error.message().to_owned()))
         })?;
         setup.check(&Place::start(name))?;

@@ -21,7 +21,7 @@ const BAD: [(Dialect, &str, &str); 41] = [
     (Dialect::Nginx, "upstream a { server 1.2.3.4:80 weight=x; }", "f:1:32: weight is \"x\": a whole number is allowed"),
     (Dialect::Nginx, "upstream a { server 1.2.3.4:80 fail_timeout=1q; }", "f:1:32: time is \"1q\": a time such as 10s, 500ms or 1m30s is allowed"),
     (Dialect::Nginx, "upstream a { server 1.2.3.4:80 fast; }", "f:1:32: fast cannot stand here: weight, max_conns, max_fails, fail_timeout, slow_start, backup, down and resolve are known"),
-    (Dialect::Nginx, "upstream a { server 1.2.3.4:999999; }", "f:1:21: server is \"1.2.3.4:999999\": port is not a number from 0 to 65535"),
+    (Dialect::Nginx, "upstream a { server 1.2.3.4:999999; }", "f:1:21: server is \"1.2.3.4:999999\": port of the address is not a number from 0 to 65535"),
     (Dialect::Nginx, "upstream a { server $b; }", "f:1:14: $b cannot stand here: a server is named without variables"),
     (Dialect::Nginx, "upstream a { hash $k; server 1.2.3.4:80; server 1.2.3.5:80 backup; }", "f:1:42: backup cannot stand here: nginx refuses it with hash"),
     (Dialect::Nginx, "upstream a { }", "f:1:1: upstream a without a server cannot stand here: nginx needs a server in every upstream, and so does this"),
@@ -34,7 +34,7 @@ const BAD: [(Dialect, &str, &str); 41] = [
     (Dialect::Nginx, "proxy_next_upstream sometimes;", "f:1:21: sometimes cannot stand here: error, timeout, invalid_header, http_500 and others, non_idempotent or off"),
     (Dialect::Nginx, "frontend web\n  bind *:80\n", "f:1:1: this looks like the configuration of haproxy, not of nginx: choose it with --from"),
     (Dialect::Nginx, "static_resources:\n  clusters: []\n", "f:1:1: this looks like the configuration of envoy, not of nginx: choose it with --from"),
-    (Dialect::Nginx, "a\0;", "f:1:3: the file ends here"),
+    (Dialect::Nginx, "a\0;", "f:1:2: a zero byte: this is no text file"),
     (Dialect::Haproxy, "upstream a {\n server 1.2.3.4:80;\n}\n", "f:1:1: this looks like the configuration of nginx, not of haproxy: choose it with --from"),
     (Dialect::Haproxy, "server a 1.2.3.4:80\n", "f:1:1: server a 1.2.3.4:80 cannot stand here: a section comes first: global, defaults, frontend, backend or listen"),
     (Dialect::Haproxy, "backend\n", "f:1:1: backend cannot stand here: a name comes after it"),
@@ -80,7 +80,7 @@ fn what_is_too_much_is_refused_before_memory_is_gone() {
     assert!(limited(few(), Dialect::Nginx, &many).to_string().contains("words: more than 100 are not read"));
     let many = format!("global\n{}", "a b c d e\n".repeat(30));
     assert!(limited(few(), Dialect::Haproxy, &many).to_string().contains("words: more than 100"));
-    let deep = format!("clusters: {}", "[".repeat(1000));
+    let deep = format!("clusters: {}{}", "[".repeat(50), "]".repeat(50));
     assert!(limited(few(), Dialect::Envoy, &deep).to_string().contains("nested values: more than 10"));
     // A few lines that would be 10^9 values.
     let mut laughs = String::from("node:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");

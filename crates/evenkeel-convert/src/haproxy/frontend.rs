@@ -213,6 +213,11 @@ impl Frontend {
 }
 
 fn tell_retry(target: &Target, place: &Place, conversion: &mut Conversion) {
+    let rule = target.settings.balance.as_ref().and_then(|(_, rule)| rule.as_ref());
+    if rule.is_some() && key_sources(rule).is_none() {
+        let detail = format!("a route cannot say this key: make it with keys.{}", target.name);
+        conversion.report.differs(place, format!("the key of {}", target.name), detail);
+    }
     if let Some(retry) = target.retry() {
         let detail = format!(
             "retry: {} attempts, each at another server if there is one, with a growing wait; HAProxy asks the same server again first",

@@ -111,9 +111,6 @@ fn next(files: &mut Files, cursor: &mut Cursor<'_>) -> Result<Option<Line>, Conv
                 cursor.skip_while(|c| c != '\n');
                 break;
             }
-            Some('\0') => {
-                return Err(ConvertError::unexpected(&cursor.place(), "a zero byte", "this is no text file"));
-            }
             Some(_) => {
                 let word = word(cursor, &mut line.variable)?;
                 files.count_word(&word.place)?;

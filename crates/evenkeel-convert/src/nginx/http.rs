@@ -326,6 +326,10 @@ impl Reader {
         }
         self.ensure(name, scheme, directive)?;
         let route = self.to_cluster(base, name, proxy);
+        if route.key.is_empty() && self.upstreams.get(name).is_some_and(|upstream| upstream.key.is_some()) {
+            let detail = format!("a route cannot say this key: make it with keys.{name}");
+            conversion.report.differs(place, format!("the key of {name}"), detail);
+        }
         tell_retry(&route, directive, conversion);
         conversion.report.taken(place, subject, format!("action cluster {name}"));
         server.routes.push((matcher.rank, route));

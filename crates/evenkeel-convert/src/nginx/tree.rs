@@ -170,7 +170,6 @@ fn next(cursor: &mut Cursor<'_>) -> Result<Token, ConvertError> {
                 _ => Token::Close(place),
             });
         }
-        Some('\0') => return Err(ConvertError::unexpected(&place, "a zero byte", "this is no text file")),
         Some(quote @ ('"' | '\'')) => {
             cursor.bump();
             let text = quoted(cursor, quote, &place)?;

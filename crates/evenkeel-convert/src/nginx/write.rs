@@ -483,9 +483,7 @@ fn bind(address: &str) -> String {
 
 /// A word, in quotes if it needs them.
 fn quoted(text: &str) -> String {
-    let is_plain = !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"';{}#\\".contains(&byte))
-        || text.starts_with("${") && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"';#\\".contains(&byte));
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"';{}#\\".contains(&byte));
     if is_plain {
         return text.to_owned();
     }

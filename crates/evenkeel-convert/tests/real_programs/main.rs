@@ -153,8 +153,8 @@ fn haproxy_and_we_pick_alike() {
         ("clientmap", "balance source"),
         ("target", "balance uri\n    hash-type consistent"),
         ("whole", "balance uri whole depth 4\n    hash-type consistent crc32 avalanche"),
-        ("parameter", "balance url_param id\n    hash-type consistent djb2"),
-        ("sample", "balance hash req.cook(sid)\n    hash-type consistent wt6"),
+        ("parameter", "balance url_param id\n    hash-type consistent djb2 avalanche"),
+        ("sample", "balance hash req.cook(sid)\n    hash-type consistent wt6 avalanche"),
     ];
     for (name, _) in backends {
         source.push_str(&format!("    use_backend {name} if {{ path_beg /{name}/ }}\n"));
