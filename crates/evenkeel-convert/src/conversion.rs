@@ -56,12 +56,21 @@ pub fn read(from: Dialect, text: &str, name: &str, options: &Options) -> Result<
 /// # Errors
 ///
 /// As [`read`], and if a file cannot be read or lies outside the root folder.
-pub fn read_file(from: Dialect, path: impl AsRef<Path>, options: &Options) -> Result<Conversion, ConvertError> {
+pub fn read_file(
+    from: Dialect,
+    path: impl AsRef<Path>,
+    options: &Options,
+) -> Result<Conversion, ConvertError> {
     let (mut files, text) = Files::open(path.as_ref(), options.root.as_deref(), &options.limits)?;
     read_text(from, &mut files, &text, options)
 }
 
-fn read_text(from: Dialect, files: &mut Files, text: &Text, options: &Options) -> Result<Conversion, ConvertError> {
+fn read_text(
+    from: Dialect,
+    files: &mut Files,
+    text: &Text,
+    options: &Options,
+) -> Result<Conversion, ConvertError> {
     match from {
         Dialect::Evenkeel => {
             Ok(Conversion { setup: Setup::from_toml(&text.text, &text.name)?, report: Report::default() })

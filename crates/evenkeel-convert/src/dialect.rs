@@ -47,9 +47,13 @@ impl Dialect {
                 Some(Self::Envoy)
             } else if is_section && !line.ends_with([';', '{']) && !line.contains(':') {
                 Some(Self::Haproxy)
-            } else if line.starts_with("[[") || ["[listeners", "[clusters", "[checks", "[keys"].iter().any(|s| line.starts_with(s)) {
+            } else if line.starts_with("[[")
+                || ["[listeners", "[clusters", "[checks", "[keys"].iter().any(|s| line.starts_with(s))
+            {
                 Some(Self::Evenkeel)
-            } else if (line.ends_with('{') || line.ends_with(';')) && first.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            } else if (line.ends_with('{') || line.ends_with(';'))
+                && first.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            {
                 Some(Self::Nginx)
             } else {
                 None
@@ -70,7 +74,10 @@ impl FromStr for Dialect {
     type Err = UnknownDialect;
 
     fn from_str(name: &str) -> Result<Self, UnknownDialect> {
-        Self::ALL.into_iter().find(|dialect| dialect.name() == name).ok_or_else(|| UnknownDialect(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|dialect| dialect.name() == name)
+            .ok_or_else(|| UnknownDialect(name.to_owned()))
     }
 }
 

@@ -107,15 +107,13 @@ impl ConvertError {
         value: impl Into<String>,
         allowed: impl Into<String>,
     ) -> Self {
-        let problem = Problem::Value { field: field.into(), value: shortened(&value.into()), allowed: allowed.into() };
+        let problem =
+            Problem::Value { field: field.into(), value: shortened(&value.into()), allowed: allowed.into() };
         Self::new(place, problem)
     }
 
     pub(crate) fn unexpected(place: &Place, found: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self::new(
-            place,
-            Problem::Unexpected { found: shortened(&found.into()), expected: expected.into() },
-        )
+        Self::new(place, Problem::Unexpected { found: shortened(&found.into()), expected: expected.into() })
     }
 }
 

@@ -34,7 +34,11 @@ impl Files {
     }
 
     /// The file at `path`, and what it includes below `root` (its own folder, unless given).
-    pub(crate) fn open(path: &Path, root: Option<&Path>, limits: &Limits) -> Result<(Self, Text), ConvertError> {
+    pub(crate) fn open(
+        path: &Path,
+        root: Option<&Path>,
+        limits: &Limits,
+    ) -> Result<(Self, Text), ConvertError> {
         let name = path.display().to_string();
         let at = Place::start(&name);
         let folder = match path.parent() {
@@ -117,7 +121,9 @@ impl Files {
         }
         let left = self.limits.bytes.saturating_sub(self.bytes);
         let mut bytes = Vec::new();
-        file.take(left.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| unreadable(at, path, &error))?;
+        file.take(left.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(at, path, &error))?;
         self.bytes += bytes.len() as u64;
         if self.bytes > self.limits.bytes {
             return Err(too_many(at, "bytes of configuration", self.limits.bytes));

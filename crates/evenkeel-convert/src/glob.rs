@@ -14,7 +14,12 @@ pub(crate) fn is_pattern(text: &str) -> bool {
 }
 
 /// The files below `root` that an absolute pattern names, at most `most`. Folders that cannot be read hold none.
-pub(crate) fn find(pattern: &Path, root: &Path, most: u32, found: &mut Vec<PathBuf>) -> Result<(), GlobError> {
+pub(crate) fn find(
+    pattern: &Path,
+    root: &Path,
+    most: u32,
+    found: &mut Vec<PathBuf>,
+) -> Result<(), GlobError> {
     let mut folders = vec![PathBuf::new()];
     let mut parts = pattern.components().peekable();
     while let Some(part) = parts.next() {

@@ -136,9 +136,13 @@ impl KeyRule {
             }
             Self::Sample(part) => part.of(request).map(Key::Bytes),
             Self::Envoy(policies) => {
-                let policies: Vec<envoy::HashPolicy> = policies.iter().filter_map(EnvoyHash::policy).collect();
-                let parts =
-                    envoy::Request { headers: request.headers, target: request.target, source: request.source };
+                let policies: Vec<envoy::HashPolicy> =
+                    policies.iter().filter_map(EnvoyHash::policy).collect();
+                let parts = envoy::Request {
+                    headers: request.headers,
+                    target: request.target,
+                    source: request.source,
+                };
                 envoy::request_hash(&policies, &parts).map(Key::Hash)
             }
         }
@@ -173,7 +177,11 @@ impl KeyPart {
             Self::Host => {
                 let host = request.header("host")?.to_ascii_lowercase();
                 let end = match host.iter().rposition(|&byte| byte == b':') {
-                    Some(colon) if host.first() != Some(&b'[') || host.get(colon.wrapping_sub(1)) == Some(&b']') => colon,
+                    Some(colon)
+                        if host.first() != Some(&b'[') || host.get(colon.wrapping_sub(1)) == Some(&b']') =>
+                    {
+                        colon
+                    }
                     _ => host.len(),
                 };
                 Some(host[..end].to_vec())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use evenkeel_convert::{Dialect, Options, Report, Verdict, read_file, write};
+use evenkeel_convert::{Dialect, Options, Verdict, read_file, write};
 
 /// Reads load-balancing configuration of nginx, HAProxy or Envoy and writes it as evenkeel's, or the other way round.
 ///
@@ -78,8 +78,9 @@ fn run(arguments: &Arguments) -> Result<Verdict, Box<dyn std::error::Error>> {
         Format::Text => format!("{report}\n"),
         Format::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
         Format::Short => {
-            let findings = report.findings.iter().filter(|finding| finding.verdict != Verdict::Taken).cloned();
-            format!("{}\n", Report { findings: findings.collect() })
+            let findings = report.findings.iter().filter(|finding| finding.verdict != Verdict::Taken);
+            let lines: String = findings.map(|finding| format!("{finding}\n")).collect();
+            format!("{lines}{}\n", report.summary())
         }
         Format::None => String::new(),
     };

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use evenkeel::router::{Action, RouteConfig, RouterConfig, StaticResponse, StreamRouteConfig, StreamRouterConfig, StreamAction};
+use evenkeel::router::{
+    Action, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig, StreamRouterConfig,
+};
 use evenkeel::{ClusterConfig, PolicyConfig};
 use serde::Serialize;
 use toml::{Table, Value};
@@ -132,7 +134,9 @@ const HEADED: [&str; 4] = ["listeners", "routes", "clusters", "endpoints"];
 
 fn has_header(key: &str, value: &Value, path: &str) -> bool {
     match value {
-        Value::Table(_) => path == "checks" || ["serves", "checks"].contains(&key) || path.ends_with("serves"),
+        Value::Table(_) => {
+            path == "checks" || ["serves", "checks"].contains(&key) || path.ends_with("serves")
+        }
         Value::Array(values) => HEADED.contains(&key) && values.iter().all(Value::is_table),
         _ => false,
     }
@@ -168,9 +172,11 @@ fn emit(table: &Table, path: &str, text: &mut String) {
 }
 
 /// What a reader looks for first.
-const FIRST: [&str; 9] = ["listeners", "clusters", "name", "id", "address", "match", "policy", "action", "key"];
+const FIRST: [&str; 9] =
+    ["listeners", "clusters", "name", "id", "address", "match", "policy", "action", "key"];
 
 fn bare(key: &str) -> String {
-    let is_bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_bare =
+        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if is_bare { key.to_owned() } else { Value::String(key.to_owned()).to_string() }
 }

@@ -60,6 +60,14 @@ impl Report {
         self.findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Taken)
     }
 
+    /// The counts, in words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let [taken, differ, none] =
+            [Verdict::Taken, Verdict::Differs, Verdict::NoEquivalent].map(|verdict| self.count(verdict));
+        format!("{taken} taken, {differ} differ, {none} without equivalent")
+    }
+
     pub(crate) fn add(
         &mut self,
         place: Option<&Place>,
@@ -91,14 +99,7 @@ impl fmt::Display for Report {
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
         }
-        let count = |verdict| self.count(verdict);
-        write!(
-            f,
-            "{} taken, {} differ, {} without equivalent",
-            count(Verdict::Taken),
-            count(Verdict::Differs),
-            count(Verdict::NoEquivalent)
-        )
+        f.write_str(&self.summary())
     }
 }
 

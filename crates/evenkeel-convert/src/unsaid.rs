@@ -26,7 +26,12 @@ pub(crate) fn cluster(config: &ClusterConfig, said: &[&str], report: &mut Report
     ] {
         if is_set && !said.contains(&field) {
             let subject = format!("clusters.{}.{field}", config.name);
-            report.add(None, subject, Verdict::NoEquivalent, "it is left out: the program has nothing like it");
+            report.add(
+                None,
+                subject,
+                Verdict::NoEquivalent,
+                "it is left out: the program has nothing like it",
+            );
         }
     }
 }
@@ -75,6 +80,11 @@ pub(crate) fn is_sayable(config: &RouteConfig, said: &[&str]) -> bool {
 pub(crate) fn router(name: &str, config: &RouterConfig, report: &mut Report) {
     if !config.fallbacks.is_empty() {
         let subject = format!("listeners.{name}.fallbacks");
-        report.add(None, subject, Verdict::NoEquivalent, "it is left out: give the cluster endpoints of a lower priority");
+        report.add(
+            None,
+            subject,
+            Verdict::NoEquivalent,
+            "it is left out: give the cluster endpoints of a lower priority",
+        );
     }
 }

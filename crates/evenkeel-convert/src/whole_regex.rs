@@ -6,9 +6,9 @@ pub(crate) fn whole_regex(pattern: &str) -> String {
         Some(rest) => ("", rest),
         None => (".*", pattern),
     };
-    let is_escaped = pattern.strip_suffix('$').is_some_and(|rest| {
-        rest.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1
-    });
+    let is_escaped = pattern
+        .strip_suffix('$')
+        .is_some_and(|rest| rest.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1);
     let (pattern, end) = match pattern.strip_suffix('$') {
         Some(rest) if !is_escaped => (rest, ""),
         _ => (pattern, ".*"),

@@ -1,5 +1,6 @@
 //! Whole configurations with what must come of them: the files beside them. To write them anew after a change, and read the
 //! difference: `EVENKEEL_BLESS=1 cargo test -p evenkeel-convert --test files`.
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Walks through the guides: their files are written, their commands run, their output compared. To write the output anew:
 //! `EVENKEEL_BLESS=1 cargo test -p evenkeel-convert --test guides`.
 #![cfg(all(feature = "cli", unix))]
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
@@ -49,7 +50,9 @@ fn walk(guide: &str) {
                         walked.push_str(&block);
                     }
                     _ => {
-                        if let Some(name) = block.lines().next().and_then(|line| line.strip_prefix("# file: ")) {
+                        if let Some(name) =
+                            block.lines().next().and_then(|line| line.strip_prefix("# file: "))
+                        {
                             fs::write(folder.join(name), &block).unwrap();
                         }
                         walked.push_str(&block);
@@ -81,8 +84,13 @@ fn console(block: &str, folder: &Path) -> (String, usize) {
             told.push_str(&format!("{last}\n"));
             continue;
         }
-        let output =
-            Command::new("bash").arg("-c").arg(command).current_dir(folder).env("PATH", &path).output().unwrap();
+        let output = Command::new("bash")
+            .arg("-c")
+            .arg(command)
+            .current_dir(folder)
+            .env("PATH", &path)
+            .output()
+            .unwrap();
         told.push_str(&String::from_utf8(output.stderr).unwrap());
         told.push_str(&String::from_utf8(output.stdout).unwrap());
         last = output.status.code().unwrap();

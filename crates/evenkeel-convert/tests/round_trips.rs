@@ -1,11 +1,16 @@
 //! Ours, written as theirs and read again, is ours: for what they can say.
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::time::Duration;
 
 use evenkeel::router::{Action, Redirect, RouteConfig, RouterConfig, StaticResponse};
 use evenkeel::{ClusterConfig, FailoverMode, PolicyConfig, SlowStartConfig};
-use evenkeel_balance::compat::envoy::{EnvoyConfig, EnvoyPolicy, LeastRequestSettings, MaglevSettings, RingHashSettings};
-use evenkeel_balance::compat::haproxy::{Balance, Function, HashType, HaproxyConfig, Method as HashMethod, UriKey};
+use evenkeel_balance::compat::envoy::{
+    EnvoyConfig, EnvoyPolicy, LeastRequestSettings, MaglevSettings, RingHashSettings,
+};
+use evenkeel_balance::compat::haproxy::{
+    Balance, Function, HaproxyConfig, HashType, Method as HashMethod, UriKey,
+};
 use evenkeel_balance::compat::nginx::{Method, NginxConfig};
 use evenkeel_convert::{Dialect, EnvoyHash, KeyPart, KeyRule, Listener, Options, Serves, Setup, read, write};
 use evenkeel_limit::LimitConfig;
@@ -26,7 +31,10 @@ type Server = (u8, u32, bool, bool);
 
 fn servers(most_weight: u32) -> impl Strategy<Value = Vec<Server>> {
     // Weight, whether down, whether backup; the first one is neither.
-    prop::collection::vec((any::<u8>(), 1..=most_weight, prop::bool::weighted(0.2), prop::bool::weighted(0.2)), 1..6)
+    prop::collection::vec(
+        (any::<u8>(), 1..=most_weight, prop::bool::weighted(0.2), prop::bool::weighted(0.2)),
+        1..6,
+    )
 }
 
 fn endpoints(servers: &[Server], names: bool, backups: bool, each_its_own: bool) -> Vec<Endpoint> {
@@ -35,7 +43,8 @@ fn endpoints(servers: &[Server], names: bool, backups: bool, each_its_own: bool)
     for (number, &(octet, weight, down, backup)) in servers.iter().enumerate() {
         let address = format!("10.0.{octet}.{}:80", number + 1);
         let id = if names { format!("s{number}") } else { address.clone() };
-        let mut endpoint = Endpoint::new(EndpointId::new(id).unwrap(), address.parse().unwrap()).with_weight(Weight::new(weight));
+        let mut endpoint = Endpoint::new(EndpointId::new(id).unwrap(), address.parse().unwrap())
+            .with_weight(Weight::new(weight));
         if down && number > 0 {
             endpoint = endpoint.with_announced(Announced::Down);
         }
@@ -174,8 +183,14 @@ fn answers() -> impl Strategy<Value = Vec<RouteConfig>> {
         "/[a-z]{1,3}(\\[0-9\\]\\+)?".prop_map(|text| PathMatch::Regex(text.replace("\\", ""))),
     ];
     let action = prop_oneof![
-        (200_u16..599, "[a-z \"\\\\]{0,9}").prop_map(|(status, body)| Action::Respond(StaticResponse { body, ..StaticResponse::new(status) })),
-        prop_oneof![Just(301_u16), Just(302), Just(308)].prop_map(|status| Action::Redirect(Redirect { location: "https://{host}{path}{query}".into(), status })),
+        (200_u16..599, "[a-z \"\\\\]{0,9}").prop_map(|(status, body)| Action::Respond(StaticResponse {
+            body,
+            ..StaticResponse::new(status)
+        })),
+        prop_oneof![Just(301_u16), Just(302), Just(308)].prop_map(|status| Action::Redirect(Redirect {
+            location: "https://{host}{path}{query}".into(),
+            status
+        })),
     ];
     prop::collection::vec((path, action), 0..6).prop_map(|routes| {
         let mut all: Vec<RouteConfig> = routes
@@ -248,7 +263,11 @@ proptest! {
 /// What a file becomes and what that becomes again differ in names and places alone: after one round nothing changes any more.
 #[test]
 fn whole_files_settle_after_one_round() {
-    for (dialect, file) in [(Dialect::Nginx, "nginx/shop.conf"), (Dialect::Haproxy, "haproxy/shop.cfg"), (Dialect::Envoy, "envoy/shop.yaml")] {
+    for (dialect, file) in [
+        (Dialect::Nginx, "nginx/shop.conf"),
+        (Dialect::Haproxy, "haproxy/shop.cfg"),
+        (Dialect::Envoy, "envoy/shop.yaml"),
+    ] {
         let path = format!("{}/tests/data/{file}", env!("CARGO_MANIFEST_DIR"));
         let first = evenkeel_convert::read_file(dialect, path, &Options::default()).unwrap().setup;
         let once = read(dialect, &write(dialect, &first).text, "once", &Options::default()).unwrap().setup;

@@ -1,15 +1,17 @@
 use std::time::Duration;
 
 use evenkeel::{
-    ClusterConfig, EnvoyFailoverConfig, FailoverMode, LocalityConfig, PolicyConfig, SlowStartConfig, ZoneBy, ZoneWeight,
-    ZoneWeightsConfig,
+    ClusterConfig, EnvoyFailoverConfig, FailoverMode, LocalityConfig, PolicyConfig, SlowStartConfig, ZoneBy,
+    ZoneWeight, ZoneWeightsConfig,
 };
 use evenkeel_balance::RandomConfig;
 use evenkeel_balance::compat::envoy::{
-    EnvoyConfig, EnvoyPolicy, LeastRequestSettings, LocalityWeight, MaglevSettings, RingFunction, RingHashSettings,
-    RoundRobinSettings,
+    EnvoyConfig, EnvoyPolicy, LeastRequestSettings, LocalityWeight, MaglevSettings, RingFunction,
+    RingHashSettings, RoundRobinSettings,
 };
-use evenkeel_health::outlier::{EjectionCaps, EjectionTime, FailureShare, Growth, OutlierConfig, Return, SuccessRate};
+use evenkeel_health::outlier::{
+    EjectionCaps, EjectionTime, FailureShare, Growth, OutlierConfig, Return, SuccessRate,
+};
 use evenkeel_health::{CheckConfig, Curve, RiseFallConfig, Start};
 use evenkeel_limit::{LedgerConfig, LimitConfig, RetryBudgetConfig};
 use evenkeel_probe::{GrpcProbe, HttpProbe, Payload, ProbeConfig, Statuses, TcpProbe};
@@ -46,7 +48,11 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
         ),
     }
     if let Some(time) = table.get("connect_timeout") {
-        conversion.report.none(&time.place, format!("{path}.connect_timeout"), "connections are your client's: set its timeout");
+        conversion.report.none(
+            &time.place,
+            format!("{path}.connect_timeout"),
+            "connections are your client's: set its timeout",
+        );
     }
     let mut policy = EnvoyConfig::default();
     let mut weights_of_zones = false;
@@ -57,7 +63,11 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
     if weights_of_zones {
         zones(&mut table, zone_weights, &mut policy, &mut cluster);
     } else if zone_weights.iter().any(|zone| zone.weight > 0) {
-        conversion.report.taken(place, format!("{path}.load_assignment: weights of localities"), "ignored, as by Envoy without locality_weighted_lb_config");
+        conversion.report.taken(
+            place,
+            format!("{path}.load_assignment: weights of localities"),
+            "ignored, as by Envoy without locality_weighted_lb_config",
+        );
     }
     cluster.policy = balance(&mut table, policy, &mut cluster.slow_start, conversion)?;
     if let Some(mut outlier) = table.table("outlier_detection")? {
@@ -74,12 +84,17 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
     conversion.report.taken(place, format!("{path}: {name}"), format!("clusters.{name}"));
     table.rest(&mut conversion.report, |field| match field {
         "transport_socket" | "transport_socket_matches" => "TLS to endpoints is your client's",
-        "http2_protocol_options" | "typed_extension_protocol_options" | "http_protocol_options" | "upstream_connection_options" => {
-            "the protocol is your client's"
-        }
+        "http2_protocol_options"
+        | "typed_extension_protocol_options"
+        | "http_protocol_options"
+        | "upstream_connection_options" => "the protocol is your client's",
         "eds_cluster_config" => "read Envoy's EDS files with evenkeel-file, or follow xDS",
-        "dns_lookup_family" | "dns_refresh_rate" | "dns_resolvers" | "respect_dns_ttl" => "names are followed by evenkeel-dns",
-        "lb_subset_config" => "give clusters the subset `label`, one for each, and choose among them by routes",
+        "dns_lookup_family" | "dns_refresh_rate" | "dns_resolvers" | "respect_dns_ttl" => {
+            "names are followed by evenkeel-dns"
+        }
+        "lb_subset_config" => {
+            "give clusters the subset `label`, one for each, and choose among them by routes"
+        }
         "alt_stat_name" | "track_cluster_stats" => "reports have the cluster's name",
         _ => "evenkeel has nothing that does this",
     });
@@ -98,13 +113,21 @@ fn common(
     let Some(mut common) = table.table("common_lb_config")? else { return Ok(()) };
     if let Some(zones) = common.table("locality_weighted_lb_config")? {
         *weights_of_zones = true;
-        let detail = "the weights of localities: policy envoy, locality_weights, for hash tables, else locality";
+        let detail =
+            "the weights of localities: policy envoy, locality_weights, for hash tables, else locality";
         conversion.report.taken(zones.place(), zones.path(""), detail);
     }
     if let Some(mut hashing) = common.table("consistent_hashing_lb_config")? {
         policy.use_hostname = hashing.boolean("use_hostname_for_hashing")?.unwrap_or(false);
-        conversion.report.taken(hashing.place(), hashing.path("use_hostname_for_hashing"), "policy envoy, use_hostname");
-        hashing.rest(&mut conversion.report, |_| "the compatible mode has no bounded loads: see the policy ring_hash");
+        conversion.report.taken(
+            hashing.place(),
+            hashing.path("use_hostname_for_hashing"),
+            "policy envoy, use_hostname",
+        );
+        hashing.rest(
+            &mut conversion.report,
+            |_| "the compatible mode has no bounded loads: see the policy ring_hash",
+        );
     }
     if let Some(percent) = common.percent("healthy_panic_threshold")? {
         failover.panic_threshold_percent = percent as u32;
@@ -112,15 +135,26 @@ fn common(
         if percent.fract() == 0.0 {
             conversion.report.taken(common.place(), subject, "failover.panic_threshold_percent");
         } else {
-            conversion.report.differs(common.place(), subject, "failover.panic_threshold_percent: whole percents, rounded down");
+            conversion.report.differs(
+                common.place(),
+                subject,
+                "failover.panic_threshold_percent: whole percents, rounded down",
+            );
         }
     }
     if let Some(mut zones) = common.table("zone_aware_lb_config")? {
         if let Some(fails) = zones.boolean("fail_traffic_on_panic")? {
             failover.fail_traffic_on_panic = fails;
-            conversion.report.taken(zones.place(), zones.path("fail_traffic_on_panic"), "failover.fail_traffic_on_panic");
+            conversion.report.taken(
+                zones.place(),
+                zones.path("fail_traffic_on_panic"),
+                "failover.fail_traffic_on_panic",
+            );
         }
-        zones.rest(&mut conversion.report, |_| "say where this process stands with the locality mode envoy_zone_aware of the cluster");
+        zones.rest(
+            &mut conversion.report,
+            |_| "say where this process stands with the locality mode envoy_zone_aware of the cluster",
+        );
     }
     common.rest(&mut conversion.report, |field| match field {
         "update_merge_window" => "changes are taken at once",
@@ -130,7 +164,12 @@ fn common(
 }
 
 /// The weights of localities, where Envoy looks at them.
-fn zones(table: &mut Table<'_>, weights: Vec<LocalityWeight>, policy: &mut EnvoyConfig, cluster: &mut ClusterConfig) {
+fn zones(
+    table: &mut Table<'_>,
+    weights: Vec<LocalityWeight>,
+    policy: &mut EnvoyConfig,
+    cluster: &mut ClusterConfig,
+) {
     let is_hash = matches!(table.text("lb_policy"), Ok(Some("RING_HASH" | "MAGLEV")));
     if is_hash {
         policy.locality_weights = weights;
@@ -140,7 +179,12 @@ fn zones(table: &mut Table<'_>, weights: Vec<LocalityWeight>, policy: &mut Envoy
         at: Locality::new(&zone.region, &zone.zone, &zone.sub_zone),
         weight: zone.weight,
     });
-    let config = ZoneWeightsConfig { by: ZoneBy::SubZone, weights: weights.collect(), others: 0, ..ZoneWeightsConfig::default() };
+    let config = ZoneWeightsConfig {
+        by: ZoneBy::SubZone,
+        weights: weights.collect(),
+        others: 0,
+        ..ZoneWeightsConfig::default()
+    };
     cluster.locality = Some(LocalityConfig::Weights(config));
 }
 
@@ -152,7 +196,11 @@ fn balance(
 ) -> Result<PolicyConfig, ConvertError> {
     let place = table.place();
     if let Some(other) = table.get("load_balancing_policy") {
-        conversion.report.none(&other.place, table.path("load_balancing_policy"), "write it as lb_policy, or choose a policy by hand");
+        conversion.report.none(
+            &other.place,
+            table.path("load_balancing_policy"),
+            "write it as lb_policy, or choose a policy by hand",
+        );
     }
     let name = table.text("lb_policy")?.unwrap_or("ROUND_ROBIN");
     let subject = format!("{}: {name}", table.path("lb_policy"));
@@ -164,7 +212,12 @@ fn balance(
             None | Some("XX_HASH") => RingFunction::XxHash,
             Some("MURMUR_HASH_2") => RingFunction::MurmurHash2,
             Some(other) => {
-                return Err(ConvertError::value(settings.place(), settings.path("hash_function"), other, "XX_HASH or MURMUR_HASH_2"));
+                return Err(ConvertError::value(
+                    settings.place(),
+                    settings.path("hash_function"),
+                    other,
+                    "XX_HASH or MURMUR_HASH_2",
+                ));
             }
         };
         settings.rest(&mut conversion.report, |_| "the ring has no such setting");
@@ -179,7 +232,8 @@ fn balance(
         least.choice_count = settings.number("choice_count")?.unwrap_or(least.choice_count);
         if let Some(mut bias) = settings.table("active_request_bias")? {
             let path = bias.path("default_value");
-            least.active_request_bias = bias.get("default_value").map_or(Ok(1.0), |node| node.decimal(&path))?;
+            least.active_request_bias =
+                bias.get("default_value").map_or(Ok(1.0), |node| node.decimal(&path))?;
             bias.rest(&mut conversion.report, |_| "nothing is looked up at run time");
         }
         slow(&mut settings, slow_start, conversion)?;
@@ -195,11 +249,19 @@ fn balance(
         "RING_HASH" => EnvoyPolicy::RingHash(ring),
         "MAGLEV" => EnvoyPolicy::Maglev(maglev),
         "RANDOM" => {
-            conversion.report.differs(place, subject, "policy random: Envoy ignores weights under it, evenkeel never does");
+            conversion.report.differs(
+                place,
+                subject,
+                "policy random: Envoy ignores weights under it, evenkeel never does",
+            );
             return Ok(PolicyConfig::Random(RandomConfig::default()));
         }
         "CLUSTER_PROVIDED" | "LOAD_BALANCING_POLICY_CONFIG" => {
-            conversion.report.none(place, subject, "choose a policy by hand: least_request is evenkeel's own");
+            conversion.report.none(
+                place,
+                subject,
+                "choose a policy by hand: least_request is evenkeel's own",
+            );
             return Ok(PolicyConfig::default());
         }
         other => {
@@ -229,7 +291,8 @@ fn slow(
     #[expect(clippy::float_cmp, reason = "the default is written so")]
     let curve = if aggression == 1.0 { Curve::Linear } else { Curve::Power { aggression } };
     if !window.is_zero() {
-        let config = SlowStartConfig { window, curve, min_factor, max_boost: 1000.0, ..SlowStartConfig::default() };
+        let config =
+            SlowStartConfig { window, curve, min_factor, max_boost: 1000.0, ..SlowStartConfig::default() };
         *slow_start = Some(config);
         conversion.report.taken(table.place(), table.path(""), "slow_start, by acceptance");
     }
@@ -264,7 +327,10 @@ fn endpoints(
         let weight = group.number("load_balancing_weight")?.unwrap_or(0);
         let (region, zone, sub_zone) =
             (locality.region().to_owned(), locality.zone().to_owned(), locality.sub_zone().to_owned());
-        if !zones.iter().any(|z: &LocalityWeight| (&z.region, &z.zone, &z.sub_zone) == (&region, &zone, &sub_zone)) {
+        if !zones
+            .iter()
+            .any(|z: &LocalityWeight| (&z.region, &z.zone, &z.sub_zone) == (&region, &zone, &sub_zone))
+        {
             zones.push(LocalityWeight { region, zone, sub_zone, weight });
         }
         for (i, node) in group.list("lb_endpoints")?.iter().enumerate() {
@@ -281,7 +347,11 @@ fn endpoints(
     if let Some(mut policy) = assignment.table("policy")? {
         if let Some(factor) = policy.number("overprovisioning_factor")? {
             failover.overprovisioning_percent = factor;
-            conversion.report.taken(policy.place(), policy.path("overprovisioning_factor"), "failover.overprovisioning_percent");
+            conversion.report.taken(
+                policy.place(),
+                policy.path("overprovisioning_factor"),
+                "failover.overprovisioning_percent",
+            );
         }
         policy.rest(&mut conversion.report, |_| "shed requests with limit or with evenkeel-limit");
     }
@@ -310,9 +380,14 @@ fn endpoint(
         })?
     } else if let Some(mut socket) = outer.table("socket_address")? {
         let host = socket.needed("address")?;
-        let port = socket.number("port_value")?.filter(|&port| (1..=65_535).contains(&port)).ok_or_else(|| {
-            ConvertError::unexpected(socket.place(), socket.path("port_value"), "a port from 1 to 65535 is needed")
-        })?;
+        let port =
+            socket.number("port_value")?.filter(|&port| (1..=65_535).contains(&port)).ok_or_else(|| {
+                ConvertError::unexpected(
+                    socket.place(),
+                    socket.path("port_value"),
+                    "a port from 1 to 65535 is needed",
+                )
+            })?;
         let text = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let address = text.parse().map_err(|error: evenkeel_types::ParseAddressError| {
             ConvertError::value(socket.place(), socket.path("address"), text.clone(), error.to_string())
@@ -321,19 +396,29 @@ fn endpoint(
         socket.rest(&mut conversion.report, |_| "addresses are hosts and ports");
         address
     } else {
-        return Err(ConvertError::unexpected(outer.place(), outer.path(""), "a socket_address or a pipe is needed"));
+        return Err(ConvertError::unexpected(
+            outer.place(),
+            outer.path(""),
+            "a socket_address or a pipe is needed",
+        ));
     };
     let base = address.to_string();
     let twins = known.iter().filter(|other| other.address() == &address).count();
     let id = if twins == 0 { base } else { format!("{base}#{}", twins + 1) };
-    let id = EndpointId::new(&id).map_err(|error| ConvertError::value(&node.place, path, id.clone(), error.to_string()))?;
+    let id = EndpointId::new(&id)
+        .map_err(|error| ConvertError::value(&node.place, path, id.clone(), error.to_string()))?;
     let mut endpoint = Endpoint::new(id, address);
     if let Some(name) = inner.text("hostname")? {
         endpoint = endpoint.with_hostname(name);
     }
     if let Some(weight) = table.number("load_balancing_weight")? {
         if weight == 0 {
-            return Err(ConvertError::value(&node.place, table.path("load_balancing_weight"), "0", "1 and more, as in Envoy"));
+            return Err(ConvertError::value(
+                &node.place,
+                table.path("load_balancing_weight"),
+                "0",
+                "1 and more, as in Envoy",
+            ));
         }
         endpoint = endpoint.with_weight(Weight::new(weight));
     }
@@ -343,7 +428,14 @@ fn endpoint(
         Some("DEGRADED") => Announced::Degraded,
         Some("DRAINING") => Announced::Draining,
         Some("UNHEALTHY" | "TIMEOUT") => Announced::Down,
-        Some(other) => return Err(ConvertError::value(&node.place, table.path("health_status"), other, "a HealthStatus")),
+        Some(other) => {
+            return Err(ConvertError::value(
+                &node.place,
+                table.path("health_status"),
+                other,
+                "a HealthStatus",
+            ));
+        }
     });
     if let Some(mut metadata) = table.table("metadata")? {
         if let Some(mut filters) = metadata.table("filter_metadata")? {
@@ -369,9 +461,9 @@ fn labels(node: &Node) -> Result<Labels, ConvertError> {
         pairs.push((key.as_str(), value.text(key)?));
     }
     // A hash key is a label under the name that the compatible mode looks for.
-    let pairs = pairs.into_iter().map(|(key, value)| {
-        if key == "hash_key" { ("envoy.lb.hash_key", value) } else { (key, value) }
-    });
+    let pairs = pairs
+        .into_iter()
+        .map(|(key, value)| if key == "hash_key" { ("envoy.lb.hash_key", value) } else { (key, value) });
     Labels::new(pairs).map_err(|error| node.wrong("envoy.lb", error.to_string()))
 }
 
@@ -405,7 +497,8 @@ fn outliers(table: &mut Table<'_>) -> Result<OutlierConfig, ConvertError> {
         consecutive_local_failures,
         split_local_origin: table.boolean("split_external_local_origin_errors")?.unwrap_or(false),
         success_rate: success.then(|| SuccessRate { min_requests: volume, ..SuccessRate::default() }),
-        failure_share: (shares && threshold > 0).then(|| FailureShare { threshold: ratio(threshold), min_requests }),
+        failure_share: (shares && threshold > 0)
+            .then(|| FailureShare { threshold: ratio(threshold), min_requests }),
         caps: EjectionCaps {
             max_ejected: None,
             max_ejected_ratio: ratio(table.number("max_ejection_percent")?.unwrap_or(10)),
@@ -413,7 +506,13 @@ fn outliers(table: &mut Table<'_>) -> Result<OutlierConfig, ConvertError> {
             min_remaining: 0,
         },
         brake: None,
-        ejection: EjectionTime { base, max, growth: Growth::Linear, jitter: Ratio::ZERO, ..EjectionTime::default() },
+        ejection: EjectionTime {
+            base,
+            max,
+            growth: Growth::Linear,
+            jitter: Ratio::ZERO,
+            ..EjectionTime::default()
+        },
         on_return: Return::Full,
         ..OutlierConfig::default()
     })
@@ -428,7 +527,11 @@ fn breakers(
     for (number, node) in breakers.list("thresholds")?.iter().enumerate() {
         let mut thresholds = Table::new(node, breakers.path(&format!("thresholds[{number}]")))?;
         if thresholds.text("priority")?.is_some_and(|priority| priority != "DEFAULT") {
-            conversion.report.none(&node.place, thresholds.path("priority"), "requests have no priorities: give important ones a cluster of their own");
+            conversion.report.none(
+                &node.place,
+                thresholds.path("priority"),
+                "requests have no priorities: give important ones a cluster of their own",
+            );
             continue;
         }
         if let Some(most) = thresholds.number("max_requests")? {
@@ -445,7 +548,9 @@ fn breakers(
         }
         thresholds.rest(&mut conversion.report, |field| match field {
             "max_retries" => "bound retries with budget",
-            "max_connections" | "max_pending_requests" | "max_connection_pools" => "connections are your client's",
+            "max_connections" | "max_pending_requests" | "max_connection_pools" => {
+                "connections are your client's"
+            }
             _ => "reports tell what is left",
         });
     }
@@ -471,7 +576,11 @@ fn checks(
     for (number, node) in table.list("health_checks")?.iter().enumerate() {
         let mut check = Table::new(node, format!("{path}[{number}]"))?;
         if number > 0 {
-            conversion.report.none(&node.place, check.path(""), "a cluster has one check here: add further targets to the prober");
+            conversion.report.none(
+                &node.place,
+                check.path(""),
+                "a cluster has one check here: add further targets to the prober",
+            );
             continue;
         }
         let needed = |check: &Table<'_>, field: &str| {
@@ -482,7 +591,12 @@ fn checks(
         let mut threshold = |field: &str| -> Result<u8, ConvertError> {
             let value = check.number(field)?.ok_or_else(|| needed(&check, field))?;
             u8::try_from(value).ok().filter(|&value| value > 0).ok_or_else(|| {
-                ConvertError::value(check.place(), check.path(field), value.to_string(), "1 to 255 is allowed here")
+                ConvertError::value(
+                    check.place(),
+                    check.path(field),
+                    value.to_string(),
+                    "1 to 255 is allowed here",
+                )
             })
         };
         let (rise, fall) = (threshold("healthy_threshold")?, threshold("unhealthy_threshold")?);
@@ -498,12 +612,15 @@ fn checks(
             interval,
             fast_interval: check.time("unhealthy_edge_interval")?,
             down_interval: check.time("unhealthy_interval")?,
-            no_traffic_interval: Some(check.time("no_traffic_interval")?.unwrap_or(Duration::from_secs(60)).max(interval)),
+            no_traffic_interval: Some(
+                check.time("no_traffic_interval")?.unwrap_or(Duration::from_secs(60)).max(interval),
+            ),
             timeout: Some(timeout),
             jitter: Ratio::new(share.min(0.5)).unwrap_or(Ratio::ZERO),
             ..CheckConfig::default()
         };
-        let detail = format!("checks.{}: an endpoint that was never checked is down, as in Envoy", cluster.name);
+        let detail =
+            format!("checks.{}: an endpoint that was never checked is down, as in Envoy", cluster.name);
         conversion.report.taken(&node.place, check.path(""), detail);
         check.rest(&mut conversion.report, |field| match field {
             "alt_port" => "set port of the check",
@@ -569,9 +686,13 @@ fn probe(
 
 fn payload(table: &mut Table<'_>) -> Result<Option<Payload>, ConvertError> {
     let path = table.path("text");
-    table.text("text")?.map(|text| {
-        Payload::from_hex(text).map_err(|error| ConvertError::value(table.place(), path, text, error.to_string()))
-    }).transpose()
+    table
+        .text("text")?
+        .map(|text| {
+            Payload::from_hex(text)
+                .map_err(|error| ConvertError::value(table.place(), path, text, error.to_string()))
+        })
+        .transpose()
 }
 
 fn one(status: u16) -> Statuses {

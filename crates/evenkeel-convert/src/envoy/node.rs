@@ -38,11 +38,13 @@ impl Node {
         let found = match &self.value {
             Value::Scalar(text, _) => text.parse::<u64>().ok().or_else(|| {
                 let float = text.parse::<f64>().ok()?;
-                (float >= 0.0 && float <= 9e15 && float.trunc() == float).then_some(float as u64)
+                ((0.0..=9e15).contains(&float) && float.trunc() == float).then_some(float as u64)
             }),
             _ => None,
         };
-        found.filter(|&found| found <= most).ok_or_else(|| self.wrong(field, format!("a whole number from 0 to {most} is needed")))
+        found
+            .filter(|&found| found <= most)
+            .ok_or_else(|| self.wrong(field, format!("a whole number from 0 to {most} is needed")))
     }
 
     pub(crate) fn decimal(&self, field: &str) -> Result<f64, ConvertError> {
@@ -83,7 +85,6 @@ impl Node {
         }
     }
 }
-
 
 /// Decimal seconds with at most nine digits behind the point, without rounding.
 fn seconds(text: &str) -> Option<std::time::Duration> {

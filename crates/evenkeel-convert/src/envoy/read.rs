@@ -26,7 +26,10 @@ pub(crate) fn read(files: &mut Files, text: &Text, _: &Options) -> Result<Conver
 fn document(node: &Node, path: &str, conversion: &mut Conversion) -> Result<(), ConvertError> {
     let mut table = Table::new(node, path)?;
     let kind = table.text("@type")?.and_then(|kind| kind.rsplit('/').next()).unwrap_or("");
-    if kind.ends_with("cluster.v3.Cluster") || table.get("load_assignment").is_some() || table.get("lb_policy").is_some() {
+    if kind.ends_with("cluster.v3.Cluster")
+        || table.get("load_assignment").is_some()
+        || table.get("lb_policy").is_some()
+    {
         return cluster(node, path, conversion);
     }
     if kind.ends_with("RouteConfiguration") || table.get("virtual_hosts").is_some() {

@@ -5,8 +5,8 @@ use evenkeel::router::{
     StreamRouterConfig,
 };
 use evenkeel_route::matching::{
-    DotSegments, EscapedSlashes, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig, PathMatch,
-    PathOptions, Percent, QueryMatch, StreamRule, ValueMatch,
+    DotSegments, EscapedSlashes, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig,
+    PathMatch, PathOptions, Percent, QueryMatch, StreamRule, ValueMatch,
 };
 use evenkeel_route::retry::{Backoff, RetryConfig, RetryOn, StatusRange};
 use evenkeel_route::split::{Arm, HeaderChange, HeaderRules, MirrorConfig, MirrorCounting, SplitConfig};
@@ -22,7 +22,11 @@ use crate::setup::{Listener, Serves};
 use crate::whole_regex::with_case;
 
 /// Reads an `envoy.config.listener.v3.Listener`.
-pub(crate) fn read_listener(node: &Node, path: &str, conversion: &mut Conversion) -> Result<(), ConvertError> {
+pub(crate) fn read_listener(
+    node: &Node,
+    path: &str,
+    conversion: &mut Conversion,
+) -> Result<(), ConvertError> {
     let path = if path.is_empty() { "listener" } else { path };
     let mut table = Table::new(node, path)?;
     let mut addresses = Vec::new();
@@ -30,7 +34,11 @@ pub(crate) fn read_listener(node: &Node, path: &str, conversion: &mut Conversion
         if let Some(mut socket) = address.table("socket_address")? {
             let host = socket.needed("address")?;
             let port = socket.number("port_value")?.unwrap_or(0);
-            addresses.push(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
+            addresses.push(if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            });
             socket.get("protocol");
             socket.rest(&mut conversion.report, |_| "sockets are your server's");
         } else if let Some(mut pipe) = address.table("pipe")? {
@@ -38,7 +46,8 @@ pub(crate) fn read_listener(node: &Node, path: &str, conversion: &mut Conversion
         }
         address.rest(&mut conversion.report, |_| "sockets are your server's");
     }
-    let name = table.text("name")?.map_or_else(|| addresses.first().cloned().unwrap_or_default(), str::to_owned);
+    let name =
+        table.text("name")?.map_or_else(|| addresses.first().cloned().unwrap_or_default(), str::to_owned);
     let mut stream = StreamRouterConfig::default();
     for (number, node) in table.list("filter_chains")?.iter().enumerate() {
         let mut chain = Table::new(node, format!("{path}.filter_chains[{number}]"))?;
@@ -66,11 +75,25 @@ pub(crate) fn read_listener(node: &Node, path: &str, conversion: &mut Conversion
                 match config.get("route_config") {
                     Some(node) => {
                         let name = unused(&name, conversion);
-                        read_route_configuration(node, &route_path, &name, addresses.clone(), tls, conversion)?;
+                        read_route_configuration(
+                            node,
+                            &route_path,
+                            &name,
+                            addresses.clone(),
+                            tls,
+                            conversion,
+                        )?;
                     }
-                    None => conversion.report.none(config.place(), config.path(""), "routes that come over xDS are not in the file"),
+                    None => conversion.report.none(
+                        config.place(),
+                        config.path(""),
+                        "routes that come over xDS are not in the file",
+                    ),
                 }
-                config.rest(&mut conversion.report, |_| "it is about serving, not about balancing: set it in your server");
+                config.rest(
+                    &mut conversion.report,
+                    |_| "it is about serving, not about balancing: set it in your server",
+                );
             } else if kind.ends_with("TcpProxy") || kind.ends_with("tcp_proxy") {
                 if let Some(action) = tcp_action(&mut config)? {
                     let name = format!("{number}.{i}");
@@ -113,7 +136,10 @@ fn tcp_action(config: &mut Table<'_>) -> Result<Option<StreamAction>, ConvertErr
     let mut arms = Vec::new();
     for node in weighted.list("clusters")? {
         let mut arm = Table::new(node, weighted.path("clusters"))?;
-        arms.push(Arm { cluster: arm.needed("name")?.to_owned(), weight: arm.number("weight")?.unwrap_or(0) });
+        arms.push(Arm {
+            cluster: arm.needed("name")?.to_owned(),
+            weight: arm.number("weight")?.unwrap_or(0),
+        });
     }
     Ok(Some(StreamAction::Split(SplitConfig { arms, ..SplitConfig::default() })))
 }
@@ -147,7 +173,11 @@ pub(crate) fn read_route_configuration(
                     ranked.push((host_rank(&found), found, number));
                     conversion.report.taken(&node.place, format!("{field}: {text}"), "match.hosts");
                 }
-                Err(_) => conversion.report.none(&node.place, format!("{field}: {text}"), "hosts are names, *.name or name.*, without ports"),
+                Err(_) => conversion.report.none(
+                    &node.place,
+                    format!("{field}: {text}"),
+                    "hosts are names, *.name or name.*, without ports",
+                ),
             }
         }
         let mut routes: Vec<RouteConfig> = Vec::new();
@@ -158,12 +188,13 @@ pub(crate) fn read_route_configuration(
             let Some(route) = route else { continue };
             is_whole |= route.rule == HttpRule::default();
             if let (Some(rule), Some(clusters)) = (rule, clusters(&route.action)) {
-                keys(&clusters, rule, node, &path, conversion);
+                keys(&clusters, &rule, node, &path, conversion);
             }
             routes.push(route);
         }
         if !is_whole {
-            let mut route = RouteConfig::new(format!("{host_name}:rest"), Action::Respond(StaticResponse::new(404)));
+            let mut route =
+                RouteConfig::new(format!("{host_name}:rest"), Action::Respond(StaticResponse::new(404)));
             route.headers.response.clone_from(&of_host.response);
             routes.push(route);
         }
@@ -232,10 +263,10 @@ fn clusters(action: &Action) -> Option<Vec<String>> {
     }
 }
 
-fn keys(clusters: &[String], rule: KeyRule, node: &Node, path: &str, conversion: &mut Conversion) {
+fn keys(clusters: &[String], rule: &KeyRule, node: &Node, path: &str, conversion: &mut Conversion) {
     for name in clusters {
         match conversion.setup.keys.get(name) {
-            Some(known) if *known != rule => conversion.report.differs(
+            Some(known) if known != rule => conversion.report.differs(
                 &node.place,
                 format!("{path}.route.hash_policy"),
                 format!("keys.{name} has the policies of an earlier route: make this key where you send the request"),
@@ -263,9 +294,13 @@ fn route(
         return Err(ConvertError::unexpected(&node.place, table.path("match"), "this field is needed"));
     };
     let rule = matching(&mut matches, conversion)?;
-    matches.rest(&mut conversion.report, |_| "rules look at hosts, paths, methods, headers, parameters and cookies");
+    matches.rest(
+        &mut conversion.report,
+        |_| "rules look at hosts, paths, methods, headers, parameters and cookies",
+    );
     let Some(rule) = rule else { return Ok((None, None)) };
-    let config = HttpRulesConfig { rules: vec![rule.clone()], path: path_options(), ..HttpRulesConfig::default() };
+    let config =
+        HttpRulesConfig { rules: vec![rule.clone()], path: path_options(), ..HttpRulesConfig::default() };
     if let Err(error) = HttpRules::new(&config) {
         conversion.report.none(&node.place, path, format!("the match does not compile here: {error}"));
         return Ok((None, None));
@@ -277,8 +312,15 @@ fn route(
     if let Some(mut inner) = table.table("route")? {
         key = forward(&mut inner, &mut route, retry, conversion)?;
         inner.rest(&mut conversion.report, |field| match field {
-            "prefix_rewrite" | "regex_rewrite" | "path_rewrite_policy" | "host_rewrite_literal" | "auto_host_rewrite"
-            | "host_rewrite_header" | "append_x_forwarded_host" => "paths and hosts are not changed: do it where you send the request",
+            "prefix_rewrite"
+            | "regex_rewrite"
+            | "path_rewrite_policy"
+            | "host_rewrite_literal"
+            | "auto_host_rewrite"
+            | "host_rewrite_header"
+            | "append_x_forwarded_host" => {
+                "paths and hosts are not changed: do it where you send the request"
+            }
             "hedge_policy" => "give the route hedge",
             "metadata_match" => "give the cluster the subset label",
             "max_stream_duration" | "idle_timeout" => "give the route a timeout",
@@ -288,13 +330,21 @@ fn route(
     } else if let Some(mut redirect) = table.table("redirect")? {
         match redirected(&mut redirect)? {
             Some(action) => route.action = action,
-            None => conversion.report.none(redirect.place(), redirect.path(""), "the client is told an address of host, path and query"),
+            None => conversion.report.none(
+                redirect.place(),
+                redirect.path(""),
+                "the client is told an address of host, path and query",
+            ),
         }
         redirect.rest(&mut conversion.report, |_| "the client is told an address of host, path and query");
     } else if let Some(mut answer) = table.table("direct_response")? {
         let status = answer.number("status")?.and_then(|status| u16::try_from(status).ok());
         let status = status.filter(|status| (200..=599).contains(status)).ok_or_else(|| {
-            ConvertError::unexpected(answer.place(), answer.path("status"), "a status from 200 to 599 is needed")
+            ConvertError::unexpected(
+                answer.place(),
+                answer.path("status"),
+                "a status from 200 to 599 is needed",
+            )
         })?;
         let mut response = StaticResponse::new(status);
         if let Some(mut body) = answer.table("body")? {
@@ -319,7 +369,9 @@ fn matching(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Option
     let mut rule = HttpRule::default();
     let ignores_case = table.boolean("case_sensitive")? == Some(false);
     let quoted = |text: &str| -> String {
-        text.chars().flat_map(|c| ("\\.+*?()|[]{}^$#&-~".contains(c)).then_some('\\').into_iter().chain([c])).collect()
+        text.chars()
+            .flat_map(|c| ("\\.+*?()|[]{}^$#&-~".contains(c)).then_some('\\').into_iter().chain([c]))
+            .collect()
     };
     if let Some(prefix) = table.text("prefix")? {
         if ignores_case {
@@ -339,7 +391,11 @@ fn matching(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Option
         regex.get("google_re2");
         rule.paths.push(PathMatch::Regex(regex.needed("regex")?.to_owned()));
     } else {
-        conversion.report.none(table.place(), table.path(""), "paths are matched by path, prefix, path_separated_prefix or safe_regex");
+        conversion.report.none(
+            table.place(),
+            table.path(""),
+            "paths are matched by path, prefix, path_separated_prefix or safe_regex",
+        );
         return Ok(None);
     }
     for (number, node) in table.list("headers")?.iter().enumerate() {
@@ -347,7 +403,11 @@ fn matching(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Option
         let name = header.needed("name")?.to_owned();
         let invert = header.boolean("invert_match")?.unwrap_or(false);
         let Some(test) = value_match(&mut header)? else {
-            conversion.report.none(&node.place, header.path(""), "values are tested by text, range or presence");
+            conversion.report.none(
+                &node.place,
+                header.path(""),
+                "values are tested by text, range or presence",
+            );
             return Ok(None);
         };
         header.rest(&mut conversion.report, |_| "a missing header passes no test, and every inverted one");
@@ -361,12 +421,20 @@ fn matching(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Option
             (":authority", ValueMatch::Exact(host), false) => match host.parse() {
                 Ok(host) => rule.hosts.push(host),
                 Err(_) => {
-                    conversion.report.none(&node.place, format!("header {name}"), "hosts are names without ports");
+                    conversion.report.none(
+                        &node.place,
+                        format!("header {name}"),
+                        "hosts are names without ports",
+                    );
                     return Ok(None);
                 }
             },
             (name, ..) if name.starts_with(':') => {
-                conversion.report.none(&node.place, format!("header {name}"), "rules have fields of their own for methods and hosts");
+                conversion.report.none(
+                    &node.place,
+                    format!("header {name}"),
+                    "rules have fields of their own for methods and hosts",
+                );
                 return Ok(None);
             }
             _ => rule.headers.push(HeaderMatch { name, test, invert }),
@@ -382,7 +450,11 @@ fn matching(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Option
         let share = fractional(&mut fraction, "default_value")?;
         fraction.get("runtime_key");
         rule.fraction = Some(Fraction { share, salt: 0 });
-        conversion.report.differs(fraction.place(), fraction.path(""), "match.fraction, by the key of the request, or drawn: nothing is looked up at run time");
+        conversion.report.differs(
+            fraction.place(),
+            fraction.path(""),
+            "match.fraction, by the key of the request, or drawn: nothing is looked up at run time",
+        );
     }
     Ok(Some(rule))
 }
@@ -396,7 +468,12 @@ fn fractional(table: &mut Table<'_>, field: &str) -> Result<Ratio, ConvertError>
         Some("TEN_THOUSAND") => 10_000.0,
         Some("MILLION") => 1_000_000.0,
         Some(other) => {
-            return Err(ConvertError::value(value.place(), value.path("denominator"), other, "HUNDRED, TEN_THOUSAND or MILLION"));
+            return Err(ConvertError::value(
+                value.place(),
+                value.path("denominator"),
+                other,
+                "HUNDRED, TEN_THOUSAND or MILLION",
+            ));
         }
     };
     Ok(Ratio::new((numerator / denominator).min(1.0)).unwrap_or(Ratio::ONE))
@@ -469,20 +546,31 @@ fn forward(
                 Some(known) => known.weight = known.weight.saturating_add(weight),
                 None => arms.push(Arm { cluster, weight }),
             }
-            arm.rest(&mut conversion.report, |_| "headers are changed for a whole route: write one for this cluster");
+            arm.rest(
+                &mut conversion.report,
+                |_| "headers are changed for a whole route: write one for this cluster",
+            );
         }
         weighted.get("total_weight");
         route.action = Action::Split(SplitConfig { arms, ..SplitConfig::default() });
         weighted.rest(&mut conversion.report, |_| "a split is drawn, or keyed by the route's key");
     } else {
-        conversion.report.none(table.place(), table.path("cluster"), "which cluster this is is only known when requests come: the route answers 404");
+        conversion.report.none(
+            table.place(),
+            table.path("cluster"),
+            "which cluster this is is only known when requests come: the route answers 404",
+        );
         return Ok(None);
     }
     route.timeout = match table.time("timeout")? {
         Some(time) if time.is_zero() => None,
         Some(time) => Some(time),
         None => {
-            conversion.report.taken(table.place(), table.path("timeout (in force)"), "timeout = 15s, Envoy's default");
+            conversion.report.taken(
+                table.place(),
+                table.path("timeout (in force)"),
+                "timeout = 15s, Envoy's default",
+            );
             Some(Duration::from_secs(15))
         }
     };
@@ -497,12 +585,17 @@ fn forward(
             fraction.get("runtime_key");
         }
         let cluster = mirror.needed("cluster")?.to_owned();
-        route.mirror = Some(MirrorConfig { cluster, share, counting: MirrorCounting::Drawn, ..MirrorConfig::default() });
+        route.mirror =
+            Some(MirrorConfig { cluster, share, counting: MirrorCounting::Drawn, ..MirrorConfig::default() });
         conversion.report.taken(&first.place, mirror.path(""), "mirror");
         mirror.rest(&mut conversion.report, |_| "a mirror has a cluster and a share");
     }
     if let Some(second) = mirrors.get(1) {
-        conversion.report.none(&second.place, table.path("request_mirror_policies[1]"), "a route has one mirror");
+        conversion.report.none(
+            &second.place,
+            table.path("request_mirror_policies[1]"),
+            "a route has one mirror",
+        );
     }
     hash_policies(table, route, conversion)
 }
@@ -520,31 +613,44 @@ fn hash_policies(
         let mut of = None;
         if let Some(mut header) = policy.table("header")? {
             if header.get("regex_rewrite").is_some() {
-                conversion.report.none(header.place(), header.path("regex_rewrite"), "values are hashed as they are");
+                conversion.report.none(
+                    header.place(),
+                    header.path("regex_rewrite"),
+                    "values are hashed as they are",
+                );
             }
             of = Some(KeyPart::Header(header.needed("header_name")?.to_owned()));
         } else if let Some(mut cookie) = policy.table("cookie")? {
             if let Some(ttl) = cookie.get("ttl") {
-                conversion.report.none(&ttl.place, cookie.path("ttl"), "no cookie is made for who has none: give the route affinity.cookie");
+                conversion.report.none(
+                    &ttl.place,
+                    cookie.path("ttl"),
+                    "no cookie is made for who has none: give the route affinity.cookie",
+                );
             }
             of = Some(KeyPart::Cookie(cookie.needed("name")?.to_owned()));
             cookie.rest(&mut conversion.report, |_| "the cookie is only read");
         } else if let Some(mut query) = policy.table("query_parameter")? {
             of = Some(KeyPart::Query(query.needed("name")?.to_owned()));
-        } else if let Some(mut connection) = policy.table("connection_properties")? {
-            if connection.boolean("source_ip")? == Some(true) {
-                of = Some(KeyPart::Source);
-            }
+        } else if let Some(mut connection) = policy.table("connection_properties")?
+            && connection.boolean("source_ip")? == Some(true)
+        {
+            of = Some(KeyPart::Source);
         }
         let Some(of) = of else {
-            conversion.report.none(&node.place, policy.path(""), "headers, cookies, parameters and the source are hashed");
+            conversion.report.none(
+                &node.place,
+                policy.path(""),
+                "headers, cookies, parameters and the source are hashed",
+            );
             continue;
         };
         policies.push(EnvoyHash { of, terminal });
         policy.rest(&mut conversion.report, |_| "a hash policy has no such setting");
     }
     let Some(first) = list.first().filter(|_| !policies.is_empty()) else { return Ok(None) };
-    let sources: Vec<KeySource> = policies.iter().filter_map(|policy| crate::nginx::source_of(&policy.of)).collect();
+    let sources: Vec<KeySource> =
+        policies.iter().filter_map(|policy| crate::nginx::source_of(&policy.of)).collect();
     route.key = sources;
     conversion.report.differs(
         &first.place,
@@ -554,7 +660,10 @@ fn hash_policies(
     Ok(Some(KeyRule::Envoy(policies)))
 }
 
-fn retry_policy(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Option<RetryConfig>, ConvertError> {
+fn retry_policy(
+    table: &mut Table<'_>,
+    conversion: &mut Conversion,
+) -> Result<Option<RetryConfig>, ConvertError> {
     let Some(mut policy) = table.table("retry_policy")? else { return Ok(None) };
     let attempts = policy.number("num_retries")?.unwrap_or(1).saturating_add(1);
     let mut on = RetryOn {
@@ -573,7 +682,9 @@ fn retry_policy(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Op
         let code = node.number(&path, 599)? as u16;
         codes.push(range(code, code));
     }
-    for word in policy.text("retry_on")?.unwrap_or("").split(',').map(str::trim).filter(|word| !word.is_empty()) {
+    for word in
+        policy.text("retry_on")?.unwrap_or("").split(',').map(str::trim).filter(|word| !word.is_empty())
+    {
         match word {
             "5xx" => {
                 on.statuses.push(range(500, 599));
@@ -593,7 +704,11 @@ fn retry_policy(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Op
             "resource-exhausted" => on.grpc_codes.push(8),
             "internal" => on.grpc_codes.push(13),
             "unavailable" => on.grpc_codes.push(14),
-            other => conversion.report.none(policy.place(), format!("{}: {other}", policy.path("retry_on")), "attempts end by status, code, connection or time"),
+            other => conversion.report.none(
+                policy.place(),
+                format!("{}: {other}", policy.path("retry_on")),
+                "attempts end by status, code, connection or time",
+            ),
         }
     }
     on.statuses.sort_by_key(|range| (range.first, range.last));
@@ -609,7 +724,9 @@ fn retry_policy(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Op
     let detail = "retry: of the requests that may be repeated, each attempt elsewhere if there is somebody";
     conversion.report.differs(policy.place(), policy.path(""), detail);
     policy.rest(&mut conversion.report, |field| match field {
-        "retry_host_predicate" | "host_selection_retry_max_attempts" => "attempts go where the request has not been",
+        "retry_host_predicate" | "host_selection_retry_max_attempts" => {
+            "attempts go where the request has not been"
+        }
         "retry_priority" => "say it with tier_after",
         "rate_limited_retry_back_off" => "say it with max_retry_after",
         _ => "attempts end by status, code, connection or time",
@@ -632,7 +749,12 @@ fn redirected(table: &mut Table<'_>) -> Result<Option<Action>, ConvertError> {
         Some("TEMPORARY_REDIRECT") => 307,
         Some("PERMANENT_REDIRECT") => 308,
         Some(other) => {
-            return Err(ConvertError::value(table.place(), table.path("response_code"), other, "MOVED_PERMANENTLY and others"));
+            return Err(ConvertError::value(
+                table.place(),
+                table.path("response_code"),
+                other,
+                "MOVED_PERMANENTLY and others",
+            ));
         }
     };
     let https = table.boolean("https_redirect")? == Some(true);
@@ -642,7 +764,8 @@ fn redirected(table: &mut Table<'_>) -> Result<Option<Action>, ConvertError> {
     if table.boolean("strip_query")? == Some(true) {
         return Ok(None);
     }
-    let rest = path.map_or_else(|| "{path}{query}".to_owned(), |path| path.replace('{', "%7B").replace('}', "%7D"));
+    let rest =
+        path.map_or_else(|| "{path}{query}".to_owned(), |path| path.replace('{', "%7B").replace('}', "%7D"));
     Ok(Some(Action::Redirect(Redirect { location: format!("{scheme}://{host}{rest}"), status })))
 }
 
@@ -664,9 +787,14 @@ fn header_changes(
             let action = option.text("append_action")?.unwrap_or("APPEND_IF_EXISTS_OR_ADD");
             let appends = option.boolean("append")?;
             let Some(mut header) = option.table("header")? else { continue };
-            let (name, value) = (header.needed("key")?.to_owned(), header.text("value")?.unwrap_or("").to_owned());
+            let (name, value) =
+                (header.needed("key")?.to_owned(), header.text("value")?.unwrap_or("").to_owned());
             if value.contains('%') {
-                conversion.report.none(&node.place, option.path(&name), "a value that is made of others: set it where you send");
+                conversion.report.none(
+                    &node.place,
+                    option.path(&name),
+                    "a value that is made of others: set it where you send",
+                );
                 continue;
             }
             changes.push(match (action, appends) {
@@ -674,7 +802,11 @@ fn header_changes(
                 ("ADD_IF_ABSENT", _) => HeaderChange::SetIfAbsent { name, value },
                 ("APPEND_IF_EXISTS_OR_ADD", _) => HeaderChange::Add { name, value },
                 (other, _) => {
-                    conversion.report.none(&node.place, option.path(other), "headers are added, set or removed");
+                    conversion.report.none(
+                        &node.place,
+                        option.path(other),
+                        "headers are added, set or removed",
+                    );
                     continue;
                 }
             });

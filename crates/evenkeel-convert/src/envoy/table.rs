@@ -43,7 +43,8 @@ impl<'n> Table<'n> {
         let at = self.fields.iter().position(|(key, _)| is_same(key, field))?;
         self.taken[at] = true;
         let node = &self.fields[at].1;
-        let is_null = matches!(&node.value, Value::Scalar(text, true) if ["", "null", "~"].contains(&text.as_str()));
+        let is_null =
+            matches!(&node.value, Value::Scalar(text, true) if ["", "null", "~"].contains(&text.as_str()));
         (!is_null).then_some(node)
     }
 
@@ -69,7 +70,9 @@ impl<'n> Table<'n> {
 
     pub(crate) fn number(&mut self, field: &str) -> Result<Option<u32>, ConvertError> {
         let path = self.path(field);
-        self.get(field).map(|node| node.number(&path, u32::MAX.into()).map(|number| number as u32)).transpose()
+        self.get(field)
+            .map(|node| node.number(&path, u32::MAX.into()).map(|number| number as u32))
+            .transpose()
     }
 
     pub(crate) fn large(&mut self, field: &str) -> Result<Option<u64>, ConvertError> {

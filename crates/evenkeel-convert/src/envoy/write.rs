@@ -23,8 +23,12 @@ use crate::unsaid;
 /// Writes a bootstrap of Envoy, in JSON, which is YAML too.
 pub(crate) fn write(setup: &Setup) -> Written {
     let mut writer = Writer { setup, report: Report::default() };
-    let listeners: Vec<Value> =
-        setup.listeners.iter().enumerate().filter_map(|(number, listener)| writer.listener(number, listener)).collect();
+    let listeners: Vec<Value> = setup
+        .listeners
+        .iter()
+        .enumerate()
+        .filter_map(|(number, listener)| writer.listener(number, listener))
+        .collect();
     let clusters: Vec<Value> = setup.clusters.iter().map(|cluster| writer.cluster(cluster)).collect();
     let root = json!({ "static_resources": { "listeners": listeners, "clusters": clusters } });
     let text = serde_json::to_string_pretty(&root).unwrap_or_default() + "\n";
@@ -36,7 +40,8 @@ struct Writer<'a> {
     report: Report,
 }
 
-const SAID: [&str; 6] = ["match.headers", "match.query", "match.methods", "match.fraction", "mirror", "timeout"];
+const SAID: [&str; 6] =
+    ["match.headers", "match.query", "match.methods", "match.fraction", "mirror", "timeout"];
 
 impl Writer<'_> {
     fn none(&mut self, subject: impl Into<String>, detail: &str) {
@@ -53,11 +58,17 @@ impl Writer<'_> {
 
     fn listener(&mut self, number: usize, listener: &Listener) -> Option<Value> {
         let Some(address) = listener.addresses.first().and_then(|text| bind(text)) else {
-            self.none(format!("listeners.{}.addresses", listener.name), "an IP address and a port, or a path, are needed");
+            self.none(
+                format!("listeners.{}.addresses", listener.name),
+                "an IP address and a port, or a path, are needed",
+            );
             return None;
         };
         if listener.addresses.len() > 1 {
-            self.differs(format!("listeners.{}.addresses", listener.name), "only the first is written: add the others as additional_addresses");
+            self.differs(
+                format!("listeners.{}.addresses", listener.name),
+                "only the first is written: add the others as additional_addresses",
+            );
         }
         if listener.tls {
             self.none(format!("listeners.{}.tls", listener.name), "add a transport_socket with certificates");
@@ -78,7 +89,8 @@ impl Writer<'_> {
             } else {
                 group.hosts.iter().map(ToString::to_string).collect()
             };
-            let routes: Vec<Value> = group.routes.iter().flat_map(|&route| self.route(&router.routes[route])).collect();
+            let routes: Vec<Value> =
+                group.routes.iter().flat_map(|&route| self.route(&router.routes[route])).collect();
             hosts.push(json!({ "name": format!("host_{i}"), "domains": domains, "routes": routes }));
         }
         json!({ "filters": [{
@@ -113,7 +125,10 @@ impl Writer<'_> {
             if !route.rule.sni.is_empty() {
                 let names: Vec<String> = route.rule.sni.iter().map(ToString::to_string).collect();
                 chain["filter_chain_match"] = json!({ "server_names": names });
-                self.differs(format!("routes.{}", route.name), "add the listener filter tls_inspector, which finds the server name");
+                self.differs(
+                    format!("routes.{}", route.name),
+                    "add the listener filter tls_inspector, which finds the server name",
+                );
             }
             chains.push(chain);
         }
@@ -128,13 +143,19 @@ impl Writer<'_> {
         }
         let subject = format!("routes.{}", route.name);
         let paths = if route.rule.paths.is_empty() { vec![PathMatch::Any] } else { route.rule.paths.clone() };
-        let methods: Vec<Option<&String>> =
-            if route.rule.methods.is_empty() { vec![None] } else { route.rule.methods.iter().map(Some).collect() };
+        let methods: Vec<Option<&String>> = if route.rule.methods.is_empty() {
+            vec![None]
+        } else {
+            route.rule.methods.iter().map(Some).collect()
+        };
         let mut all = Vec::new();
         for path in &paths {
             for method in &methods {
                 let Some(matches) = matching(path, method.map(String::as_str), &route.rule) else {
-                    self.none(format!("{subject}.match"), "templates and some tests are left out: write a regex");
+                    self.none(
+                        format!("{subject}.match"),
+                        "templates and some tests are left out: write a regex",
+                    );
                     continue;
                 };
                 let mut value = Map::new();
@@ -142,7 +163,9 @@ impl Writer<'_> {
                 value.insert("match".into(), matches);
                 let (field, action) = self.action(route);
                 value.insert(field.into(), action);
-                for (field, changes) in [("request", &route.headers.request), ("response", &route.headers.response)] {
+                for (field, changes) in
+                    [("request", &route.headers.request), ("response", &route.headers.response)]
+                {
                     self.headers(field, changes, &mut value);
                 }
                 all.push(Value::Object(value));
@@ -162,11 +185,18 @@ impl Writer<'_> {
             }
             Action::Split(split) => {
                 clusters.extend(split.arms.iter().map(|arm| arm.cluster.clone()));
-                let arms: Vec<Value> =
-                    split.arms.iter().map(|arm| json!({ "name": arm.cluster, "weight": arm.weight })).collect();
+                let arms: Vec<Value> = split
+                    .arms
+                    .iter()
+                    .map(|arm| json!({ "name": arm.cluster, "weight": arm.weight }))
+                    .collect();
                 value.insert("weighted_clusters".into(), json!({ "clusters": arms }));
-                if split.stickiness != evenkeel_route::split::Stickiness::Drawn || !split.canaries.is_empty() {
-                    self.differs(format!("routes.{}.action.split", route.name), "drawn for each request, without canaries");
+                if split.stickiness != evenkeel_route::split::Stickiness::Drawn || !split.canaries.is_empty()
+                {
+                    self.differs(
+                        format!("routes.{}.action.split", route.name),
+                        "drawn for each request, without canaries",
+                    );
                 }
             }
             Action::Redirect(redirect) => return self.redirect(route, redirect),
@@ -178,7 +208,10 @@ impl Writer<'_> {
                 return ("direct_response", response);
             }
             Action::Ramp(_) | Action::BlueGreen(_) => {
-                self.none(format!("routes.{}.action", route.name), "Envoy moves nobody by itself: requests are answered 503");
+                self.none(
+                    format!("routes.{}.action", route.name),
+                    "Envoy moves nobody by itself: requests are answered 503",
+                );
                 return ("direct_response", json!({ "status": 503 }));
             }
         }
@@ -188,7 +221,10 @@ impl Writer<'_> {
         }
         if let Some(mirror) = &route.mirror {
             let share = json!({ "numerator": mirror.share.parts_per_million(), "denominator": "MILLION" });
-            value.insert("request_mirror_policies".into(), json!([{ "cluster": mirror.cluster, "runtime_fraction": { "default_value": share } }]));
+            value.insert(
+                "request_mirror_policies".into(),
+                json!([{ "cluster": mirror.cluster, "runtime_fraction": { "default_value": share } }]),
+            );
         }
         let policies = match clusters.first().and_then(|name| self.setup.keys.get(name)) {
             Some(KeyRule::Envoy(policies)) => policies.clone(),
@@ -201,7 +237,11 @@ impl Writer<'_> {
         ("route", Value::Object(value))
     }
 
-    fn redirect(&mut self, route: &RouteConfig, redirect: &evenkeel::router::Redirect) -> (&'static str, Value) {
+    fn redirect(
+        &mut self,
+        route: &RouteConfig,
+        redirect: &evenkeel::router::Redirect,
+    ) -> (&'static str, Value) {
         let code = match redirect.status {
             301 => "MOVED_PERMANENTLY",
             302 => "FOUND",
@@ -229,7 +269,10 @@ impl Writer<'_> {
         };
         if path != "{path}{query}" {
             if path.contains('{') {
-                self.none(format!("routes.{}.action.redirect", route.name), "the path is kept, or another one for all");
+                self.none(
+                    format!("routes.{}.action.redirect", route.name),
+                    "the path is kept, or another one for all",
+                );
             }
             value["path_redirect"] = json!(if path.is_empty() { "/" } else { path });
         }
@@ -260,26 +303,37 @@ impl Writer<'_> {
 
     fn cluster(&mut self, cluster: &ClusterConfig) -> Value {
         let mut value = Map::new();
-        let has_names = cluster.endpoints.iter().any(|endpoint| matches!(endpoint.address(), Address::Host(..)));
+        let has_names =
+            cluster.endpoints.iter().any(|endpoint| matches!(endpoint.address(), Address::Host(..)));
         value.insert("name".into(), json!(cluster.name));
         value.insert("type".into(), json!(if has_names { "STRICT_DNS" } else { "STATIC" }));
         value.insert("connect_timeout".into(), json!("5s"));
         let zones = self.policy(cluster, &mut value);
-        let mut common = value.remove("common_lb_config").and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        let mut common =
+            value.remove("common_lb_config").and_then(|value| value.as_object().cloned()).unwrap_or_default();
         let mut policy = json!({});
         match &cluster.failover {
             Some(FailoverMode::Envoy(failover)) => {
-                common.insert("healthy_panic_threshold".into(), json!({ "value": failover.panic_threshold_percent }));
+                common.insert(
+                    "healthy_panic_threshold".into(),
+                    json!({ "value": failover.panic_threshold_percent }),
+                );
                 policy["overprovisioning_factor"] = json!(failover.overprovisioning_percent);
                 if failover.fail_traffic_on_panic {
                     common.insert("zone_aware_lb_config".into(), json!({ "fail_traffic_on_panic": true }));
                 }
-                self.taken(format!("clusters.{}.failover", cluster.name), "healthy_panic_threshold, overprovisioning_factor");
+                self.taken(
+                    format!("clusters.{}.failover", cluster.name),
+                    "healthy_panic_threshold, overprovisioning_factor",
+                );
             }
             other => {
                 common.insert("healthy_panic_threshold".into(), json!({ "value": 0 }));
                 if other.is_some() || cluster.endpoints.iter().any(|endpoint| endpoint.priority().get() > 0) {
-                    self.differs(format!("clusters.{}.failover", cluster.name), "Envoy spills to the next tier below 72 % of usable endpoints");
+                    self.differs(
+                        format!("clusters.{}.failover", cluster.name),
+                        "Envoy spills to the next tier below 72 % of usable endpoints",
+                    );
                 }
             }
         }
@@ -287,19 +341,28 @@ impl Writer<'_> {
             common.insert("locality_weighted_lb_config".into(), json!({}));
         }
         value.insert("common_lb_config".into(), Value::Object(common));
-        let mut assignment = json!({ "cluster_name": cluster.name, "endpoints": self.endpoints(cluster, &zones) });
+        let mut assignment =
+            json!({ "cluster_name": cluster.name, "endpoints": self.endpoints(cluster, &zones) });
         if policy != json!({}) {
             assignment["policy"] = policy;
         }
         value.insert("load_assignment".into(), assignment);
         self.limits(cluster, &mut value);
         self.check(cluster, &mut value);
-        unsaid::cluster(cluster, &["failover", "locality", "outlier", "slow_start", "limit", "budget"], &mut self.report);
+        unsaid::cluster(
+            cluster,
+            &["failover", "locality", "outlier", "slow_start", "limit", "budget"],
+            &mut self.report,
+        );
         Value::Object(value)
     }
 
     /// Writes the policy; the weights of zones, if they count.
-    fn policy(&mut self, cluster: &ClusterConfig, value: &mut Map<String, Value>) -> BTreeMap<[String; 3], u32> {
+    fn policy(
+        &mut self,
+        cluster: &ClusterConfig,
+        value: &mut Map<String, Value>,
+    ) -> BTreeMap<[String; 3], u32> {
         let subject = format!("clusters.{}.policy", cluster.name);
         let mut zones = BTreeMap::new();
         let slow = cluster.slow_start.as_ref().map(|slow| {
@@ -315,10 +378,12 @@ impl Writer<'_> {
             PolicyConfig::Envoy(config) => {
                 self.taken(subject, "");
                 for zone in &config.locality_weights {
-                    zones.insert([zone.region.clone(), zone.zone.clone(), zone.sub_zone.clone()], zone.weight);
+                    zones
+                        .insert([zone.region.clone(), zone.zone.clone(), zone.sub_zone.clone()], zone.weight);
                 }
                 if config.use_hostname {
-                    let hashing = json!({ "consistent_hashing_lb_config": { "use_hostname_for_hashing": true } });
+                    let hashing =
+                        json!({ "consistent_hashing_lb_config": { "use_hostname_for_hashing": true } });
                     value.insert("common_lb_config".into(), hashing);
                 }
                 match &config.policy {
@@ -339,11 +404,14 @@ impl Writer<'_> {
                             RingFunction::XxHash => "XX_HASH",
                             RingFunction::MurmurHash2 => "MURMUR_HASH_2",
                         };
-                        value.insert("ring_hash_lb_config".into(), json!({
-                            "minimum_ring_size": settings.minimum_ring_size,
-                            "maximum_ring_size": settings.maximum_ring_size,
-                            "hash_function": function,
-                        }));
+                        value.insert(
+                            "ring_hash_lb_config".into(),
+                            json!({
+                                "minimum_ring_size": settings.minimum_ring_size,
+                                "maximum_ring_size": settings.maximum_ring_size,
+                                "hash_function": function,
+                            }),
+                        );
                         "RING_HASH"
                     }
                     EnvoyPolicy::Maglev(settings) => {
@@ -354,17 +422,28 @@ impl Writer<'_> {
             }
             other => {
                 let (name, turns) = match other {
-                    PolicyConfig::LeastRequest(_) | PolicyConfig::LeastConnections(_) | PolicyConfig::PeakEwma(_)
-                    | PolicyConfig::ShortestExpectedDelay(_) => ("LEAST_REQUEST", Some("least_request_lb_config")),
+                    PolicyConfig::LeastRequest(_)
+                    | PolicyConfig::LeastConnections(_)
+                    | PolicyConfig::PeakEwma(_)
+                    | PolicyConfig::ShortestExpectedDelay(_) => {
+                        ("LEAST_REQUEST", Some("least_request_lb_config"))
+                    }
                     PolicyConfig::Random(_) | PolicyConfig::WeightedRandom(_) => ("RANDOM", None),
                     PolicyConfig::RingHash(_) | PolicyConfig::Ketama(_) => ("RING_HASH", None),
-                    PolicyConfig::Maglev(_) | PolicyConfig::Rendezvous(_) | PolicyConfig::Jump(_) | PolicyConfig::Anchor(_)
-                    | PolicyConfig::MultiProbe(_) | PolicyConfig::Modulo(_) => ("MAGLEV", None),
+                    PolicyConfig::Maglev(_)
+                    | PolicyConfig::Rendezvous(_)
+                    | PolicyConfig::Jump(_)
+                    | PolicyConfig::Anchor(_)
+                    | PolicyConfig::MultiProbe(_)
+                    | PolicyConfig::Modulo(_) => ("MAGLEV", None),
                     _ if self.setup.keys.contains_key(&cluster.name) => ("MAGLEV", None),
                     _ => ("ROUND_ROBIN", Some("round_robin_lb_config")),
                 };
                 is_turns = turns;
-                self.differs(subject, &format!("{name}: the nearest that Envoy has to {}, with other picks", other.name()));
+                self.differs(
+                    subject,
+                    &format!("{name}: the nearest that Envoy has to {}, with other picks", other.name()),
+                );
                 name
             }
         };
@@ -375,14 +454,18 @@ impl Writer<'_> {
                 zones.insert([at.region().into(), at.zone().into(), at.sub_zone().into()], zone.weight);
             }
         } else if cluster.locality.is_some() {
-            self.none(format!("clusters.{}.locality", cluster.name), "say it with zone_aware_lb_config and the node's locality");
+            self.none(
+                format!("clusters.{}.locality", cluster.name),
+                "say it with zone_aware_lb_config and the node's locality",
+            );
         }
         match (slow, is_turns) {
             (Some(slow), Some(field)) => {
                 let config = value.entry(field).or_insert_with(|| json!({}));
                 config["slow_start_config"] = slow;
             }
-            (Some(_), None) => self.none(format!("clusters.{}.slow_start", cluster.name), "hash policies and RANDOM have none"),
+            (Some(_), None) => self
+                .none(format!("clusters.{}.slow_start", cluster.name), "hash policies and RANDOM have none"),
             _ => {}
         }
         zones
@@ -394,9 +477,9 @@ impl Writer<'_> {
             let locality = endpoint.locality();
             let part = |text: Option<&str>| text.unwrap_or("").to_owned();
             let place = [
-                part(locality.map(|l| l.region())),
-                part(locality.map(|l| l.zone())),
-                part(locality.map(|l| l.sub_zone())),
+                part(locality.map(evenkeel::Locality::region)),
+                part(locality.map(evenkeel::Locality::zone)),
+                part(locality.map(evenkeel::Locality::sub_zone)),
             ];
             let priority = endpoint.priority().get();
             let value = self.endpoint(cluster, endpoint);
@@ -429,7 +512,9 @@ impl Writer<'_> {
             Address::Socket(address) => {
                 json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
             }
-            Address::Host(name, port) => json!({ "socket_address": { "address": name.as_str(), "port_value": port } }),
+            Address::Host(name, port) => {
+                json!({ "socket_address": { "address": name.as_str(), "port_value": port } })
+            }
             Address::Unix(path) => json!({ "pipe": { "path": path.display().to_string() } }),
             _ => json!({}),
         };
@@ -458,7 +543,9 @@ impl Writer<'_> {
         if let Some(labels) = endpoint.labels() {
             let labels: Map<String, Value> = labels
                 .iter()
-                .map(|(key, text)| (if key == "envoy.lb.hash_key" { "hash_key" } else { key }.to_owned(), json!(text)))
+                .map(|(key, text)| {
+                    (if key == "envoy.lb.hash_key" { "hash_key" } else { key }.to_owned(), json!(text))
+                })
                 .collect();
             value["metadata"] = json!({ "filter_metadata": { "envoy.lb": labels } });
         }
@@ -468,14 +555,21 @@ impl Writer<'_> {
     fn limits(&mut self, cluster: &ClusterConfig, value: &mut Map<String, Value>) {
         let mut thresholds = Map::new();
         match &cluster.limit {
-            Some(LimitConfig::Fixed(fixed)) => drop(thresholds.insert("max_requests".into(), json!(fixed.limit))),
-            Some(_) => self.none(format!("clusters.{}.limit", cluster.name), "add the filter adaptive_concurrency"),
+            Some(LimitConfig::Fixed(fixed)) => {
+                drop(thresholds.insert("max_requests".into(), json!(fixed.limit)));
+            }
+            Some(_) => {
+                self.none(format!("clusters.{}.limit", cluster.name), "add the filter adaptive_concurrency");
+            }
             None => {}
         }
         if let Some(budget) = &cluster.budget {
             let percent = (budget.total.ratio * 100.0).min(100.0);
             thresholds.insert("retry_budget".into(), json!({ "budget_percent": { "value": percent } }));
-            self.differs(format!("clusters.{}.budget", cluster.name), "retry_budget: a share of what is in flight");
+            self.differs(
+                format!("clusters.{}.budget", cluster.name),
+                "retry_budget: a share of what is in flight",
+            );
         }
         if !thresholds.is_empty() {
             value.insert("circuit_breakers".into(), json!({ "thresholds": [thresholds] }));
@@ -532,7 +626,10 @@ impl Writer<'_> {
                     probe["retriable_statuses"] = json!(ranges(&http.retriable));
                 }
                 if http.body.is_some() || !http.headers.is_empty() {
-                    self.none(format!("{subject}.probe"), "body and headers are left out: write receive and request_headers_to_add");
+                    self.none(
+                        format!("{subject}.probe"),
+                        "body and headers are left out: write receive and request_headers_to_add",
+                    );
                 }
                 health.insert("http_health_check".into(), probe);
                 health.insert("reuse_connection".into(), json!(http.reuse_connection));
@@ -560,7 +657,10 @@ impl Writer<'_> {
                 }
                 health.insert("grpc_health_check".into(), probe);
                 if !value.contains_key("typed_extension_protocol_options") {
-                    self.differs(format!("{subject}.probe"), "give the cluster HTTP/2, which the check needs");
+                    self.differs(
+                        format!("{subject}.probe"),
+                        "give the cluster HTTP/2, which the check needs",
+                    );
                 }
                 grpc.timeout
             }
@@ -664,14 +764,21 @@ fn retry_policy(retry: &RetryConfig) -> Value {
             words.push(word);
         }
     }
-    for (code, word) in [(1, "cancelled"), (4, "deadline-exceeded"), (8, "resource-exhausted"), (13, "internal"), (14, "unavailable")] {
+    for (code, word) in [
+        (1, "cancelled"),
+        (4, "deadline-exceeded"),
+        (8, "resource-exhausted"),
+        (13, "internal"),
+        (14, "unavailable"),
+    ] {
         if retry.on.grpc_codes.contains(&code) {
             words.push(word);
         }
     }
     let mut value = json!({ "num_retries": retry.attempts.saturating_sub(1) });
     let is_all = retry.on.connect_failed && retry.on.refused && retry.on.reset;
-    let whole = |first, last| retry.on.statuses.iter().any(|range| (range.first, range.last) == (first, last));
+    let whole =
+        |first, last| retry.on.statuses.iter().any(|range| (range.first, range.last) == (first, last));
     let mut codes: Vec<u16> = Vec::new();
     if is_all && whole(500, 599) {
         words.push("5xx");

@@ -47,7 +47,9 @@ pub(crate) fn parse(files: &Files, text: &Text) -> Result<Node, ConvertError> {
                 let value = Value::Scalar(text.into_owned(), style == ScalarStyle::Plain);
                 tree.place(Node { place: at, value }, anchor, 1, 1)?;
             }
-            Event::SequenceStart(anchor, _) => tree.open.push(Open::new(at, anchor, Building::List(Vec::new()))),
+            Event::SequenceStart(anchor, _) => {
+                tree.open.push(Open::new(at, anchor, Building::List(Vec::new())));
+            }
             Event::MappingStart(anchor, _) => {
                 tree.open.push(Open::new(at, anchor, Building::Map(Vec::new(), None)));
             }
@@ -112,7 +114,11 @@ impl Tree {
                 let mut keys: Vec<&String> = map.iter().map(|(key, _)| key).collect();
                 keys.sort_unstable();
                 if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-                    return Err(ConvertError::unexpected(&place, pair[0].clone(), "this key stands in the table twice"));
+                    return Err(ConvertError::unexpected(
+                        &place,
+                        pair[0].clone(),
+                        "this key stands in the table twice",
+                    ));
                 }
                 Value::Map(map)
             }
@@ -125,7 +131,10 @@ impl Tree {
     fn place(&mut self, node: Node, anchor: usize, size: u64, depth: usize) -> Result<(), ConvertError> {
         self.nodes = self.nodes.saturating_add(size);
         if self.nodes > self.most {
-            return Err(ConvertError::new(&node.place, Problem::TooMany { what: "values", limit: self.most }));
+            return Err(ConvertError::new(
+                &node.place,
+                Problem::TooMany { what: "values", limit: self.most },
+            ));
         }
         if anchor > 0 {
             self.nodes = self.nodes.saturating_add(size);

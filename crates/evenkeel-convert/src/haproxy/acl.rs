@@ -31,7 +31,10 @@ pub(crate) type Acls = BTreeMap<String, Vec<Result<Test, String>>>;
 
 /// A condition: any of these, each of them all of its parts. A part is a test, and whether its opposite is meant.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Condition(Vec<Vec<(bool, Vec<Result<Test, String>>)>>);
+pub(crate) struct Condition(Vec<Vec<Part>>);
+
+/// Whether the opposite is meant, and the tests, of which one is enough.
+type Part = (bool, Vec<Result<Test, String>>);
 
 /// Reads `CRITERION [flags] values`.
 pub(crate) fn test(words: &[Word]) -> Result<Test, String> {
@@ -58,11 +61,13 @@ pub(crate) fn test(words: &[Word]) -> Result<Test, String> {
     let way = way.or(suffix).unwrap_or("str");
     let is_host = base == "hdr" && argument.is_some_and(|name| name.eq_ignore_ascii_case("host"));
     let of_values = |argument: Option<&str>| -> Result<(String, Vec<ValueMatch>), String> {
-        let name = argument.filter(|name| !name.is_empty() && !name.contains(',')).ok_or("a name in brackets")?;
+        let name =
+            argument.filter(|name| !name.is_empty() && !name.contains(',')).ok_or("a name in brackets")?;
         if way == "found" || values.is_empty() {
             return Ok((name.to_owned(), vec![ValueMatch::Present]));
         }
-        let tests: Option<Vec<ValueMatch>> = values.iter().map(|value| value_match(value, way, ignores_case)).collect();
+        let tests: Option<Vec<ValueMatch>> =
+            values.iter().map(|value| value_match(value, way, ignores_case)).collect();
         Ok((name.to_owned(), tests.ok_or_else(|| format!("the match -m {way}"))?))
     };
     Ok(match base {
@@ -74,10 +79,20 @@ pub(crate) fn test(words: &[Word]) -> Result<Test, String> {
         "url_param" => of_values(argument).map(|(name, tests)| Test::Query(name, tests))?,
         "ssl_fc_sni" => Test::Host(hosts(&values, way)?),
         "req_ssl_sni" => Test::Sni(hosts(&values, way)?),
-        "src" => Test::Source(all(&values, |value| {
-            let whole = if value.contains('/') { value.to_owned() } else if value.contains(':') { format!("{value}/128") } else { format!("{value}/32") };
-            whole.parse().ok()
-        }, "ip")?),
+        "src" => Test::Source(all(
+            &values,
+            |value| {
+                let whole = if value.contains('/') {
+                    value.to_owned()
+                } else if value.contains(':') {
+                    format!("{value}/128")
+                } else {
+                    format!("{value}/32")
+                };
+                whole.parse().ok()
+            },
+            "ip",
+        )?),
         "always_true" => Test::Always,
         "always_false" => Test::Never,
         _ => return Err(format!("the test {}", criterion.text)),
@@ -227,7 +242,11 @@ impl Condition {
                 "{" => {
                     let inner: Vec<Word> = words.by_ref().take_while(|word| !word.is("}")).cloned().collect();
                     if inner.is_empty() {
-                        return Err(ConvertError::unexpected(&word.place, "{", "a test and \"}\" come after it"));
+                        return Err(ConvertError::unexpected(
+                            &word.place,
+                            "{",
+                            "a test and \"}\" come after it",
+                        ));
                     }
                     vec![test(&inner)]
                 }
@@ -243,7 +262,11 @@ impl Condition {
             any.last_mut().unwrap_or(&mut Vec::new()).push((is_opposite, tests));
         }
         if any.iter().any(Vec::is_empty) {
-            return Err(ConvertError::unexpected(place, "a condition", "a test on both sides of \"or\" is needed"));
+            return Err(ConvertError::unexpected(
+                place,
+                "a condition",
+                "a test on both sides of \"or\" is needed",
+            ));
         }
         Ok(Self(any))
     }

@@ -39,7 +39,11 @@ pub(crate) struct Target {
 }
 
 /// Reads `server NAME ADDRESS …`.
-pub(crate) fn server(line: &Line, settings: &Settings, conversion: &mut Conversion) -> Result<Server, ConvertError> {
+pub(crate) fn server(
+    line: &Line,
+    settings: &Settings,
+    conversion: &mut Conversion,
+) -> Result<Server, ConvertError> {
     let [_, name, address, rest @ ..] = line.words.as_slice() else {
         let expected = "a name and an address come after it";
         return Err(ConvertError::unexpected(line.place(), line.text(), expected));
@@ -69,15 +73,18 @@ pub(crate) fn finish(
             maxconn,
         }),
         Chosen::Random(1) => PolicyConfig::Random(RandomConfig::default()),
-        Chosen::Random(draws) => {
-            PolicyConfig::LeastRequest(LeastRequestConfig { choices: evenkeel::Choices::Draw(draws), ..LeastRequestConfig::default() })
-        }
+        Chosen::Random(draws) => PolicyConfig::LeastRequest(LeastRequestConfig {
+            choices: evenkeel::Choices::Draw(draws),
+            ..LeastRequestConfig::default()
+        }),
     };
     numbers(servers, chosen, settings, conversion);
     let mut backups = 0_u8;
     for server in servers {
         if let Some(endpoint) = endpoint(server, settings, &mut backups, conversion)? {
-            if let Some(twin) = cluster.endpoints.iter().position(|other: &Endpoint| other.id() == endpoint.id()) {
+            if let Some(twin) =
+                cluster.endpoints.iter().position(|other: &Endpoint| other.id() == endpoint.id())
+            {
                 let what = format!("server {}", server.name.text);
                 let first = servers.get(twin).map_or(place, |server| server.line.place()).clone();
                 return Err(ConvertError::new(server.line.place(), Problem::Twice { what, first }));
@@ -102,7 +109,11 @@ fn shared_maxconn(servers: &[Server], conversion: &mut Conversion) -> Option<u32
     let first = servers.first()?.parameters.maxconn;
     for server in servers.iter().filter(|server| server.parameters.maxconn != first) {
         let detail = format!("all servers of a cluster share one maxconn, that of the first: {first}");
-        conversion.report.differs(server.line.place(), format!("maxconn {}", server.parameters.maxconn), detail);
+        conversion.report.differs(
+            server.line.place(),
+            format!("maxconn {}", server.parameters.maxconn),
+            detail,
+        );
     }
     if first > 0
         && let Some(server) = servers.first()
@@ -162,8 +173,9 @@ fn endpoint(
         conversion.report.none(place, subject, detail);
         return Ok(None);
     };
-    let id = EndpointId::new(&server.name.text)
-        .map_err(|error| ConvertError::value(&server.name.place, "server", server.name.text.clone(), error.to_string()))?;
+    let id = EndpointId::new(&server.name.text).map_err(|error| {
+        ConvertError::value(&server.name.place, "server", server.name.text.clone(), error.to_string())
+    })?;
     let mut detail = format!("endpoint {id}");
     let is_name = matches!(address, Address::Host(..));
     let mut endpoint = Endpoint::new(id, address).with_weight(Weight::new(parameters.weight));
@@ -180,7 +192,9 @@ fn endpoint(
         detail.push_str(&format!(", priority {backups}"));
     }
     if is_name {
-        let detail = format!("{detail}; HAProxy resolves the name when it starts: whoever connects does it here, or evenkeel-dns follows it");
+        let detail = format!(
+            "{detail}; HAProxy resolves the name when it starts: whoever connects does it here, or evenkeel-dns follows it"
+        );
         conversion.report.differs(place, subject, detail);
     } else {
         conversion.report.taken(place, subject, detail);
@@ -191,7 +205,8 @@ fn endpoint(
 /// An address as HAProxy writes it; none without a port of its own.
 pub(crate) fn address(word: &Word) -> Result<Option<Address>, ConvertError> {
     let text = word.text.as_str();
-    let plain = ["ipv4@", "ipv6@", "tcp@", "tcp4@", "tcp6@"].iter().find_map(|prefix| text.strip_prefix(prefix));
+    let plain =
+        ["ipv4@", "ipv6@", "tcp@", "tcp4@", "tcp6@"].iter().find_map(|prefix| text.strip_prefix(prefix));
     let text = plain.unwrap_or(text);
     let refuse = |error: &dyn std::fmt::Display| {
         ConvertError::value(&word.place, "address", word.text.clone(), error.to_string())
@@ -203,7 +218,11 @@ pub(crate) fn address(word: &Word) -> Result<Option<Address>, ConvertError> {
         return Err(refuse(&"addresses of this family are not known"));
     }
     let Some((host, port)) = text.rsplit_once(':') else { return Ok(None) };
-    if port.is_empty() || port.starts_with(['+', '-']) || port == "0" || ["", "*", "0.0.0.0", "::", "[::]"].contains(&host) {
+    if port.is_empty()
+        || port.starts_with(['+', '-'])
+        || port == "0"
+        || ["", "*", "0.0.0.0", "::", "[::]"].contains(&host)
+    {
         return Ok(None);
     }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -219,7 +238,11 @@ fn slow_start(servers: &[Server], cluster: &mut ClusterConfig, conversion: &mut 
     cluster.slow_start = Some(SlowStartConfig::haproxy(seconds));
     let subject = format!("slowstart {}", super::units::time_text(window));
     if windows.iter().all(|(other, _)| *other == Some(window)) && seconds == window {
-        conversion.report.taken(first.line.place(), subject, "slow_start: HAProxy's sixteenths, by acceptance");
+        conversion.report.taken(
+            first.line.place(),
+            subject,
+            "slow_start: HAProxy's sixteenths, by acceptance",
+        );
     } else {
         let detail = format!("slow_start: one of {} s for all servers of the cluster", seconds.as_secs());
         conversion.report.differs(first.line.place(), subject, detail);
@@ -234,7 +257,9 @@ fn check(
     conversion: &mut Conversion,
 ) -> Result<(), ConvertError> {
     let Some(first) = servers.iter().find(|server| server.parameters.check) else { return Ok(()) };
-    let of = |p: &Parameters| (p.check, p.inter, p.fast_inter, p.down_inter, p.rise, p.fall, p.check_port, p.check_ssl);
+    let of = |p: &Parameters| {
+        (p.check, p.inter, p.fast_inter, p.down_inter, p.rise, p.fall, p.check_port, p.check_ssl)
+    };
     let parameters = &first.parameters;
     for server in servers.iter().filter(|server| of(&server.parameters) != of(parameters)) {
         let detail = "all servers of a cluster are checked as the first one that is";
@@ -244,7 +269,8 @@ fn check(
     let (probe, port) = match &settings.check {
         Check::Tcp { send, expect, port } => {
             let payload = |text: &Option<String>| text.as_deref().map(Payload::from);
-            let probe = TcpProbe { timeout, send: payload(send), expect: payload(expect), ..TcpProbe::default() };
+            let probe =
+                TcpProbe { timeout, send: payload(send), expect: payload(expect), ..TcpProbe::default() };
             (ProbeConfig::Tcp(probe), *port)
         }
         Check::Http(probe, port) => {
@@ -296,7 +322,11 @@ fn affinity(
         conversion.report.differs(place, subject, "affinity.cookie: signed, with a time to live, and it names the endpoint's id; cookies that HAProxy gave out are not known");
         for server in servers.iter().filter(|server| server.parameters.cookie.is_some()) {
             let value = server.parameters.cookie.clone().unwrap_or_default();
-            conversion.report.differs(server.line.place(), format!("cookie {value}"), "the cookie names the endpoint's id");
+            conversion.report.differs(
+                server.line.place(),
+                format!("cookie {value}"),
+                "the cookie names the endpoint's id",
+            );
         }
         return Some(AffinityConfig { cookie: Some(config), ..AffinityConfig::default() });
     }
@@ -315,7 +345,8 @@ impl Target {
     pub(crate) fn retry(&self) -> Option<RetryConfig> {
         let settings = &self.settings;
         let on = &settings.retry_on;
-        let is_something = on.connect_failed || on.reset || on.timed_out || on.refused || !on.statuses.is_empty();
+        let is_something =
+            on.connect_failed || on.reset || on.timed_out || on.refused || !on.statuses.is_empty();
         if settings.retries == 0 || !is_something {
             return None;
         }

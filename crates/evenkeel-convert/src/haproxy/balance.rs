@@ -15,7 +15,10 @@ pub(crate) enum Chosen {
 }
 
 /// Reads `balance …`. None, if there is nothing like it.
-pub(crate) fn balance(line: &Line, report: &mut Report) -> Result<Option<(Chosen, Option<KeyRule>)>, ConvertError> {
+pub(crate) fn balance(
+    line: &Line,
+    report: &mut Report,
+) -> Result<Option<(Chosen, Option<KeyRule>)>, ConvertError> {
     let (place, subject) = (line.place(), line.text());
     let Some(word) = line.words.get(1) else {
         return Err(ConvertError::unexpected(place, "balance", "an algorithm comes after it"));
@@ -32,7 +35,11 @@ pub(crate) fn balance(line: &Line, report: &mut Report) -> Result<Option<(Chosen
         "uri" => Some((Chosen::Mode(Balance::Uri), Some(KeyRule::Uri(uri(rest, report)?)))),
         "url_param" => {
             let Some(parameter) = rest.first() else {
-                return Err(ConvertError::unexpected(place, subject, "the name of a parameter comes after it"));
+                return Err(ConvertError::unexpected(
+                    place,
+                    subject,
+                    "the name of a parameter comes after it",
+                ));
             };
             if rest.iter().any(|word| word.is("check_post")) {
                 report.none(place, "check_post", "bodies are not looked at");
@@ -49,14 +56,20 @@ pub(crate) fn balance(line: &Line, report: &mut Report) -> Result<Option<(Chosen
         }
         "hash" => {
             let sample = match (arguments, rest.first()) {
-                (Some(_), _) => word.text.strip_prefix("hash(").and_then(|text| text.strip_suffix(')')).unwrap_or(""),
+                (Some(_), _) => {
+                    word.text.strip_prefix("hash(").and_then(|text| text.strip_suffix(')')).unwrap_or("")
+                }
                 (None, Some(word)) => word.text.as_str(),
                 (None, None) => "",
             };
             match sample_of(sample) {
                 Some(part) => Some((Chosen::Mode(Balance::Hash), Some(KeyRule::Sample(part)))),
                 None => {
-                    report.none(place, subject, "this sample is not known here: give the key with each request");
+                    report.none(
+                        place,
+                        subject,
+                        "this sample is not known here: give the key with each request",
+                    );
                     return Ok(Some((Chosen::Mode(Balance::Hash), None)));
                 }
             }
@@ -78,7 +91,8 @@ pub(crate) fn balance(line: &Line, report: &mut Report) -> Result<Option<(Chosen
             return Ok(None);
         }
         other => {
-            let allowed = "roundrobin, static-rr, leastconn, first, source, uri, url_param, hdr, hash or random";
+            let allowed =
+                "roundrobin, static-rr, leastconn, first, source, uri, url_param, hdr, hash or random";
             return Err(ConvertError::value(&word.place, "balance", other, allowed));
         }
     };
@@ -107,7 +121,11 @@ fn uri(words: &[Word], report: &mut Report) -> Result<UriKey, ConvertError> {
             "depth" => key.depth = Some(count("depth")?),
             "whole" => key.is_whole = true,
             "path-only" => key.is_path_only = true,
-            other => report.none(&word.place, format!("balance uri {other}"), "HAProxy knows len, depth, whole, path-only"),
+            other => report.none(
+                &word.place,
+                format!("balance uri {other}"),
+                "HAProxy knows len, depth, whole, path-only",
+            ),
         }
     }
     Ok(key)

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel::router::{
-    Action, Redirect, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig, StreamRouterConfig,
+    Action, Redirect, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig,
+    StreamRouterConfig,
 };
 use evenkeel_route::matching::{
     DotSegments, EscapedSlashes, HttpRule, HttpRules, HttpRulesConfig, PathOptions, Percent, StreamRule,
@@ -56,7 +57,11 @@ impl Frontend {
                 conversion.report.taken(place, subject, "an address of a listener");
             }
             ["use_backend", name, ..] if name.contains("%[") => {
-                conversion.report.none(place, subject, "which backend this is is only known when requests come: write a route for each");
+                conversion.report.none(
+                    place,
+                    subject,
+                    "which backend this is is only known when requests come: write a route for each",
+                );
             }
             ["use_backend", name, ..] => {
                 let condition = condition(&line.words[2..], place, &self.acls)?;
@@ -74,7 +79,12 @@ impl Frontend {
         Ok(true)
     }
 
-    fn answer(&mut self, words: &[Word], line: &Line, conversion: &mut Conversion) -> Result<(), ConvertError> {
+    fn answer(
+        &mut self,
+        words: &[Word],
+        line: &Line,
+        conversion: &mut Conversion,
+    ) -> Result<(), ConvertError> {
         let (place, subject) = (line.place(), line.text());
         let at = words.iter().position(|word| word.is("if") || word.is("unless")).unwrap_or(words.len());
         let (what, rest) = words.split_at(at);
@@ -102,21 +112,29 @@ impl Frontend {
         targets: &BTreeMap<String, Target>,
         conversion: &mut Conversion,
     ) -> Result<(), ConvertError> {
-        let serves = if self.settings.is_http { self.http(targets, conversion)? } else { self.stream(targets, conversion)? };
+        let serves = if self.settings.is_http {
+            self.http(targets, conversion)?
+        } else {
+            self.stream(targets, conversion)?
+        };
         conversion.report.taken(&self.place, format!("frontend {}", self.name), "a listener with routes");
         let listener = Listener { name: self.name, addresses: self.addresses, tls: self.tls, serves };
         conversion.setup.listeners.push(listener);
         Ok(())
     }
 
-    fn http(&self, targets: &BTreeMap<String, Target>, conversion: &mut Conversion) -> Result<Serves, ConvertError> {
+    fn http(
+        &self,
+        targets: &BTreeMap<String, Target>,
+        conversion: &mut Conversion,
+    ) -> Result<Serves, ConvertError> {
         let mut router = RouterConfig { path: path_options(), ..RouterConfig::default() };
         for (condition, action, line) in &self.answers {
-            self.push(&mut router, condition, RouteConfig::new("answer", action.clone()), line, conversion);
+            self.push(&mut router, condition, &RouteConfig::new("answer", action.clone()), line, conversion);
         }
         for (condition, name, line) in &self.uses {
             let target = target(targets, name, line.place())?;
-            if self.push(&mut router, condition, self.route(target), line, conversion) {
+            if self.push(&mut router, condition, &self.route(target), line, conversion) {
                 tell_retry(target, line.place(), conversion);
                 conversion.report.taken(line.place(), line.text(), "a route");
             }
@@ -145,7 +163,12 @@ impl Frontend {
         let both = |a: &[_], b: &[_]| [a, b].concat();
         route.headers.request = both(&self.settings.request_headers, &target.settings.request_headers);
         route.headers.response = both(&target.settings.response_headers, &self.settings.response_headers);
-        route.key = target.settings.balance.as_ref().and_then(|(_, rule)| key_sources(rule.as_ref())).unwrap_or_default();
+        route.key = target
+            .settings
+            .balance
+            .as_ref()
+            .and_then(|(_, rule)| key_sources(rule.as_ref()))
+            .unwrap_or_default();
         route
     }
 
@@ -154,24 +177,33 @@ impl Frontend {
         &self,
         router: &mut RouterConfig,
         condition: &Condition,
-        route: RouteConfig,
+        route: &RouteConfig,
         line: &Line,
         conversion: &mut Conversion,
     ) -> bool {
         let rules = match condition.rules() {
             Ok(rules) => rules,
             Err(why) => {
-                conversion.report.none(line.place(), line.text(), format!("{why}: write a route that says it"));
+                conversion.report.none(
+                    line.place(),
+                    line.text(),
+                    format!("{why}: write a route that says it"),
+                );
                 return false;
             }
         };
         if let Some(rule) = rules.iter().find(|rule| !compiles(rule)) {
             let what = format!("{:?}", rule.paths);
-            conversion.report.none(line.place(), line.text(), format!("a pattern that does not compile here: {what}"));
+            conversion.report.none(
+                line.place(),
+                line.text(),
+                format!("a pattern that does not compile here: {what}"),
+            );
             return false;
         }
         if rules.iter().any(|rule| !rule.headers.is_empty()) {
-            let detail = "a line of a header is looked at as a whole, where HAProxy looks at each part between commas";
+            let detail =
+                "a line of a header is looked at as a whole, where HAProxy looks at each part between commas";
             conversion.report.differs(line.place(), line.text(), detail);
         }
         for rule in rules {
@@ -184,7 +216,11 @@ impl Frontend {
         true
     }
 
-    fn stream(&self, targets: &BTreeMap<String, Target>, conversion: &mut Conversion) -> Result<Serves, ConvertError> {
+    fn stream(
+        &self,
+        targets: &BTreeMap<String, Target>,
+        conversion: &mut Conversion,
+    ) -> Result<Serves, ConvertError> {
         let mut router = StreamRouterConfig::default();
         let mut push = |rule: StreamRule, name: &str| {
             let action = StreamAction::Cluster(name.to_owned());
@@ -233,7 +269,9 @@ fn key_sources(rule: Option<&crate::key_rule::KeyRule>) -> Option<Vec<evenkeel::
     Some(vec![match rule? {
         KeyRule::Source => KeySource::Source,
         KeyRule::UrlParam(name) | KeyRule::Sample(KeyPart::Query(name)) => KeySource::Query(name.clone()),
-        KeyRule::Header { name, domain_only: false } | KeyRule::Sample(KeyPart::Header(name)) => KeySource::Header(name.clone()),
+        KeyRule::Header { name, domain_only: false } | KeyRule::Sample(KeyPart::Header(name)) => {
+            KeySource::Header(name.clone())
+        }
         KeyRule::Sample(KeyPart::Cookie(name)) => KeySource::Cookie(name.clone()),
         KeyRule::Sample(KeyPart::Path) => KeySource::Path,
         KeyRule::Uri(key) if key.len.is_none() && key.depth.is_none() && !key.is_whole => KeySource::Path,
@@ -241,10 +279,12 @@ fn key_sources(rule: Option<&crate::key_rule::KeyRule>) -> Option<Vec<evenkeel::
     }])
 }
 
-fn target<'a>(targets: &'a BTreeMap<String, Target>, name: &str, place: &Place) -> Result<&'a Target, ConvertError> {
-    targets.get(name).ok_or_else(|| {
-        ConvertError::unexpected(place, name, "there is no backend of this name")
-    })
+fn target<'a>(
+    targets: &'a BTreeMap<String, Target>,
+    name: &str,
+    place: &Place,
+) -> Result<&'a Target, ConvertError> {
+    targets.get(name).ok_or_else(|| ConvertError::unexpected(place, name, "there is no backend of this name"))
 }
 
 /// What follows an action: nothing, or `if` and `unless`. The inner error is what cannot be said.
@@ -255,12 +295,15 @@ fn condition(words: &[Word], place: &Place, acls: &Acls) -> Result<Result<Condit
         Some((word, _)) if word.is("unless") => {
             Ok(Err("`unless`: write the condition the other way round with `if`".to_owned()))
         }
-        Some((word, _)) => Err(ConvertError::unexpected(&word.place, word.text.clone(), "if or unless comes here")),
+        Some((word, _)) => {
+            Err(ConvertError::unexpected(&word.place, word.text.clone(), "if or unless comes here"))
+        }
     }
 }
 
 fn compiles(rule: &HttpRule) -> bool {
-    let config = HttpRulesConfig { rules: vec![rule.clone()], path: path_options(), ..HttpRulesConfig::default() };
+    let config =
+        HttpRulesConfig { rules: vec![rule.clone()], path: path_options(), ..HttpRulesConfig::default() };
     HttpRules::new(&config).is_ok()
 }
 
@@ -275,12 +318,17 @@ pub(crate) fn path_options() -> PathOptions {
 }
 
 fn answer(texts: &[&str]) -> Result<Action, String> {
-    let after = |word: &str| texts.iter().position(|text| *text == word).and_then(|at| texts.get(at + 1)).copied();
+    let after =
+        |word: &str| texts.iter().position(|text| *text == word).and_then(|at| texts.get(at + 1)).copied();
     match texts.first() {
         Some(&"redirect") => {
-            let status = after("code").map_or(Ok(302), str::parse).map_err(|_| "a code that is no number".to_owned())?;
+            let status = after("code")
+                .map_or(Ok(302), str::parse)
+                .map_err(|_| "a code that is no number".to_owned())?;
             let location = match (after("scheme"), after("location"), after("prefix")) {
-                (Some(scheme), ..) if !scheme.contains('%') => format!("{scheme}://{{host}}{{path}}{{query}}"),
+                (Some(scheme), ..) if !scheme.contains('%') => {
+                    format!("{scheme}://{{host}}{{path}}{{query}}")
+                }
                 (_, Some(location), _) if !location.contains('%') => location.to_owned(),
                 (.., Some(prefix)) if !prefix.contains('%') => format!("{prefix}{{path}}{{query}}"),
                 _ => return Err("an address that is made of others".to_owned()),
@@ -288,11 +336,15 @@ fn answer(texts: &[&str]) -> Result<Action, String> {
             Ok(Action::Redirect(Redirect { location, status }))
         }
         Some(&"deny" | &"tarpit") => {
-            let status = after("deny_status").map_or(Ok(403), str::parse).map_err(|_| "a status that is no number".to_owned())?;
+            let status = after("deny_status")
+                .map_or(Ok(403), str::parse)
+                .map_err(|_| "a status that is no number".to_owned())?;
             Ok(Action::Respond(StaticResponse::new(status)))
         }
         Some(&"return") => {
-            let status = after("status").map_or(Ok(200), str::parse).map_err(|_| "a status that is no number".to_owned())?;
+            let status = after("status")
+                .map_or(Ok(200), str::parse)
+                .map_err(|_| "a status that is no number".to_owned())?;
             let body = after("string").unwrap_or("").to_owned();
             if after("file").is_some() || after("lf-string").is_some() {
                 return Err("a body that is made elsewhere".to_owned());

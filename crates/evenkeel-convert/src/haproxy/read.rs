@@ -58,7 +58,9 @@ impl<'a> Reader<'a> {
             let detail = match kind {
                 "global" => "the process is your server's",
                 "resolvers" => "names are followed by evenkeel-dns",
-                "peers" => "tables are the memory of one process: use cookies where several proxies must agree",
+                "peers" => {
+                    "tables are the memory of one process: use cookies where several proxies must agree"
+                }
                 _ => "evenkeel has no such part",
             };
             conversion.report.none(section.head.place(), section.head.text(), detail);
@@ -70,7 +72,11 @@ impl<'a> Reader<'a> {
         let mut settings = match section.from() {
             None => self.defaults.clone(),
             Some(name) => self.named.get(&name.text).cloned().ok_or_else(|| {
-                ConvertError::unexpected(&name.place, name.text.clone(), "no defaults of this name come before it")
+                ConvertError::unexpected(
+                    &name.place,
+                    name.text.clone(),
+                    "no defaults of this name come before it",
+                )
             })?,
         };
         if kind == "defaults" {
@@ -82,7 +88,11 @@ impl<'a> Reader<'a> {
                     proxys_own(line, conversion);
                 }
             }
-            conversion.report.taken(section.head.place(), section.head.text(), "taken for the sections that follow");
+            conversion.report.taken(
+                section.head.place(),
+                section.head.text(),
+                "taken for the sections that follow",
+            );
             if let Some(name) = section.name() {
                 self.named.insert(name.text.clone(), settings.clone());
             }
@@ -117,8 +127,16 @@ impl<'a> Reader<'a> {
             let first = line.words[0].text.as_str();
             match first {
                 "acl" => match declare(line, &mut frontend.acls)? {
-                    None => conversion.report.taken(line.place(), line.text(), "the matches of routes that use it"),
-                    Some(why) => conversion.report.none(line.place(), line.text(), format!("{why} is not known: write a route that says it")),
+                    None => conversion.report.taken(
+                        line.place(),
+                        line.text(),
+                        "the matches of routes that use it",
+                    ),
+                    Some(why) => conversion.report.none(
+                        line.place(),
+                        line.text(),
+                        format!("{why} is not known: write a route that says it"),
+                    ),
                 },
                 "server" if kind != "frontend" => {
                     servers.push(backend::server(line, &frontend.settings, conversion)?);
@@ -134,7 +152,8 @@ impl<'a> Reader<'a> {
             }
         }
         if kind != "frontend" {
-            let target = backend::finish(name, place, &frontend.settings, &servers, self.options, conversion)?;
+            let target =
+                backend::finish(name, place, &frontend.settings, &servers, self.options, conversion)?;
             if kind == "listen" && !servers.is_empty() {
                 frontend.settings.default_backend.get_or_insert_with(|| name.to_owned());
                 // They would be made twice, by the route and by the target.
@@ -161,11 +180,20 @@ impl<'a> Reader<'a> {
                     ".endif" => depth = depth.saturating_sub(1),
                     _ => {}
                 }
-                conversion.report.none(line.place(), line.text(), "conditions of the preprocessor are not followed: write what holds");
+                conversion.report.none(
+                    line.place(),
+                    line.text(),
+                    "conditions of the preprocessor are not followed: write what holds",
+                );
             } else if depth > 0 {
-                conversion.report.none(line.place(), line.text(), "it hangs on a condition that is not followed");
+                conversion.report.none(
+                    line.place(),
+                    line.text(),
+                    "it hangs on a condition that is not followed",
+                );
             } else if let Some(variable) = &line.variable {
-                let detail = format!("{variable} is of the environment, which is not looked at: write its value");
+                let detail =
+                    format!("{variable} is of the environment, which is not looked at: write its value");
                 conversion.report.none(line.place(), line.text(), detail);
             } else {
                 all.push(line);
@@ -179,21 +207,33 @@ fn proxys_own(line: &Line, conversion: &mut Conversion) {
     let texts = line.texts();
     let detail = match texts.as_slice() {
         ["log" | "log-format" | "log-tag" | "capture", ..]
-        | ["option", "httplog" | "tcplog" | "dontlognull" | "dontlog-normal" | "log-health-checks" | "logasap", ..] => {
-            "logs are your server's; evenkeel-metrics has those of clusters"
-        }
+        | [
+            "option",
+            "httplog" | "tcplog" | "dontlognull" | "dontlog-normal" | "log-health-checks" | "logasap",
+            ..,
+        ] => "logs are your server's; evenkeel-metrics has those of clusters",
         ["option", "forwardfor" | "originalto", ..] => "add the header where you send the request",
-        ["option", "http-server-close" | "http-keep-alive" | "httpclose" | "forceclose" | "prefer-last-server", ..]
+        [
+            "option",
+            "http-server-close" | "http-keep-alive" | "httpclose" | "forceclose" | "prefer-last-server",
+            ..,
+        ]
         | ["http-reuse", ..] => "connections are your client's",
         ["http-request" | "http-response" | "http-after-response", ..] => {
             "requests are changed by headers of the route alone: do the rest where you send them"
         }
         ["tcp-request" | "tcp-response", ..] => "who may connect is your server's business",
-        ["errorfile" | "errorfiles" | "errorloc" | "errorloc302" | "errorloc303", ..] => "answers are your server's",
+        ["errorfile" | "errorfiles" | "errorloc" | "errorloc302" | "errorloc303", ..] => {
+            "answers are your server's"
+        }
         ["stats" | "monitor-uri" | "monitor", ..] => "see Cluster::report and evenkeel-metrics",
-        ["maxconn" | "rate-limit" | "fullconn" | "backlog", ..] => "bound the listener in your server, or the cluster with limit",
+        ["maxconn" | "rate-limit" | "fullconn" | "backlog", ..] => {
+            "bound the listener in your server, or the cluster with limit"
+        }
         ["compression" | "filter", ..] => "evenkeel touches no body",
-        ["use-server" | "force-persist" | "ignore-persist", ..] => "write a route with an affinity of its own",
+        ["use-server" | "force-persist" | "ignore-persist", ..] => {
+            "write a route with an affinity of its own"
+        }
         ["load-server-state-from-file" | "server-state-file-name", ..] => "health is checked anew",
         _ => "evenkeel has nothing that does this",
     };

@@ -76,7 +76,9 @@ impl Parameters {
                 "rise" => self.rise = number("rise", argument()?, 1..=255)? as u8,
                 "fall" => self.fall = number("fall", argument()?, 1..=255)? as u8,
                 "maxconn" => self.maxconn = number("maxconn", argument()?, 0..=u32::MAX)?,
-                "slowstart" => self.slow_start = Some(time("slowstart", argument()?)?).filter(|t| !t.is_zero()),
+                "slowstart" => {
+                    self.slow_start = Some(time("slowstart", argument()?)?).filter(|t| !t.is_zero());
+                }
                 "cookie" => self.cookie = Some(argument()?.text.clone()),
                 "port" => self.check_port = Some(number("port", argument()?, 1..=65_535)? as u16),
                 "check-ssl" => self.check_ssl = true,
@@ -86,10 +88,17 @@ impl Parameters {
                     let layer = argument()?;
                     self.observe = true;
                     if !["layer4", "layer7"].contains(&layer.text.as_str()) {
-                        return Err(ConvertError::value(&layer.place, "observe", layer.text.clone(), "layer4 or layer7"));
+                        return Err(ConvertError::value(
+                            &layer.place,
+                            "observe",
+                            layer.text.clone(),
+                            "layer4 or layer7",
+                        ));
                     }
                 }
-                "error-limit" => self.observed.error_limit = number("error-limit", argument()?, 1..=u32::MAX)?,
+                "error-limit" => {
+                    self.observed.error_limit = number("error-limit", argument()?, 1..=u32::MAX)?;
+                }
                 "on-error" => {
                     let action = argument()?;
                     self.observed.on_error = match action.text.as_str() {
@@ -103,14 +112,57 @@ impl Parameters {
                         }
                     };
                 }
-                "track" | "minconn" | "maxqueue" | "agent-port" | "agent-inter" | "agent-send" | "agent-addr"
-                | "addr" | "redir" | "on-marked-down" | "on-marked-up" | "resolvers" | "resolve-prefer"
-                | "resolve-opts" | "resolve-net" | "init-addr" | "init-state" | "hash-key" | "source" | "verify"
-                | "ca-file" | "crt" | "crl-file" | "ciphers" | "ciphersuites" | "sni" | "alpn" | "npn" | "proto"
-                | "check-proto" | "check-sni" | "check-alpn" | "pool-max-conn" | "pool-purge-delay"
-                | "pool-low-conn" | "max-reuse" | "namespace" | "socks4" | "ws" | "guid" | "log-proto"
-                | "verifyhost" | "shard" | "ssl-max-ver" | "ssl-min-ver" | "tcp-ut" | "proxy-v2-options"
-                | "set-proxy-v2-tlv-fmt" | "pool-conn-name" | "sigalgs" | "curves" => {
+                "track"
+                | "minconn"
+                | "maxqueue"
+                | "agent-port"
+                | "agent-inter"
+                | "agent-send"
+                | "agent-addr"
+                | "addr"
+                | "redir"
+                | "on-marked-down"
+                | "on-marked-up"
+                | "resolvers"
+                | "resolve-prefer"
+                | "resolve-opts"
+                | "resolve-net"
+                | "init-addr"
+                | "init-state"
+                | "hash-key"
+                | "source"
+                | "verify"
+                | "ca-file"
+                | "crt"
+                | "crl-file"
+                | "ciphers"
+                | "ciphersuites"
+                | "sni"
+                | "alpn"
+                | "npn"
+                | "proto"
+                | "check-proto"
+                | "check-sni"
+                | "check-alpn"
+                | "pool-max-conn"
+                | "pool-purge-delay"
+                | "pool-low-conn"
+                | "max-reuse"
+                | "namespace"
+                | "socks4"
+                | "ws"
+                | "guid"
+                | "log-proto"
+                | "verifyhost"
+                | "shard"
+                | "ssl-max-ver"
+                | "ssl-min-ver"
+                | "tcp-ut"
+                | "proxy-v2-options"
+                | "set-proxy-v2-tlv-fmt"
+                | "pool-conn-name"
+                | "sigalgs"
+                | "curves" => {
                     let value = argument()?;
                     report.none(place, format!("{name} {}", value.text), advice(name));
                 }
@@ -124,7 +176,9 @@ impl Parameters {
 fn advice(name: &str) -> &'static str {
     match name {
         "track" => "let the sink of the other server's check tell both clusters",
-        "minconn" | "maxqueue" => "nothing queues here: a limit of the endpoint that adapts can take its place",
+        "minconn" | "maxqueue" => {
+            "nothing queues here: a limit of the endpoint that adapts can take its place"
+        }
         "agent-check" | "agent-port" | "agent-inter" | "agent-send" | "agent-addr" => {
             "add a target with an agent probe to the prober"
         }
@@ -132,7 +186,9 @@ fn advice(name: &str) -> &'static str {
         "resolvers" | "resolve-prefer" | "resolve-opts" | "resolve-net" | "init-addr" => {
             "names are followed by evenkeel-dns"
         }
-        "on-marked-down" | "on-marked-up" => "an observer of the cluster hears of it and closes what it likes",
+        "on-marked-down" | "on-marked-up" => {
+            "an observer of the cluster hears of it and closes what it likes"
+        }
         "hash-key" => "of HAProxy 2.9: here servers are numbered, as in 2.6",
         "init-state" => "of HAProxy 3.1: set thresholds.start of the check",
         "non-stick" => "leave the endpoint out of those that cookies name",
@@ -143,7 +199,12 @@ fn advice(name: &str) -> &'static str {
 fn above_zero(field: &str, word: &Word) -> Result<Duration, ConvertError> {
     let found = time(field, word)?;
     if found.is_zero() {
-        return Err(ConvertError::value(&word.place, field, word.text.clone(), "more than nothing is allowed"));
+        return Err(ConvertError::value(
+            &word.place,
+            field,
+            word.text.clone(),
+            "more than nothing is allowed",
+        ));
     }
     Ok(found)
 }

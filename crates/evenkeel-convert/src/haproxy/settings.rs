@@ -93,23 +93,41 @@ impl Settings {
         let (place, subject) = (line.place(), line.text());
         let texts = line.texts();
         let argument = || {
-            line.words.get(1).ok_or_else(|| ConvertError::unexpected(place, texts[0], "a value comes after it"))
+            line.words
+                .get(1)
+                .ok_or_else(|| ConvertError::unexpected(place, texts[0], "a value comes after it"))
         };
         match texts.as_slice() {
             ["mode", mode] => {
                 self.is_http = match *mode {
                     "http" => true,
                     "tcp" => false,
-                    other => return Err(ConvertError::value(&line.words[1].place, "mode", other, "http or tcp is read")),
+                    other => {
+                        return Err(ConvertError::value(
+                            &line.words[1].place,
+                            "mode",
+                            other,
+                            "http or tcp is read",
+                        ));
+                    }
                 };
-                report.taken(place, subject, if self.is_http { "requests are routed" } else { "connections are routed" });
+                report.taken(
+                    place,
+                    subject,
+                    if self.is_http { "requests are routed" } else { "connections are routed" },
+                );
             }
             ["balance", ..] => self.balance = balance::balance(line, report)?,
             ["hash-type", ..] => self.hash_type = balance::hash_type(line, report)?,
             ["hash-balance-factor", _] => {
                 let factor = number("hash-balance-factor", argument()?, 0..=u32::MAX)?;
                 if (1..=100).contains(&factor) {
-                    return Err(ConvertError::value(&line.words[1].place, texts[0], texts[1], "0 or more than 100"));
+                    return Err(ConvertError::value(
+                        &line.words[1].place,
+                        texts[0],
+                        texts[1],
+                        "0 or more than 100",
+                    ));
                 }
                 self.hash_balance_factor = Some(factor).filter(|&factor| factor > 0);
                 report.taken(place, subject, "policy haproxy, hash_balance_factor");
@@ -122,7 +140,11 @@ impl Settings {
             ["timeout", kind, _] => self.timeout(kind, line, report)?,
             ["option", "httpchk", rest @ ..] => {
                 let probe = http_check(rest);
-                report.taken(place, subject, "a check by HTTP; HAProxy asks in HTTP/1.0 unless told otherwise, this in 1.1");
+                report.taken(
+                    place,
+                    subject,
+                    "a check by HTTP; HAProxy asks in HTTP/1.0 unless told otherwise, this in 1.1",
+                );
                 self.check = Check::Http(Box::new(probe), None);
             }
             ["option", "tcp-check"] => {
@@ -135,12 +157,25 @@ impl Settings {
             }
             ["http-check", rest @ ..] => self.http_check(rest, line, report)?,
             ["tcp-check", rest @ ..] => self.tcp_check(rest, line, report)?,
-            ["option", "ssl-hello-chk" | "smtpchk" | "mysql-check" | "pgsql-check" | "redis-check" | "ldap-check" | "spop-check", ..] => {
+            [
+                "option",
+                "ssl-hello-chk" | "smtpchk" | "mysql-check" | "pgsql-check" | "redis-check" | "ldap-check"
+                | "spop-check",
+                ..,
+            ] => {
                 self.check = Check::Tcp { send: None, expect: None, port: None };
-                report.differs(place, subject, "only whether a connection is made is checked: give send and expect, or a command");
+                report.differs(
+                    place,
+                    subject,
+                    "only whether a connection is made is checked: give send and expect, or a command",
+                );
             }
             ["option", "external-check"] | ["external-check", ..] => {
-                report.none(place, subject, "a check by a program: give the cluster's check the probe command");
+                report.none(
+                    place,
+                    subject,
+                    "a check by a program: give the cluster's check the probe command",
+                );
             }
             ["option", "redispatch", ..] => {
                 report.taken(place, subject, "every further attempt goes to another server");
@@ -158,7 +193,8 @@ impl Settings {
                 report.taken(place, subject, "taken for the servers that follow");
             }
             ["cookie", name, words @ ..] => {
-                let after = |word: &str| words.iter().position(|w| *w == word).and_then(|at| line.words.get(at + 3));
+                let after =
+                    |word: &str| words.iter().position(|w| *w == word).and_then(|at| line.words.get(at + 3));
                 let lifetime = match after("maxlife").or_else(|| after("maxidle")) {
                     Some(word) => Some(super::units::time_in("maxlife", word, 1_000_000)?),
                     None => None,
@@ -170,11 +206,16 @@ impl Settings {
                     line: line.clone(),
                 });
                 if !words.contains(&"insert") {
-                    report.differs(place, subject, "a cookie of evenkeel's own, which it sets itself: `insert`");
+                    report.differs(
+                        place,
+                        subject,
+                        "a cookie of evenkeel's own, which it sets itself: `insert`",
+                    );
                 }
             }
             ["stick-table", words @ ..] => {
-                let after = |word: &str| words.iter().position(|w| *w == word).and_then(|at| line.words.get(at + 2));
+                let after =
+                    |word: &str| words.iter().position(|w| *w == word).and_then(|at| line.words.get(at + 2));
                 let size = after("size").map(|word| size(&word.text)).unwrap_or_default();
                 let expire = after("expire").map(|word| time("expire", word)).transpose()?;
                 self.table = Some((size.unwrap_or(100_000).clamp(1, 100_000_000), expire));
@@ -182,19 +223,31 @@ impl Settings {
                 if by_ip {
                     report.taken(place, subject, "affinity.learned.table, where `stick on src` uses it");
                 } else {
-                    report.none(place, subject, "only tables of addresses are followed: give the route affinity.learned");
+                    report.none(
+                        place,
+                        subject,
+                        "only tables of addresses are followed: give the route affinity.learned",
+                    );
                 }
             }
             ["stick", "on" | "match", "src", ..] => {
                 self.sticks_to_source = true;
-                report.differs(place, subject, "affinity.learned by the source: the memory of one process, without peers");
+                report.differs(
+                    place,
+                    subject,
+                    "affinity.learned by the source: the memory of one process, without peers",
+                );
             }
             ["stick", ..] => report.none(place, subject, "give the route affinity.learned with this key"),
             ["default_backend", name] => {
                 self.default_backend = Some((*name).to_owned());
                 report.taken(place, subject, "the last route");
             }
-            ["http-request" | "http-response", kind @ ("set-header" | "add-header" | "del-header"), rest @ ..] => {
+            [
+                "http-request" | "http-response",
+                kind @ ("set-header" | "add-header" | "del-header"),
+                rest @ ..,
+            ] => {
                 self.header(texts[0], kind, rest, line, report);
             }
             _ => return Ok(false),
@@ -212,13 +265,18 @@ impl Settings {
                 "empty-response" => on.reset = true,
                 "junk-response" => {
                     on.reset = true;
-                    report.differs(place, subject, "an answer that makes no sense counts as a broken connection");
+                    report.differs(
+                        place,
+                        subject,
+                        "an answer that makes no sense counts as a broken connection",
+                    );
                     continue;
                 }
                 "response-timeout" => on.timed_out = true,
                 "all-retryable-errors" => {
                     (on.connect_failed, on.reset, on.timed_out, on.refused) = (true, true, true, true);
-                    on.statuses.extend([500, 502, 503, 504].map(|code| StatusRange { first: code, last: code }));
+                    on.statuses
+                        .extend([500, 502, 503, 504].map(|code| StatusRange { first: code, last: code }));
                 }
                 "0rtt-rejected" => {
                     report.none(place, subject, "early data is your client's");
@@ -283,7 +341,11 @@ impl Settings {
                                 probe.headers.insert(name, value);
                             }
                         }
-                        other => report.none(place, format!("http-check send {other}"), "checks send no such thing"),
+                        other => report.none(
+                            place,
+                            format!("http-check send {other}"),
+                            "checks send no such thing",
+                        ),
                     }
                 }
                 report.taken(place, subject, "the request of the check");
@@ -293,7 +355,12 @@ impl Settings {
                 match rest.as_slice() {
                     ["status", codes] if !line.texts().contains(&"!") => {
                         let statuses: Statuses = codes.replace(',', ", ").parse().map_err(|_| {
-                            ConvertError::value(place, "http-check expect status", *codes, "statuses such as 200,204 or 200-399")
+                            ConvertError::value(
+                                place,
+                                "http-check expect status",
+                                *codes,
+                                "statuses such as 200,204 or 200-399",
+                            )
                         })?;
                         probe.retriable = all_but(&statuses);
                         probe.expected = statuses;
@@ -307,15 +374,22 @@ impl Settings {
                         probe.body = Some(BodyMatch::Regex((*text).to_owned()));
                         report.taken(place, subject, "the expected body");
                     }
-                    _ => report.none(place, subject, "checks expect statuses and bodies: write those that are good"),
+                    _ => report.none(
+                        place,
+                        subject,
+                        "checks expect statuses and bodies: write those that are good",
+                    ),
                 }
             }
             ["connect", rest @ ..] => {
-                let found = rest.windows(2).find(|pair| pair[0] == "port").and_then(|pair| pair[1].parse().ok());
+                let found =
+                    rest.windows(2).find(|pair| pair[0] == "port").and_then(|pair| pair[1].parse().ok());
                 *port = found.or(*port);
                 report.differs(place, subject, "only its port is taken");
             }
-            ["disable-on-404"] => report.none(place, subject, "say with the header degraded_header that a server works worse"),
+            ["disable-on-404"] => {
+                report.none(place, subject, "say with the header degraded_header that a server works worse");
+            }
             ["send-state"] => report.none(place, subject, "checks tell servers nothing"),
             _ => report.none(place, subject, "checks have no such step"),
         }
@@ -349,7 +423,8 @@ impl Settings {
 
     fn header(&mut self, way: &str, kind: &str, words: &[&str], line: &Line, report: &mut Report) {
         let (place, subject) = (line.place(), line.text());
-        let changes = if way == "http-request" { &mut self.request_headers } else { &mut self.response_headers };
+        let changes =
+            if way == "http-request" { &mut self.request_headers } else { &mut self.response_headers };
         let change = match (kind, words) {
             ("set-header", [name, value]) if !value.contains('%') => {
                 HeaderChange::Set { name: (*name).to_owned(), value: (*value).to_owned() }
@@ -359,7 +434,11 @@ impl Settings {
             }
             ("del-header", [name]) => HeaderChange::Remove { name: (*name).to_owned() },
             _ => {
-                report.none(place, subject, "values that are made of others, and changes under a condition, are set where you send");
+                report.none(
+                    place,
+                    subject,
+                    "values that are made of others, and changes under a condition, are set where you send",
+                );
                 return;
             }
         };

@@ -24,9 +24,16 @@ pub(crate) fn time_in(field: &str, word: &Word, bare: u64) -> Result<Duration, C
     };
     let count = text[..digits].parse::<u64>().ok();
     let micros = factor.zip(count).and_then(|(factor, count)| count.checked_mul(factor));
-    micros.filter(|&micros| micros / 1_000 <= u64::from(u32::MAX)).map(Duration::from_micros).ok_or_else(|| {
-        ConvertError::value(&word.place, field, text, "a time such as 5s, 500ms or 2000 (milliseconds) is allowed")
-    })
+    micros.filter(|&micros| micros / 1_000 <= u64::from(u32::MAX)).map(Duration::from_micros).ok_or_else(
+        || {
+            ConvertError::value(
+                &word.place,
+                field,
+                text,
+                "a time such as 5s, 500ms or 2000 (milliseconds) is allowed",
+            )
+        },
+    )
 }
 
 /// A time as HAProxy writes it.
@@ -35,7 +42,11 @@ pub(crate) fn time_text(time: Duration) -> String {
 }
 
 /// A whole number within bounds.
-pub(crate) fn number(field: &str, word: &Word, range: std::ops::RangeInclusive<u32>) -> Result<u32, ConvertError> {
+pub(crate) fn number(
+    field: &str,
+    word: &Word,
+    range: std::ops::RangeInclusive<u32>,
+) -> Result<u32, ConvertError> {
     word.text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
         let allowed = format!("a whole number from {} to {} is allowed", range.start(), range.end());
         ConvertError::value(&word.place, field, word.text.clone(), allowed)

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use evenkeel::router::{Action, KeySource, RouteConfig, RouterConfig, StreamAction, StreamRouterConfig};
 use evenkeel::{ClusterConfig, PolicyConfig};
-use evenkeel_balance::compat::haproxy::{Balance, Function, HashType, HaproxyConfig, Method};
+use evenkeel_balance::compat::haproxy::{Balance, Function, HaproxyConfig, HashType, Method};
 use evenkeel_health::Curve;
 use evenkeel_limit::LimitConfig;
 use evenkeel_probe::{BodyMatch, ProbeConfig};
@@ -35,7 +35,10 @@ pub(crate) fn write(setup: &Setup) -> Written {
             let _ = writeln!(text, "    bind {}", bind(address));
         }
         if listener.tls {
-            writer.none(format!("listeners.{}.tls", listener.name), "add ssl and a certificate to the bind lines");
+            writer.none(
+                format!("listeners.{}.tls", listener.name),
+                "add ssl and a certificate to the bind lines",
+            );
         }
         match &listener.serves {
             Serves::Http(router) => writer.http(&listener.name, router, &mut text),
@@ -94,28 +97,41 @@ impl Writer<'_> {
                     let _ = writeln!(text, "    use_backend {}{when}", name_of(cluster));
                 }
                 Action::Split(split) => {
-                    self.differs(format!("routes.{}.action.split", route.name), "drawn for each request by rand()");
+                    self.differs(
+                        format!("routes.{}.action.split", route.name),
+                        "drawn for each request by rand()",
+                    );
                     let mut left: u64 = split.arms.iter().map(|arm| u64::from(arm.weight)).sum();
                     for arm in split.arms.iter().filter(|arm| arm.weight > 0) {
                         let name = name_of(&arm.cluster);
                         if u64::from(arm.weight) == left {
-                            let when = if condition.is_empty() { " if TRUE".to_owned() } else { when.clone() };
+                            let when =
+                                if condition.is_empty() { " if TRUE".to_owned() } else { when.clone() };
                             let _ = writeln!(text, "    use_backend {name}{when}");
                             break;
                         }
                         // Each draw is about what the arms before have left.
                         let space = if condition.is_empty() { "" } else { " " };
-                        let _ = writeln!(text, "    use_backend {name} if {condition}{space}{{ rand({left}) lt {} }}", arm.weight);
+                        let _ = writeln!(
+                            text,
+                            "    use_backend {name} if {condition}{space}{{ rand({left}) lt {} }}",
+                            arm.weight
+                        );
                         left -= u64::from(arm.weight);
                     }
                 }
                 Action::Redirect(_) | Action::Respond(_) => {
-                    if is_last && matches!(&route.action, Action::Respond(answer) if answer.status == 503 && answer.body.is_empty()) {
+                    if is_last
+                        && matches!(&route.action, Action::Respond(answer) if answer.status == 503 && answer.body.is_empty())
+                    {
                         // Without a backend HAProxy says so by itself.
                         continue;
                     }
                     let Some(line) = answer(&route.action) else {
-                        self.none(format!("routes.{}.action", route.name), "an address that is made of its parts: write it by hand");
+                        self.none(
+                            format!("routes.{}.action", route.name),
+                            "an address that is made of its parts: write it by hand",
+                        );
                         continue;
                     };
                     if are_answers && !is_last {
@@ -123,8 +139,15 @@ impl Writer<'_> {
                     } else {
                         self.count += 1;
                         let name = format!("answer_{}", self.count);
-                        let _ = write!(self.answers, "\nbackend {name}\n    mode http\n    http-request {line}\n");
-                        let use_it = if is_last { format!("default_backend {name}") } else { format!("use_backend {name}{when}") };
+                        let _ = write!(
+                            self.answers,
+                            "\nbackend {name}\n    mode http\n    http-request {line}\n"
+                        );
+                        let use_it = if is_last {
+                            format!("default_backend {name}")
+                        } else {
+                            format!("use_backend {name}{when}")
+                        };
                         let _ = writeln!(text, "    {use_it}");
                     }
                     self.taken(format!("routes.{}", route.name), "an answer");
@@ -150,7 +173,9 @@ impl Writer<'_> {
                 HostMatch::Any => continue,
                 HostMatch::Exact(name) => writeln!(lines, "    acl r{number}_host hdr(host) -i {name}"),
                 HostMatch::Suffix(end) => writeln!(lines, "    acl r{number}_host hdr_end(host) -i {end}"),
-                HostMatch::Prefix(start) => writeln!(lines, "    acl r{number}_host hdr_beg(host) -i {start}"),
+                HostMatch::Prefix(start) => {
+                    writeln!(lines, "    acl r{number}_host hdr_beg(host) -i {start}")
+                }
             };
         }
         if !lines.is_empty() {
@@ -163,7 +188,12 @@ impl Writer<'_> {
                 PathMatch::Exact(path) => writeln!(lines, "{acl} path {}", quoted(path)),
                 PathMatch::RawPrefix(path) => writeln!(lines, "{acl} path_beg {}", quoted(path)),
                 PathMatch::Prefix(path) => {
-                    writeln!(lines, "{acl} path {}\n{acl} path_beg {}", quoted(path), quoted(&format!("{path}/")))
+                    writeln!(
+                        lines,
+                        "{acl} path {}\n{acl} path_beg {}",
+                        quoted(path),
+                        quoted(&format!("{path}/"))
+                    )
                 }
                 PathMatch::Regex(pattern) => {
                     let (ignores_case, pattern) = anchored(pattern);
@@ -171,7 +201,10 @@ impl Writer<'_> {
                     writeln!(lines, "{acl} path_reg {flag}{}", quoted(&pattern))
                 }
                 _ => {
-                    self.none(format!("routes.{}.match.paths", route.name), "templates are left out: write a regex");
+                    self.none(
+                        format!("routes.{}.match.paths", route.name),
+                        "templates are left out: write a regex",
+                    );
                     return None;
                 }
             };
@@ -186,8 +219,14 @@ impl Writer<'_> {
         let tests = headers
             .iter()
             .map(|header| (format!("req.hdr({})", header.name), &header.test, header.invert))
-            .chain(cookies.iter().map(|cookie| (format!("req.cook({})", cookie.name), &cookie.test, cookie.invert)))
-            .chain(query.iter().map(|query| (format!("url_param({})", query.name), &query.test, query.invert)));
+            .chain(
+                cookies
+                    .iter()
+                    .map(|cookie| (format!("req.cook({})", cookie.name), &cookie.test, cookie.invert)),
+            )
+            .chain(
+                query.iter().map(|query| (format!("url_param({})", query.name), &query.test, query.invert)),
+            );
         for (i, (sample, test, invert)) in tests.enumerate() {
             let (test, invert) = match test {
                 ValueMatch::Present => ("-m found".to_owned(), invert),
@@ -201,7 +240,10 @@ impl Writer<'_> {
                     (format!("{}-m reg {}", if ignores_case { "-i " } else { "" }, quoted(&pattern)), invert)
                 }
                 _ => {
-                    self.none(format!("routes.{}.match", route.name), "ranges are left out: write the test by hand");
+                    self.none(
+                        format!("routes.{}.match", route.name),
+                        "ranges are left out: write the test by hand",
+                    );
                     return None;
                 }
             };
@@ -238,8 +280,16 @@ impl Writer<'_> {
                 let _ = writeln!(text, "    acl r{number}_src src {}", ranges.join(" "));
                 names.push(format!("r{number}_src"));
             }
-            if !rule.destinations.is_empty() || !rule.source_ports.is_empty() || !rule.destination_ports.is_empty() || !rule.alpn.is_empty() || !rule.listeners.is_empty() {
-                self.none(format!("routes.{}.match", route.name), "only sources and server names are written");
+            if !rule.destinations.is_empty()
+                || !rule.source_ports.is_empty()
+                || !rule.destination_ports.is_empty()
+                || !rule.alpn.is_empty()
+                || !rule.listeners.is_empty()
+            {
+                self.none(
+                    format!("routes.{}.match", route.name),
+                    "only sources and server names are written",
+                );
                 continue;
             }
             let _ = if names.is_empty() {
@@ -253,7 +303,12 @@ impl Writer<'_> {
 
     fn backend(&mut self, cluster: &ClusterConfig, text: &mut String) {
         let (is_http, routes) = self.users(&cluster.name);
-        let _ = write!(text, "\nbackend {}\n    mode {}\n", name_of(&cluster.name), if is_http { "http" } else { "tcp" });
+        let _ = write!(
+            text,
+            "\nbackend {}\n    mode {}\n",
+            name_of(&cluster.name),
+            if is_http { "http" } else { "tcp" }
+        );
         let maxconn = self.balance(cluster, text);
         self.check(cluster, text);
         if is_http {
@@ -261,15 +316,19 @@ impl Writer<'_> {
             self.headers(&cluster.name, &routes, text);
         }
         let has_cookie = self.affinity(&cluster.name, &routes, text);
-        let tiers: BTreeMap<u8, usize> = cluster.endpoints.iter().fold(BTreeMap::new(), |mut tiers, endpoint| {
-            *tiers.entry(endpoint.priority().get()).or_default() += 1;
-            tiers
-        });
+        let tiers: BTreeMap<u8, usize> =
+            cluster.endpoints.iter().fold(BTreeMap::new(), |mut tiers, endpoint| {
+                *tiers.entry(endpoint.priority().get()).or_default() += 1;
+                tiers
+            });
         let backups: Vec<(u8, usize)> = tiers.into_iter().filter(|&(tier, _)| tier > 0).collect();
         if backups.len() == 1 && backups[0].1 > 1 {
             text.push_str("    option allbackups\n");
         } else if backups.iter().any(|&(_, count)| count > 1) {
-            self.differs(format!("clusters.{}.endpoints", cluster.name), "HAProxy uses one backup after the other, or all: one after the other");
+            self.differs(
+                format!("clusters.{}.endpoints", cluster.name),
+                "HAProxy uses one backup after the other, or all: one after the other",
+            );
         }
         let mut parameters = String::new();
         if let Some(maxconn) = maxconn {
@@ -280,18 +339,23 @@ impl Writer<'_> {
             if slow.curve == Curve::Sixteenths {
                 self.taken(format!("clusters.{}.slow_start", cluster.name), "slowstart");
             } else {
-                self.differs(format!("clusters.{}.slow_start", cluster.name), "slowstart: by sixteenths, and of servers that return alone");
+                self.differs(
+                    format!("clusters.{}.slow_start", cluster.name),
+                    "slowstart: by sixteenths, and of servers that return alone",
+                );
             }
         }
         if let Some(check) = self.setup.checks.get(&cluster.name) {
             let schedule = &check.schedule;
             let _ = write!(parameters, " check inter {}", time_text(schedule.interval));
-            for (word, time) in [("fastinter", schedule.fast_interval), ("downinter", schedule.down_interval)] {
+            for (word, time) in [("fastinter", schedule.fast_interval), ("downinter", schedule.down_interval)]
+            {
                 if let Some(time) = time {
                     let _ = write!(parameters, " {word} {}", time_text(time));
                 }
             }
-            let _ = write!(parameters, " rise {} fall {}", schedule.thresholds.rise, schedule.thresholds.fall);
+            let _ =
+                write!(parameters, " rise {} fall {}", schedule.thresholds.rise, schedule.thresholds.fall);
             if let Some(port) = check.port {
                 let _ = write!(parameters, " port {port}");
             }
@@ -309,13 +373,21 @@ impl Writer<'_> {
         let mut is_http = true;
         for listener in &self.setup.listeners {
             match &listener.serves {
-                Serves::Http(router) => routes.extend(router.routes.iter().filter(|route| match &route.action {
-                    Action::Cluster(cluster) => cluster == name,
-                    Action::Split(split) => split.arms.iter().any(|arm| arm.cluster == name),
-                    _ => false,
-                }).cloned()),
+                Serves::Http(router) => routes.extend(
+                    router
+                        .routes
+                        .iter()
+                        .filter(|route| match &route.action {
+                            Action::Cluster(cluster) => cluster == name,
+                            Action::Split(split) => split.arms.iter().any(|arm| arm.cluster == name),
+                            _ => false,
+                        })
+                        .cloned(),
+                ),
                 Serves::Stream(router) => {
-                    let is_used = router.routes.iter().any(|route| matches!(&route.action, StreamAction::Cluster(cluster) if cluster == name));
+                    let is_used = router.routes.iter().any(
+                        |route| matches!(&route.action, StreamAction::Cluster(cluster) if cluster == name),
+                    );
                     is_http &= !is_used;
                 }
             }
@@ -335,7 +407,10 @@ impl Writer<'_> {
             None => None,
         };
         if limit.is_some() {
-            self.differs(format!("clusters.{}.endpoint_limit", cluster.name), "maxconn: requests wait where all are full");
+            self.differs(
+                format!("clusters.{}.endpoint_limit", cluster.name),
+                "maxconn: requests wait where all are full",
+            );
         }
         let line = match &cluster.policy {
             PolicyConfig::Haproxy(config) => {
@@ -343,7 +418,9 @@ impl Writer<'_> {
                 self.haproxy(cluster, config, text);
                 return config.maxconn.or(limit);
             }
-            PolicyConfig::RoundRobin(_) | PolicyConfig::SmoothWeightedRoundRobin(_) => "roundrobin".to_owned(),
+            PolicyConfig::RoundRobin(_) | PolicyConfig::SmoothWeightedRoundRobin(_) => {
+                "roundrobin".to_owned()
+            }
             PolicyConfig::StaticMap(_) => "static-rr".to_owned(),
             PolicyConfig::FirstAvailable(_) => "first".to_owned(),
             PolicyConfig::LeastConnections(_) => "leastconn".to_owned(),
@@ -356,9 +433,8 @@ impl Writer<'_> {
             PolicyConfig::Nginx(config) => match config.method {
                 evenkeel_balance::compat::nginx::Method::LeastConn => "leastconn".to_owned(),
                 evenkeel_balance::compat::nginx::Method::IpHash => "source".to_owned(),
-                evenkeel_balance::compat::nginx::Method::Hash | evenkeel_balance::compat::nginx::Method::HashConsistent => {
-                    self.by_key(cluster, text)
-                }
+                evenkeel_balance::compat::nginx::Method::Hash
+                | evenkeel_balance::compat::nginx::Method::HashConsistent => self.by_key(cluster, text),
                 _ => "roundrobin".to_owned(),
             },
             PolicyConfig::Envoy(config) => match &config.policy {
@@ -366,10 +442,14 @@ impl Writer<'_> {
                 evenkeel_balance::compat::envoy::EnvoyPolicy::LeastRequest(_) => "random(2)".to_owned(),
                 _ => self.by_key(cluster, text),
             },
-            PolicyConfig::RingHash(_) | PolicyConfig::Ketama(_) | PolicyConfig::Maglev(_) | PolicyConfig::Rendezvous(_)
-            | PolicyConfig::Jump(_) | PolicyConfig::Anchor(_) | PolicyConfig::MultiProbe(_) | PolicyConfig::Modulo(_) => {
-                self.by_key(cluster, text)
-            }
+            PolicyConfig::RingHash(_)
+            | PolicyConfig::Ketama(_)
+            | PolicyConfig::Maglev(_)
+            | PolicyConfig::Rendezvous(_)
+            | PolicyConfig::Jump(_)
+            | PolicyConfig::Anchor(_)
+            | PolicyConfig::MultiProbe(_)
+            | PolicyConfig::Modulo(_) => self.by_key(cluster, text),
             other => {
                 self.none(subject.clone(), &format!("HAProxy has nothing like {}: leastconn", other.name()));
                 "leastconn".to_owned()
@@ -402,7 +482,10 @@ impl Writer<'_> {
                 match self.setup.keys.get(&cluster.name).and_then(algorithm) {
                     Some((_, line)) => line,
                     None => {
-                        self.none(format!("keys.{}", cluster.name), "the key is not known: balance uri is written");
+                        self.none(
+                            format!("keys.{}", cluster.name),
+                            "the key is not known: balance uri is written",
+                        );
                         "uri".to_owned()
                     }
                 }
@@ -423,7 +506,8 @@ impl Writer<'_> {
         match &check.probe {
             ProbeConfig::Tcp(tcp) => {
                 let send = tcp.send.as_ref().and_then(|payload| std::str::from_utf8(payload.as_bytes()).ok());
-                let expect = tcp.expect.as_ref().and_then(|payload| std::str::from_utf8(payload.as_bytes()).ok());
+                let expect =
+                    tcp.expect.as_ref().and_then(|payload| std::str::from_utf8(payload.as_bytes()).ok());
                 if send.is_some() || expect.is_some() {
                     text.push_str("    option tcp-check\n");
                 }
@@ -443,14 +527,21 @@ impl Writer<'_> {
                 for (name, value) in &http.headers {
                     let _ = writeln!(text, "    http-check send hdr {name} {}", quoted(value));
                 }
-                let _ = writeln!(text, "    http-check expect status {}", http.expected.to_string().replace(", ", ","));
+                let _ = writeln!(
+                    text,
+                    "    http-check expect status {}",
+                    http.expected.to_string().replace(", ", ",")
+                );
                 if let Some(body) = &http.body {
                     // One expectation for each check.
                     let (way, value) = match body {
                         BodyMatch::Contains(value) => ("string", value),
                         BodyMatch::Regex(value) => ("rstring", value),
                     };
-                    self.none(format!("{subject}.probe.body"), &format!("HAProxy expects one thing: write http-check expect {way} {value}"));
+                    self.none(
+                        format!("{subject}.probe.body"),
+                        &format!("HAProxy expects one thing: write http-check expect {way} {value}"),
+                    );
                 }
                 if http.tls.is_some() {
                     self.none(format!("{subject}.probe.tls"), "add check-ssl and verify to the servers");
@@ -468,7 +559,10 @@ impl Writer<'_> {
     fn retry(&mut self, name: &str, routes: &[RouteConfig], text: &mut String) {
         let Some(first) = routes.first() else { return };
         if routes.iter().any(|route| route.retry != first.retry) {
-            self.differs(format!("routes to {name}: retry"), "a backend has one way of trying again: that of the first route");
+            self.differs(
+                format!("routes to {name}: retry"),
+                "a backend has one way of trying again: that of the first route",
+            );
         }
         let Some(retry) = &first.retry else {
             text.push_str("    retries 0\n");
@@ -477,7 +571,11 @@ impl Writer<'_> {
         let _ = writeln!(text, "    retries {}", retry.attempts.saturating_sub(1));
         text.push_str("    option redispatch 1\n");
         let words = retry_on(retry);
-        let _ = writeln!(text, "    retry-on {}", if words.is_empty() { "none".to_owned() } else { words.join(" ") });
+        let _ = writeln!(
+            text,
+            "    retry-on {}",
+            if words.is_empty() { "none".to_owned() } else { words.join(" ") }
+        );
         if let Some(time) = retry.per_try_timeout {
             let _ = writeln!(text, "    timeout server {}", time_text(time));
         }
@@ -486,17 +584,29 @@ impl Writer<'_> {
     fn headers(&mut self, name: &str, routes: &[RouteConfig], text: &mut String) {
         let Some(first) = routes.first() else { return };
         if routes.iter().any(|route| route.headers != first.headers) {
-            self.differs(format!("routes to {name}: headers"), "a backend has one set of changes: those of the first route");
+            self.differs(
+                format!("routes to {name}: headers"),
+                "a backend has one set of changes: those of the first route",
+            );
         }
-        for (side, changes) in [("http-request", &first.headers.request), ("http-response", &first.headers.response)] {
+        for (side, changes) in
+            [("http-request", &first.headers.request), ("http-response", &first.headers.response)]
+        {
             for change in changes {
                 let line = match change {
-                    HeaderChange::Add { name, value } => format!("add-header {name} {}", quoted(&value.replace('%', "%%"))),
-                    HeaderChange::Set { name, value } => format!("set-header {name} {}", quoted(&value.replace('%', "%%"))),
+                    HeaderChange::Add { name, value } => {
+                        format!("add-header {name} {}", quoted(&value.replace('%', "%%")))
+                    }
+                    HeaderChange::Set { name, value } => {
+                        format!("set-header {name} {}", quoted(&value.replace('%', "%%")))
+                    }
                     HeaderChange::Remove { name } => format!("del-header {name}"),
                     HeaderChange::SetIfAbsent { name, value } => {
                         let sample = if side == "http-request" { "req.hdr" } else { "res.hdr" };
-                        format!("set-header {name} {} unless {{ {sample}({name}) -m found }}", quoted(&value.replace('%', "%%")))
+                        format!(
+                            "set-header {name} {} unless {{ {sample}({name}) -m found }}",
+                            quoted(&value.replace('%', "%%"))
+                        )
                     }
                 };
                 let _ = writeln!(text, "    {side} {line}");
@@ -517,13 +627,23 @@ impl Writer<'_> {
         }
         if let Some(cookie) = &affinity.cookie {
             let secure = if cookie.secure { " secure" } else { "" };
-            let _ = writeln!(text, "    cookie {} insert indirect nocache{secure} maxlife {}", cookie.name, time_text(cookie.ttl));
+            let _ = writeln!(
+                text,
+                "    cookie {} insert indirect nocache{secure} maxlife {}",
+                cookie.name,
+                time_text(cookie.ttl)
+            );
             self.differs(subject, "cookie: not signed, and it names the server");
             return true;
         }
         if let Some(learned) = &affinity.learned {
             if learned.by == [KeySource::Source] {
-                let _ = writeln!(text, "    stick-table type ip size {} expire {}", learned.table.capacity, time_text(learned.table.ttl));
+                let _ = writeln!(
+                    text,
+                    "    stick-table type ip size {} expire {}",
+                    learned.table.capacity,
+                    time_text(learned.table.ttl)
+                );
                 text.push_str("    stick on src\n");
                 self.differs(subject, "a stick-table, of IPv4 addresses");
             } else {
@@ -533,7 +653,14 @@ impl Writer<'_> {
         false
     }
 
-    fn server(&mut self, cluster: &ClusterConfig, endpoint: &Endpoint, parameters: &str, has_cookie: bool, text: &mut String) {
+    fn server(
+        &mut self,
+        cluster: &ClusterConfig,
+        endpoint: &Endpoint,
+        parameters: &str,
+        has_cookie: bool,
+        text: &mut String,
+    ) {
         let subject = format!("clusters.{}.endpoints.{}", cluster.name, endpoint.id());
         let name = name_of(endpoint.id().as_str());
         if name != endpoint.id().as_str() {
@@ -668,12 +795,18 @@ fn answer(action: &Action) -> Option<String> {
             if let Some(scheme) = location.strip_suffix("://{host}{path}{query}") {
                 return Some(format!("redirect scheme {scheme} code {code}"));
             }
-            if let Some(prefix) = location.strip_suffix("{path}{query}").filter(|prefix| !prefix.contains('{')) {
+            if let Some(prefix) =
+                location.strip_suffix("{path}{query}").filter(|prefix| !prefix.contains('{'))
+            {
                 return Some(format!("redirect prefix {} code {code}", quoted(prefix)));
             }
             (!location.contains('{')).then(|| format!("redirect location {} code {code}", quoted(location)))
         }
-        Action::Respond(answer) if answer.body.is_empty() && [400, 401, 403, 404, 405, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504].contains(&answer.status) => {
+        Action::Respond(answer)
+            if answer.body.is_empty()
+                && [400, 401, 403, 404, 405, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504]
+                    .contains(&answer.status) =>
+        {
             Some(format!("deny deny_status {}", answer.status))
         }
         Action::Respond(answer) => Some(format!(
@@ -700,7 +833,8 @@ fn bind(address: &str) -> String {
 
 /// A word, in quotes if it needs them.
 fn quoted(text: &str) -> String {
-    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'#\\$".contains(&byte));
+    let is_plain =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'#\\$".contains(&byte));
     if is_plain {
         return text.to_owned();
     }

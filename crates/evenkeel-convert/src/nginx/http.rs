@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use evenkeel::ClusterConfig;
 use evenkeel::router::{Action, KeySource, RouteConfig, RouterConfig, StaticResponse};
 use evenkeel_route::matching::{
-    DotSegments, EscapedSlashes, HostMatch, HttpRule, HttpRules, HttpRulesConfig, PathMatch, PathOptions, Percent,
+    DotSegments, EscapedSlashes, HostMatch, HttpRule, HttpRules, HttpRulesConfig, PathMatch, PathOptions,
+    Percent,
 };
 use evenkeel_route::split::{SplitConfig, Stickiness};
 use evenkeel_types::{Endpoint, EndpointId};
@@ -30,7 +31,8 @@ pub(crate) fn read(files: &mut Files, text: &Text, _: &Options) -> Result<Conver
     }
     let tree = parse(files, text)?;
     let mut conversion = Conversion::default();
-    let is_part = !tree.iter().any(|directive| ["http", "stream", "events"].contains(&directive.name.text.as_str()));
+    let is_part =
+        !tree.iter().any(|directive| ["http", "stream", "events"].contains(&directive.name.text.as_str()));
     if is_part {
         Reader::default().read(&tree, &mut conversion)?;
     } else {
@@ -57,11 +59,17 @@ pub(crate) fn proxys_own(directive: &Directive, conversion: &mut Conversion) {
         "auth_request" | "auth_basic" | "allow" | "deny" => "who may come in is your server's business",
         "root" | "alias" | "index" | "try_files" | "autoindex" => "evenkeel serves no files",
         "error_page" => "answers are your server's: the pick tells when there is nobody",
-        "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" | "memcached_pass" => "evenkeel picks; the protocol is your client's",
+        "fastcgi_pass" | "uwsgi_pass" | "scgi_pass" | "memcached_pass" => {
+            "evenkeel picks; the protocol is your client's"
+        }
         "resolver" => "names are resolved by discovery: evenkeel-dns",
-        name if name.starts_with("ssl_") || name.starts_with("proxy_ssl_") => "TLS is your server's and your client's",
+        name if name.starts_with("ssl_") || name.starts_with("proxy_ssl_") => {
+            "TLS is your server's and your client's"
+        }
         name if name.starts_with("proxy_cache") => "evenkeel has no cache",
-        name if name.ends_with("_log") || name == "log_format" => "logs are your server's; evenkeel-metrics has those of clusters",
+        name if name.ends_with("_log") || name == "log_format" => {
+            "logs are your server's; evenkeel-metrics has those of clusters"
+        }
         _ => "it is about serving, not about balancing: set it in your server",
     };
     conversion.report.none(directive.place(), directive.text(), detail);
@@ -148,11 +156,19 @@ impl Reader {
         if chooses {
             conversion.report.taken(directive.place(), directive.text(), "routes, one for each case");
         } else {
-            conversion.report.none(directive.place(), directive.text(), "only maps that choose an upstream are followed");
+            conversion.report.none(
+                directive.place(),
+                directive.text(),
+                "only maps that choose an upstream are followed",
+            );
         }
     }
 
-    fn server<'a>(&mut self, block: &'a Directive, conversion: &mut Conversion) -> Result<Server<'a>, ConvertError> {
+    fn server<'a>(
+        &mut self,
+        block: &'a Directive,
+        conversion: &mut Conversion,
+    ) -> Result<Server<'a>, ConvertError> {
         let mut server =
             Server { block, listens: Vec::new(), hosts: Vec::new(), name: String::new(), routes: Vec::new() };
         for directive in block.inside() {
@@ -214,7 +230,8 @@ impl Reader {
                 continue;
             };
             if !fits_alone(&matcher.path) {
-                let detail = "this expression does not compile here: look-around and back-references are not known";
+                let detail =
+                    "this expression does not compile here: look-around and back-references are not known";
                 conversion.report.none(directive.place(), directive.text(), detail);
                 continue;
             }
@@ -283,7 +300,11 @@ impl Reader {
                 true
             }
             Err(why) => {
-                conversion.report.none(directive.place(), directive.text(), format!("{why}: answer it in your server"));
+                conversion.report.none(
+                    directive.place(),
+                    directive.text(),
+                    format!("{why}: answer it in your server"),
+                );
                 false
             }
         }
@@ -321,7 +342,11 @@ impl Reader {
             return self.choose(directive, variable, &base, matcher.rank, server, proxy, conversion);
         }
         if key::has_variables(name) {
-            conversion.report.none(place, subject, "where this leads is only known when requests come: write a route for each");
+            conversion.report.none(
+                place,
+                subject,
+                "where this leads is only known when requests come: write a route for each",
+            );
             return Ok(false);
         }
         self.ensure(name, scheme, directive)?;
@@ -354,7 +379,8 @@ impl Reader {
                 for arm in &arms {
                     self.ensure(&arm.cluster, "http", directive)?;
                 }
-                let servers = arms.iter().filter_map(|arm| self.upstreams.get(&arm.cluster)).map(|up| up.tries).max();
+                let servers =
+                    arms.iter().filter_map(|arm| self.upstreams.get(&arm.cluster)).map(|up| up.tries).max();
                 let mut route = base.clone();
                 let stickiness = if key.is_empty() { Stickiness::Drawn } else { Stickiness::Keyed };
                 route.action = Action::Split(SplitConfig { arms, stickiness, ..SplitConfig::default() });
@@ -368,7 +394,9 @@ impl Reader {
                 let mut is_first = true;
                 for (test, cluster) in &cases {
                     let Some(rule) = with_condition(&base.rule, &source, test) else {
-                        let detail = format!("a map of {source}: routes look at headers, cookies, parameters and methods");
+                        let detail = format!(
+                            "a map of {source}: routes look at headers, cookies, parameters and methods"
+                        );
                         conversion.report.none(place, subject.clone(), detail);
                         return Ok(false);
                     };
@@ -382,7 +410,11 @@ impl Reader {
                 }
                 let default = bare(&default);
                 if default.is_empty() {
-                    conversion.report.none(place, subject, "the map has no default: nginx answers 500 to the others");
+                    conversion.report.none(
+                        place,
+                        subject,
+                        "the map has no default: nginx answers 500 to the others",
+                    );
                     return Ok(!is_first);
                 }
                 self.ensure(default, "http", directive)?;
@@ -391,7 +423,11 @@ impl Reader {
                 Ok(true)
             }
             None => {
-                conversion.report.none(place, subject, format!("what ${name} holds is only known when requests come"));
+                conversion.report.none(
+                    place,
+                    subject,
+                    format!("what ${name} holds is only known when requests come"),
+                );
                 Ok(false)
             }
         }
@@ -413,7 +449,12 @@ impl Reader {
         }
         let port = if ["https", "grpcs"].contains(&scheme) { 443 } else { 80 };
         let refuse = |error: &dyn std::fmt::Display| {
-            ConvertError::value(directive.place(), "proxy_pass", name, format!("no upstream of this name, and {error}"))
+            ConvertError::value(
+                directive.place(),
+                "proxy_pass",
+                name,
+                format!("no upstream of this name, and {error}"),
+            )
         };
         let (address, _) = address(name, port).map_err(|error| refuse(&error))?;
         let mut cluster = ClusterConfig::new(name);
@@ -471,7 +512,8 @@ fn takes_all(rule: &HttpRule) -> bool {
 
 fn fits_alone(path: &PathMatch) -> bool {
     let rule = HttpRule { paths: vec![path.clone()], ..HttpRule::default() };
-    HttpRules::new(&HttpRulesConfig { rules: vec![rule], path: path_options(), ..HttpRulesConfig::default() }).is_ok()
+    HttpRules::new(&HttpRulesConfig { rules: vec![rule], path: path_options(), ..HttpRulesConfig::default() })
+        .is_ok()
 }
 
 /// The one case in which the order of locations cannot be an order of routes.
@@ -481,14 +523,18 @@ fn firm_and_longer(server: &Server<'_>, conversion: &mut Conversion) {
         _ => String::new(),
     };
     let of = |wanted: fn(&Rank) -> bool| server.routes.iter().filter(move |(rank, _)| wanted(rank));
-    if of(|rank| matches!(rank, Rank::Regex(_))).next().is_none() && of(|rank| matches!(rank, Rank::Prefix(_))).next().is_none() {
+    if of(|rank| matches!(rank, Rank::Regex(_))).next().is_none()
+        && of(|rank| matches!(rank, Rank::Prefix(_))).next().is_none()
+    {
         return;
     }
     for (_, firm) in of(|rank| matches!(rank, Rank::Firm(_))) {
         for (_, longer) in of(|rank| matches!(rank, Rank::Prefix(_))) {
             let (short, long) = (text(firm), text(longer));
             if long.len() > short.len() && long.starts_with(&short) {
-                let detail = format!("location ^~ {short} is asked first, where nginx prefers {long}, which is longer");
+                let detail = format!(
+                    "location ^~ {short} is asked first, where nginx prefers {long}, which is longer"
+                );
                 conversion.report.differs(server.block.place(), format!("location {long}"), detail);
             }
         }
@@ -497,14 +543,20 @@ fn firm_and_longer(server: &Server<'_>, conversion: &mut Conversion) {
 
 fn listen(directive: &Directive, conversion: &mut Conversion) -> Result<Listen, ConvertError> {
     let Some((address, flags)) = directive.args.split_first() else {
-        return Err(ConvertError::unexpected(directive.place(), "listen", "an address or a port comes after it"));
+        return Err(ConvertError::unexpected(
+            directive.place(),
+            "listen",
+            "an address or a port comes after it",
+        ));
     };
     let text = address.text.as_str();
     let text = if text.bytes().all(|byte| byte.is_ascii_digit()) {
         format!("*:{text}")
-    } else if text.starts_with("unix:") || text.rsplit_once(':').is_some_and(|(before, port)| {
-        (!before.contains(':') || before.ends_with(']')) && port.bytes().all(|byte| byte.is_ascii_digit())
-    }) {
+    } else if text.starts_with("unix:")
+        || text.rsplit_once(':').is_some_and(|(before, port)| {
+            (!before.contains(':') || before.ends_with(']')) && port.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    {
         text.to_owned()
     } else {
         format!("{text}:80")
@@ -512,7 +564,11 @@ fn listen(directive: &Directive, conversion: &mut Conversion) -> Result<Listen, 
     let has = |name: &str| flags.iter().any(|flag| flag.is(name));
     for flag in flags {
         if !["ssl", "default_server", "default", "http2", "reuseport"].contains(&flag.text.as_str()) {
-            conversion.report.none(&flag.place, format!("listen {text} {}", flag.text), "sockets are your server's");
+            conversion.report.none(
+                &flag.place,
+                format!("listen {text} {}", flag.text),
+                "sockets are your server's",
+            );
         }
     }
     conversion.report.taken(directive.place(), directive.text(), "an address of a listener");
@@ -531,7 +587,11 @@ fn names(directive: &Directive, server: &mut Server<'_>, conversion: &mut Conver
         }
         for text in texts {
             if text.is_empty() || text == "_" {
-                conversion.report.taken(&word.place, subject.clone(), "no host: what other servers do not take");
+                conversion.report.taken(
+                    &word.place,
+                    subject.clone(),
+                    "no host: what other servers do not take",
+                );
                 continue;
             }
             match text.parse::<HostMatch>() {
@@ -539,7 +599,11 @@ fn names(directive: &Directive, server: &mut Server<'_>, conversion: &mut Conver
                     server.hosts.push(host);
                     conversion.report.taken(&word.place, subject.clone(), "match.hosts");
                 }
-                _ => conversion.report.none(&word.place, subject.clone(), "hosts are names, *.name or name.*: list them"),
+                _ => conversion.report.none(
+                    &word.place,
+                    subject.clone(),
+                    "hosts are names, *.name or name.*: list them",
+                ),
             }
         }
     }
@@ -587,7 +651,7 @@ fn listeners(servers: &[Server<'_>], conversion: &mut Conversion) {
     }
     let mut groups: Vec<(Vec<String>, bool, Vec<usize>, usize)> = Vec::new();
     for (address, tls, members, default) in by_address {
-        match groups.iter_mut().find(|(_, a, b, c)| (*a, &*b, *c) == (tls, &members, default)) {
+        match groups.iter_mut().find(|(_, a, b, c)| (*a, b, *c) == (tls, &members, default)) {
             Some((addresses, ..)) => addresses.push(address),
             None => groups.push((vec![address], tls, members, default)),
         }

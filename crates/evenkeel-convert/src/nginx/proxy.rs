@@ -23,7 +23,12 @@ pub(crate) struct Proxy {
 impl Default for Proxy {
     fn default() -> Self {
         Self {
-            retries: RetryOn { grpc_codes: Vec::new(), statuses: Vec::new(), timed_out: true, ..RetryOn::default() },
+            retries: RetryOn {
+                grpc_codes: Vec::new(),
+                statuses: Vec::new(),
+                timed_out: true,
+                ..RetryOn::default()
+            },
             is_off: false,
             tries: 0,
             read_timeout: Duration::from_secs(60),
@@ -125,9 +130,15 @@ impl Proxy {
                 }
                 "invalid_header" => {
                     on.reset = true;
-                    report.differs(&word.place, subject, "retry.on.reset: an answer that makes no sense counts as a broken connection");
+                    report.differs(
+                        &word.place,
+                        subject,
+                        "retry.on.reset: an answer that makes no sense counts as a broken connection",
+                    );
                 }
-                "non_idempotent" => report.none(&word.place, subject, "say for each request that it may be repeated"),
+                "non_idempotent" => {
+                    report.none(&word.place, subject, "say for each request that it may be repeated");
+                }
                 "off" => {
                     self.is_off = true;
                     report.taken(&word.place, subject, "no retry");
@@ -135,8 +146,10 @@ impl Proxy {
                 "updating" => report.none(&word.place, subject, "evenkeel has no cache"),
                 status => {
                     let code = status.strip_prefix("http_").and_then(|code| code.parse::<u16>().ok());
-                    let Some(code) = code.filter(|code| [403, 404, 429, 500, 502, 503, 504].contains(code)) else {
-                        let allowed = "error, timeout, invalid_header, http_500 and others, non_idempotent or off";
+                    let Some(code) = code.filter(|code| [403, 404, 429, 500, 502, 503, 504].contains(code))
+                    else {
+                        let allowed =
+                            "error, timeout, invalid_header, http_500 and others, non_idempotent or off";
                         return Err(ConvertError::unexpected(&word.place, status, allowed));
                     };
                     on.statuses.push(StatusRange { first: code, last: code });
@@ -163,7 +176,11 @@ impl Proxy {
         {
             report.none(place, subject, "it is about one connection: your client sets it");
         } else if key::has_variables(&value.text) {
-            report.none(place, subject, "a value that is made of variables: set it where you send the request");
+            report.none(
+                place,
+                subject,
+                "a value that is made of variables: set it where you send the request",
+            );
         } else if value.text.is_empty() {
             self.headers.request.push(HeaderChange::Remove { name: name.text.clone() });
             report.taken(place, subject, "headers.request");
@@ -193,7 +210,11 @@ impl Proxy {
         if is_always {
             report.taken(place, subject, "headers.response");
         } else {
-            report.differs(place, subject, "headers.response: to every answer, where nginx leaves it out from errors");
+            report.differs(
+                place,
+                subject,
+                "headers.response: to every answer, where nginx leaves it out from errors",
+            );
         }
         Ok(())
     }

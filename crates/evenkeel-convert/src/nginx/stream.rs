@@ -27,7 +27,11 @@ pub(crate) fn read(block: &[Directive], conversion: &mut Conversion) -> Result<(
             "map" => {
                 let (name, variable) = variables::map(directive, &mut conversion.report)?;
                 variables.insert(name, variable);
-                conversion.report.taken(directive.place(), directive.text(), "routes, where proxy_pass uses it");
+                conversion.report.taken(
+                    directive.place(),
+                    directive.text(),
+                    "routes, where proxy_pass uses it",
+                );
             }
             "server" => {}
             _ => proxys_own(directive, conversion),
@@ -62,12 +66,15 @@ fn server(
                 addresses.push(if is_port { format!("*:{text}") } else { text.to_owned() });
                 conversion.report.taken(place, subject, "an address of a listener");
             }
-            "ssl_preread" => conversion.report.taken(place, subject, "routes look at the server name where they have one"),
+            "ssl_preread" => {
+                conversion.report.taken(place, subject, "routes look at the server name where they have one");
+            }
             "proxy_pass" => {
                 let target = &directive.only()?.text;
                 let routes = routes(target, variables);
                 let Some(routes) = routes else {
-                    let detail = "where this leads is only known when connections come: write a route for each";
+                    let detail =
+                        "where this leads is only known when connections come: write a route for each";
                     conversion.report.none(place, subject, detail);
                     continue;
                 };
@@ -75,14 +82,19 @@ fn server(
                     ensure(&cluster, upstreams, directive)?;
                     let name = format!("{cluster}:{}", router.routes.len());
                     let rule = StreamRule { sni, ..StreamRule::default() };
-                    router.routes.push(StreamRouteConfig { name, rule, action: StreamAction::Cluster(cluster) });
+                    router.routes.push(StreamRouteConfig {
+                        name,
+                        rule,
+                        action: StreamAction::Cluster(cluster),
+                    });
                 }
                 conversion.report.taken(place, subject, "routes of connections");
             }
             _ => proxys_own(directive, conversion),
         }
     }
-    let name = addresses.first().map_or_else(|| format!("stream:{}", block.place().line), |a| format!("stream {a}"));
+    let name =
+        addresses.first().map_or_else(|| format!("stream:{}", block.place().line), |a| format!("stream {a}"));
     conversion.setup.listeners.push(Listener { name, addresses, tls: false, serves: Serves::Stream(router) });
     Ok(())
 }
@@ -107,18 +119,28 @@ fn routes(target: &str, variables: &Variables) -> Option<Vec<(Vec<HostMatch>, St
     Some(routes)
 }
 
-fn ensure(name: &str, upstreams: &mut BTreeMap<String, Upstream>, directive: &Directive) -> Result<(), ConvertError> {
+fn ensure(
+    name: &str,
+    upstreams: &mut BTreeMap<String, Upstream>,
+    directive: &Directive,
+) -> Result<(), ConvertError> {
     if upstreams.contains_key(name) {
         return Ok(());
     }
     let refuse = |error: &dyn std::fmt::Display| {
-        ConvertError::value(directive.place(), "proxy_pass", name, format!("no upstream of this name, and {error}"))
+        ConvertError::value(
+            directive.place(),
+            "proxy_pass",
+            name,
+            format!("no upstream of this name, and {error}"),
+        )
     };
     let (address, _) = address(name, 0).map_err(|error| refuse(&error))?;
     let id = EndpointId::new(address.to_string()).map_err(|error| refuse(&error))?;
     let mut cluster = ClusterConfig::new(name);
     cluster.policy = evenkeel::PolicyConfig::nginx();
     cluster.endpoints.push(Endpoint::new(id, address));
-    upstreams.insert(name.to_owned(), Upstream { cluster, key: None, tries: 1, place: directive.place().clone() });
+    upstreams
+        .insert(name.to_owned(), Upstream { cluster, key: None, tries: 1, place: directive.place().clone() });
     Ok(())
 }

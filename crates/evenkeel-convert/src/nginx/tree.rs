@@ -49,7 +49,12 @@ pub(crate) fn parse(files: &mut Files, text: &Text) -> Result<Vec<Directive>, Co
     parse_file(files, text, 0, 0)
 }
 
-fn parse_file(files: &mut Files, text: &Text, depth: u32, nesting: u32) -> Result<Vec<Directive>, ConvertError> {
+fn parse_file(
+    files: &mut Files,
+    text: &Text,
+    depth: u32,
+    nesting: u32,
+) -> Result<Vec<Directive>, ConvertError> {
     let mut cursor = Cursor::new(&text.name, &text.text);
     // Directives whose block is open, each with what came before it at its own level.
     let mut open: Vec<(Directive, Vec<Directive>)> = Vec::new();
@@ -75,7 +80,11 @@ fn parse_file(files: &mut Files, text: &Text, depth: u32, nesting: u32) -> Resul
             }
             Token::Open(place) => {
                 let Some(mut directive) = directive(&mut words, Some(Vec::new())) else {
-                    return Err(ConvertError::unexpected(&place, "\"{\"", "the name of a block comes before it"));
+                    return Err(ConvertError::unexpected(
+                        &place,
+                        "\"{\"",
+                        "the name of a block comes before it",
+                    ));
                 };
                 if nesting + open.len() as u32 >= files.limits.nesting {
                     let limit = files.limits.nesting.into();
@@ -114,7 +123,12 @@ fn parse_file(files: &mut Files, text: &Text, depth: u32, nesting: u32) -> Resul
     }
 }
 
-fn include(files: &mut Files, directive: &Directive, depth: u32, nesting: u32) -> Result<Vec<Directive>, ConvertError> {
+fn include(
+    files: &mut Files,
+    directive: &Directive,
+    depth: u32,
+    nesting: u32,
+) -> Result<Vec<Directive>, ConvertError> {
     let pattern = directive.only()?;
     if pattern.text.contains('$') {
         return Err(ConvertError::unexpected(
@@ -125,7 +139,10 @@ fn include(files: &mut Files, directive: &Directive, depth: u32, nesting: u32) -
     }
     if depth >= files.limits.include_depth {
         let limit = files.limits.include_depth.into();
-        return Err(ConvertError::new(&pattern.place, Problem::TooMany { what: "files that include each other", limit }));
+        return Err(ConvertError::new(
+            &pattern.place,
+            Problem::TooMany { what: "files that include each other", limit },
+        ));
     }
     let mut all = Vec::new();
     for text in files.include(&pattern.text, &pattern.place)? {
@@ -175,7 +192,11 @@ fn next(cursor: &mut Cursor<'_>) -> Result<Token, ConvertError> {
             let text = quoted(cursor, quote, &place)?;
             if cursor.peek().is_some_and(|c| !c.is_ascii_whitespace() && !";{)".contains(c)) {
                 let found = format!("{:?} right after a quote", cursor.peek().unwrap_or(' '));
-                return Err(ConvertError::unexpected(&cursor.place(), found, "white space, \";\", \"{\" or \")\""));
+                return Err(ConvertError::unexpected(
+                    &cursor.place(),
+                    found,
+                    "white space, \";\", \"{\" or \")\"",
+                ));
             }
             return Ok(Token::Word(Word { text, place }));
         }

@@ -6,7 +6,12 @@ use crate::word::Word;
 /// A time as nginx writes it: `60`, `60s`, `1m30s`, `500ms`, `1d 2h`. A bare number counts seconds.
 pub(crate) fn time(field: &str, word: &Word) -> Result<Duration, ConvertError> {
     parse_time(&word.text).ok_or_else(|| {
-        ConvertError::value(&word.place, field, word.text.clone(), "a time such as 10s, 500ms or 1m30s is allowed")
+        ConvertError::value(
+            &word.place,
+            field,
+            word.text.clone(),
+            "a time such as 10s, 500ms or 1m30s is allowed",
+        )
     })
 }
 

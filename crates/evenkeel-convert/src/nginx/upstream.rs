@@ -90,7 +90,11 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
     let mut cluster = ClusterConfig::new(&name.text);
     cluster.policy = match balance {
         Balance::Mode(method) => {
-            report.taken(place, format!("upstream {}", name.text), format!("clusters.{}, policy nginx", name.text));
+            report.taken(
+                place,
+                format!("upstream {}", name.text),
+                format!("clusters.{}, policy nginx", name.text),
+            );
             PolicyConfig::Nginx(NginxConfig {
                 method,
                 max_fails: settings.max_fails,
@@ -107,8 +111,10 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
         }
     };
     cluster.endpoint_limit = settings.max_conns.map(LimitConfig::fixed);
-    cluster.slow_start = settings.slow_start.map(|window| SlowStartConfig { window, ..SlowStartConfig::default() });
-    let by_name = matches!(&cluster.policy, PolicyConfig::Nginx(config) if config.method == Method::HashConsistent);
+    cluster.slow_start =
+        settings.slow_start.map(|window| SlowStartConfig { window, ..SlowStartConfig::default() });
+    let by_name =
+        matches!(&cluster.policy, PolicyConfig::Nginx(config) if config.method == Method::HashConsistent);
     let mut twins: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::new();
     for line in &lines {
         if let Some(endpoint) = endpoint(line, by_name, &mut twins, report)? {
@@ -118,7 +124,11 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
     if cluster.endpoints.is_empty() {
         let expected = "nginx needs a server in every upstream, and so does this";
         if lines.is_empty() {
-            return Err(ConvertError::unexpected(place, format!("upstream {} without a server", name.text), expected));
+            return Err(ConvertError::unexpected(
+                place,
+                format!("upstream {} without a server", name.text),
+                expected,
+            ));
         }
     }
     if let PolicyConfig::Nginx(config) = &cluster.policy
@@ -181,7 +191,11 @@ fn method(directive: &Directive, report: &mut Report) -> Result<(Balance, Option
             (Balance::Random { two }, None)
         }
         ("random", ["two", criterion]) => {
-            report.differs(place, subject, format!("{criterion}: becomes the policy least_request, which compares requests in flight"));
+            report.differs(
+                place,
+                subject,
+                format!("{criterion}: becomes the policy least_request, which compares requests in flight"),
+            );
             (Balance::Random { two: true }, None)
         }
         _ => return Err(ConvertError::unexpected(place, subject, "nginx knows no such arguments")),
@@ -208,7 +222,12 @@ fn line<'a>(directive: &'a Directive, report: &mut Report) -> Result<Line<'a>, C
             Some(("weight", value)) => {
                 line.weight = number("weight", word, value)?;
                 if line.weight == 0 {
-                    return Err(ConvertError::value(&word.place, "weight", "0", "1 and more; mark the server `down`"));
+                    return Err(ConvertError::value(
+                        &word.place,
+                        "weight",
+                        "0",
+                        "1 and more; mark the server `down`",
+                    ));
                 }
             }
             Some(("max_fails", value)) => line.max_fails = number("max_fails", word, value)?,
@@ -216,7 +235,11 @@ fn line<'a>(directive: &'a Directive, report: &mut Report) -> Result<Line<'a>, C
             Some(("fail_timeout", value)) => line.fail_timeout = whole(word, value)?,
             Some(("slow_start", value)) => line.slow_start = Some(whole(word, value)?),
             Some(("route" | "service" | "drain", _)) => {
-                report.none(&word.place, word.text.clone(), "of the commercial nginx: evenkeel has nothing that does this");
+                report.none(
+                    &word.place,
+                    word.text.clone(),
+                    "of the commercial nginx: evenkeel has nothing that does this",
+                );
             }
             None if word.is("down") => line.down = true,
             None if word.is("backup") => line.backup = true,
@@ -226,7 +249,11 @@ fn line<'a>(directive: &'a Directive, report: &mut Report) -> Result<Line<'a>, C
                 "endpoints come from discovery: follow the name with evenkeel-dns",
             ),
             None if word.is("drain") => {
-                report.differs(&word.place, "drain", "becomes the weight 0: no new requests but those that are tied to it");
+                report.differs(
+                    &word.place,
+                    "drain",
+                    "becomes the weight 0: no new requests but those that are tied to it",
+                );
                 line.weight = 0;
             }
             _ => {
@@ -289,9 +316,17 @@ impl Settings {
             }
             if let Some(window) = line.slow_start {
                 if Some(window) == settings.slow_start {
-                    report.differs(place, format!("slow_start={}s", window.as_secs()), "slow_start: the same ramp; endpoints that are new warm up too");
+                    report.differs(
+                        place,
+                        format!("slow_start={}s", window.as_secs()),
+                        "slow_start: the same ramp; endpoints that are new warm up too",
+                    );
                 } else {
-                    report.differs(place, line.directive.text(), "all servers of a cluster share one slow_start, that of the first line");
+                    report.differs(
+                        place,
+                        line.directive.text(),
+                        "all servers of a cluster share one slow_start, that of the first line",
+                    );
                 }
             }
         }
@@ -319,7 +354,11 @@ fn endpoint(
     if by_name && !has_port {
         differs.push("nginx hashes the name without a port, and here the port 80 is part of it: other places on the ring; write the port in nginx too, and both agree");
     }
-    if by_name && matches!(address, Address::Socket(_) | Address::Host(..)) && has_port && address.to_string() != name {
+    if by_name
+        && matches!(address, Address::Socket(_) | Address::Host(..))
+        && has_port
+        && address.to_string() != name
+    {
         differs.push("nginx hashes the text as it is written, and here it is written another way: other places on the ring");
     }
     if line.down {
@@ -331,7 +370,8 @@ fn endpoint(
     let count = twins.entry(address.to_string()).or_default();
     *count += 1;
     let id = if *count == 1 { address.to_string() } else { format!("{address}#{count}") };
-    let id = EndpointId::new(&id).map_err(|error| ConvertError::value(place, "server", name, error.to_string()))?;
+    let id = EndpointId::new(&id)
+        .map_err(|error| ConvertError::value(place, "server", name, error.to_string()))?;
     let mut endpoint = Endpoint::new(id, address).with_weight(Weight::new(line.weight));
     if line.down {
         endpoint = endpoint.with_announced(Announced::Down);
@@ -351,7 +391,8 @@ fn endpoint(
 pub(crate) fn address(text: &str, port: u16) -> Result<(Address, bool), evenkeel_types::ParseAddressError> {
     let has_port = match text.rsplit_once(':') {
         Some((before, digits)) => {
-            (!before.contains(':') || before.ends_with(']')) && digits.bytes().all(|byte| byte.is_ascii_digit())
+            (!before.contains(':') || before.ends_with(']'))
+                && digits.bytes().all(|byte| byte.is_ascii_digit())
         }
         None => false,
     };

@@ -1,15 +1,15 @@
 use std::collections::BTreeMap;
 
 use evenkeel::router::KeySource;
-use evenkeel_route::matching::{HeaderMatch, HttpRule, QueryMatch, CookieMatch, ValueMatch};
+use evenkeel_route::matching::{CookieMatch, HeaderMatch, HttpRule, QueryMatch, ValueMatch};
 use evenkeel_route::split::Arm;
 
 use super::key;
 use super::tree::Directive;
 use crate::error::ConvertError;
 use crate::key_rule::KeyPart;
-use crate::whole_regex::{whole_regex, with_case};
 use crate::report::Report;
+use crate::whole_regex::{whole_regex, with_case};
 
 /// What a variable can be that the configuration defines.
 #[derive(Clone, Debug)]
@@ -26,14 +26,22 @@ pub(crate) type Variables = BTreeMap<String, Variable>;
 /// Reads `map SOURCE $name { … }`.
 pub(crate) fn map(block: &Directive, report: &mut Report) -> Result<(String, Variable), ConvertError> {
     let [source, name] = block.args.as_slice() else {
-        return Err(ConvertError::unexpected(block.place(), block.text(), "map takes a source and a variable"));
+        return Err(ConvertError::unexpected(
+            block.place(),
+            block.text(),
+            "map takes a source and a variable",
+        ));
     };
     let (mut exact, mut regexes, mut default) = (Vec::new(), Vec::new(), String::new());
     for case in block.inside() {
         let key = case.name.text.as_str();
         if ["hostnames", "volatile"].contains(&key) && case.args.is_empty() {
             if key == "hostnames" {
-                report.none(case.place(), "hostnames", "masks of host names in a map are not followed: write routes with hosts");
+                report.none(
+                    case.place(),
+                    "hostnames",
+                    "masks of host names in a map are not followed: write routes with hosts",
+                );
             }
             continue;
         }
@@ -42,7 +50,8 @@ pub(crate) fn map(block: &Directive, report: &mut Report) -> Result<(String, Var
             "default" => default = value,
             _ => match key.strip_prefix('~') {
                 Some(pattern) => {
-                    let (pattern, ignores_case) = pattern.strip_prefix('*').map_or((pattern, false), |rest| (rest, true));
+                    let (pattern, ignores_case) =
+                        pattern.strip_prefix('*').map_or((pattern, false), |rest| (rest, true));
                     let pattern = whole_regex(pattern);
                     regexes.push((ValueMatch::Regex(with_case(&pattern, ignores_case)), value));
                 }
@@ -59,7 +68,10 @@ pub(crate) fn map(block: &Directive, report: &mut Report) -> Result<(String, Var
 }
 
 /// Reads `split_clients TEXT $name { … }`.
-pub(crate) fn split_clients(block: &Directive, report: &mut Report) -> Result<(String, Variable), ConvertError> {
+pub(crate) fn split_clients(
+    block: &Directive,
+    report: &mut Report,
+) -> Result<(String, Variable), ConvertError> {
     let [source, name] = block.args.as_slice() else {
         let expected = "split_clients takes a text and a variable";
         return Err(ConvertError::unexpected(block.place(), block.text(), expected));
@@ -72,10 +84,12 @@ pub(crate) fn split_clients(block: &Directive, report: &mut Report) -> Result<(S
         let weight = if share.is("*") {
             left
         } else {
-            share.text.strip_suffix('%').and_then(hundredths).filter(|&part| part <= left).ok_or_else(|| {
-                let allowed = "a percentage with at most two decimals, and not more than 100% in all";
-                ConvertError::value(&share.place, "split_clients", share.text.clone(), allowed)
-            })?
+            share.text.strip_suffix('%').and_then(hundredths).filter(|&part| part <= left).ok_or_else(
+                || {
+                    let allowed = "a percentage with at most two decimals, and not more than 100% in all";
+                    ConvertError::value(&share.place, "split_clients", share.text.clone(), allowed)
+                },
+            )?
         };
         left -= weight;
         match arms.iter_mut().find(|arm| arm.cluster == cluster) {
@@ -90,7 +104,9 @@ pub(crate) fn split_clients(block: &Directive, report: &mut Report) -> Result<(S
         None => report.differs(
             block.place(),
             block.text(),
-            format!("{detail}; what is hashed cannot be said by one key, so requests are drawn: users do not stay"),
+            format!(
+                "{detail}; what is hashed cannot be said by one key, so requests are drawn: users do not stay"
+            ),
         ),
     }
     let name = name.text.trim_start_matches('$').to_owned();
@@ -99,8 +115,9 @@ pub(crate) fn split_clients(block: &Directive, report: &mut Report) -> Result<(S
 
 /// What a router may take for the key of a request, for texts of one variable; the address of the client also under a salt.
 pub(crate) fn key_source(text: &str) -> Option<KeySource> {
-    let name = key::variable(text)
-        .or_else(|| (text.starts_with("${remote_addr}") || text.starts_with("$remote_addr")).then_some("remote_addr"))?;
+    let name = key::variable(text).or_else(|| {
+        (text.starts_with("${remote_addr}") || text.starts_with("$remote_addr")).then_some("remote_addr")
+    })?;
     if name == "binary_remote_addr" {
         return Some(KeySource::Source);
     }

@@ -23,7 +23,13 @@ use crate::whole_regex::anchored;
 
 /// Writes a configuration of nginx.
 pub(crate) fn write(setup: &Setup) -> Written {
-    let mut writer = Writer { setup, names: BTreeMap::new(), direct: Vec::new(), report: Report::default(), splits: String::new() };
+    let mut writer = Writer {
+        setup,
+        names: BTreeMap::new(),
+        direct: Vec::new(),
+        report: Report::default(),
+        splits: String::new(),
+    };
     let mut http = String::new();
     let mut stream = String::new();
     let mut of_streams: Vec<&str> = Vec::new();
@@ -32,14 +38,20 @@ pub(crate) fn write(setup: &Setup) -> Written {
             for route in &router.routes {
                 match &route.action {
                     StreamAction::Cluster(name) => of_streams.push(name),
-                    StreamAction::Split(split) => of_streams.extend(split.arms.iter().map(|arm| arm.cluster.as_str())),
+                    StreamAction::Split(split) => {
+                        of_streams.extend(split.arms.iter().map(|arm| arm.cluster.as_str()));
+                    }
                 }
             }
         }
     }
     for cluster in &setup.clusters {
         let text = writer.upstream(cluster);
-        if of_streams.contains(&cluster.name.as_str()) { stream.push_str(&text) } else { http.push_str(&text) }
+        if of_streams.contains(&cluster.name.as_str()) {
+            stream.push_str(&text);
+        } else {
+            http.push_str(&text);
+        }
     }
     for listener in &setup.listeners {
         match &listener.serves {
@@ -50,7 +62,10 @@ pub(crate) fn write(setup: &Setup) -> Written {
             }
             Serves::Stream(router) => {
                 let [route] = router.routes.as_slice() else {
-                    writer.none(format!("listeners.{}", listener.name), "a server of nginx's stream has one place to go, unless a map is written by hand");
+                    writer.none(
+                        format!("listeners.{}", listener.name),
+                        "a server of nginx's stream has one place to go, unless a map is written by hand",
+                    );
                     continue;
                 };
                 let StreamAction::Cluster(name) = &route.action else {
@@ -66,7 +81,10 @@ pub(crate) fn write(setup: &Setup) -> Written {
         }
     }
     for name in setup.checks.keys() {
-        writer.none(format!("checks.{name}"), "nginx checks servers by requests alone: max_fails and fail_timeout");
+        writer.none(
+            format!("checks.{name}"),
+            "nginx checks servers by requests alone: max_fails and fail_timeout",
+        );
     }
     let mut text = String::from("events {}\n");
     if !http.is_empty() {
@@ -103,12 +121,20 @@ impl Writer<'_> {
             && matches!(&cluster.policy, PolicyConfig::Nginx(config) if *config == NginxConfig::default())
         {
             self.direct.push(cluster.name.clone());
-            self.report.add(None, format!("clusters.{}", cluster.name), Verdict::Taken, "proxy_pass names its address");
+            self.report.add(
+                None,
+                format!("clusters.{}", cluster.name),
+                Verdict::Taken,
+                "proxy_pass names its address",
+            );
             return String::new();
         }
         let name = safe_name(&cluster.name);
         if name != cluster.name {
-            self.differs(format!("clusters.{}", cluster.name), &format!("upstream {name}: nginx takes no such name"));
+            self.differs(
+                format!("clusters.{}", cluster.name),
+                &format!("upstream {name}: nginx takes no such name"),
+            );
             self.names.insert(cluster.name.clone(), name.clone());
         }
         let mut text = format!("\n    upstream {name} {{\n");
@@ -122,7 +148,10 @@ impl Writer<'_> {
         let max_conns = match &cluster.endpoint_limit {
             Some(LimitConfig::Fixed(fixed)) if fixed.limit > 0 => Some(fixed.limit),
             Some(_) => {
-                self.none(format!("clusters.{}.endpoint_limit", cluster.name), "max_conns is a fixed number above 0");
+                self.none(
+                    format!("clusters.{}.endpoint_limit", cluster.name),
+                    "max_conns is a fixed number above 0",
+                );
                 None
             }
             None => None,
@@ -172,7 +201,10 @@ impl Writer<'_> {
                 }
             }
             PolicyConfig::RoundRobin(_) | PolicyConfig::SmoothWeightedRoundRobin(_) => {
-                self.differs(subject, "nginx's round robin: the same shares, and a server that fails gets less for a while");
+                self.differs(
+                    subject,
+                    "nginx's round robin: the same shares, and a server that fails gets less for a while",
+                );
                 None
             }
             PolicyConfig::LeastConnections(_) | PolicyConfig::ShortestExpectedDelay(_) => {
@@ -191,8 +223,13 @@ impl Writer<'_> {
                 self.differs(subject, "ip_hash: other places for the same addresses");
                 Some("ip_hash".to_owned())
             }
-            PolicyConfig::RingHash(_) | PolicyConfig::Ketama(_) | PolicyConfig::Maglev(_) | PolicyConfig::Rendezvous(_)
-            | PolicyConfig::Jump(_) | PolicyConfig::Anchor(_) | PolicyConfig::MultiProbe(_) => {
+            PolicyConfig::RingHash(_)
+            | PolicyConfig::Ketama(_)
+            | PolicyConfig::Maglev(_)
+            | PolicyConfig::Rendezvous(_)
+            | PolicyConfig::Jump(_)
+            | PolicyConfig::Anchor(_)
+            | PolicyConfig::MultiProbe(_) => {
                 self.differs(subject, "hash consistent: other places for the same keys");
                 self.key(cluster).map(|key| format!("hash {key} consistent"))
             }
@@ -202,8 +239,12 @@ impl Writer<'_> {
                     return self.key(cluster).map(|key| format!("hash {key} consistent"));
                 }
                 let is_least = match &cluster.policy {
-                    PolicyConfig::Haproxy(config) => config.balance == evenkeel_balance::compat::haproxy::Balance::LeastConn,
-                    PolicyConfig::Envoy(config) => matches!(config.policy, evenkeel_balance::compat::envoy::EnvoyPolicy::LeastRequest(_)),
+                    PolicyConfig::Haproxy(config) => {
+                        config.balance == evenkeel_balance::compat::haproxy::Balance::LeastConn
+                    }
+                    PolicyConfig::Envoy(config) => {
+                        matches!(config.policy, evenkeel_balance::compat::envoy::EnvoyPolicy::LeastRequest(_))
+                    }
                     _ => false,
                 };
                 is_least.then(|| "least_conn".to_owned())
@@ -217,22 +258,34 @@ impl Writer<'_> {
 
     fn key(&mut self, cluster: &ClusterConfig) -> Option<String> {
         let found = match self.setup.keys.get(&cluster.name) {
-            Some(KeyRule::Text(parts)) => parts.iter().map(key::written).collect::<Option<Vec<_>>>().map(|all| all.concat()),
+            Some(KeyRule::Text(parts)) => {
+                parts.iter().map(key::written).collect::<Option<Vec<_>>>().map(|all| all.concat())
+            }
             Some(KeyRule::Source) => Some("${remote_addr}".to_owned()),
             Some(KeyRule::UrlParam(name)) => key::written(&KeyPart::Query(name.clone())),
-            Some(KeyRule::Header { name, domain_only: false }) => key::written(&KeyPart::Header(name.clone())),
+            Some(KeyRule::Header { name, domain_only: false }) => {
+                key::written(&KeyPart::Header(name.clone()))
+            }
             Some(KeyRule::Sample(part)) => key::written(part),
             Some(KeyRule::Uri(_)) => Some("${request_uri}".to_owned()),
             Some(KeyRule::Envoy(policies)) => policies.first().and_then(|policy| key::written(&policy.of)),
             _ => None,
         };
         if found.is_none() {
-            self.none(format!("keys.{}", cluster.name), "nginx hashes a text of variables: round robin is written instead");
+            self.none(
+                format!("keys.{}", cluster.name),
+                "nginx hashes a text of variables: round robin is written instead",
+            );
         }
         found.map(|text| quoted(&text))
     }
 
-    fn server(&mut self, cluster: &ClusterConfig, endpoint: &Endpoint, allows_backup: bool) -> Option<String> {
+    fn server(
+        &mut self,
+        cluster: &ClusterConfig,
+        endpoint: &Endpoint,
+        allows_backup: bool,
+    ) -> Option<String> {
         let subject = format!("clusters.{}.endpoints.{}", cluster.name, endpoint.id());
         let mut line = format!("server {}", quoted(&endpoint.address().to_string()));
         let weight = endpoint.weight().get();
@@ -296,7 +349,8 @@ impl Writer<'_> {
     fn locations(&mut self, routes: &[RouteConfig], group: &HostGroup) -> String {
         let mut text = String::new();
         let mut ranks: Vec<(u8, usize)> = Vec::new();
-        let is_regex = |number: &usize| matches!(routes[*number].rule.paths.first(), Some(PathMatch::Regex(_)));
+        let is_regex =
+            |number: &usize| matches!(routes[*number].rule.paths.first(), Some(PathMatch::Regex(_)));
         let last_regex = group.routes.iter().rposition(is_regex);
         for (place, &number) in group.routes.iter().enumerate() {
             let route = &routes[number];
@@ -305,16 +359,18 @@ impl Writer<'_> {
                 continue;
             }
             let body = self.body(route);
-            let paths = if route.rule.paths.is_empty() { vec![PathMatch::Any] } else { route.rule.paths.clone() };
+            let paths =
+                if route.rule.paths.is_empty() { vec![PathMatch::Any] } else { route.rule.paths.clone() };
             for path in &paths {
                 let firm = if last_regex.is_some_and(|last| place < last) { "^~ " } else { "" };
                 let longest = |text: &str| usize::MAX - text.len();
                 let (heads, rank) = match path {
                     PathMatch::Any => (vec!["/".to_owned()], (3, longest("/"))),
                     PathMatch::Exact(path) => (vec![format!("= {}", quoted(path))], (0, 0)),
-                    PathMatch::RawPrefix(path) => {
-                        (vec![format!("{firm}{}", quoted(path))], (if firm.is_empty() { 3 } else { 1 }, longest(path)))
-                    }
+                    PathMatch::RawPrefix(path) => (
+                        vec![format!("{firm}{}", quoted(path))],
+                        (if firm.is_empty() { 3 } else { 1 }, longest(path)),
+                    ),
                     PathMatch::Prefix(path) => (
                         vec![format!("= {}", quoted(path)), format!("{firm}{}", quoted(&format!("{path}/")))],
                         (if firm.is_empty() { 3 } else { 1 }, longest(path)),
@@ -325,7 +381,10 @@ impl Writer<'_> {
                         (vec![format!("{sign} {}", quoted(&pattern))], (2, place))
                     }
                     _ => {
-                        self.none(format!("routes.{}.match.paths", route.name), "templates are left out: write a regex");
+                        self.none(
+                            format!("routes.{}.match.paths", route.name),
+                            "templates are left out: write a regex",
+                        );
                         continue;
                     }
                 };
@@ -338,7 +397,10 @@ impl Writer<'_> {
         }
         if ranks.windows(2).any(|pair| pair[0] > pair[1]) {
             let first = group.routes.first().map_or("", |&number| routes[number].name.as_str());
-            self.differs(format!("routes from {first} on"), "nginx asks the most exact location first, not the first one");
+            self.differs(
+                format!("routes from {first} on"),
+                "nginx asks the most exact location first, not the first one",
+            );
         }
         if !group.routes.iter().any(|&number| takes_all(&routes[number].rule)) {
             text.push_str("        location / {\n            return 404;\n        }\n");
@@ -356,7 +418,10 @@ impl Writer<'_> {
                 HeaderChange::Remove { name } => {
                     let _ = writeln!(text, "            proxy_set_header {name} \"\";");
                 }
-                _ => self.none(format!("routes.{}.headers.request", route.name), "nginx sets and removes headers of requests"),
+                _ => self.none(
+                    format!("routes.{}.headers.request", route.name),
+                    "nginx sets and removes headers of requests",
+                ),
             }
         }
         for change in &route.headers.response {
@@ -367,7 +432,10 @@ impl Writer<'_> {
                 HeaderChange::Remove { name } => {
                     let _ = writeln!(text, "            proxy_hide_header {name};");
                 }
-                _ => self.none(format!("routes.{}.headers.response", route.name), "nginx adds and removes headers of answers"),
+                _ => self.none(
+                    format!("routes.{}.headers.response", route.name),
+                    "nginx adds and removes headers of answers",
+                ),
             }
         }
         match &route.action {
@@ -391,7 +459,10 @@ impl Writer<'_> {
             }
             Action::Respond(answer) => {
                 if answer.body.contains('$') {
-                    self.none(format!("routes.{}.action", route.name), "nginx takes dollar signs for variables: the body is left out");
+                    self.none(
+                        format!("routes.{}.action", route.name),
+                        "nginx takes dollar signs for variables: the body is left out",
+                    );
                     let _ = writeln!(text, "            return {};", answer.status);
                 } else if answer.body.is_empty() {
                     let _ = writeln!(text, "            return {};", answer.status);
@@ -403,7 +474,10 @@ impl Writer<'_> {
                 }
             }
             Action::Ramp(_) | Action::BlueGreen(_) => {
-                self.none(format!("routes.{}.action", route.name), "nginx moves nobody by itself: requests are answered 503");
+                self.none(
+                    format!("routes.{}.action", route.name),
+                    "nginx moves nobody by itself: requests are answered 503",
+                );
                 text.push_str("            return 503;\n");
             }
         }
@@ -444,16 +518,26 @@ impl Writer<'_> {
     fn split(&mut self, route: &RouteConfig, split: &SplitConfig) -> String {
         let variable = format!("split_{}", self.splits.matches("split_clients").count());
         let key = match (split.stickiness, route.key.first()) {
-            (Stickiness::Keyed, Some(KeySource::Header(name))) => key::written(&KeyPart::Header(name.clone())),
-            (Stickiness::Keyed, Some(KeySource::Cookie(name))) => key::written(&KeyPart::Cookie(name.clone())),
+            (Stickiness::Keyed, Some(KeySource::Header(name))) => {
+                key::written(&KeyPart::Header(name.clone()))
+            }
+            (Stickiness::Keyed, Some(KeySource::Cookie(name))) => {
+                key::written(&KeyPart::Cookie(name.clone()))
+            }
             (Stickiness::Keyed, Some(KeySource::Query(name))) => key::written(&KeyPart::Query(name.clone())),
             (Stickiness::Keyed, Some(KeySource::Source)) => Some("${remote_addr}".to_owned()),
             _ => None,
         };
         if !split.canaries.is_empty() {
-            self.none(format!("routes.{}.action.split.canaries", route.name), "they are left out: write routes with a map");
+            self.none(
+                format!("routes.{}.action.split.canaries", route.name),
+                "they are left out: write routes with a map",
+            );
         }
-        self.differs(format!("routes.{}.action.split", route.name), "split_clients: the same shares in hundredths of a percent, other users in each");
+        self.differs(
+            format!("routes.{}.action.split", route.name),
+            "split_clients: the same shares in hundredths of a percent, other users in each",
+        );
         let total: u64 = split.arms.iter().map(|arm| u64::from(arm.weight)).sum();
         let key = key.unwrap_or_else(|| "${request_id}".to_owned());
         let _ = writeln!(self.splits, "    split_clients {} ${variable} {{", quoted(&key));
@@ -483,7 +567,8 @@ fn bind(address: &str) -> String {
 
 /// A word, in quotes if it needs them.
 fn quoted(text: &str) -> String {
-    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"';{}#\\".contains(&byte));
+    let is_plain =
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"';{}#\\".contains(&byte));
     if is_plain {
         return text.to_owned();
     }

@@ -1,6 +1,6 @@
 //! Against the real programs: what is written passes their own checks, and one source file makes them and us pick alike.
 //! Started by `tests/convert/run`.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod client;
 mod program;
@@ -205,7 +205,10 @@ fn envoy_and_we_pick_alike() {
         route("both", "{ cookie: { name: sid } }, { query_parameter: { name: id } }"),
         cluster("ring", "lb_policy: RING_HASH"),
         cluster("maglev", "lb_policy: MAGLEV, maglev_lb_config: { table_size: 5003 }"),
-        cluster("both", "lb_policy: RING_HASH, ring_hash_lb_config: { minimum_ring_size: 300, hash_function: MURMUR_HASH_2 }"),
+        cluster(
+            "both",
+            "lb_policy: RING_HASH, ring_hash_lb_config: { minimum_ring_size: 300, hash_function: MURMUR_HASH_2 }"
+        ),
     );
     let setup = read(Dialect::Envoy, &source, "envoy.yaml", &Options::default()).unwrap().setup;
     assert_eq!(setup.keys.len(), 3);

@@ -36,7 +36,13 @@ impl Program {
                 let path_yaml = folder.join("envoy.yaml");
                 std::fs::write(&path_yaml, source).unwrap();
                 let mut command = Command::new(envoy());
-                command.arg("--config-path").arg(path_yaml).args(["--disable-hot-restart", "--concurrency", "1", "-l", "error"]);
+                command.arg("--config-path").arg(path_yaml).args([
+                    "--disable-hot-restart",
+                    "--concurrency",
+                    "1",
+                    "-l",
+                    "error",
+                ]);
                 command
             }
         };
@@ -114,7 +120,11 @@ pub(crate) fn backends(name: &str, count: usize) -> (Program, Vec<String>) {
     let ports = free_ports(count);
     let servers: String = ports
         .iter()
-        .map(|port| format!("server {{ listen 127.0.0.1:{port}; location / {{ return 200 \"127.0.0.1:{port}\"; }} }}\n"))
+        .map(|port| {
+            format!(
+                "server {{ listen 127.0.0.1:{port}; location / {{ return 200 \"127.0.0.1:{port}\"; }} }}\n"
+            )
+        })
         .collect();
     let source = format!(
         "daemon off; worker_processes 1; error_log stderr crit; pid nginx.pid;
