@@ -115,3 +115,9 @@ impl<T, S, F> fmt::Debug for UsableEndpoints<T, S, F> {
         f.debug_struct("UsableEndpoints").field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }
+
+impl fmt::Debug for WakeOnChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WakeOnChange").finish_non_exhaustive()
+    }
+}
