@@ -11,11 +11,11 @@ use bytes::Bytes;
 use evenkeel::{
     BreakerConfig, Cluster, Endpoint, LedgerConfig, Live, PolicyConfig, Rule, limit::RetryBudgetConfig,
 };
-use evenkeel_route::retry::{RetryConfig, RetryOn};
+use evenkeel_route::retry::{Ending, RetryConfig, RetryOn};
 use evenkeel_tower::http::{
-    Authority, Idempotent, JudgeHeadBy, KeepBodyLayer, KeptWhole, OnBody, StatusJudge, retry_after,
+    Authority, ErrorsBy, Idempotent, JudgeHeadBy, KeepBodyLayer, KeptWhole, OnBody, StatusJudge, retry_after,
 };
-use evenkeel_tower::{Balance, BalanceError, BalanceLayer, BoxError, Key, KeyBy, TokioTimer};
+use evenkeel_tower::{Balance, BalanceError, BalanceLayer, BoxError, Judgement, Key, KeyBy, TokioTimer};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::client::legacy::Client;
@@ -245,10 +245,15 @@ async fn a_post_that_nobody_has_seen_is_sent_again() {
     let mut servers = servers(2, Script::default()).await;
     let cluster = cluster_of(&servers);
     servers.truncate(1);
-    let connect = |error: &(dyn std::error::Error + 'static)| {
-        error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect())
+    let is_connect = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect)
     };
-    let balance = Balance::over(cluster.clone(), client(), Authority::http()).http();
+    // A listener that is just closing resets, which no kind of error tells from a request that was lost.
+    let judge = ErrorsBy(StatusJudge::default(), move |error: &(dyn std::error::Error + 'static)| {
+        let ending = if is_connect(error) { Ending::ConnectFailed } else { Ending::Reset };
+        Judgement { ending: Some(ending), ..Judgement::of_error(error) }
+    });
+    let balance = Balance::over(cluster.clone(), client(), Authority::http()).tracked_by(OnBody(judge));
     let client = balance.retrying(&quick(), Idempotent, TokioTimer).unwrap();
     for _ in 0..6 {
         let request = Request::post("/order").body(Full::from("once")).unwrap();
@@ -261,7 +266,7 @@ async fn a_post_that_nobody_has_seen_is_sent_again() {
     until("the server is gone", || std::net::TcpStream::connect(cluster_address(&cluster)).is_err()).await;
     let error = client.clone().oneshot(Request::post("/").body(Full::default()).unwrap()).await.unwrap_err();
     let BalanceError::Inner(error) = &error else { panic!("{error}") };
-    assert!(connect(&**error), "{error}");
+    assert!(is_connect(&**error), "{error}");
     assert_eq!(in_flight(&cluster), 0);
 }
 

@@ -41,7 +41,7 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         let now = cluster.now();
         let until = self.deadline.map_or(Timestamp::MAX, |deadline| now.saturating_add(deadline));
         let spare = self.copies.may_repeat(&request).then(|| self.copies.copy(&request)).flatten();
-        let first = self.first(&request, until).await?;
+        let (first, request) = self.first(request, until).await?;
         let Some((spare, mut hedge)) = spare.zip(Hedge::new(config, *delay, cluster.now()).ok()) else {
             return self.attempt(first, request, until).await.result.give(&self.balance.track);
         };

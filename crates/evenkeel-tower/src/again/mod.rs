@@ -151,8 +151,9 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         SplitMix64::mix(self.draws.fetch_add(SplitMix64::STEP, Ordering::Relaxed))
     }
 
-    /// A place for the first attempt, for which a request may wait.
-    async fn first<Req>(&self, request: &Req, until: Timestamp) -> Result<Pick<T>, PickError>
+    /// A place for the first attempt, for which a request may wait. The request comes and goes by value, since many cannot be
+    /// shared between threads while they wait.
+    async fn first<Req>(&self, request: Req, until: Timestamp) -> Result<(Pick<T>, Req), PickError>
     where
         K: Keys<Req>,
         W: Timer,
@@ -161,8 +162,8 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         let until = until.min(begun.saturating_add(self.patience));
         let mut wait = FIRST_LOOK;
         loop {
-            let error = match self.balance.pick(request, How::First) {
-                Ok(pick) => return Ok(pick),
+            let error = match self.balance.pick(&request, How::First) {
+                Ok(pick) => return Ok((pick, request)),
                 Err(error) => error,
             };
             let now = self.balance.cluster().now();
@@ -191,7 +192,7 @@ where
     J::Response: 'static,
     C: Copies<Req> + Clone + Send + Sync + 'static,
     W: Timer + Clone + Send + Sync + 'static,
-    Req: Send + Sync + 'static,
+    Req: Send + 'static,
 {
     type Response = J::Response;
     type Error = BalanceError;

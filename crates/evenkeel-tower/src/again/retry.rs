@@ -2,7 +2,7 @@ use evenkeel::{Pick, PickError, Timestamp, Tried};
 use evenkeel_route::retry::{Next, RetryPolicy};
 use tower_service::Service;
 
-use super::attempt::{Attempted, Given};
+use super::attempt::Attempted;
 use super::{Again, Copies, Timer};
 use crate::balance::How;
 use crate::error::{BalanceError, BoxError};
@@ -18,7 +18,7 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
     pub(super) async fn retry<Req, S>(
         &self,
         policy: &RetryPolicy,
-        mut request: Req,
+        request: Req,
     ) -> Result<J::Response, BalanceError>
     where
         V: Via<T, Req, Service = S>,
@@ -34,17 +34,8 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         let deadline = self.deadline.map(|deadline| begun.saturating_add(deadline));
         let mut plan = policy.begin(begun, deadline, self.copies.may_repeat(&request));
         let mut tried = Tried::default();
-        let mut kept: Option<Given<T, S::Response>> = None;
+        let (mut pick, mut request) = self.first(request, deadline.unwrap_or(Timestamp::MAX)).await?;
         loop {
-            let pick = match kept {
-                None => self.first(&request, deadline.unwrap_or(Timestamp::MAX)).await,
-                Some(_) => self.next(&request, &tried),
-            };
-            let pick = match pick {
-                Ok(pick) => pick,
-                Err(error) => return kept.unwrap_or(Given::Error(error.into())).give(&self.balance.track),
-            };
-            drop(kept.take());
             tried.add(&pick);
             let copy = self.copies.copy(&request);
             let until = plan.attempt_deadline(cluster.now());
@@ -53,13 +44,13 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
             let number = u64::from(plan.attempt());
             // The budget is asked by the pick.
             let next = ending.map(|ending| plan.ended(&ending, number, 0, now, self.draw(), || true));
-            match (next, unsent.or(copy)) {
-                (Some(Next::Retry { at }), Some(again)) => {
-                    kept = Some(result);
-                    request = again;
-                    self.timer.sleep(at.saturating_since(now)).await;
-                }
-                _ => return result.give(&self.balance.track),
+            let (Some(Next::Retry { at }), Some(again)) = (next, unsent.or(copy)) else {
+                return result.give(&self.balance.track);
+            };
+            self.timer.sleep(at.saturating_since(now)).await;
+            match self.next(&again, &tried) {
+                Ok(next) => (pick, request) = (next, again),
+                Err(_) => return result.give(&self.balance.track),
             }
         }
     }

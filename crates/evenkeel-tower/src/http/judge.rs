@@ -87,6 +87,41 @@ impl<F: Fn(StatusCode, &HeaderMap) -> Outcome> HttpJudge for JudgeHeadBy<F> {
     }
 }
 
+/// A judge of answers, and a function that judges errors: for a client that tells more than [`Judgement::of_error`] can see.
+///
+/// ```
+/// use std::error::Error;
+/// use evenkeel_route::retry::Ending;
+/// use evenkeel_tower::Judgement;
+/// use evenkeel_tower::http::{ErrorsBy, StatusJudge};
+/// use hyper_util::client::legacy;
+///
+/// let judge = ErrorsBy(StatusJudge::default(), |error: &(dyn Error + 'static)| {
+///     let mut judgement = Judgement::of_error(error);
+///     if error.downcast_ref().is_some_and(legacy::Error::is_connect) {
+///         judgement.ending = Some(Ending::ConnectFailed);
+///     }
+///     judgement
+/// });
+/// # let _ = judge;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorsBy<J, F>(pub J, pub F);
+
+impl<J: HttpJudge, F: Fn(&(dyn Error + 'static)) -> Judgement> HttpJudge for ErrorsBy<J, F> {
+    fn head(&self, status: StatusCode, headers: &HeaderMap) -> Judgement {
+        self.0.head(status, headers)
+    }
+
+    fn end(&self, end: BodyEnd<'_>) -> Outcome {
+        self.0.end(end)
+    }
+
+    fn error(&self, error: &(dyn Error + 'static)) -> Judgement {
+        (self.1)(error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

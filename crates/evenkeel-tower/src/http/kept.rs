@@ -19,7 +19,22 @@ use crate::error::BoxError;
 /// such a request cannot be copied. Bodies that wait for the answer (a stream in both directions) never come to their end, so
 /// they must not come this way.
 ///
-/// This goes around an [`Again`](crate::Again) whose copies are [`Kept`] bodies.
+/// This goes around an [`Again`](crate::Again) whose copies are [`KeptWhole`]. Services below it get [`Kept`] bodies; for one that
+/// has a body type of its own, such as a channel of tonic, `tower::util::MapRequest` turns them into it:
+///
+/// ```
+/// use evenkeel_tower::http::Kept;
+/// use tonic::body::Body;
+/// use tonic::transport::Channel;
+/// use tower::ServiceExt;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # let _guard = runtime.enter();
+/// let channel = Channel::from_static("http://10.0.0.1:50051").connect_lazy();
+/// let payload = channel.map_request(|request: http::Request<Kept<Body>>| request.map(Body::new));
+/// # let _ = payload;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct KeepBody<S> {
     service: S,

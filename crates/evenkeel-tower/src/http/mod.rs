@@ -9,7 +9,7 @@ mod retry_after;
 
 pub use authority::Authority;
 pub use body::{GuardedBody, OnBody};
-pub use judge::{BodyEnd, HttpJudge, JudgeHeadBy, StatusJudge};
+pub use judge::{BodyEnd, ErrorsBy, HttpJudge, JudgeHeadBy, StatusJudge};
 pub use kept::{KeepBody, KeepBodyLayer, Kept, KeptFuture, KeptWhole};
 pub use repeat::Idempotent;
 pub(crate) use retry_after::pushback;
