@@ -1,5 +1,7 @@
 //! Retries and hedges over services that do as they are told, in a time that the test holds in its hands.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! `tower::discover::Discover`, both ways.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 mod support;
 
 use std::convert::Infallible;

@@ -1,5 +1,7 @@
 //! Clients of tonic over a cluster of real HTTP/2 servers.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 mod support {
     pub(crate) mod server;
 }
@@ -70,7 +72,7 @@ fn cluster_by<T>(policy: PolicyConfig, servers: &[Server], make: impl Fn(&Endpoi
 }
 
 fn in_flight<T>(cluster: &Cluster<T>) -> usize {
-    cluster.endpoints().iter().map(|endpoint| endpoint.in_flight()).sum()
+    cluster.endpoints().iter().map(evenkeel::Handle::in_flight).sum()
 }
 
 fn served(servers: &[Server]) -> Vec<u32> {

@@ -1,5 +1,7 @@
 //! Real servers of hyper and axum on loopback, and the pooling client of hyper-util before them.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 mod support {
     pub(crate) mod server;
 }
@@ -35,7 +37,7 @@ fn get(path: &str) -> Request<Full<Bytes>> {
 }
 
 fn in_flight<T>(cluster: &Cluster<T>) -> usize {
-    cluster.endpoints().iter().map(|endpoint| endpoint.in_flight()).sum()
+    cluster.endpoints().iter().map(evenkeel::Handle::in_flight).sum()
 }
 
 async fn servers(n: usize, script: Script) -> Vec<Server> {
@@ -214,7 +216,7 @@ async fn retry_after_is_heeded() {
     let cluster = cluster_of(&servers);
     let balance = Balance::over(cluster.clone(), client(), Authority::http()).http();
     let client = balance.retrying(&RetryConfig { attempts: 2, ..quick() }, Idempotent, TokioTimer).unwrap();
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let answer = client.clone().oneshot(get("/")).await.unwrap();
     assert_eq!(
         (answer.status().as_u16(), retry_after(answer.headers())),

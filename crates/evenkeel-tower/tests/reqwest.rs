@@ -1,5 +1,7 @@
 //! reqwest, with an endpoint for each request.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
 mod support {
     pub(crate) mod server;
 }
@@ -22,7 +24,7 @@ fn aim(endpoint: &Live<()>, request: &mut Request) -> Result<(), BoxError> {
 }
 
 fn in_flight(cluster: &Cluster<()>) -> usize {
-    cluster.endpoints().iter().map(|endpoint| endpoint.in_flight()).sum()
+    cluster.endpoints().iter().map(evenkeel::Handle::in_flight).sum()
 }
 
 #[tokio::test]

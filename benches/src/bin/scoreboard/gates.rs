@@ -150,6 +150,8 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     full_gates::all(rows, &mut gates);
     select_gates::all(rows, &mut gates);
     routes::gates(rows, &mut gates);
+    #[cfg(feature = "peers")]
+    crate::towers::gates(rows, &mut gates);
     gates
 }
 

@@ -23,6 +23,8 @@ mod select;
 mod select_gates;
 mod select_ours;
 mod tails;
+#[cfg(feature = "peers")]
+mod towers;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -177,6 +179,10 @@ fn collect(cases: &mut Cases) {
     }
     #[cfg(feature = "peers")]
     hash_peers::builds(cases);
+    #[cfg(feature = "peers")]
+    towers::calls(cases);
+    #[cfg(feature = "peers")]
+    towers::grpc(cases);
     select_ours::builds(cases);
     routes::cases(cases);
     cases::picks_with_breaker(cases, 10);

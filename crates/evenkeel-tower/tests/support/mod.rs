@@ -140,5 +140,5 @@ pub(crate) fn told(cluster: &Cluster<Told>, n: u32) -> Vec<Told> {
 
 /// All requests in flight.
 pub(crate) fn in_flight<T>(cluster: &Cluster<T>) -> usize {
-    cluster.endpoints().iter().map(|endpoint| endpoint.in_flight()).sum()
+    cluster.endpoints().iter().map(evenkeel::Handle::in_flight).sum()
 }
