@@ -49,7 +49,8 @@ where
     make: M,
     target: Target,
     idle: Arc<Idle<M::Response>>,
-    state: State<M::Future, M::Response>,
+    /// Never locked: the mutex lets clones lie where threads share them, as payloads, though futures cannot be shared.
+    state: Mutex<State<M::Future, M::Response>>,
 }
 
 struct Idle<S> {
@@ -71,7 +72,7 @@ where
     /// A pool that keeps up to so many idle services.
     pub fn new(make: M, target: Target, max_idle: usize) -> Self {
         let idle = Idle { services: Mutex::default(), most: max_idle };
-        Self { make, target, idle: Arc::new(idle), state: State::Empty }
+        Self { make, target, idle: Arc::new(idle), state: Mutex::new(State::Empty) }
     }
 
     /// How many are idle.
@@ -127,34 +128,35 @@ where
     type Future = PoolFuture<S, S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        let state = self.state.get_mut();
         loop {
-            match &mut self.state {
+            match state {
                 State::Held(service) => {
                     let ready = ready!(service.poll_ready(cx)).map_err(Into::into);
                     if ready.is_err() {
-                        self.state = State::Empty;
+                        *state = State::Empty;
                     }
                     return Poll::Ready(ready);
                 }
                 State::Making(made) => {
                     let made = ready!(made.as_mut().poll(cx));
-                    self.state = State::Empty;
-                    self.state = State::Held(made.map_err(Into::into)?);
+                    *state = State::Empty;
+                    *state = State::Held(made.map_err(Into::into)?);
                 }
                 State::Empty => {
                     if let Some(service) = self.idle.take::<Req>(cx) {
-                        self.state = State::Held(service);
+                        *state = State::Held(service);
                         return Poll::Ready(Ok(()));
                     }
                     ready!(self.make.poll_ready(cx)).map_err(Into::into)?;
-                    self.state = State::Making(Box::pin(self.make.call(self.target.clone())));
+                    *state = State::Making(Box::pin(self.make.call(self.target.clone())));
                 }
             }
         }
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        match std::mem::replace(&mut self.state, State::Empty) {
+        match std::mem::replace(self.state.get_mut(), State::Empty) {
             State::Held(mut service) => {
                 let answer = Some(service.call(request));
                 PoolFuture { answer, service: Some(service), idle: Some(Arc::clone(&self.idle)) }
@@ -201,7 +203,7 @@ where
 {
     fn clone(&self) -> Self {
         let (make, target) = (self.make.clone(), self.target.clone());
-        Self { make, target, idle: Arc::clone(&self.idle), state: State::Empty }
+        Self { make, target, idle: Arc::clone(&self.idle), state: Mutex::new(State::Empty) }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 type Judged = OnResponse<JudgeBy<fn(&Answer) -> Outcome>>;
+type CopyFn = fn(&&'static str) -> Option<&'static str>;
 type Client<C = Cloned> = Again<Told, OwnService, NoKeys, Judged, C, TokioTimer>;
 
 fn judge(answer: &Answer) -> Outcome {
@@ -110,9 +111,8 @@ async fn an_overload_is_given_the_time_it_asks_for() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_copied_is_sent_again_only_if_it_was_not_sent() {
     let (cluster, services) = cluster(2);
-    let client: Client<CopyBy<fn(&&'static str) -> Option<&'static str>>> = balance(&cluster)
-        .retrying(&config(), CopyBy((|_| None) as fn(&&'static str) -> _), TokioTimer)
-        .unwrap();
+    let client: Client<CopyBy<CopyFn>> =
+        balance(&cluster).retrying(&config(), CopyBy((|_| None) as CopyFn), TokioTimer).unwrap();
     // Not ready, or broken before the call: the request is still here.
     for mood in [Mood::Broken, Mood::Busy] {
         services[0].be(mood);
@@ -254,7 +254,7 @@ async fn what_must_not_be_done_twice_is_not_hedged() {
     let (cluster, services) = cluster(2);
     services.iter().for_each(|service| service.be(Mood::Slow(500)));
     let config = HedgeConfig::default();
-    let copies = CopyBy((|_| None) as fn(&&'static str) -> Option<&'static str>);
+    let copies = CopyBy((|_| None) as CopyFn);
     let client = balance(&cluster).hedging(&config, Duration::from_millis(100), copies, TokioTimer).unwrap();
     client.oneshot("hello").await.unwrap();
     assert_eq!(services.iter().map(Told::called).sum::<u32>(), 1);

@@ -94,7 +94,7 @@ async fn without_elsewhere_it_waits_for_the_one() {
     let waiting = tokio::spawn(balance.call("hello"));
     tokio::task::yield_now().await;
     assert_eq!(in_flight(&cluster), 1);
-    let picked = cluster.endpoints().iter().position(evenkeel::Handle::in_flight == 1).unwrap();
+    let picked = cluster.endpoints().iter().position(|endpoint| endpoint.in_flight() == 1).unwrap();
     services[1 - picked].be(Mood::Well);
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
