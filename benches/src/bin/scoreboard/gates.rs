@@ -150,7 +150,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     full_gates::all(rows, &mut gates);
     select_gates::all(rows, &mut gates);
     routes::gates(rows, &mut gates);
-    #[cfg(feature = "peers")]
+    #[cfg(feature = "peer-tower")]
     crate::towers::gates(rows, &mut gates);
     gates
 }

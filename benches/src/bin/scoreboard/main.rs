@@ -23,7 +23,7 @@ mod select;
 mod select_gates;
 mod select_ours;
 mod tails;
-#[cfg(feature = "peers")]
+#[cfg(feature = "peer-tower")]
 mod towers;
 
 use std::error::Error;
@@ -179,9 +179,9 @@ fn collect(cases: &mut Cases) {
     }
     #[cfg(feature = "peers")]
     hash_peers::builds(cases);
-    #[cfg(feature = "peers")]
+    #[cfg(feature = "peer-tower")]
     towers::calls(cases);
-    #[cfg(feature = "peers")]
+    #[cfg(feature = "peer-tower")]
     towers::grpc(cases);
     select_ours::builds(cases);
     routes::cases(cases);

@@ -84,7 +84,7 @@ fn backend(position: usize, weights: Weights) -> Backend {
 }
 
 /// Runs what never waits.
-pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => unreachable!("nothing here waits"),

@@ -1,8 +1,9 @@
 //! The adapter for tower beside tower's own balancer, and clients of gRPC over it beside tonic's balanced channel.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -28,7 +29,6 @@ use tower::{Service, ServiceExt};
 
 use crate::cases::{Cases, repeat};
 use crate::gates::{Bound, Gate, Rows, ratio};
-use crate::peers::at_once;
 
 /// A service that has answered already.
 #[derive(Clone, Copy, Debug)]
@@ -111,9 +111,10 @@ where
     }
 }
 
-fn call<B: Service<()>>(balance: &mut B) -> bool {
-    let ready = balance.poll_ready(&mut Context::from_waker(Waker::noop()));
-    ready.is_ready() && at_once(balance.call(())).is_ok()
+/// Services that answer at once leave nothing to wait for.
+fn call<B: Service<(), Response = ()>>(balance: &mut B) -> bool {
+    let cx = &mut Context::from_waker(Waker::noop());
+    balance.poll_ready(cx).is_ready() && matches!(pin!(balance.call(())).poll(cx), Poll::Ready(Ok(())))
 }
 
 fn runtime(threads: usize) -> Runtime {
