@@ -16,6 +16,8 @@ use crate::track::Track;
 ///
 /// The verdict is given when the head is there, if the head tells, else at the end. A body that is dropped before its end
 /// ends the request; if there was no verdict, it gives none.
+///
+/// A connection that is upgraded (a WebSocket) is not seen: its answer has no body, so the request ends with the head.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnBody<J>(pub J);
 
