@@ -158,7 +158,7 @@ impl XdsHandle {
                 return Err(XdsError::Stopped);
             }
             state.feeds.entry(follow.clone()).or_default().push(feed);
-            state.client.follow(follow);
+            state.client.follow(&follow);
         }
         self.shared.changed.notify_one();
         Ok(())
@@ -418,7 +418,7 @@ impl Running {
         let Some(feed) = (self.open)(name) else { return };
         let mut state = self.shared.state.lock();
         state.feeds.entry(follow.clone()).or_default().push(feed);
-        state.client.follow(follow);
+        state.client.follow(&follow);
     }
 
     async fn tell(&self, feed: &Feed, event: &Event) {

@@ -141,7 +141,7 @@ impl Assignment {
             let labels = labels(lb_endpoint.metadata.as_ref(), group.load_balancing_weight);
             match read.build(lb_endpoint, labels) {
                 Ok(endpoint) => {
-                    self.endpoints.push(endpoint.with_priority(priority).with_locality(locality.clone()))
+                    self.endpoints.push(endpoint.with_priority(priority).with_locality(locality.clone()));
                 }
                 Err(why) if self.rejects.len() < MAX_REJECTS => {
                     self.rejects.push((cut(&read.addresses[0].to_string(), 256).to_owned(), why));

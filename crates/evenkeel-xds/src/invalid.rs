@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// A resource that xDS does not allow, or that cannot be followed: the answer with it is refused (NACK), with this text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{}{why}", prefix(.name, .at))]
+#[error("{}{why}", prefix(.name.as_ref(), .at))]
 pub struct InvalidResource {
     /// The name of the resource, if it has come so far.
     pub name: Option<String>,
@@ -35,9 +35,9 @@ pub(crate) fn cut(text: &str, most: usize) -> &str {
     &text[..end]
 }
 
-fn prefix(name: &Option<String>, at: &str) -> String {
+fn prefix(name: Option<&String>, at: &str) -> String {
     let mut text = String::new();
-    for part in name.as_deref().map(|name| cut(name, 256)).into_iter().chain((!at.is_empty()).then_some(at)) {
+    for part in name.map(|name| cut(name, 256)).into_iter().chain((!at.is_empty()).then_some(at)) {
         let _ = write!(text, "{part}: ");
     }
     text

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::{Assignment, Cluster, Deletions, Members, OnTimeout, Variant, XdsConfig, proto};
 use resource::{Resource, Watched, Word};
-use talk::{Kind, Talk};
+use talk::Talk;
 
 /// The client of one aggregated discovery stream (ADS), without IO, clock or thread: told what comes, it says what to
 /// send, and makes [`Event`]s.
@@ -148,8 +148,8 @@ impl XdsClient {
             follows: BTreeSet::new(),
             clusters: BTreeMap::new(),
             assignments: BTreeMap::new(),
-            cds: Talk::new(Kind::Cds),
-            eds: Talk::new(Kind::Eds),
+            cds: Talk::new(),
+            eds: Talk::new(),
             stream: None,
             failures: 0,
             brief: 0,
@@ -160,21 +160,21 @@ impl XdsClient {
     }
 
     /// Follows one more, or tells again what is known of it.
-    pub fn follow(&mut self, follow: Follow) {
+    pub fn follow(&mut self, follow: &Follow) {
         if self.follows.insert(follow.clone()) {
-            match &follow {
-                Follow::Endpoints(name) => self.use_assignment(name, &follow),
+            match follow {
+                Follow::Endpoints(name) => self.use_assignment(name, follow),
                 Follow::Cluster(name) => {
                     let cluster = self.clusters.entry(name.clone()).or_insert_with(Resource::new);
                     let service = cluster.held.as_ref().and_then(service).map(str::to_owned);
                     self.cds.dirty = true;
                     if let Some(service) = service {
-                        self.use_assignment(&service, &follow);
+                        self.use_assignment(&service, follow);
                     }
                 }
             }
         }
-        self.tell_known(&follow);
+        self.tell_known(follow);
     }
 
     /// Follows one less. Its events that wait are dropped.

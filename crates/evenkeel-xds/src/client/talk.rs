@@ -27,7 +27,6 @@ impl Kind {
 
 #[derive(Debug)]
 pub(super) struct Talk {
-    kind: Kind,
     /// The last that was taken, over all streams.
     pub(super) version: String,
     /// The last of this stream.
@@ -52,9 +51,8 @@ struct Reply {
 }
 
 impl Talk {
-    pub(super) const fn new(kind: Kind) -> Self {
+    pub(super) const fn new() -> Self {
         Self {
-            kind,
             version: String::new(),
             nonce: String::new(),
             subscribed: false,
