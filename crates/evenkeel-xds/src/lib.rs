@@ -64,5 +64,6 @@ pub use client::{Counts, End, Follow, Scope, Unreadable, XdsClient};
 pub use cluster::{Cluster, Members};
 pub use config::{Deletions, NodeConfig, OnTimeout, Variant, XdsConfig, XdsConnection, XdsError};
 pub use evenkeel_adapter::{InvalidTls, InvalidUrl, Secret, TlsConfig};
+pub use evenkeel_registry::Backoff;
 pub use frames::{FrameError, Frames};
 pub use invalid::InvalidResource;
