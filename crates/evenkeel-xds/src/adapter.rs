@@ -11,7 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::connect::Dialer;
+use crate::connect::{Dialer, Over};
 use crate::stream::{self, Ended};
 use crate::{Counts, End, Follow, Frames, Members, OverloadPolicy, Scope, XdsClient, XdsConfig, XdsError};
 
@@ -264,7 +264,7 @@ impl Running {
     }
 
     async fn session(&mut self, server: &BaseUrl) -> Result<std::convert::Infallible, Ended> {
-        let mut sender = self.dialer.dial(server).await?;
+        let (mut sender, mut over) = self.dialer.dial(server).await?;
         let connection = &self.config.connection;
         let (request, messages) =
             stream::call(server, self.config.variant, &self.headers, connection.token_file.as_deref())?;
@@ -290,7 +290,10 @@ impl Running {
                 biased;
                 () = self.shared.changed.notified() => {}
                 answer = &mut response, if body.is_none() => {
-                    let answer = answer.map_err(|error| Ended::of(server, &error))?;
+                    let answer = match answer {
+                        Ok(answer) => answer,
+                        Err(error) => return Err(why(server, &error, &mut over).await),
+                    };
                     body = Some(stream::accepted(server, answer)?);
                 }
                 frame = next_frame(&mut body) => match frame {
@@ -298,7 +301,7 @@ impl Running {
                         let text = format!("{server}: the stream ended without a status");
                         return Err(Ended::new(End::Closed, TroubleKind::Closed, text));
                     }
-                    Some(Err(error)) => return Err(Ended::of(server, &error)),
+                    Some(Err(error)) => return Err(why(server, &error, &mut over).await),
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(data) => self.hear(&mut session, &data).await?,
                         Err(frame) => {
@@ -430,6 +433,14 @@ impl Running {
     }
 }
 
+/// Why a call failed: as its connection says, if it says anything within a moment.
+async fn why(server: &BaseUrl, error: &hyper::Error, over: &mut Over) -> Ended {
+    match tokio::time::timeout(MOMENT, over).await {
+        Ok(Ok(Some(told))) => Ended::of(server, &told),
+        _ => Ended::of(server, error),
+    }
+}
+
 async fn next_frame(body: &mut Option<Incoming>) -> Option<Result<hyper::body::Frame<Bytes>, hyper::Error>> {
     match body {
         Some(body) => stream::frame(body).await,
@@ -448,6 +459,9 @@ fn on_axis(event: &Event, ours: Timestamp, theirs: Timestamp) -> Event {
 
 /// A wait without a reason to end.
 const LONG: Duration = Duration::from_secs(3600);
+
+/// The connection and its stream end together, in two steps.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// What no server finds too often: gRPC for Go allows one ping in five minutes by default.
 const MAX_KEEPALIVE: Duration = Duration::from_secs(600);

@@ -13,7 +13,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::stream::Ended;
 use crate::{End, XdsConfig, XdsError};
@@ -45,6 +45,9 @@ impl Body for Outgoing {
     }
 }
 
+/// The error of a connection, when it ends with one.
+pub(crate) type Over = oneshot::Receiver<Option<hyper::Error>>;
+
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -74,8 +77,9 @@ impl Dialer {
         })
     }
 
-    /// A connection of HTTP/2, moved by a task of the runtime.
-    pub(crate) async fn dial(&self, server: &BaseUrl) -> Result<SendRequest<Outgoing>, Ended> {
+    /// A connection of HTTP/2, moved by a task of the runtime, and what comes when it is over: its streams are told that
+    /// they are cancelled, it alone knows why.
+    pub(crate) async fn dial(&self, server: &BaseUrl) -> Result<(SendRequest<Outgoing>, Over), Ended> {
         let opening = async {
             let io = self.open(server).await?;
             let mut builder = Builder::new(TokioExecutor::new());
@@ -87,9 +91,10 @@ impl Dialer {
                 .max_header_list_size(MAX_HEAD);
             let (sender, connection) =
                 builder.handshake(TokioIo::new(io)).await.map_err(|error| Ended::of(server, &error))?;
-            // It ends with the sender and its stream, and its errors come to the stream.
-            tokio::spawn(async move { _ = connection.await });
-            Ok(sender)
+            let (end, over) = oneshot::channel();
+            // It ends with the sender and its stream.
+            tokio::spawn(async move { _ = end.send(connection.await.err()) });
+            Ok((sender, over))
         };
         tokio::time::timeout(self.connect_timeout, opening).await.unwrap_or_else(|_| {
             let text = format!("{server}: no connection within {:?}", self.connect_timeout);

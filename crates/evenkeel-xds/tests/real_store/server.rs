@@ -46,7 +46,7 @@ impl ControlPlane {
         let port = free_port();
         let said = Arc::default();
         let (process, input) = Self::spawn(port, &said);
-        let none = || (String::new(), Resources::new());
+        let none = || ("0".to_owned(), Resources::new());
         Self { process, input, port, said, clusters: none(), endpoints: none(), manners: "" }
     }
 
