@@ -117,6 +117,8 @@ fn start(config: XdsConfig, scope: Scope, open: Opener) -> Result<XdsHandle, Xds
         headers,
         config,
         open,
+        accepted: false,
+        wary: false,
     };
     let (of_thread, of_stop) = (shared.clone(), shared.clone());
     let run = move || {
@@ -209,6 +211,10 @@ struct Running {
     headers: Vec<(HeaderName, HeaderValue)>,
     config: XdsConfig,
     open: Opener,
+    /// The server has accepted the call of this stream.
+    accepted: bool,
+    /// The last stream was accepted, and ended all the same: that the next one is accepted says nothing.
+    wary: bool,
 }
 
 /// An open stream.
@@ -228,6 +234,7 @@ impl Running {
                 Ok(never) => match never {},
                 Err(ended) => ended,
             };
+            self.wary = std::mem::take(&mut self.accepted) && ended.kind != TroubleKind::Timeout;
             let mut state = self.shared.state.lock();
             state.server = None;
             open_at = state.client.ended(self.clock.now(), ended.end, ended.kind, &ended.text);
@@ -295,6 +302,11 @@ impl Running {
                         Err(error) => return Err(why(server, &error, &mut over).await),
                     };
                     body = Some(stream::accepted(server, answer)?);
+                    // It need not send again what it was told to be known: that it answers must do.
+                    if !self.wary {
+                        self.shared.state.lock().client.alive(self.clock.now(), Duration::ZERO);
+                    }
+                    self.accepted = true;
                 }
                 frame = next_frame(&mut body) => match frame {
                     None => {
