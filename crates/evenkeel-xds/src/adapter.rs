@@ -159,8 +159,8 @@ impl XdsHandle {
             if state.over {
                 return Err(XdsError::Stopped);
             }
-            state.feeds.entry(follow.clone()).or_default().push(feed);
             state.client.follow(&follow);
+            state.feeds.entry(follow).or_default().push(feed);
         }
         self.shared.changed.notify_one();
         Ok(())
@@ -292,7 +292,12 @@ impl Running {
         loop {
             self.deliver().await;
             let full = self.send(&messages);
-            let wait = self.wait(&session, full);
+            let mut wait = self.wait(&session, full);
+            if wait.is_zero() {
+                // Not left to the select, in which a busy stream always comes first.
+                self.tick(&mut session);
+                wait = self.wait(&session, full);
+            }
             tokio::select! {
                 biased;
                 () = self.shared.changed.notified() => {}

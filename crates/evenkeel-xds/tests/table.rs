@@ -390,6 +390,14 @@ fn all_clusters_by_the_wildcard() {
     client.received(at(0), &response(CDS, "3", "o", both())).unwrap();
     assert_eq!(client.take_listed(), ["a", "b"], "they are back");
     assert_eq!(told(&mut client), ["a: deleted"]);
+    // One that is followed by name and not listed is waited for; in a delta nobody says that it does not exist.
+    let config = XdsConfig { variant: Variant::Delta, ..XdsConfig::new(["http://a:1"], "n") };
+    let mut client = XdsClient::new(&config, Scope::All);
+    client.follow(&Follow::Cluster("x".to_owned()));
+    client.opened(at(0));
+    assert!(delta_request(&mut client, 0).unwrap().resource_names_subscribe.is_empty());
+    client.tick(at(15));
+    assert_eq!(told(&mut client), ["x: Timeout"]);
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl XdsClient {
         let wildcard = kind == Kind::Cds && self.scope == Scope::All;
         let dirty = self.talk_mut(kind).dirty;
         let wanted = if dirty { self.wanted(kind, wildcard) } else { BTreeSet::new() };
+        if dirty && wildcard {
+            // Not asked for by name, and waited for all the same.
+            let names = self.wanted(kind, false);
+            self.ask(kind, &names);
+        }
         let talk = self.talk_mut(kind);
         let first = !talk.subscribed;
         if first && wanted.is_empty() && !wildcard {

@@ -110,9 +110,9 @@ fn replies(plane: &ControlPlane, kind: &str) -> [(String, String, String); 2] {
     loop {
         let said = plane.said();
         let of = |node: &str| {
-            let replies =
+            let mut replies =
                 said.iter().filter(|said| said.node == node && said.kind == kind && said.what != "sub");
-            replies.map(|said| (said.what.clone(), said.version.clone(), said.error.clone())).last()
+            replies.next_back().map(|said| (said.what.clone(), said.version.clone(), said.error.clone()))
         };
         if let (Some(ours), Some(theirs)) = (of("ours"), of("envoy")) {
             return [ours, theirs];

@@ -38,7 +38,7 @@ fn latency() {
         let watch = hub.watch("users");
         watch.on_change(move || marks.mark());
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for round in 0..150_u32 {
+        for round in 0..110_u32 {
             sleep(Duration::from_millis(120)); // longer than the quiet that bursts are gathered by
             hub.tick();
             let _ = watch.take();
@@ -48,8 +48,8 @@ fn latency() {
             ours.push(seen.after(start));
         }
         end();
-        println!("xds: {variant:?}: 150 changes: {} bare stream", quantiles(&mut theirs));
-        println!("xds: {variant:?}: 150 changes: {} registry snapshot", quantiles(&mut ours));
+        println!("xds: {variant:?}: 110 changes: {} bare stream", quantiles(&mut theirs));
+        println!("xds: {variant:?}: 110 changes: {} registry snapshot", quantiles(&mut ours));
     }
 }
 
