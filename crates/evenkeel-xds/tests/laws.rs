@@ -208,6 +208,8 @@ fn run(steps: &[Step], terse: bool) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn both_variants_lead_to_the_same_sets(steps in prop::collection::vec(step(), 1..40), terse: bool) {
         run(&steps, terse)?;

@@ -422,3 +422,44 @@ fn clusters_whose_endpoints_are_elsewhere_and_inline() {
     client.received(at(2), &response(CDS, "2", "m", three)).unwrap();
     assert!(request(&mut client, 2).unwrap().error_detail.unwrap().message.contains("at most 2"));
 }
+
+/// Found by the law that both variants lead to the same sets.
+#[test]
+fn what_is_left_and_followed_again_before_the_server_hears_is_not_forgotten() {
+    let mut client = client(|config| config.variant = Variant::Delta);
+    for name in ["a", "b"] {
+        client.follow(&Follow::Cluster(name.to_owned()));
+    }
+    client.opened(at(0));
+    let say = |client: &mut XdsClient, url: &str, nonce: &str, named: Vec<(&str, Vec<u8>)>| {
+        let resource = |(name, bytes): (&str, Vec<u8>)| proto::Resource {
+            version: nonce.to_owned(),
+            resource: Some(any(url, bytes)),
+            name: name.to_owned(),
+        };
+        let response = DeltaDiscoveryResponse {
+            resources: named.into_iter().map(resource).collect(),
+            type_url: url.to_owned(),
+            nonce: nonce.to_owned(),
+            ..Default::default()
+        };
+        client.received(at(0), &encoded(&response)).unwrap();
+        while client.next_request(at(0)).is_some() {}
+    };
+    while client.next_request(at(0)).is_some() {}
+    say(&mut client, CDS, "1", vec![("a", encoded(&cluster("a", "s")))]);
+    say(&mut client, EDS, "2", vec![("s", encoded(&simple("s", &[1])))]);
+    assert_eq!(told(&mut client), ["a: 1"]);
+    // One leaves the service, the other comes to it: the server is told of no change, and will not send it again.
+    let exchanged = vec![("a", encoded(&cluster("a", "t"))), ("b", encoded(&cluster("b", "s")))];
+    say(&mut client, CDS, "3", exchanged);
+    assert_eq!(told(&mut client), ["b: 1"]);
+    client.unfollow(&Follow::Cluster("b".to_owned()));
+    client.follow(&Follow::Cluster("b".to_owned()));
+    assert_eq!(client.next_request(at(0)), None);
+    assert_eq!(told(&mut client), ["b: 1"]);
+    client.unfollow(&Follow::Cluster("b".to_owned()));
+    while client.next_request(at(0)).is_some() {}
+    client.follow(&Follow::Cluster("b".to_owned()));
+    assert_eq!(told(&mut client), NOTHING, "now it is forgotten");
+}

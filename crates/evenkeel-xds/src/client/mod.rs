@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::{Assignment, Cluster, Deletions, Members, OnTimeout, Variant, XdsConfig, proto};
 use resource::{Resource, Watched, Word};
-use talk::Talk;
+use talk::{Kind, Talk};
 
 /// The client of one aggregated discovery stream (ADS), without IO, clock or thread: told what comes, it says what to
 /// send, and makes [`Event`]s.
@@ -192,10 +192,6 @@ impl XdsClient {
                 if let Some(service) = service {
                     self.leave_assignment(&service, follow);
                 }
-                let known = self.clusters.get(name).is_some_and(|cluster| cluster.held.is_some());
-                if self.scope == Scope::Followed || !known {
-                    self.clusters.remove(name);
-                }
             }
         }
     }
@@ -328,7 +324,8 @@ impl XdsClient {
 
     /// The assignments that are known, by name: the last good ones.
     pub fn assignments(&self) -> impl Iterator<Item = &Assignment> {
-        self.assignments.values().filter_map(|watched| watched.resource.held.as_deref())
+        let used = self.assignments.values().filter(|watched| !watched.users.is_empty());
+        used.filter_map(|watched| watched.resource.held.as_deref())
     }
 
     /// What has happened so far.
@@ -353,8 +350,19 @@ impl XdsClient {
         let Some(watched) = self.assignments.get_mut(name) else { return };
         watched.users.remove(follow);
         if watched.users.is_empty() {
-            self.assignments.remove(name);
             self.eds.dirty = true;
+        }
+    }
+
+    /// Forgets what nobody follows any more. Not before the server is told: what is followed again by then would never
+    /// be sent again.
+    fn forget(&mut self, kind: Kind) {
+        match kind {
+            Kind::Eds => self.assignments.retain(|_, watched| !watched.users.is_empty()),
+            Kind::Cds => self.clusters.retain(|name, cluster| {
+                let listed = self.scope == Scope::All && cluster.held.is_some();
+                listed || self.follows.contains(&Follow::Cluster(name.clone()))
+            }),
         }
     }
 

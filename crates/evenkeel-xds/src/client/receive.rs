@@ -190,7 +190,7 @@ impl XdsClient {
         let name = cluster.name.clone();
         let follow = Follow::Cluster(name.clone());
         let followed = self.follows.contains(&follow);
-        if !followed && self.scope == Scope::Followed {
+        if self.scope == Scope::Followed && !self.clusters.contains_key(&name) {
             return Ok(());
         }
         if !self.clusters.contains_key(&name) && self.clusters.len() >= self.max_clusters {

@@ -36,7 +36,7 @@ pub(super) enum Word {
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) resource: Resource<Arc<Assignment>>,
-    /// Not empty.
+    /// Empty only until the server is told.
     pub(super) users: BTreeSet<Follow>,
     pub(super) stale_at: Option<Timestamp>,
 }

@@ -127,6 +127,9 @@ impl XdsClient {
         let now = self.now;
         let wildcard = kind == Kind::Cds && self.scope == Scope::All;
         let dirty = self.talk_mut(kind).dirty;
+        if dirty {
+            self.forget(kind);
+        }
         let wanted = if dirty { self.wanted(kind, wildcard) } else { BTreeSet::new() };
         if dirty && wildcard {
             // Not asked for by name, and waited for all the same.
