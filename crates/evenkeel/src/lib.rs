@@ -144,7 +144,8 @@ pub use evenkeel_health::{
 pub use evenkeel_limit as limit;
 pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitConfigError};
 pub use evenkeel_registry::{
-    CatalogConfig, Lease, LeaseLost, RegisterError, Registry, ServiceName, UpdateError, Watch,
+    CatalogConfig, Held, HoldReason, Lease, LeaseLost, RegisterError, Registry, ServiceName, SourceError,
+    SourceName, SourceState, SourceStatus, UpdateError, Watch,
 };
 pub use evenkeel_types::{
     Address, Announced, Classify, Endpoint, EndpointId, HttpStatus, Labels, Locality, Origin, Outcome,
