@@ -336,7 +336,7 @@ fn latency() {
     let (seen_tx, seen) = channel();
     let watch = world.registry.watch(&world.service);
     watch.on_change(move || _ = seen_tx.send(Instant::now()));
-    let first = FirstPick::follow(&world.registry, &world.service);
+    let first_pick = FirstPick::follow(&world.registry, &world.service);
     let (mut mine, mut raw, mut picks) = (Vec::new(), Vec::new(), Vec::new());
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(server()).unwrap();
@@ -347,7 +347,7 @@ fn latency() {
         let id = Address::Socket(format!("{ip}:80").parse().unwrap()).to_string();
         while seen.try_recv().is_ok() {}
         let wished = id.clone();
-        first.wish(move |endpoint| endpoint.address().to_string() == wished);
+        first_pick.wish(move |endpoint| endpoint.address().to_string() == wished);
         update(&format!("update delete lat.t. A\nupdate add lat.t. 0 A {ip}"));
         // The tool returns when the server has said yes.
         let done = Instant::now();
@@ -367,7 +367,7 @@ fn latency() {
         let first = seen.recv_timeout(Duration::from_secs(60)).unwrap();
         let at = seen.try_iter().last().unwrap_or(first);
         mine.push(at.saturating_duration_since(done));
-        picks.push(first.after(done));
+        picks.push(first_pick.after(done));
     }
     println!("{} (a bare question, that is: DNS tells nobody)", compared("DNS", &picks, &raw));
     mine.sort();

@@ -1,8 +1,6 @@
 use std::time::Duration;
 
-use evenkeel_adapter::{
-    BaseUrl, InvalidSetting, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig,
-};
+use evenkeel_adapter::{BaseUrl, InvalidSetting, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig};
 use evenkeel_registry::{Backoff, RegistrarConfig};
 use thiserror::Error;
 
