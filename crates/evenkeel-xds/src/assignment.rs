@@ -244,7 +244,10 @@ fn labels(metadata: Option<&Metadata>, locality_weight: Option<u32>) -> Result<L
     let pairs = lb.into_iter().flat_map(|lb| &lb.fields);
     let pairs = pairs.filter_map(|(key, value)| Some((key.clone(), scalar(value.kind.as_ref()?))));
     let weight = locality_weight.map(|weight| (Assignment::LOCALITY_WEIGHT.to_owned(), weight.to_string()));
-    Labels::new(pairs.chain(weight)).map_err(|error| format!("metadata envoy.lb: {error}"))
+    let outside = |error| format!("metadata envoy.lb: {error}");
+    // Checked alone: what is reserved is ours to add.
+    let labels = Labels::from_outside(pairs.clone()).map_err(outside)?;
+    if weight.is_none() { Ok(labels) } else { Labels::new(pairs.chain(weight)).map_err(outside) }
 }
 
 fn policy(message: &PolicyMessage) -> Result<OverloadPolicy, InvalidResource> {
@@ -285,3 +288,25 @@ fn policy(message: &PolicyMessage) -> Result<OverloadPolicy, InvalidResource> {
 }
 
 const MAX_REJECTS: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::proto::{Struct, Value};
+
+    #[test]
+    fn reserved_labels_are_ours() {
+        let metadata = |key: &str| {
+            let fields = BTreeMap::from([(key.to_owned(), Value { kind: Some(Kind::Text("9".to_owned())) })]);
+            Metadata { filter_metadata: BTreeMap::from([("envoy.lb".to_owned(), Struct { fields })]) }
+        };
+        let theirs = labels(Some(&metadata("version")), Some(3)).expect("valid");
+        assert_eq!((theirs.get("version"), theirs.get(Assignment::LOCALITY_WEIGHT)), (Some("9"), Some("3")));
+        for weight in [None, Some(3)] {
+            let refused = labels(Some(&metadata(Assignment::LOCALITY_WEIGHT)), weight);
+            assert!(refused.as_ref().is_err_and(|why| why.starts_with("metadata envoy.lb: ")), "{refused:?}");
+        }
+    }
+}
