@@ -51,6 +51,7 @@
 
 mod applied;
 mod apply;
+mod avoid;
 mod builder;
 mod choose;
 mod clock;
@@ -72,10 +73,12 @@ mod live;
 mod moment;
 #[cfg(feature = "serde")]
 mod named_policy;
+mod names;
 mod node;
 mod observer;
 mod outliers;
 mod pick;
+mod pick_at;
 mod picker;
 mod report;
 mod request;
@@ -104,9 +107,11 @@ pub use handle::{ForceBreakerError, Handle};
 pub use live::Live;
 pub use observer::{Notice, Observer, OutlierNotice};
 pub use pick::Pick;
+pub use pick_at::PickAtError;
 pub use picker::Picker;
 pub use report::{CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
+pub use router::Router;
 pub use subset::OutsideSubset;
 
 /// The crate of the policies, whole: tables, compatible modes, hash functions.
