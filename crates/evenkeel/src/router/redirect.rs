@@ -52,9 +52,9 @@ impl Location {
                     let value = found.capture(name).unwrap_or_default();
                     // At the beginning it would choose the scheme or the host.
                     if location.is_empty() {
-                        push_path(&mut location, value)
+                        push_path(&mut location, value);
                     } else {
-                        push(&mut location, value, PATH)
+                        push(&mut location, value, PATH);
                     }
                 }
             }
