@@ -352,7 +352,7 @@ mod tests {
     fn build(config: &RateLimitConfig) -> (RateLimit, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::default());
         let by = Arc::clone(&clock) as Arc<dyn Clock>;
-        (RateLimit::new(config, "routes[0].rate_limits[0]", by, 7).unwrap(), clock)
+        (RateLimit::new(config, "routes[0].rate_limits[0]", by, 7).expect("valid settings"), clock)
     }
 
     fn ask(limit: &RateLimit, user: &str, is_dry: bool) -> Word {

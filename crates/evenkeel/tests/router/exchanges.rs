@@ -182,7 +182,7 @@ const COOKIE: &str =
     "[routes.affinity]\ncookie = { keys = [{ id = 1, secret = \"a secret of the fleet\" }] }";
 
 fn value_of(set_cookie: &str) -> String {
-    set_cookie.split(';').next().unwrap().to_owned()
+    set_cookie.split(';').next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -327,7 +327,7 @@ const RAMP: &str = "[[routes]]\nname = \"all\"\nkey = [{ header = \"x-user\" }]\
 
 /// Where a thousand users go.
 fn users(world: &mut crate::world::World) -> Vec<usize> {
-    let arm = |user: usize| world.send("/", &[("x-user", &user.to_string())]).unwrap().arm();
+    let arm = |user: usize| world.send("/", &[("x-user", &user.to_string())]).expect("a route").arm();
     (0..1000).map(arm).collect()
 }
 

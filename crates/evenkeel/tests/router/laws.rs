@@ -60,7 +60,7 @@ proptest! {
         let (mut one, mut two) = (build(), build());
         for (target, explains) in requests {
             let target = ["/shop/a/b", "/session", "/broken", "/none"][usize::from(target)];
-            let mut run = |world: &mut World| {
+            let run = |world: &mut World| {
                 let mut exchange = world.send(target, &[("x-user", "u")]).ok()?;
                 let id = exchange.pick().ok()?.endpoint().id();
                 Some((exchange.arm(), id))

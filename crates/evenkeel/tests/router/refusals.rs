@@ -6,7 +6,7 @@ use crate::world::{build, build_of, cluster};
 
 fn refused(text: &str) -> String {
     let clusters = vec![cluster("v1", 1), cluster("v2", 1)];
-    build(text, clusters).err().map_or_else(|| panic!("accepted:\n{text}"), |error| error.to_string())
+    build(text, clusters).err().unwrap_or_else(|| unreachable!("accepted:\n{text}")).to_string()
 }
 
 /// One route with these settings.

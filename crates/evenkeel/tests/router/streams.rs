@@ -32,8 +32,14 @@ fn router() -> StreamRouter<()> {
 }
 
 fn connection<'a>(listener: &'a str, source: &str, sni: &'a str, alpn: &'a [&'a [u8]]) -> Connection<'a> {
-    let destination = "192.0.2.1:8443".parse().unwrap();
-    Connection { listener, source: source.parse().unwrap(), destination, sni: sni.as_bytes(), alpn }
+    let destination = "192.0.2.1:8443".parse().expect("an address");
+    Connection {
+        listener,
+        source: source.parse().expect("an address"),
+        destination,
+        sni: sni.as_bytes(),
+        alpn,
+    }
 }
 
 #[test]
