@@ -152,7 +152,8 @@ pub use evenkeel_health::{
 pub use evenkeel_limit as limit;
 pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitConfigError};
 pub use evenkeel_registry::{
-    CatalogConfig, Lease, LeaseLost, RegisterError, Registry, ServiceName, UpdateError, Watch,
+    CatalogConfig, Held, HoldReason, Lease, LeaseLost, RegisterError, Registry, ServiceName, SourceError,
+    SourceName, SourceState, SourceStatus, UpdateError, Watch,
 };
 /// The crate of rules, splits, affinity and retries, whole.
 pub use evenkeel_route as route;
