@@ -152,6 +152,8 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     select_gates::all(rows, &mut gates);
     routes::gates(rows, &mut gates);
     router::gates(rows, &mut gates);
+    #[cfg(feature = "peer-tower")]
+    crate::towers::gates(rows, &mut gates);
     gates
 }
 

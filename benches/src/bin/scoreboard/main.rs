@@ -24,6 +24,8 @@ mod select;
 mod select_gates;
 mod select_ours;
 mod tails;
+#[cfg(feature = "peer-tower")]
+mod towers;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -179,6 +181,10 @@ fn collect(cases: &mut Cases) {
     }
     #[cfg(feature = "peers")]
     hash_peers::builds(cases);
+    #[cfg(feature = "peer-tower")]
+    towers::calls(cases);
+    #[cfg(feature = "peer-tower")]
+    towers::grpc(cases);
     select_ours::builds(cases);
     routes::cases(cases);
     router::cases(cases);
