@@ -124,7 +124,7 @@ impl ClusterConfig {
     /// [`ConfigError`] with the line, the key, and what is allowed there. Unknown and misspelt keys are errors.
     #[cfg(feature = "config")]
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError(error.to_string().trim_end().to_owned()))
+        toml::from_str(text).map_err(|error| ConfigError::new(&error))
     }
 }
 
@@ -152,6 +152,13 @@ impl Default for LatencyConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+#[cfg(feature = "config")]
+impl ConfigError {
+    pub(crate) fn new(error: &toml::de::Error) -> Self {
+        Self(error.to_string().trim_end().to_owned())
+    }
+}
 
 /// A cluster cannot be built from these settings.
 #[derive(Clone, Debug, PartialEq, Error)]

@@ -39,6 +39,7 @@
 //! - What went wrong: [`PickError`], [`Cluster::explain`], [`Cluster::report`].
 //! - What to do about trouble: a breaker, outlier detection, slow start, limits and a budget of retries, all on
 //!   [`ClusterBuilder`]; the operator's word: [`Handle::set_admin_for`], [`Handle::force_breaker`].
+//! - Which cluster: [`Router`], and [`router::StreamRouter`] for connections.
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
 //!
@@ -47,10 +48,12 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `config` | yes | [`ClusterConfig::from_toml`], and `serde` |
+//! | `http` | no | requests and header maps of the crate `http` are routed and edited |
 //! | `serde` | with `config` | configuration, reports and explanations serialise |
 
 mod applied;
 mod apply;
+mod avoid;
 mod builder;
 mod choose;
 mod clock;
@@ -72,14 +75,17 @@ mod live;
 mod moment;
 #[cfg(feature = "serde")]
 mod named_policy;
+mod names;
 mod node;
 mod observer;
 mod outliers;
 mod pick;
+mod pick_at;
 mod picker;
 mod report;
 mod request;
 mod roster;
+pub mod router;
 mod shared;
 mod snapshot;
 mod subset;
@@ -103,9 +109,11 @@ pub use handle::{ForceBreakerError, Handle};
 pub use live::Live;
 pub use observer::{Notice, Observer, OutlierNotice};
 pub use pick::Pick;
+pub use pick_at::PickAtError;
 pub use picker::Picker;
 pub use report::{CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
+pub use router::Router;
 pub use subset::OutsideSubset;
 
 /// The crate of the policies, whole: tables, compatible modes, hash functions.
@@ -147,6 +155,8 @@ pub use evenkeel_registry::{
     CatalogConfig, Held, HoldReason, Lease, LeaseLost, RegisterError, Registry, ServiceName, SourceError,
     SourceName, SourceState, SourceStatus, UpdateError, Watch,
 };
+/// The crate of rules, splits, affinity and retries, whole.
+pub use evenkeel_route as route;
 pub use evenkeel_types::{
     Address, Announced, Classify, Endpoint, EndpointId, HttpStatus, Labels, Locality, Origin, Outcome,
     Priority, RandomSource, Ratio, Timestamp, Verdict, Weight,

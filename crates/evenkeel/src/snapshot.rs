@@ -11,6 +11,7 @@ use evenkeel_types::Priority;
 use crate::choose::{self, Watch};
 use crate::factor::{self, FULL};
 use crate::live::Live;
+use crate::names::Names;
 use crate::node::Node;
 use crate::roster::{Level, Masks};
 use crate::update::TierPlan;
@@ -22,6 +23,8 @@ pub(crate) struct Snapshot<T> {
     /// The tier that is used first lies here, so that the usual pick follows one pointer less.
     pub(crate) first: Tier<T>,
     pub(crate) rest: Box<[Tier<T>]>,
+    /// Where each name is, if somebody asks for names.
+    pub(crate) names: Names,
 }
 
 /// What the endpoints of a tier are to the subset of this client. Without a subset everything is inside.
