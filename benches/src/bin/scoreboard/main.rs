@@ -17,6 +17,7 @@ mod method;
 mod outlier;
 #[cfg(feature = "peers")]
 mod peers;
+mod pipeline;
 mod router;
 mod routes;
 mod row;
@@ -203,6 +204,7 @@ fn collect(cases: &mut Cases) {
         full::picks(cases, n);
         full::parts(cases, n);
     }
+    pipeline::cases(cases);
     for n in [10, 1000, LARGEST] {
         floor_cases::updates(cases, n);
         cases::updates(cases, n);
