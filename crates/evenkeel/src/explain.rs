@@ -204,6 +204,14 @@ impl ExplainedTier {
     }
 }
 
+impl Explanation {
+    /// Whether shares sent the pick where it went, and there is more to tell than the tier.
+    fn came_by_shares(&self) -> bool {
+        let has_shares = self.tiers.iter().any(|tier| tier.share.is_some());
+        has_shares && self.way.is_some_and(|way| !way.is_plain())
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "generation {}, policy {}", self.generation, self.policy)?;
@@ -224,11 +232,7 @@ impl fmt::Display for Explanation {
             }
         }
         match (&self.picked, &self.failure) {
-            (Some(id), _)
-                if self
-                    .way
-                    .is_some_and(|way| !way.is_plain() && !(way.is_degraded() && way.is_fallback())) =>
-            {
+            (Some(id), _) if self.came_by_shares() => {
                 write!(f, "picked {id}")?;
                 self.way.map_or(Ok(()), |way| write!(f, ": {way}"))
             }

@@ -10,8 +10,8 @@ use crate::control::Control;
 use crate::failover_mode::FailoverMode;
 use crate::locality_config::{LocalityConfig, ZoneBy};
 use crate::observer::TierNotice;
-use crate::shares::{Mark, RungShares, Shares};
-use crate::tally::{Sum, Sums};
+use crate::shares::{Group, Mark, RungShares, Shares};
+use crate::tally::{Sum, Sums, Tally};
 use crate::tier_machine::{RungKey, TierMachine};
 use crate::zone_shares::{self, ZoneHealth};
 use crate::zones::Zoning;
@@ -56,7 +56,7 @@ impl Planner {
             return None;
         }
         let by = locality.as_ref().map_or(ZoneBy::Zone, LocalityConfig::by);
-        let callers = locality.iter().flat_map(|locality| locality.callers());
+        let callers = locality.iter().flat_map(LocalityConfig::callers);
         let callers = callers.map(|callers| (by.zone(&callers.at), callers.count)).collect();
         let memory = Memory {
             id: 0,
@@ -129,7 +129,7 @@ impl Planner {
             return TierNews::new();
         }
         memory.id = shares.id;
-        let sums: Vec<Sums> = shares.groups.iter().map(|group| group.sums()).collect();
+        let sums: Vec<Sums> = shares.groups.iter().map(Group::sums).collect();
         let health: Vec<TierHealth> =
             shares.rungs.iter().map(|rung| self.health(&sums[rung.groups.clone()])).collect();
         let keys: Vec<RungKey> = shares.rungs.iter().map(|rung| (rung.priority, rung.part)).collect();
@@ -144,11 +144,7 @@ impl Planner {
                 .map(|group| ZoneHealth {
                     zone: shares.groups[group].zone.as_deref(),
                     sums: sums[group],
-                    utilisation: shares.groups[group]
-                        .masks
-                        .tally
-                        .as_ref()
-                        .and_then(|tally| tally.utilisation()),
+                    utilisation: shares.groups[group].masks.tally.as_ref().and_then(Tally::utilisation),
                 })
                 .collect();
             let share = |degraded| {

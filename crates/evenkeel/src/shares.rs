@@ -18,7 +18,7 @@ use evenkeel_types::{Priority, SplitMix64};
 use crate::roster::Masks;
 use crate::snapshot::Part;
 use crate::sync::{AtomicU64, Ordering};
-use crate::tally::Sums;
+use crate::tally::{Sums, Tally};
 use crate::zones::Zone;
 
 bitflags! {
@@ -68,7 +68,7 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn sums(&self) -> Sums {
-        self.masks.tally.as_ref().map_or_else(Sums::default, |tally| tally.sums())
+        self.masks.tally.as_ref().map_or_else(Sums::default, Tally::sums)
     }
 
     fn name(&self) -> u64 {

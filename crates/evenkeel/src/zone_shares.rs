@@ -100,6 +100,7 @@ fn by_size(zones: &[ZoneHealth<'_>], part: Part, of: impl Fn(Sum) -> u64) -> Opt
     some(&ZoneShares::from_weights(&sizes), zones.len())
 }
 
+#[derive(Clone, Copy)]
 enum Mode {
     Ours,
     Envoys(EnvoyZoneAware),

@@ -225,7 +225,7 @@ fn the_nearest_zones_first() {
     let none = |zone: &str, count| {
         (0..count).for_each(|number| {
             cluster.endpoint(&id(zone, number)).unwrap().set_check(CheckState::Down);
-        })
+        });
     };
     check(&cluster, &[("a", 100.0), ("b", 0.0), ("c", 0.0), ("far", 0.0), ("", 0.0)]);
     none("a", 4);
