@@ -65,7 +65,8 @@ fn check(world: &mut World, request: &str, headers: &str) -> String {
 #[test]
 fn the_example_of_the_documentation_builds() {
     let page = include_str!("../../../../docs/routing-and-failover.md");
-    let (_, rest) = page.split_once("```toml\n").expect("an example in TOML");
+    let (_, section) = page.split_once("\n## The router\n").expect("the section");
+    let (_, rest) = section.split_once("```toml\n").expect("an example in TOML");
     let (text, _) = rest.split_once("```").expect("an end of the example");
     let config = RouterConfig::from_toml(text).expect("it is valid TOML");
     let names = ["shop-v1", "shop-v2", "shop-shadow", "sessions", "sessions-far"];
