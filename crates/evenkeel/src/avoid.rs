@@ -25,8 +25,7 @@ pub(crate) fn find<'s, T, A>(
             && !request.avoided().contains(&tier.priority)
             && let Some((node, given)) = find_in(tier, mask, &mut excluded, caller, ask, watch)
         {
-            caller.marks = marks;
-            return Some((node, tier, given));
+            return Some((node, tier, given, tier.way.with(marks)));
         }
     }
     None

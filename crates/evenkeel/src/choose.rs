@@ -42,8 +42,8 @@ impl Gate {
     }
 }
 
-/// Where a choice ended: the endpoint, its tier, and what it gave.
-pub(crate) type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A);
+/// Where a choice ended: the endpoint, its tier, what it gave, and how the request came there.
+pub(crate) type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A, Way);
 
 /// Tokens that a request must not get: what it tried, and what refused it.
 ///
@@ -82,11 +82,11 @@ pub(crate) fn choose_dry<'s, T>(
         Some(found) => found,
         None => find(snapshot, caller, would_admit, watch)?,
     };
-    Ok((&found.0.live, found.1.way.with(caller.marks)))
+    Ok((&found.0.live, found.3))
 }
 
-/// The usual case: the first draw in the first tier, or in the group that the shares name. Everything else is out of line, in
-/// [`find`].
+/// The usual case: the first draw in the first tier. Everything else is out of line, in [`find`]: also picks that go by shares, so
+/// that those which do not pay one branch for them.
 #[inline(always)]
 pub(crate) fn first_try<'s, T, A>(
     snapshot: &'s Snapshot<T>,
@@ -94,10 +94,23 @@ pub(crate) fn first_try<'s, T, A>(
     admit: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>,
     watch: Watch<'_>,
 ) -> Option<Found<'s, T, A>> {
-    let (tier, mask) = match &snapshot.plan {
-        None => (&snapshot.first, &snapshot.first.masks.preferred),
-        Some(plan) => by_shares(snapshot, plan, caller)?,
-    };
+    if snapshot.plan.is_some() {
+        return None;
+    }
+    let tier = &snapshot.first;
+    let (node, given) = try_once(tier, &tier.masks.preferred, caller, admit, watch)?;
+    Some((node, tier, given, tier.way))
+}
+
+/// One choice, and one question.
+#[inline(always)]
+fn try_once<'s, T, A>(
+    tier: &'s Tier<T>,
+    mask: &Mask,
+    caller: &mut LaneCaller<'_>,
+    admit: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>,
+    watch: Watch<'_>,
+) -> Option<(&'s Node<T>, A)> {
     if mask.usable() == 0 {
         return None;
     }
@@ -111,31 +124,7 @@ pub(crate) fn first_try<'s, T, A>(
     if !node.live.factor.is_full() && !takes_first(tier, &node.live, caller) {
         return None;
     }
-    admit(&node.live, caller.moment, Gate::Usable).map(|given| (&**node, tier, given))
-}
-
-/// The group that shares name, and which of its endpoints; none where [`find`] has to do more than to choose.
-#[inline(never)]
-fn by_shares<'s, T>(
-    snapshot: &'s Snapshot<T>,
-    plan: &Plan,
-    caller: &mut LaneCaller<'_>,
-) -> Option<(&'s Tier<T>, &'s Mask)> {
-    let drawn = match caller.affinity(plan.wants) {
-        Some(key) => plan.shares.keyed(key),
-        None => plan.shares.drawn(caller.draw()),
-    };
-    caller.drawn = drawn;
-    let drawn = drawn?;
-    let tier = snapshot.tier(drawn.group)?;
-    if drawn.mark.is_empty() && !drawn.degraded {
-        caller.cycle = drawn.group;
-        return Some((tier, &tier.masks.preferred));
-    }
-    caller.marks = marks(drawn);
-    caller.cycle = if drawn.degraded { plan.shares.groups.len() + drawn.group } else { drawn.group };
-    let is_special = drawn.mark.intersects(Mark::OPEN | Mark::REFUSE | Mark::FIRST);
-    (!is_special).then_some((tier, if drawn.degraded { &tier.masks.degraded } else { &tier.masks.preferred }))
+    admit(&node.live, caller.moment, Gate::Usable).map(|given| (&**node, given))
 }
 
 /// What a pick tells of where it was sent.
@@ -166,12 +155,11 @@ pub(crate) fn is_among(tokens: &[u64], token: u64) -> bool {
     tokens.contains(&token)
 }
 
-/// All the rest: other draws, other tiers, degraded endpoints, and at last the reason why there is nobody.
+/// What the first try leaves: the group that shares name, if the cluster goes by shares; then all the rest.
 ///
 /// # Errors
 ///
 /// [`PickError`], with the numbers.
-#[cold]
 #[inline(never)]
 pub(crate) fn find<'s, T, A>(
     snapshot: &'s Snapshot<T>,
@@ -179,8 +167,58 @@ pub(crate) fn find<'s, T, A>(
     admit: Admit<T, A>,
     watch: Watch<'_>,
 ) -> Result<Found<'s, T, A>, PickError> {
+    let Some(plan) = &snapshot.plan else { return find_elsewhere(snapshot, None, caller, admit, watch) };
+    let drawn = match caller.affinity(plan.wants) {
+        Some(key) => plan.shares.keyed(key),
+        None => plan.shares.drawn(caller.draw()),
+    };
+    if let Some(drawn) = drawn
+        && let Some(found) = try_drawn(snapshot, plan, drawn, caller, admit, watch)
+    {
+        return Ok(found);
+    }
+    find_elsewhere(snapshot, drawn, caller, admit, watch)
+}
+
+/// One choice in the group that shares name; none where more is to do than to choose.
+#[inline]
+fn try_drawn<'s, T, A>(
+    snapshot: &'s Snapshot<T>,
+    plan: &Plan,
+    drawn: Drawn,
+    caller: &mut LaneCaller<'_>,
+    admit: Admit<T, A>,
+    watch: Watch<'_>,
+) -> Option<Found<'s, T, A>> {
+    if drawn.mark.intersects(Mark::OPEN | Mark::REFUSE | Mark::FIRST) {
+        return None;
+    }
+    let tier = snapshot.tier(drawn.group())?;
+    let (mask, offset) = match drawn.degraded {
+        false => (&tier.masks.preferred, 0),
+        true => (&tier.masks.degraded, plan.shares.groups.len()),
+    };
+    caller.cycle = offset + drawn.group();
+    let (node, given) = try_once(tier, mask, caller, admit, watch)?;
+    Some((node, tier, given, tier.way.with(marks(drawn))))
+}
+
+/// All the rest: other draws, other tiers, degraded endpoints, and at last the reason why there is nobody.
+///
+/// # Errors
+///
+/// [`PickError`], with the numbers.
+#[cold]
+#[inline(never)]
+fn find_elsewhere<'s, T, A>(
+    snapshot: &'s Snapshot<T>,
+    drawn: Option<Drawn>,
+    caller: &mut LaneCaller<'_>,
+    admit: Admit<T, A>,
+    watch: Watch<'_>,
+) -> Result<Found<'s, T, A>, PickError> {
     let request = caller.request;
-    if let Some(drawn) = caller.drawn.filter(|drawn| drawn.mark.contains(Mark::REFUSE)) {
+    if let Some(drawn) = drawn.filter(|drawn| drawn.mark.contains(Mark::REFUSE)) {
         let answer = match caller.moment.control.planner.as_ref().and_then(|planner| planner.response()) {
             Some(_) => PanicAnswer::StaticResponse,
             None => PanicAnswer::Refuse,
@@ -193,16 +231,16 @@ pub(crate) fn find<'s, T, A>(
     {
         return Ok(found);
     }
-    if let Some(found) = find_but(snapshot, request.tried(), caller, admit, watch) {
+    if let Some(found) = find_but(snapshot, drawn, request.tried(), caller, admit, watch) {
         return Ok(found);
     }
     if request.strictness() == Strictness::Prefer
         && !request.tried().is_empty()
-        && let Some(found) = find_but(snapshot, &[], caller, admit, watch)
+        && let Some(found) = find_but(snapshot, drawn, &[], caller, admit, watch)
     {
         return Ok(found);
     }
-    if let Some(drawn) = caller.drawn.filter(|drawn| drawn.mark.contains(Mark::STALE)) {
+    if let Some(drawn) = drawn.filter(|drawn| drawn.mark.contains(Mark::STALE)) {
         return Err(panic_error(snapshot, drawn, PanicAnswer::ServeStale));
     }
     Err(explain_failure(snapshot, request, caller.moment.control))
@@ -211,7 +249,7 @@ pub(crate) fn find<'s, T, A>(
 fn panic_error<T>(snapshot: &Snapshot<T>, drawn: Drawn, answer: PanicAnswer) -> PickError {
     let (mut priority, mut counts) = (snapshot.first.priority, (0, 0));
     if let Some(plan) = &snapshot.plan {
-        let rung = plan.shares.groups[drawn.group].rung;
+        let rung = plan.shares.groups[drawn.group()].rung;
         (priority, counts) = (plan.shares.rungs[rung].priority, plan.shares.counts(rung));
     }
     PickError::Panic(Panic { priority, usable: counts.0, total: counts.1, answer })
@@ -220,13 +258,14 @@ fn panic_error<T>(snapshot: &Snapshot<T>, drawn: Drawn, answer: PanicAnswer) -> 
 /// Plainly usable ones in the order of tiers, then degraded ones; and before giving up, every own word.
 fn find_but<'s, T, A>(
     snapshot: &'s Snapshot<T>,
+    drawn: Option<Drawn>,
     tried: &[u64],
     caller: &mut LaneCaller<'_>,
     admit: Admit<T, A>,
     watch: Watch<'_>,
 ) -> Option<Found<'s, T, A>> {
     let mut excluded = Excluded::from_slice(tried);
-    if let (Some(plan), Some(drawn)) = (&snapshot.plan, caller.drawn)
+    if let (Some(plan), Some(drawn)) = (&snapshot.plan, drawn)
         && let Some(found) = find_in_rung(snapshot, plan, drawn, &mut excluded, caller, admit, watch)
     {
         return Some(found);
@@ -245,18 +284,15 @@ fn find_but<'s, T, A>(
                 watch,
             )
         {
-            caller.marks = marks;
-            caller.marks.set(Marks::FALLBACK, cycle > 0 || snapshot.plan.is_some());
-            return Some((node, tier, given));
+            let is_fallback = cycle > 0 || snapshot.plan.is_some();
+            let marks = if is_fallback { marks | Marks::FALLBACK } else { marks };
+            return Some((node, tier, given, tier.way.with(marks)));
         }
     }
     if let Some(found) = find_in_panic(snapshot, &mut excluded, caller, admit, watch) {
         return Some(found);
     }
-    let found = ask_everybody(snapshot, tried, caller, admit)?;
-    caller.marks = Marks::FALLBACK;
-    caller.marks.set(Marks::DEGRADED, found.0.live.status().is_degraded());
-    Some(found)
+    ask_everybody(snapshot, tried, caller, admit)
 }
 
 /// The rung that shares name: first the group, then its other zones.
@@ -271,9 +307,9 @@ fn find_in_rung<'s, T, A>(
 ) -> Option<Found<'s, T, A>> {
     let gate = if drawn.mark.contains(Mark::OPEN) { Gate::Panic } else { Gate::Usable };
     let ask = |live: &Live<T>, moment: &Moment<'_>| admit(live, moment, gate);
-    let rung = plan.shares.rungs[plan.shares.groups[drawn.group].rung].groups.clone();
-    let others = rung.filter(|&group| group != drawn.group);
-    for group in std::iter::once(drawn.group).chain(others) {
+    let rung = plan.shares.rungs[plan.shares.groups[drawn.group()].rung].groups.clone();
+    let others = rung.filter(|&group| group != drawn.group());
+    for group in std::iter::once(drawn.group()).chain(others) {
         let tier = snapshot.tier(group)?;
         let mask = match (&tier.masks.tally, drawn.degraded) {
             (Some(tally), _) if gate == Gate::Panic => &tally.present,
@@ -290,9 +326,9 @@ fn find_in_rung<'s, T, A>(
             find_in(tier, mask, excluded, caller, ask, watch)
         };
         if let Some((node, given)) = found {
-            caller.marks = marks(drawn);
-            caller.marks.set(Marks::FALLBACK, group != drawn.group);
-            return Some((node, tier, given));
+            let mut marks = marks(drawn);
+            marks.set(Marks::FALLBACK, group != drawn.group());
+            return Some((node, tier, given, tier.way.with(marks)));
         }
     }
     None
@@ -315,8 +351,7 @@ fn find_in_panic<'s, T, A>(
         caller.cycle = group;
         let ask = |live: &Live<T>, moment: &Moment<'_>| admit(live, moment, Gate::Panic);
         if let Some((node, given)) = find_in(tier, &tally.present, excluded, caller, ask, watch) {
-            caller.marks = Marks::PANIC | Marks::FALLBACK;
-            return Some((node, tier, given));
+            return Some((node, tier, given, tier.way.with(Marks::PANIC | Marks::FALLBACK)));
         }
     }
     None
@@ -424,7 +459,10 @@ fn ask_everybody<'s, T, A>(
             if tried.contains(&node.live.token) {
                 return None;
             }
-            admit(&node.live, caller.moment, Gate::Usable).map(|given| (&**node, tier, given))
+            let given = admit(&node.live, caller.moment, Gate::Usable)?;
+            let mut marks = Marks::FALLBACK;
+            marks.set(Marks::DEGRADED, node.live.status().is_degraded());
+            Some((&**node, tier, given, tier.way.with(marks)))
         });
         if found.is_some() || roster.flips() == flips {
             return found;

@@ -77,7 +77,7 @@ impl<T> Shared<T> {
         }
         let mut caller = LaneCaller::new(lane, &moment, request);
         // One place where the guard is made: a second one would have it written here and copied there.
-        let (node, tier, grant) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
+        let (node, tier, grant, way) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
             Some(found) => found,
             None => match choose::find(snapshot, &mut caller, choose::admit, None) {
                 Ok(found) => found,
@@ -87,7 +87,6 @@ impl<T> Shared<T> {
                 }
             },
         };
-        let way = tier.way.with(caller.marks);
         Ok(self.hold(node, tier, grant, entry.go(), stripe, &moment, way))
     }
 

@@ -79,9 +79,16 @@ impl Group {
 /// Where a request shall go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Drawn {
-    pub(crate) group: usize,
+    /// In 32 bits, as a place: a pick that goes by no shares writes one word for all of this.
+    pub(crate) group: u32,
     pub(crate) degraded: bool,
     pub(crate) mark: Mark,
+}
+
+impl Drawn {
+    pub(crate) const fn group(&self) -> usize {
+        self.group as usize
+    }
 }
 
 /// The shares of a rung, in parts of [`ONE`], and of its zones.
@@ -159,7 +166,7 @@ impl Shares {
         let degraded = index >= self.groups.len();
         let group = if degraded { index - self.groups.len() } else { index };
         let mark = Mark::from_bits_truncate((self.cells[index].load(Ordering::Relaxed) >> MARK) as u8);
-        Drawn { group, degraded, mark }
+        Drawn { group: group as u32, degraded, mark }
     }
 
     /// By a key: the same key goes to the same rung while that is at all possible, and to the same zone of it while its share
@@ -171,14 +178,14 @@ impl Shares {
         let place =
             if self.by_percent { ((key % 100) << 32) / 100 } else { SplitMix64::mix(key ^ TIERS) >> 32 };
         let drawn = self.at(place)?;
-        let groups = self.rungs[self.groups[drawn.group].rung].groups.clone();
+        let groups = self.rungs[self.groups[drawn.group()].rung].groups.clone();
         if groups.len() == 1 {
             return Some(drawn);
         }
         let named =
             groups.clone().map(|group| (self.share(group, drawn.degraded), self.groups[group].name()));
         let zone = ZoneShares::rendezvous(key, named)?;
-        Some(Drawn { group: groups.start + zone, ..drawn })
+        Some(Drawn { group: (groups.start + zone) as u32, ..drawn })
     }
 
     /// What a group gets for its usable or its degraded endpoints.
@@ -258,7 +265,7 @@ mod tests {
         for zone in 0..64 {
             let place = (ONE / 64) * zone;
             for place in [place, place + ONE / 64 - 1] {
-                assert_eq!(shares.drawn(place << 32).map(|drawn| drawn.group as u64), Some(zone));
+                assert_eq!(shares.drawn(place << 32).map(|drawn| u64::from(drawn.group)), Some(zone));
             }
         }
         let nobody = Shares::new(1, false, []);
