@@ -46,6 +46,19 @@ pub enum ProbeConfig {
     Agent(AgentProbe),
 }
 
+impl ProbeConfig {
+    /// Whether the settings can stand; [`Prober::add`](crate::Prober::add) asks. Certificates are read. Without an address, that
+    /// of `localhost` stands for it: it matters for the name in a certificate alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeConfigError`] with the field.
+    pub fn validate(&self, address: Option<&Address>) -> Result<(), ProbeConfigError> {
+        let somewhere = Address::Socket(([127, 0, 0, 1], 1).into());
+        Prepared::new(self, address.unwrap_or(&somewhere)).map(drop)
+    }
+}
+
 impl From<TcpProbe> for ProbeConfig {
     fn from(probe: TcpProbe) -> Self {
         Self::Tcp(probe)

@@ -123,7 +123,12 @@ impl Default for CheckConfig {
 }
 
 impl CheckConfig {
-    pub(super) fn validate(&self) -> Result<(), CheckConfigError> {
+    /// Whether the settings can stand; [`ActiveCheck::new`](crate::ActiveCheck::new) asks.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckConfigError`] with the field.
+    pub fn validate(&self) -> Result<(), CheckConfigError> {
         self.validate_intervals()?;
         if self.jitter > Ratio::HALF {
             return Err(CheckConfigError::JitterTooLarge(self.jitter));
