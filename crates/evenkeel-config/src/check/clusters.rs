@@ -77,7 +77,7 @@ fn refused(error: &BuildError, path: &Path, faults: &mut Faults<'_>) {
         BuildError::Policy(policy) => refused_policy(policy, path, faults),
         BuildError::Endpoints(ApplyError::Policy(policy)) => refused_policy(policy, path, faults),
         // Said with both places already.
-        BuildError::Endpoints(ApplyError::DuplicateId(_)) => {}
+        BuildError::Endpoints(ApplyError::DuplicateId { .. }) => {}
         BuildError::Endpoints(error) => faults.error(&path.key("endpoints"), Problem::invalid(error)),
         BuildError::Subset(error) => {
             let text = error.to_string();

@@ -69,7 +69,7 @@ impl Document {
 }
 
 /// A table stands where its key does; another value for itself.
-fn value_or_key(entry: &node::Entry) -> Place {
+fn value_or_key(entry: &Entry) -> Place {
     if matches!(entry.node.value, Value::Map(_) | Value::List(_)) { entry.at } else { entry.node.at }
 }
 

@@ -11,7 +11,7 @@ use super::node::{Entry, Node, Place, Value};
 use crate::error::{ConfigError, Problem};
 
 pub(crate) fn parse(text: &str, file: u16, budget: &mut Budget) -> Result<Node, ConfigError> {
-    let mut tree = Tree { file, ..Tree::new(budget) };
+    let mut tree = Tree::new(budget);
     let mut documents = 0;
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
@@ -58,7 +58,6 @@ fn place(file: u16, marker: &Marker) -> Place {
 }
 
 struct Tree<'b> {
-    file: u16,
     budget: &'b mut Budget,
     open: Vec<Open>,
     /// What anchors stand for, how many values that is, and how deep.
@@ -82,7 +81,7 @@ enum Building {
 
 impl<'b> Tree<'b> {
     const fn new(budget: &'b mut Budget) -> Self {
-        Self { file: 0, budget, open: Vec::new(), anchors: BTreeMap::new(), root: None }
+        Self { budget, open: Vec::new(), anchors: BTreeMap::new(), root: None }
     }
 
     fn scalar(

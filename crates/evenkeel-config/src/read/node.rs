@@ -168,8 +168,9 @@ impl<'de> EnumAccess<'de> for Variant<'de> {
     type Variant = Self;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), ConfigError> {
-        let read = seed.deserialize(Key(&self.0.key));
-        read.map(|value| (value, self)).map_err(|error| error.at(self.0.at).under(&self.0.key))
+        let entry = self.0;
+        let read = seed.deserialize(Key(&entry.key));
+        read.map(|value| (value, self)).map_err(|error| error.at(entry.at).under(&entry.key))
     }
 }
 
