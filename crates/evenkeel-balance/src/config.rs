@@ -221,8 +221,10 @@ impl schemars::JsonSchema for PolicyConfig {
 
     /// The name alone, or a table; other names of a policy are allowed too.
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let names: Vec<&str> =
-            Self::all().iter().flat_map(|policy| [policy.name()].into_iter().chain(policy.aliases().iter().copied())).collect();
+        let names: Vec<&str> = Self::all()
+            .iter()
+            .flat_map(|policy| [policy.name()].into_iter().chain(policy.aliases().iter().copied()))
+            .collect();
         let name = schemars::json_schema!({ "description": "The name of a policy, at its defaults.", "enum": names });
         let forms: Vec<schemars::Schema> = std::iter::once(name).chain(Self::tables(generator)).collect();
         schemars::json_schema!({

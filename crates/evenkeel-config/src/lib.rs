@@ -51,10 +51,14 @@ pub use error::{ConfigError, ConfigErrors, Problem, Warning};
 pub use evenkeel_file::Syntax;
 pub use loaded::Loaded;
 pub use model::{
-    AdminConfig, CheckSettings, ClusterSettings, Config, DiscoveryConfig, Kind, ListenerConfig, ListenerLimits,
-    ListenerTimeouts, ListenerTls, Protocol,
+    AdminConfig, CheckSettings, ClusterSettings, Config, DiscoveryConfig, Kind, ListenerConfig,
+    ListenerLimits, ListenerTimeouts, ListenerTls, Protocol,
 };
 pub use running::{Diff, Difference, Running, RunningReport, SourceReport};
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use watch::{Reload, Watching, watch_file};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

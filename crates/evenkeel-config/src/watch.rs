@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
+use crate::document;
 use crate::error::ConfigErrors;
 use crate::loaded::Loaded;
 use crate::running::{Diff, Running};
@@ -31,12 +32,12 @@ pub fn watch_file<T: Send + Sync + 'static>(
     let stopped = Arc::new(AtomicBool::new(false));
     let (flag, running, path) = (Arc::clone(&stopped), Arc::downgrade(running), path.into());
     let every = every.max(Duration::from_millis(10));
-    let mut seen = Seen::of(&path);
+    let mut seen = Seen::of(&path, None);
     let run = move || {
         let mut changed: Option<Seen> = None;
         while !flag.load(Ordering::Acquire) {
             thread::park_timeout(every);
-            let now = Seen::of(&path);
+            let now = Seen::of(&path, Some(changed.as_ref().unwrap_or(&seen)));
             if now == seen {
                 changed = None;
                 continue;
@@ -90,17 +91,34 @@ impl fmt::Debug for Watching {
     }
 }
 
-/// Size and time of change of the files. Included ones are found by their folders: those that come and go count too.
+/// Size and time of change of the files, and what the main one includes. Included ones that come and go count too.
 #[derive(PartialEq)]
-struct Seen(Vec<(PathBuf, Option<(u64, SystemTime)>)>);
+struct Seen {
+    main: Stamp,
+    patterns: Vec<String>,
+    included: Vec<(PathBuf, Stamp)>,
+}
+
+type Stamp = Option<(u64, SystemTime)>;
 
 impl Seen {
-    fn of(path: &Path) -> Self {
-        let files = crate::document::files_of(path);
-        let stamp = |file: PathBuf| {
-            let stamp = fs::metadata(&file).ok().and_then(|meta| Some((meta.len(), meta.modified().ok()?)));
-            (file, stamp)
+    /// The main file is read only when it is not as it was `before`.
+    fn of(path: &Path, before: Option<&Self>) -> Self {
+        let main = stamp(path);
+        let patterns = match before {
+            Some(before) if before.main == main => before.patterns.clone(),
+            _ => document::includes_of(path),
         };
-        Self(files.into_iter().map(stamp).collect())
+        let included = document::files_of(path, &patterns);
+        let included = included.into_iter().map(|file| {
+            let stamp = stamp(&file);
+            (file, stamp)
+        });
+        Self { main, included: included.collect(), patterns }
     }
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let meta = fs::metadata(file).ok()?;
+    Some((meta.len(), meta.modified().ok()?))
 }

@@ -29,7 +29,8 @@ impl Folder {
     }
 
     fn errors(&self, name: &str) -> String {
-        let errors = Loaded::load(self.0.join(name)).and_then(|loaded| loaded.check()).expect_err("it is wrong");
+        let errors =
+            Loaded::load(self.0.join(name)).and_then(|loaded| loaded.check()).expect_err("it is wrong");
         errors.to_string().replace(&format!("{}/", self.0.display()), "")
     }
 }
@@ -83,7 +84,8 @@ fn deep_nesting_ends_in_an_error() {
 fn many_values_end_in_an_error() {
     let list = format!("a = [{}]", "1,".repeat(1000));
     let bounds = Bounds { values: 100, ..Bounds::default() };
-    for (text, syntax) in [(list.as_str(), Syntax::Toml), ("a: [1,2,3,4]", Syntax::Yaml), ("{\"a\":[1,2,3]}", Syntax::Json)]
+    for (text, syntax) in
+        [(list.as_str(), Syntax::Toml), ("a: [1,2,3,4]", Syntax::Yaml), ("{\"a\":[1,2,3]}", Syntax::Json)]
     {
         let bounds = if text.len() < 100 { Bounds { values: 3, ..bounds } } else { bounds };
         let errors = Loaded::parse_within(text, syntax, bounds).expect_err("it is too much");
@@ -98,7 +100,10 @@ fn included_files_go_on_where_lists_end() {
         "main.toml",
         "include = [\"conf.d/*.toml\", \"conf.d/*.yaml\"]\n[[clusters]]\nname = \"a\"\n[http.fallbacks]\na = \"b\"\n",
     );
-    folder.write("conf.d/1.toml", "[[clusters]]\nname = \"b\"\n[[http.routes]]\nname = \"r\"\naction = { cluster = \"a\" }\n");
+    folder.write(
+        "conf.d/1.toml",
+        "[[clusters]]\nname = \"b\"\n[[http.routes]]\nname = \"r\"\naction = { cluster = \"a\" }\n",
+    );
     folder.write("conf.d/2.yaml", "clusters: [{ name: c }]\nhttp: { fallbacks: { b: c } }\n");
     folder.write("conf.d/.hidden.toml", "nonsense");
     let loaded = Loaded::load(&main).unwrap();
@@ -145,7 +150,10 @@ fn includes_stay_in_their_folder() {
     }
     folder.write("in/main.toml", "include = [\"more.toml\"]");
     folder.write("in/more.toml", "include = [\"main.toml\"]");
-    assert_eq!(folder.errors("in/main.toml"), "in/more.toml:1:1: include: only the main file includes others");
+    assert_eq!(
+        folder.errors("in/main.toml"),
+        "in/more.toml:1:1: include: only the main file includes others"
+    );
     #[cfg(unix)]
     {
         fs::remove_file(folder.0.join("in/more.toml")).unwrap();
@@ -161,7 +169,11 @@ fn files_that_cannot_be_read_are_named() {
     folder.write("a.ini", "");
     fs::create_dir_all(folder.0.join("b.toml")).unwrap();
     fs::write(folder.0.join("c.toml"), [b'a', 0xff]).unwrap();
-    assert!(folder.errors("a.ini").starts_with("a.ini:1:1: the ending of the file"), "{}", folder.errors("a.ini"));
+    assert!(
+        folder.errors("a.ini").starts_with("a.ini:1:1: the ending of the file"),
+        "{}",
+        folder.errors("a.ini")
+    );
     assert!(folder.errors("b.toml").contains("it is not a file"), "{}", folder.errors("b.toml"));
     assert!(folder.errors("c.toml").contains("byte 1 is not UTF-8"), "{}", folder.errors("c.toml"));
     assert!(folder.errors("d.toml").contains("cannot be read"), "{}", folder.errors("d.toml"));

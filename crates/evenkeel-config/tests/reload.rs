@@ -35,8 +35,18 @@ fn the_table_of_what_survives() {
         ("", "", "nothing changed", true),
         ("\"least_request\"", "\"random\"", "cluster users: policy changed, in place", true),
         ("10.0.0.2:80", "10.0.0.3:80", "cluster users: endpoints changed, in place", true),
-        ("10.0.0.1:80\" }", "10.0.0.1:80\", weight = 7 }", "cluster users: endpoints changed, in place", true),
-        ("policy", "subset = { type = \"label\", labels = [\"zone\"] }\npolicy", "cluster users: subset changed, in place", true),
+        (
+            "10.0.0.1:80\" }",
+            "10.0.0.1:80\", weight = 7 }",
+            "cluster users: endpoints changed, in place",
+            true,
+        ),
+        (
+            "policy",
+            "subset = { type = \"label\", labels = { zone = \"x\" } }\npolicy",
+            "cluster users: subset changed, in place",
+            true,
+        ),
         ("\"1h\"", "\"2h\"", "cluster users: breaker changed, built anew", false),
         ("policy", "max_endpoints = 5\npolicy", "cluster users: max_endpoints changed, built anew", false),
         ("\"all\"", "\"everything\"", "http: 1 routes added: everything\nhttp: 1 routes removed: all", true),
@@ -127,11 +137,52 @@ fn a_list_that_becomes_empty_is_the_operators_word() {
     assert_eq!(users.len(), 1);
 }
 
+/// Not a test of speed, which a busy machine cannot be: run it alone, in release mode, to see figures.
+#[test]
+#[ignore = "it measures"]
+fn a_reload_of_ten_thousand_routes() {
+    let mut text =
+        "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"a\", address = \"10.0.0.1:80\" }]\n"
+            .to_owned();
+    for i in 0..10_000 {
+        text += &format!(
+            "[[http.routes]]\nname = \"r{i}\"\nmatch = {{ hosts = [\"h{i}.example.com\"], paths = [{{ prefix = \"/p{i}\" }}] }}\naction = {{ cluster = \"users\" }}\n"
+        );
+    }
+    let clock = evenkeel::MonotonicClock::new();
+    let now = || evenkeel::Clock::now(&clock);
+    let (start, old) = (now(), load(&text));
+    let read = now();
+    let running = Running::<()>::start(old).unwrap();
+    let started = now();
+    let new = load(&text.replace("example.com", "example.org"));
+    let before = now();
+    let diff = running.apply(new).unwrap();
+    let after = now();
+    assert!(!diff.is_empty());
+    let between = |from: evenkeel::Timestamp, to: evenkeel::Timestamp| to.saturating_since(from);
+    println!(
+        "10000 routes: read {:?}, start {:?}, reload {:?}",
+        between(start, read),
+        between(read, started),
+        between(before, after)
+    );
+}
+
 #[test]
 fn a_configuration_made_in_the_program_runs_too() {
     let running = Running::<()>::start(Config::default()).unwrap();
     let errors = running.apply(Config { tick: std::time::Duration::ZERO, ..Config::default() }).unwrap_err();
     assert_eq!(errors.to_string(), "tick: is 0ns: allowed are 1ms to 1m");
+}
+
+/// Ends the picking threads, also when an assertion fails: the scope waits for them.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A configuration of up to four clusters, of which `always` is one that has endpoints.
@@ -146,14 +197,19 @@ fn text(clusters: &[(u8, u8, u8, bool)]) -> String {
             text += "latency = {}\n";
         }
         if breaker % 3 == 0 {
-            text += &format!("breaker = {{ open_for = \"{}s\", rules = [{{ consecutive = {{ failures = 3 }} }}] }}\n", 1 + breaker);
+            text += &format!(
+                "breaker = {{ open_for = \"{}s\", rules = [{{ consecutive = {{ failures = 3 }} }}] }}\n",
+                1 + breaker
+            );
         }
         let from = u8::from(*list);
         for n in from..=from + endpoints % 4 {
             text += &format!("[[clusters.endpoints]]\nid = \"e{n}\"\naddress = \"10.0.{i}.{}:80\"\n", n + 1);
         }
         if i > 0 {
-            text += &format!("[[http.routes]]\nname = \"r{i}\"\nmatch = {{ paths = [{{ prefix = \"/{i}\" }}] }}\naction = {{ cluster = {name:?} }}\n");
+            text += &format!(
+                "[[http.routes]]\nname = \"r{i}\"\nmatch = {{ paths = [{{ prefix = \"/{i}\" }}] }}\naction = {{ cluster = {name:?} }}\n"
+            );
         }
     }
     text
@@ -170,6 +226,7 @@ proptest! {
         let stop = AtomicBool::new(false);
         let (picked, failed) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
+            let _ending = Ending(&stop);
             for _ in 0..2 {
                 scope.spawn(|| {
                     let mut scratch = Scratch::default();
@@ -199,7 +256,6 @@ proptest! {
                     std::thread::yield_now();
                 }
             }
-            stop.store(true, Ordering::Relaxed);
         });
         prop_assert_eq!(failed.load(Ordering::Relaxed), 0);
         let last = steps.last().unwrap().len();

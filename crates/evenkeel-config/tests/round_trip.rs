@@ -22,7 +22,8 @@ fn cluster(i: usize) -> impl Strategy<Value = ClusterSettings> {
         cluster.policy = policy;
         cluster.breaker = breaker.then(BreakerConfig::default);
         cluster.hash_seed = u64::from(seed);
-        let endpoint = |n| Endpoint::new(format!("e{n}").parse().unwrap(), ([10, 0, 0, n], 80).into_address());
+        let endpoint =
+            |n| Endpoint::new(format!("e{n}").parse().unwrap(), ([10, 0, 0, n], 80).into_address());
         cluster.endpoints = (0..endpoints).map(endpoint).collect();
         let mut settings = ClusterSettings::new(cluster);
         settings.check = check.then(|| CheckSettings {
@@ -49,7 +50,8 @@ impl IntoAddress for ([u8; 4], u16) {
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let parts = (prop::collection::vec(any::<u8>(), 0..4), prop::collection::vec((0..4_u8, any::<u16>()), 0..4));
+    let parts =
+        (prop::collection::vec(any::<u8>(), 0..4), prop::collection::vec((0..4_u8, any::<u16>()), 0..4));
     (parts, 1..60_000_u64).prop_flat_map(|((clusters, listeners), tick)| {
         let clusters: Vec<_> = (0..clusters.len()).map(cluster).collect();
         clusters.prop_map(move |clusters| {
@@ -64,7 +66,10 @@ fn config() -> impl Strategy<Value = Config> {
                     limits: Default::default(),
                     timeouts: Default::default(),
                 });
-                config.http.routes.push(RouteConfig::new(format!("r{i}"), Action::Respond(StaticResponse::new(404))));
+                config
+                    .http
+                    .routes
+                    .push(RouteConfig::new(format!("r{i}"), Action::Respond(StaticResponse::new(404))));
             }
             config
         })

@@ -3,8 +3,8 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::mpsc;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use evenkeel::{CheckState, Notice, Observer};
@@ -56,11 +56,15 @@ fn a_cluster_moves_from_a_list_to_a_file_and_back() {
         format!("version = 1\n[[services.users.endpoints]]\nid = {id:?}\naddress = \"10.0.1.1:80\"\n")
     };
     fs::write(&file, entry("from-file")).unwrap();
-    let list = "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"from-list\", address = \"10.0.0.1:80\" }]\n";
+    let list =
+        "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"from-list\", address = \"10.0.0.1:80\" }]\n";
     let running = Running::<()>::start(load(list)).unwrap();
     assert_eq!(ids(&running), ["from-list"]);
 
-    let both = format!("{list}merge = \"fall_back\"\n[[clusters.discovery]]\nfile = {{ path = {:?}, poll = \"10ms\" }}\n", file);
+    let both = format!(
+        "{list}merge = \"fall_back\"\n[[clusters.discovery]]\nfile = {{ path = {:?}, poll = \"10ms\" }}\n",
+        file
+    );
     let diff = running.apply(load(&both)).unwrap();
     assert!(diff.to_string().contains("discovery changed"), "{diff}");
     wait_for("the file is read", || ids(&running) == ["from-file"]);
@@ -93,9 +97,12 @@ fn a_cluster_moves_from_a_list_to_a_file_and_back() {
 
 #[test]
 fn a_source_that_cannot_start_leaves_all_as_it_was() {
-    let list = "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"from-list\", address = \"10.0.0.1:80\" }]\n";
+    let list =
+        "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"from-list\", address = \"10.0.0.1:80\" }]\n";
     let running = Running::<()>::start(load(list)).unwrap();
-    let bad = format!("{list}policy = \"random\"\n[[clusters.discovery]]\netcd = {{ prefix = \"users/\", connection = {{ endpoints = [\"http://127.0.0.1:1\"], tls = {{ ca_file = \"/nowhere\" }} }} }}\n");
+    let bad = format!(
+        "{list}policy = \"random\"\n[[clusters.discovery]]\netcd = {{ prefix = \"users/\", connection = {{ endpoints = [\"http://127.0.0.1:1\"], tls = {{ ca_file = \"/nowhere\" }} }} }}\n"
+    );
     let errors = running.apply(load(&bad)).unwrap_err();
     assert!(errors.to_string().contains("clusters[0].discovery[0].etcd"), "{errors}");
     assert_eq!(running.report().clusters[0].policy, "least_request");
@@ -140,12 +147,18 @@ fn checks_follow_endpoints_and_clusters() {
 fn a_watched_file_is_reloaded_and_mistakes_are_told() {
     let folder = folder("watch");
     let file = folder.join("main.toml");
-    let list = |port: u16| format!("[[clusters]]\nname = \"users\"\nendpoints = [{{ id = \"a\", address = \"10.0.0.1:{port}\" }}]\n");
+    let list = |port: u16| {
+        format!(
+            "[[clusters]]\nname = \"users\"\nendpoints = [{{ id = \"a\", address = \"10.0.0.1:{port}\" }}]\n"
+        )
+    };
     fs::write(&file, list(1)).unwrap();
     let running = Arc::new(Running::<()>::start(Loaded::load(&file).unwrap()).unwrap());
     let (tell, told) = mpsc::channel();
-    let watching =
-        watch_file(&running, &file, Duration::from_millis(10), move |reload| tell.send(reload.result).unwrap()).unwrap();
+    let watching = watch_file(&running, &file, Duration::from_millis(10), move |reload| {
+        tell.send(reload.result).unwrap()
+    })
+    .unwrap();
     let replace = |text: &str| {
         fs::write(folder.join("new"), text).unwrap();
         fs::rename(folder.join("new"), &file).unwrap();

@@ -46,7 +46,8 @@ fn endpoints(cluster: &ClusterConfig, path: &Path, faults: &mut Faults<'_>) {
             faults.error_also(&list.index(i).key("id"), problem, &first, "the first is in");
         }
     }
-    if !cluster.endpoints.is_empty() && cluster.endpoints.iter().all(|endpoint| endpoint.weight().is_drain()) {
+    if !cluster.endpoints.is_empty() && cluster.endpoints.iter().all(|endpoint| endpoint.weight().is_drain())
+    {
         let text = "all weights are 0, so nothing here takes a request".to_owned();
         faults.warn(&list, text, None);
     }
@@ -104,7 +105,8 @@ fn unused(config: &Config, faults: &mut Faults<'_>) {
     if config.http.routes.is_empty() && config.stream.routes.is_empty() {
         return;
     }
-    let used: BTreeSet<String> = super::routes::references(config).into_iter().map(|(_, name)| name).collect();
+    let used: BTreeSet<String> =
+        super::routes::references(config).into_iter().map(|(_, name)| name).collect();
     for (i, settings) in config.clusters.iter().enumerate() {
         if !used.contains(&settings.cluster.name) {
             let text = format!("no route leads to the cluster {:?}", settings.cluster.name);

@@ -32,7 +32,9 @@ pub(super) fn check(cluster: &ClusterSettings, path: &Path, faults: &mut Faults<
         one(discovery, *kind, &path, faults);
         let name = discovery.source.as_deref().unwrap_or(kind.name());
         if name == STATIC {
-            let text = format!("{STATIC:?} is the source of the endpoints that stand in the cluster: give another name");
+            let text = format!(
+                "{STATIC:?} is the source of the endpoints that stand in the cluster: give another name"
+            );
             faults.error(&path.key("source"), Problem::Invalid(text));
         } else if let Err(error) = SourceName::new(name) {
             faults.error(&path.key("source"), Problem::invalid(error));

@@ -111,7 +111,8 @@ impl<'l> Faults<'l> {
 
 /// Splits `rules.ewma.over is 0: …` after the field, and `check: text` too.
 fn split_field(text: &str) -> (&str, &str) {
-    let is_field = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | '[' | ']');
+    let is_field =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.' | '[' | ']');
     let end = text.find(|c| !is_field(c)).unwrap_or(text.len());
     let (field, rest) = text.split_at(end);
     if field.is_empty() || !field.starts_with(|c: char| c.is_ascii_lowercase()) || field.ends_with('.') {
@@ -120,7 +121,7 @@ fn split_field(text: &str) -> (&str, &str) {
     if let Some(rest) = rest.strip_prefix(": ") {
         return (field, rest);
     }
-    let verbs = [" is ", " are ", " holds ", " has ", " of ", " = "];
+    let verbs = [" is ", " holds ", " has ", " of ", " = "];
     if verbs.iter().any(|verb| rest.starts_with(verb)) { (field, rest.trim_start()) } else { ("", text) }
 }
 

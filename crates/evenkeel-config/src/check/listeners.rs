@@ -17,7 +17,12 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
         let udp = listener.protocol == Protocol::Udp;
         if let Some(first) = sockets.insert((listener.address.to_string(), udp), i) {
             let problem = Problem::Twice { name: listener.address.to_string() };
-            faults.error_also(&path.key("address"), problem, &all.index(first).key("address"), "the first is in");
+            faults.error_also(
+                &path.key("address"),
+                problem,
+                &all.index(first).key("address"),
+                "the first is in",
+            );
         }
         one(listener, &path, faults);
     }
@@ -48,7 +53,8 @@ fn one(listener: &ListenerConfig, path: &Path, faults: &mut Faults<'_>) {
         Protocol::Http | Protocol::Tcp => None,
     };
     if let (Some(why), Some(_)) = (end, &listener.tls) {
-        faults.error(&path.key("tls"), Problem::invalid(format_args!("would be ignored, {why}: leave it out")));
+        faults
+            .error(&path.key("tls"), Problem::invalid(format_args!("would be ignored, {why}: leave it out")));
     }
     if listener.protocol != Protocol::Http && listener.limits.body_bytes.is_some() {
         let text = "would be ignored, only http has bodies: leave it out";
@@ -73,7 +79,8 @@ fn one(listener: &ListenerConfig, path: &Path, faults: &mut Faults<'_>) {
         ("timeouts.drain", timeouts.drain),
     ] {
         if !(Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&given) {
-            faults.error(&path.join(field), Problem::Invalid(format!("is {given:?}: allowed are 1ms to 1day")));
+            faults
+                .error(&path.join(field), Problem::Invalid(format!("is {given:?}: allowed are 1ms to 1day")));
         }
     }
 }

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel::Cluster;
 use evenkeel::route::matching::HttpRules;
-use evenkeel::router::{Action, Router, RouterConfig, RouterError, StreamAction, StreamRouter};
 use evenkeel::route::split::SplitConfig;
+use evenkeel::router::{Action, Router, RouterConfig, RouterError, StreamAction, StreamRouter};
 
 use super::Faults;
 use crate::document::{Path, Step};
@@ -14,7 +14,8 @@ use crate::model::Config;
 pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
     faults.names("http.routes", config.http.routes.iter().map(|route| route.name.as_str()));
     faults.names("stream.routes", config.stream.routes.iter().map(|route| route.name.as_str()));
-    let known: BTreeSet<&str> = config.clusters.iter().map(|settings| settings.cluster.name.as_str()).collect();
+    let known: BTreeSet<&str> =
+        config.clusters.iter().map(|settings| settings.cluster.name.as_str()).collect();
     for (path, name) in references(config) {
         if !known.contains(name.as_str()) {
             faults.unknown(&path, "cluster", &name, known.iter().copied());
@@ -130,16 +131,23 @@ fn router_error(list: &str, error: &RouterError, faults: &mut Faults<'_>) {
     {
         *key = "match".to_owned();
     }
-    let text = text.strip_prefix(": ").unwrap_or(&text).trim_start();
+    // Errors of regular expressions are drawn over several lines.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.strip_prefix(": ").unwrap_or(&text);
     faults.error(&path, Problem::invalid(text));
 }
 
 fn shadows(config: &RouterConfig, rules: &HttpRules, faults: &mut Faults<'_>) {
     for shadow in rules.shadowed() {
         let name = |rule: usize| config.routes.get(rule).map_or("", |route| route.name.as_str());
-        let (path, by) = (Path::from("http.routes").index(shadow.rule), Path::from("http.routes").index(shadow.by));
+        let (path, by) =
+            (Path::from("http.routes").index(shadow.rule), Path::from("http.routes").index(shadow.by));
         let text = if shadow.is_whole() {
-            format!("the route {:?} never takes a request: {:?} takes them all", name(shadow.rule), name(shadow.by))
+            format!(
+                "the route {:?} never takes a request: {:?} takes them all",
+                name(shadow.rule),
+                name(shadow.by)
+            )
         } else {
             format!(
                 "{:?} takes the requests of {} of the {} pairs of host and path of the route {:?}",

@@ -14,8 +14,7 @@ use super::{Document, Path, parse, refuse_variables};
 use crate::error::{ConfigError, Problem};
 
 pub(crate) fn load(path: &FilePath, bounds: Bounds) -> Result<Document, ConfigError> {
-    let mut reader =
-        Reader { budget: Budget::new(bounds), bytes: bounds.bytes, bounds, files: Vec::new() };
+    let mut reader = Reader { budget: Budget::new(bounds), bytes: bounds.bytes, bounds, files: Vec::new() };
     match reader.all(path) {
         Ok(root) => Ok(Document { root, files: reader.files }),
         // An error without a place is about the file that was read last.
@@ -27,21 +26,24 @@ pub(crate) fn load(path: &FilePath, bounds: Bounds) -> Result<Document, ConfigEr
     }
 }
 
-/// The file and those that it would include now. What cannot be read includes nothing.
-pub(crate) fn files_of(path: &FilePath) -> Vec<PathBuf> {
-    let mut files = vec![path.to_path_buf()];
+/// What the file includes, as it is written. What cannot be read includes nothing.
+pub(crate) fn includes_of(path: &FilePath) -> Vec<String> {
     let bounds = Bounds::default();
     let mut reader =
         Reader { budget: Budget::new(bounds), bytes: bounds.bytes, bounds, files: Vec::new() };
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(FilePath::new("."));
     let include = reader.one(path).ok().and_then(|mut root| take_include(&mut root));
     let patterns = include.iter().filter_map(|include| patterns(include).ok()).flatten();
-    for pattern in patterns {
-        if let Value::Text(pattern) = &pattern.value {
-            files.extend(matching(folder, pattern).unwrap_or_default());
-        }
-    }
-    files
+    let text = |pattern: &Node| match &pattern.value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    patterns.filter_map(text).collect()
+}
+
+/// The files that these patterns stand for now, beside the main file.
+pub(crate) fn files_of(path: &FilePath, patterns: &[String]) -> Vec<PathBuf> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(FilePath::new("."));
+    patterns.iter().flat_map(|pattern| matching(folder, pattern).unwrap_or_default()).collect()
 }
 
 struct Reader {
@@ -64,9 +66,8 @@ impl Reader {
         };
         let mut seen = vec![fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())];
         for (i, pattern) in patterns(&include)?.into_iter().enumerate() {
-            let wrong = |problem: Problem| {
-                ConfigError::new(problem).at(pattern.at).field_is(format!("include[{i}]"))
-            };
+            let wrong =
+                |problem: Problem| ConfigError::new(problem).at(pattern.at).field_is(format!("include[{i}]"));
             let Value::Text(text) = &pattern.value else {
                 let problem = Problem::Kind { given: pattern.kind().into(), expected: "a text".into() };
                 return Err(wrong(problem));

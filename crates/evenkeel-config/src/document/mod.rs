@@ -16,7 +16,7 @@ use evenkeel_file::Syntax;
 
 pub use bounds::Bounds;
 pub(crate) use bounds::Budget;
-pub(crate) use include::{files_of, load};
+pub(crate) use include::{files_of, includes_of, load};
 pub(crate) use node::{Entry, Node, Place, Value};
 pub(crate) use path::{Path, Step, bare};
 
@@ -73,12 +73,7 @@ fn value_or_key(entry: &Entry) -> Place {
     if matches!(entry.node.value, Value::Map(_) | Value::List(_)) { entry.at } else { entry.node.at }
 }
 
-pub(crate) fn parse(
-    text: &str,
-    syntax: Syntax,
-    file: u16,
-    budget: &mut Budget,
-) -> Result<Node, ConfigError> {
+pub(crate) fn parse(text: &str, syntax: Syntax, file: u16, budget: &mut Budget) -> Result<Node, ConfigError> {
     // Editors of some systems begin a file with a mark of its encoding.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = match syntax {

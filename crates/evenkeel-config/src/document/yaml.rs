@@ -92,11 +92,8 @@ impl<'b> Tree<'b> {
         anchor: usize,
     ) -> Result<(), ConfigError> {
         let is_key = matches!(self.open.last(), Some(Open { building: Building::Map(_, _, None), .. }));
-        let value = if style == ScalarStyle::Plain && !is_key {
-            resolve(text)
-        } else {
-            Value::Text(text.to_owned())
-        };
+        let value =
+            if style == ScalarStyle::Plain && !is_key { resolve(text) } else { Value::Text(text.to_owned()) };
         self.place(Node { at, value }, anchor, 1, 1, 0)
     }
 

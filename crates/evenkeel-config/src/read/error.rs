@@ -8,7 +8,17 @@ use crate::suggest::nearest;
 
 impl Error for ConfigError {
     fn custom<T: Display>(text: T) -> Self {
-        Self::new(Problem::invalid(text))
+        let text = text.to_string();
+        // A policy is looked for by its own parser, which names those that there are.
+        let policy =
+            text.strip_prefix("unknown policy \"").and_then(|rest| rest.split_once("\": allowed are "));
+        if let Some((given, allowed)) = policy {
+            let allowed: Vec<String> = allowed.split(", ").map(str::to_owned).collect();
+            let meant = nearest(given, allowed.iter().map(String::as_str)).map(str::to_owned);
+            let problem = Problem::Unknown { what: "policy", given: given.to_owned(), allowed };
+            return Self::new(problem).suggest(meant.as_deref());
+        }
+        Self::new(Problem::Invalid(text))
     }
 
     fn invalid_type(given: Unexpected<'_>, expected: &dyn Expected) -> Self {

@@ -73,6 +73,9 @@ impl<'de> VariantAccess<'de> for Key<'de> {
 
 impl Key<'_> {
     fn bare(self) -> ConfigError {
-        ConfigError::custom(format_args!("{:?} stands here alone: it is a table or value with that key", self.0))
+        ConfigError::custom(format_args!(
+            "{:?} stands here alone: it is a table or value with that key",
+            self.0
+        ))
     }
 }

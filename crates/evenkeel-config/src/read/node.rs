@@ -1,6 +1,8 @@
 use std::slice::Iter;
 
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
 use super::key::Key;
@@ -30,7 +32,11 @@ impl<'de> Reader<'de> {
                 match left.left.next() {
                     None => Ok(read),
                     Some(extra) => {
-                        let error = ConfigError::custom(format_args!("there are {} values here, {} were expected", items.len(), left.index));
+                        let error = ConfigError::custom(format_args!(
+                            "there are {} values here, {} were expected",
+                            items.len(),
+                            left.index
+                        ));
                         Err(error.at(extra.at))
                     }
                 }
@@ -101,9 +107,10 @@ fn not_one(entries: &[Entry], variants: &'static [&'static str]) -> ConfigError 
     let unknown = entries.iter().find(|entry| !variants.contains(&entry.key.as_str()));
     match unknown {
         Some(entry) => ConfigError::unknown_field(&entry.key, variants).at(entry.at).under(&entry.key),
-        None if given.is_empty() => {
-            ConfigError::custom(format_args!("holds nothing: exactly one of {} is needed", variants.join(", ")))
-        }
+        None if given.is_empty() => ConfigError::custom(format_args!(
+            "holds nothing: exactly one of {} is needed",
+            variants.join(", ")
+        )),
         None => ConfigError::custom(format_args!(
             "holds {}: exactly one of {} is allowed",
             given.join(" and "),
@@ -127,7 +134,8 @@ impl<'de> SeqAccess<'de> for &mut Items<'de> {
         let Some(item) = self.left.next() else { return Ok(None) };
         let index = self.index;
         self.index += 1;
-        seed.deserialize(Reader(item)).map(Some).map_err(|error| error.in_list(index))
+        // A type may refuse what was read well: then the value as a whole is wrong.
+        seed.deserialize(Reader(item)).map(Some).map_err(|error| located(error, item).in_list(index))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -152,7 +160,8 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ConfigError> {
         let entry = self.value.take().ok_or_else(|| ConfigError::custom("a value without a key"))?;
-        seed.deserialize(Reader(&entry.node)).map_err(|error| error.under(&entry.key))
+        let read = seed.deserialize(Reader(&entry.node));
+        read.map_err(|error| located(error, &entry.node).under(&entry.key))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -176,7 +185,7 @@ impl<'de> EnumAccess<'de> for Variant<'de> {
 
 impl Variant<'_> {
     fn within<T>(&self, read: Result<T, ConfigError>) -> Result<T, ConfigError> {
-        read.map_err(|error| error.under(&self.0.key))
+        read.map_err(|error| located(error, &self.0.node).under(&self.0.key))
     }
 }
 

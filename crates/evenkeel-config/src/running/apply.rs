@@ -110,7 +110,8 @@ impl<T: Send + Sync + 'static> Inner<T> {
             } else {
                 None
             };
-            let followed = store.as_ref().or_else(|| part?.store.as_ref().filter(|_| !settings.discovery.is_empty()));
+            let followed =
+                store.as_ref().or_else(|| part?.store.as_ref().filter(|_| !settings.discovery.is_empty()));
             let following = match (&cluster, followed) {
                 (Some(cluster), Some(store)) => Some(self.follow(cluster, store)),
                 _ => None,
@@ -121,7 +122,11 @@ impl<T: Send + Sync + 'static> Inner<T> {
     }
 
     /// A cluster. One that has sources begins with the endpoints of the one that it replaces, until its sources have answered.
-    fn cluster(&self, settings: &ClusterSettings, replaced: Option<&Cluster<T>>) -> Result<Cluster<T>, Problem> {
+    fn cluster(
+        &self,
+        settings: &ClusterSettings,
+        replaced: Option<&Cluster<T>>,
+    ) -> Result<Cluster<T>, Problem> {
         let config = ClusterConfig { endpoints: Vec::new(), ..settings.cluster.clone() };
         let name = config.name.clone();
         let mut builder = ClusterBuilder::<T>::new(config).clock(self.hooks.clock);
@@ -162,7 +167,8 @@ impl<T: Send + Sync + 'static> Inner<T> {
         for (i, settings) in new.clusters.iter().enumerate() {
             let path = Path::from("clusters").index(i);
             let name = settings.cluster.name.as_str();
-            let (Some(part), Some(built), Some(&was)) = (parts.get(name), built.get(name), before.get(name)) else {
+            let (Some(part), Some(built), Some(&was)) = (parts.get(name), built.get(name), before.get(name))
+            else {
                 continue;
             };
             if let (None, Some(changes)) = (&built.cluster, &built.changes) {
@@ -255,8 +261,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let mut left = Vec::new();
         let stays: BTreeSet<&str> =
             new.clusters.iter().map(|settings| settings.cluster.name.as_str()).collect();
-        let gone: Vec<String> =
-            parts.keys().filter(|name| !stays.contains(name.as_str())).cloned().collect();
+        let gone: Vec<String> = parts.keys().filter(|name| !stays.contains(name.as_str())).cloned().collect();
         left.extend(gone.iter().filter_map(|name| parts.remove(name)));
         for settings in &new.clusters {
             let name = settings.cluster.name.as_str();
@@ -275,9 +280,9 @@ impl<T: Send + Sync + 'static> Inner<T> {
             }
         }
         let clusters = parts.iter().map(|(name, part)| (name.clone(), part.cluster.clone())).collect();
-        let registries = parts.iter().filter_map(|(name, part)| {
-            Some((name.clone(), part.store.as_ref()?.registry.clone()))
-        });
+        let registries = parts
+            .iter()
+            .filter_map(|(name, part)| Some((name.clone(), part.store.as_ref()?.registry.clone())));
         let state = State { config: Arc::new(new.clone()), clusters, registries: registries.collect() };
         self.state.store(Arc::new(state));
         left
@@ -300,7 +305,10 @@ impl<T: Send + Sync + 'static> Inner<T> {
         }
         if let Some(new) = made.store.take() {
             let follows = made.following.take().unwrap_or_else(|| self.follow(&current, &new));
-            return (Part { cluster: current, store: Some(new), following: Some(follows) }, ended(store, following));
+            return (
+                Part { cluster: current, store: Some(new), following: Some(follows) },
+                ended(store, following),
+            );
         }
         if let Some(store) = &store
             && made.changes.as_ref().is_some_and(|changes| changes.has("endpoints"))
@@ -308,7 +316,9 @@ impl<T: Send + Sync + 'static> Inner<T> {
             let _ = store.set_list(settings.cluster.endpoints.clone());
         }
         match made.following.take() {
-            Some(follows) => (Part { cluster: current, store, following: Some(follows) }, ended(None, following)),
+            Some(follows) => {
+                (Part { cluster: current, store, following: Some(follows) }, ended(None, following))
+            }
             None => (Part { cluster: current, store, following }, ended(None, None)),
         }
     }
@@ -368,4 +378,3 @@ fn differences<T>(old: &Config, new: &Config, built: &BTreeMap<String, Built<T>>
     diff.rest(old, new);
     diff
 }
-

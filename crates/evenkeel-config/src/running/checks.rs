@@ -38,9 +38,9 @@ impl Checks {
         match (config, &checked.prober) {
             (None, _) => Ok(None),
             (Some(config), Some(prober)) if checked.config == *config => Ok(Some(Arc::clone(prober))),
-            (Some(config), _) => {
-                Prober::start(config.clone()).map(|prober| Some(Arc::new(prober))).map_err(|error| error.to_string())
-            }
+            (Some(config), _) => Prober::start(config.clone())
+                .map(|prober| Some(Arc::new(prober)))
+                .map_err(|error| error.to_string()),
         }
     }
 

@@ -4,16 +4,14 @@ use std::fmt;
 use crate::model::Config;
 
 /// What a reload changed, in words. Nothing, if the configuration was the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[derive(serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Diff {
     /// Each change; clusters first, in the order of the new configuration.
     pub changes: Vec<Difference>,
 }
 
 /// One change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[derive(serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
     /// What changed: `cluster users`, `http`, `listener web`.
     pub what: String,

@@ -45,7 +45,8 @@ impl Store {
     ) -> Result<Self, (Path, Problem)> {
         let registry = Registry::default();
         let at = |path: Path| move |error: &dyn std::fmt::Display| (path.clone(), Problem::invalid(error));
-        let service = ServiceName::new(&settings.cluster.name).map_err(|error| at(path.key("name"))(&error))?;
+        let service =
+            ServiceName::new(&settings.cluster.name).map_err(|error| at(path.key("name"))(&error))?;
         let list = if settings.cluster.endpoints.is_empty() {
             None
         } else {
@@ -63,7 +64,9 @@ impl Store {
         }
         // After the feeds, since a service begins with the first.
         if let Some(merge) = settings.merge {
-            registry.set_merge(clock.now(), &service, merge).map_err(|error| at(path.key("merge"))(&error))?;
+            registry
+                .set_merge(clock.now(), &service, merge)
+                .map_err(|error| at(path.key("merge"))(&error))?;
         }
         Ok(Self { registry, service, list, _adapters: adapters })
     }

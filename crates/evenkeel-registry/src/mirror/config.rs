@@ -124,7 +124,11 @@ pub enum Hold {
     /// Not at all: an empty answer is the truth.
     Never,
     /// At most so long.
-    For(#[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))] #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))] Duration),
+    For(
+        #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
+        Duration,
+    ),
     /// Until proof or agreeing answers: only if keeping dead endpoints is better than none.
     Forever,
 }

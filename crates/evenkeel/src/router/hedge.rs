@@ -44,7 +44,11 @@ impl Default for RouteHedgeConfig {
 )]
 pub enum HedgeAfter {
     /// So long.
-    Fixed(#[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))] #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))] Duration),
+    Fixed(
+        #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
+        Duration,
+    ),
     /// As long as this share of the requests of the route took. No hedges before a hundred were measured.
     Quantile {
         /// The share, above 0 and below 1.
