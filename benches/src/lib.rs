@@ -3,6 +3,7 @@
 
 mod floors;
 mod parts;
+pub mod router;
 pub mod routes;
 mod world;
 

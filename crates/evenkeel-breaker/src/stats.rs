@@ -113,6 +113,7 @@ impl Breaker {
             crate::body::Body::Ten { ten, .. } if bad == Bad::Failed => {
                 ten.rules.ten().map_or_else(Counts::default, |shape| ten.window.counts(shape, term, now))
             }
+            crate::body::Body::Counted { counted, .. } if bad == Bad::Failed => counted.window.counts(term),
             _ => self.body.gauges().find_map(|gauge| gauge.counts(bad, term, now)).unwrap_or_default(),
         }
     }

@@ -39,6 +39,7 @@
 //! - What went wrong: [`PickError`], [`Cluster::explain`], [`Cluster::report`].
 //! - What to do about trouble: a breaker, outlier detection, slow start, limits and a budget of retries, all on
 //!   [`ClusterBuilder`]; the operator's word: [`Handle::set_admin_for`], [`Handle::force_breaker`].
+//! - Which cluster: [`Router`], and [`router::StreamRouter`] for connections.
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
 //!
@@ -47,6 +48,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `config` | yes | [`ClusterConfig::from_toml`], and `serde` |
+//! | `http` | no | requests and header maps of the crate `http` are routed and edited |
 //! | `serde` | with `config` | configuration, reports and explanations serialise |
 
 mod applied;
@@ -150,7 +152,8 @@ pub use evenkeel_health::{
 pub use evenkeel_limit as limit;
 pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitConfigError};
 pub use evenkeel_registry::{
-    CatalogConfig, Lease, LeaseLost, RegisterError, Registry, ServiceName, UpdateError, Watch,
+    CatalogConfig, Held, HoldReason, Lease, LeaseLost, RegisterError, Registry, ServiceName, SourceError,
+    SourceName, SourceState, SourceStatus, UpdateError, Watch,
 };
 /// The crate of rules, splits, affinity and retries, whole.
 pub use evenkeel_route as route;

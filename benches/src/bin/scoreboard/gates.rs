@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::row::{Row, short};
-use crate::{full_gates, routes, select_gates};
+use crate::{full_gates, router, routes, select_gates};
 
 /// A ratio and its bound.
 pub(crate) struct Gate {
@@ -137,6 +137,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     for n in SIZES {
         guarded(rows, n, &mut gates);
         against_peers(rows, n, &mut gates);
+        in_pingora(rows, n, &mut gates);
         picker(rows, n, &mut gates);
         choosing(rows, n, &mut gates);
         mostly_down(rows, n, &mut gates);
@@ -150,6 +151,7 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     full_gates::all(rows, &mut gates);
     select_gates::all(rows, &mut gates);
     routes::gates(rows, &mut gates);
+    router::gates(rows, &mut gates);
     gates
 }
 
@@ -189,6 +191,19 @@ fn against_peers(rows: &Rows<'_>, n: usize, gates: &mut Vec<Gate>) {
             let ours = rows.of(area, &format!("evenkeel/{policy}"), n, threads);
             let floor = divide(rows.floor("F8", n, threads), theirs);
             gates.push(ratio(name, ours, theirs, Bound::AtMost(bound), floor));
+        }
+    }
+}
+
+/// In pingora, through the adapter, by the same call as pingora's own.
+fn in_pingora(rows: &Rows<'_>, n: usize, gates: &mut Vec<Gate>) {
+    for policy in ["round_robin", "random"] {
+        for threads in [1, 2] {
+            let name = format!("pick pingora-adapter/{policy} / pingora/{policy}, N = {n}, {threads}T");
+            let ours = rows.of("pick", &format!("pingora-adapter/{policy}"), n, threads);
+            let theirs = rows.of("pick", &format!("pingora/{policy}"), n, threads);
+            let floor = divide(rows.floor("F8", n, threads), theirs);
+            gates.push(ratio(name, ours, theirs, Bound::AtMost(1.0 / 3.0), floor));
         }
     }
 }

@@ -17,6 +17,7 @@ mod method;
 mod outlier;
 #[cfg(feature = "peers")]
 mod peers;
+mod router;
 mod routes;
 mod row;
 mod select;
@@ -137,6 +138,7 @@ fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
         .collect();
     if options.threads >= 2 && cases.is_wanted("update", "p99.9") {
         rows.extend(tails::rows(LARGEST, options.tail));
+        rows.extend(router::tails(LARGEST, options.tail));
     }
     if cases.is_wanted("memory", "") || cases.is_wanted("breaker", "") {
         rows.extend(cases::breaker_bytes());
@@ -179,6 +181,7 @@ fn collect(cases: &mut Cases) {
     hash_peers::builds(cases);
     select_ours::builds(cases);
     routes::cases(cases);
+    router::cases(cases);
     cases::picks_with_breaker(cases, 10);
     floor_cases::breakers(cases);
     cases::breakers(cases);

@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use evenkeel::{Cluster, PolicyConfig};
 use evenkeel_benches::{KEYS, Weights, endpoint, is_usable};
+use evenkeel_pingora::Balancer;
 use failsafe::CircuitBreaker;
 use pingora_load_balancing::discovery::{ServiceDiscovery, Static};
 use pingora_load_balancing::selection::{BackendIter, BackendSelection, Consistent, Random, RoundRobin};
@@ -31,6 +33,10 @@ pub(crate) fn picks(cases: &mut Cases, n: usize, usable: f64) {
     pingora::<RoundRobin>(cases, "weighted", "pingora/round_robin", n, usable, Weights::OneToTen);
     pingora::<Random>(cases, "weighted", "pingora/random", n, usable, Weights::OneToTen);
     pingora::<Consistent>(cases, "hash", "pingora/consistent", n, usable, Weights::Equal);
+    if usable == 1.0 {
+        adapter(cases, "pingora-adapter/round_robin", n, PolicyConfig::round_robin());
+        adapter(cases, "pingora-adapter/random", n, PolicyConfig::random());
+    }
     // tower's balancer knows no endpoint that is there and unusable.
     if usable == 1.0 {
         tower(cases, "tower/p2c-pending-requests", n, || {
@@ -59,6 +65,26 @@ where
         balancer.backends().set_enable(backend, false);
     }
     cases.add(area, subject, n, usable, || {
+        let balancer = Arc::clone(&balancer);
+        let mut turn = 0;
+        repeat(move || {
+            turn += 1;
+            balancer.select(KEYS[turn % KEYS.len()], 256).is_some()
+        })
+    });
+}
+
+/// The same call as pingora's own, answered by the adapter.
+fn adapter(cases: &mut Cases, subject: &str, n: usize, policy: PolicyConfig) {
+    if !cases.is_wanted("pick", subject) {
+        return;
+    }
+    let backends: BTreeSet<Backend> = (0..n).map(|position| backend(position, Weights::Equal)).collect();
+    let cluster = Cluster::builder("adapter").policy(policy);
+    let balancer = Balancer::with_discovery(Static::new(backends), cluster).expect("valid settings");
+    at_once(balancer.update()).expect("a static list can be discovered");
+    let balancer = Arc::new(balancer);
+    cases.add("pick", subject, n, 1.0, || {
         let balancer = Arc::clone(&balancer);
         let mut turn = 0;
         repeat(move || {

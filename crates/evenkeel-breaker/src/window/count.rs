@@ -36,6 +36,10 @@ impl CountWindow {
         Self { cursor: AtomicU64::new(self.cursor.load(Ordering::Acquire)), size: self.size, bits }
     }
 
+    pub(crate) const fn size(&self) -> u32 {
+        self.size
+    }
+
     /// Takes the next place in the ring. Each is to be [`fill`](Self::fill)ed, unless a success finds no failure.
     #[inline]
     pub(crate) fn take_place(&self) -> Place {

@@ -10,8 +10,7 @@ use crate::Window as Settings;
 use crate::lazy_now::LazyNow;
 use crate::sync::AtomicU64;
 use crate::word::Term;
-pub(crate) use count::MAX_COUNT_SIZE;
-use count::{CountWindow, Place};
+pub(crate) use count::{CountWindow, MAX_COUNT_SIZE, Place};
 pub(crate) use time::{MAX_BUCKETS, Step, TimeShape, TimeWindow};
 
 /// What a window holds; `failures` stands for whatever its rule takes for bad.

@@ -83,10 +83,12 @@ impl StaticResponse {
     }
 }
 
+#[cfg(feature = "serde")]
 pub(crate) fn colour_cookie() -> String {
     "evenkeel-colour".into()
 }
 
+#[cfg(feature = "serde")]
 pub(crate) const fn redirect_status() -> u16 {
     307
 }

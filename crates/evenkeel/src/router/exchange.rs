@@ -480,7 +480,7 @@ impl Journey {
         }
         let Self { hedge, progress, paid, at, .. } = self;
         if let Some(hedge) = hedge {
-            let step = hedge.ended(ending, now, || reserve(table, *at, Extra::Hedge, now, paid));
+            let step = hedge.ended(ending, now, || reserve(table, *at, Extra::Hedge, paid));
             return match step {
                 HedgeStep::Answer => Next::Done,
                 HedgeStep::Wait => Next::Wait,
@@ -493,7 +493,7 @@ impl Journey {
         let Some(policy) = &route.retry else { return Next::Done };
         let live = pick.endpoint();
         let tier = live.description().priority().get().into();
-        let permit = || reserve(table, *at, Extra::Retry, now, paid);
+        let permit = || reserve(table, *at, Extra::Retry, paid);
         match progress.ended(policy, ending, live.token, tier, now, core.draw(), permit) {
             retry::Next::Answer => Next::Done,
             retry::Next::Retry { at } => Next::RetryAfter(at.saturating_since(now)),
@@ -505,7 +505,7 @@ impl Journey {
         let now = table.core.now();
         let Self { hedge: Some(hedge), paid, at, .. } = self else { return Ok(None) };
         if !std::mem::take(&mut self.is_hedge_due) {
-            let step = hedge.tick(now, || reserve(table, *at, Extra::Hedge, now, paid));
+            let step = hedge.tick(now, || reserve(table, *at, Extra::Hedge, paid));
             if !matches!(step, HedgeStep::Send(_)) {
                 return Ok(None);
             }
@@ -521,16 +521,11 @@ impl Journey {
 }
 
 /// Asks the ledger of a cluster for one attempt more. A cluster without one allows any.
-fn reserve<T>(
-    table: &Table<T>,
-    at: u32,
-    kind: Extra,
-    now: Timestamp,
-    paid: &mut Option<(u32, Reservation)>,
-) -> bool {
+fn reserve<T>(table: &Table<T>, at: u32, kind: Extra, paid: &mut Option<(u32, Reservation)>) -> bool {
     let shared = &table.clusters.get(at).shared;
     let Some(ledger) = &shared.control.ledger else { return true };
-    match ledger.reserve(kind, now) {
+    // By the cluster's clock, whose origin need not be that of the router's.
+    match ledger.reserve(kind, shared.control.now()) {
         Ok(reservation) => {
             *paid = Some((at, reservation));
             true

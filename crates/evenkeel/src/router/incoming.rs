@@ -50,7 +50,7 @@ impl<'a, H: ?Sized> Incoming<'a, H> {
     }
 
     pub(crate) fn may_repeat(&self) -> bool {
-        self.may_repeat.unwrap_or_else(|| matches!(self.request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE"))
+        self.may_repeat.unwrap_or(matches!(self.request.method, "GET" | "HEAD" | "OPTIONS" | "TRACE"))
     }
 
     /// The request with this hash.

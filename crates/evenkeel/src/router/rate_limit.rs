@@ -352,10 +352,10 @@ mod tests {
     use evenkeel_route::matching::Request;
     use evenkeel_types::Timestamp;
 
-    fn limit(config: &RateLimitConfig) -> (RateLimit, Arc<ManualClock>) {
+    fn build(config: &RateLimitConfig) -> (RateLimit, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::default());
         let by = Arc::clone(&clock) as Arc<dyn Clock>;
-        (RateLimit::new(config, "routes[0].rate_limits[0]", by, 7).unwrap(), clock)
+        (RateLimit::new(config, "routes[0].rate_limits[0]", by, 7).expect("valid settings"), clock)
     }
 
     fn ask(limit: &RateLimit, user: &str, is_dry: bool) -> Word {
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_burst_then_the_rate() {
         let config = RateLimitConfig { burst: Some(3), ..RateLimitConfig::per_second(10) };
-        let (limit, clock) = limit(&config);
+        let (limit, clock) = build(&config);
         let tenth = Duration::from_millis(100);
         for _ in 0..3 {
             assert_eq!(ask(&limit, "", true), Word::Go, "asking takes nothing");
@@ -390,14 +390,14 @@ mod tests {
 
     #[test]
     fn keys_do_not_share() {
-        let (limit, _) = limit(&by_user(1, 100));
+        let (limit, _) = build(&by_user(1, 100));
         assert_eq!(ask(&limit, "ann", false), Word::Go);
         assert!(matches!(ask(&limit, "ann", false), Word::Wait(_)));
         assert_eq!(ask(&limit, "bob", false), Word::Go);
         assert_eq!(ask(&limit, "", false), Word::Go, "those without a key are one");
         assert!(matches!(ask(&limit, "", false), Word::Wait(_)));
         let without = |without_key| {
-            let (limit, _) = super::tests::limit(&RateLimitConfig { without_key, ..by_user(1, 100) });
+            let (limit, _) = build(&RateLimitConfig { without_key, ..by_user(1, 100) });
             ask(&limit, "", false)
         };
         assert_eq!(without(WithoutKey::Pass), Word::Unlimited);
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_the_busiest_keys_stay() {
         for most in [1, 5, 128, 1000] {
-            let (limit, _) = limit(&by_user(2, most));
+            let (limit, _) = build(&by_user(2, most));
             if most >= 128 {
                 // Two requests each: these have the most to lose.
                 for _ in 0..2 {

@@ -52,9 +52,9 @@ impl Location {
                     let value = found.capture(name).unwrap_or_default();
                     // At the beginning it would choose the scheme or the host.
                     if location.is_empty() {
-                        push_path(&mut location, value)
+                        push_path(&mut location, value);
                     } else {
-                        push(&mut location, value, PATH)
+                        push(&mut location, value, PATH);
                     }
                 }
             }
@@ -145,14 +145,16 @@ mod tests {
     fn location(template: &str, host: &str, target: &str) -> String {
         let paths = vec![PathMatch::Template("/old/{name}/{*rest}".into()), PathMatch::Any];
         let redirect = Redirect { location: template.into(), status: 308 };
-        let location = Location::new(&redirect, &paths, "action").unwrap();
+        let location = Location::new(&redirect, &paths, "action").expect("a valid template");
         let mut rules = Vec::new();
         for path in paths {
             rules.push(HttpRule { paths: vec![path], ..HttpRule::default() });
         }
-        let rules = HttpRules::new(&HttpRulesConfig { rules, ..HttpRulesConfig::default() }).unwrap();
+        let rules =
+            HttpRules::new(&HttpRulesConfig { rules, ..HttpRulesConfig::default() }).expect("valid rules");
         let (request, mut scratch) = (Request::new("GET", host, target), Scratch::default());
-        let found = rules.find(&request, &mut scratch).unwrap().unwrap();
+        let found =
+            rules.find(&request, &mut scratch).ok().flatten().expect("the last rule takes everything");
         location.of(request.host, &found, request.query)
     }
 

@@ -34,7 +34,7 @@ use crate::sync::Swap;
 ///     rule: matching::StreamRule::default(),
 ///     action: StreamAction::Cluster("mail".into()),
 /// };
-/// let router = StreamRouter::new(StreamRouterConfig { routes: vec![all], ..Default::default() }, [mail])?;
+/// let router = StreamRouter::new(&StreamRouterConfig { routes: vec![all], ..Default::default() }, [mail])?;
 ///
 /// let connection = Connection {
 ///     listener: "smtp",
@@ -92,7 +92,7 @@ impl<T> StreamRouter<T> {
     ///
     /// [`RouterError`] names the setting.
     pub fn new(
-        config: StreamRouterConfig,
+        config: &StreamRouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<Self, RouterError> {
         Self::with_seed(config, clusters, seed_of_the_process())
@@ -104,7 +104,7 @@ impl<T> StreamRouter<T> {
     ///
     /// [`RouterError`] names the setting.
     pub fn with_seed(
-        config: StreamRouterConfig,
+        config: &StreamRouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
         seed: u64,
     ) -> Result<Self, RouterError> {
@@ -121,7 +121,7 @@ impl<T> StreamRouter<T> {
     /// [`RouterError`], and the router keeps what it had.
     pub fn apply(
         &self,
-        config: StreamRouterConfig,
+        config: &StreamRouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
         let updates = self.shared.updates.lock();
@@ -210,7 +210,7 @@ impl<T> StreamRouted<T> {
 }
 
 fn build<T>(
-    config: StreamRouterConfig,
+    config: &StreamRouterConfig,
     given: impl IntoIterator<Item = Cluster<T>>,
     known: &[Cluster<T>],
 ) -> Result<Table<T>, RouterError> {

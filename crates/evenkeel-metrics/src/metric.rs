@@ -1,0 +1,145 @@
+/// Whether a number only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It grows, and begins at zero with the process.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $name:ident = $kind:ident $prometheus:literal $otel:literal $unit:literal [$($label:literal),*],)+) => {
+        /// A number that is exported: its names, unit, labels and meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Metric {
+            $($(#[doc = $help])+ $name,)+
+        }
+
+        impl Metric {
+            /// All of them, in the order in which they are exported.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Its name in Prometheus, without the `_total` that counters get there, and with the unit.
+            #[must_use]
+            pub const fn prometheus(self) -> &'static str {
+                match self { $(Self::$name => concat!("evenkeel_", $prometheus),)+ }
+            }
+
+            /// Its name in OpenTelemetry.
+            #[must_use]
+            pub const fn opentelemetry(self) -> &'static str {
+                match self { $(Self::$name => concat!("evenkeel.", $otel),)+ }
+            }
+
+            /// Its unit in UCUM; what is in braces is counted.
+            #[must_use]
+            pub const fn unit(self) -> &'static str {
+                match self { $(Self::$name => $unit,)+ }
+            }
+
+            /// Whether it only grows.
+            #[must_use]
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)+ }
+            }
+
+            /// The names of its labels, the cluster's first.
+            #[must_use]
+            pub const fn labels(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &["cluster" $(, $label)*],)+ }
+            }
+
+            /// What it means, in one line.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$name => concat!($($help),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Policy and subset of a cluster: always 1.
+    ClusterInfo = Gauge "cluster_info" "cluster.info" "1" ["policy", "subset"],
+    /// Whether a set of endpoints was ever applied.
+    Known = Gauge "cluster_known" "cluster.known" "1" [],
+    /// The generation of the set in use.
+    Version = Gauge "cluster_version" "cluster.version" "1" [],
+    /// Endpoints, whatever their state.
+    Membership = Gauge "cluster_membership" "cluster.membership" "{endpoint}" [],
+    /// Endpoints that take requests and are not degraded.
+    MembershipHealthy = Gauge "cluster_membership_healthy" "cluster.membership.healthy" "{endpoint}" [],
+    /// Endpoints that take requests only after their peers.
+    MembershipDegraded = Gauge "cluster_membership_degraded" "cluster.membership.degraded" "{endpoint}" [],
+    /// Endpoints that take no requests, by the first cause.
+    MembershipOut = Gauge "cluster_membership_out" "cluster.membership.out" "{endpoint}" ["cause"],
+    /// Endpoints outside this client's subset.
+    MembershipOutsideSubset = Gauge "cluster_membership_outside_subset" "cluster.membership.outside_subset" "{endpoint}" [],
+    /// Requests in flight.
+    RequestsActive = Gauge "cluster_upstream_rq_active" "cluster.requests.active" "{request}" [],
+    /// The most requests that the cluster lets in flight, if it has a limit.
+    RequestLimit = Gauge "cluster_upstream_rq_limit" "cluster.requests.limit" "{request}" [],
+    /// The largest share of requests in flight at one endpoint, divided by its expected share: 1 is even.
+    Imbalance = Gauge "cluster_imbalance_ratio" "cluster.imbalance" "1" [],
+    /// Endpoints with an open breaker.
+    BreakersOpen = Gauge "cluster_circuit_breakers_open" "cluster.circuit_breakers.open" "{endpoint}" [],
+    /// Endpoints ejected as outliers.
+    EjectionsActive = Gauge "cluster_outlier_detection_ejections_active" "cluster.outlier_detection.ejections_active" "{endpoint}" [],
+    /// Ejections of outliers.
+    Ejections = Counter "cluster_outlier_detection_ejections_enforced" "cluster.outlier_detection.ejections" "{ejection}" [],
+    /// Ejections that did not happen since too many were out.
+    EjectionsOverflow = Counter "cluster_outlier_detection_ejections_overflow" "cluster.outlier_detection.overflow" "{ejection}" [],
+    /// How often so many endpoints failed at once that nobody was ejected.
+    EjectionBrakes = Counter "cluster_outlier_detection_brakes" "cluster.outlier_detection.brakes" "{brake}" [],
+    /// Endpoints that are not listed one by one, since there are too many.
+    EndpointsUnlisted = Gauge "cluster_endpoints_unlisted" "cluster.endpoints.unlisted" "{endpoint}" [],
+
+    /// Picks that found nobody, by reason.
+    PicksRefused = Counter "cluster_picks_refused" "cluster.picks.refused" "{pick}" ["reason"],
+    /// Endpoints that joined.
+    MembersAdded = Counter "cluster_membership_added" "cluster.membership.added" "{endpoint}" [],
+    /// Endpoints that left.
+    MembersRemoved = Counter "cluster_membership_removed" "cluster.membership.removed" "{endpoint}" [],
+    /// Updates of the set.
+    Updates = Counter "cluster_update_success" "cluster.updates" "{update}" [],
+    /// Updates of the set that were refused.
+    UpdatesRejected = Counter "cluster_update_rejected" "cluster.updates.rejected" "{update}" [],
+    /// Endpoints that turned usable.
+    TurnedUsable = Counter "cluster_endpoints_turned_usable" "cluster.endpoints.turned_usable" "{change}" [],
+    /// Endpoints that turned unusable, by cause.
+    TurnedUnusable = Counter "cluster_endpoints_turned_unusable" "cluster.endpoints.turned_unusable" "{change}" ["cause"],
+    /// Changes of breakers, by the state that began.
+    BreakerTransitions = Counter "cluster_circuit_breaker_transitions" "cluster.circuit_breaker.transitions" "{change}" ["state"],
+
+    /// Address, tier and incarnation of an endpoint: always 1.
+    EndpointInfo = Gauge "endpoint_info" "endpoint.info" "1" ["endpoint", "address", "priority", "incarnation"],
+    /// Whether an endpoint takes requests.
+    EndpointUp = Gauge "endpoint_up" "endpoint.up" "1" ["endpoint"],
+    /// What holds about an endpoint, one series for each cause: always 1.
+    EndpointCause = Gauge "endpoint_cause" "endpoint.cause" "1" ["endpoint", "cause"],
+    /// Requests in flight at an endpoint.
+    EndpointRequestsActive = Gauge "endpoint_rq_active" "endpoint.requests.active" "{request}" ["endpoint"],
+    /// The most requests in flight at an endpoint, if it has a limit.
+    EndpointRequestLimit = Gauge "endpoint_rq_limit" "endpoint.requests.limit" "{request}" ["endpoint"],
+    /// The weight of an endpoint.
+    EndpointWeight = Gauge "endpoint_weight" "endpoint.weight" "1" ["endpoint"],
+    /// The part of its weight that an endpoint takes for the moment, above 0 to 1.
+    EndpointFactor = Gauge "endpoint_factor_ratio" "endpoint.factor" "1" ["endpoint"],
+    /// The share of new requests of its tier that an endpoint should get, 0 to 1.
+    EndpointExpectedShare = Gauge "endpoint_expected_share_ratio" "endpoint.expected_share" "1" ["endpoint"],
+    /// Whether the breaker of an endpoint refuses requests.
+    EndpointBreakerOpen = Gauge "endpoint_breaker_open" "endpoint.breaker.open" "1" ["endpoint"],
+    /// The estimated latency of an endpoint.
+    EndpointLatency = Gauge "endpoint_latency_seconds" "endpoint.latency" "s" ["endpoint"],
+    /// How many endpoints a source of discovery shows.
+    SourceEndpoints = Gauge "discovery_endpoints" "discovery.endpoints" "{endpoint}" ["source"],
+    /// The state of a source of discovery: 1 for the one that it is in.
+    SourceState = Gauge "discovery_state" "discovery.state" "1" ["source", "state"],
+    /// Endpoints that are kept although the source does not list them any more.
+    SourceHeld = Gauge "discovery_held" "discovery.held" "{endpoint}" ["source"],
+    /// Whether the set of a source is older than it may be.
+    SourceOverAge = Gauge "discovery_over_age" "discovery.over_age" "1" ["source"],
+    /// Entries of a source that were rejected.
+    SourceRejected = Counter "discovery_rejected" "discovery.rejected" "{entry}" ["source"],
+}

@@ -1,0 +1,162 @@
+//! What is exported, by a cluster in every state.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests fails the test")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evenkeel::{
+    AdminState, BreakerConfig, CheckState, Cluster, Endpoint, LatencyConfig, LimitConfig, ManualClock,
+    Outcome, Request, Rule, Tried,
+};
+use evenkeel_metrics::{Counters, Exporter, Families, Kind, Metric};
+
+fn endpoint(id: &str, port: u16) -> Endpoint {
+    Endpoint::new(id.parse().unwrap(), format!("10.0.0.1:{port}").parse().unwrap())
+}
+
+fn value(families: &Families, metric: Metric, labels: &[&str]) -> Option<f64> {
+    families.of(metric).iter().find(|sample| sample.labels == labels).map(|sample| sample.value)
+}
+
+fn two() -> (Cluster<()>, Exporter, Counters) {
+    let counters = Counters::new();
+    let breaker =
+        BreakerConfig { rules: vec![Rule::Consecutive { failures: 1 }], ..BreakerConfig::default() };
+    let cluster = Cluster::builder("users")
+        .breaker(breaker)
+        .latency(LatencyConfig::default())
+        .limit(LimitConfig::fixed(100))
+        .clock(ManualClock::default())
+        .seed(1)
+        .observer(counters.observer())
+        .build()
+        .unwrap();
+    cluster.apply([endpoint("a", 1), endpoint("b", 2)]).unwrap();
+    let exporter = Exporter::default();
+    exporter.add(&cluster, &counters);
+    (cluster, exporter, counters)
+}
+
+#[test]
+fn a_healthy_cluster() {
+    let (cluster, exporter, _) = two();
+    let _picks = [cluster.pick(&Request::new()).unwrap(), cluster.pick(&Request::new()).unwrap()];
+    let families = exporter.families();
+    let of = |metric| value(&families, metric, &["users"]);
+    assert_eq!(of(Metric::Membership), Some(2.0));
+    assert_eq!(of(Metric::MembershipHealthy), Some(2.0));
+    assert_eq!(of(Metric::RequestsActive), Some(2.0));
+    assert_eq!(of(Metric::RequestLimit), Some(100.0));
+    assert_eq!(of(Metric::MembersAdded), Some(2.0));
+    assert_eq!(of(Metric::Known), Some(1.0));
+    assert_eq!(of(Metric::EjectionsActive), None, "nobody looks for outliers");
+    assert_eq!(value(&families, Metric::EndpointUp, &["users", "a"]), Some(1.0));
+    assert_eq!(value(&families, Metric::EndpointInfo, &["users", "b", "10.0.0.1:2", "0", "0"]), Some(1.0));
+    assert!(families.of(Metric::EndpointCause).is_empty());
+}
+
+#[test]
+fn trouble_is_told_by_cause_and_counted() {
+    let (cluster, exporter, _) = two();
+    cluster.endpoint(&"a".parse().unwrap()).unwrap().set_check(CheckState::Down);
+    let pick = cluster.pick(&Request::new()).unwrap();
+    let mut tried = Tried::default();
+    tried.add(&pick);
+    assert!(cluster.pick(&Request::new().excluding(&tried)).is_err());
+    pick.finish(Outcome::failure().with_latency(Duration::from_millis(20)));
+    assert!(cluster.pick(&Request::new()).is_err());
+    let families = exporter.families();
+    let one = |metric, label| value(&families, metric, &["users", label]);
+    assert_eq!(one(Metric::MembershipOut, "check_down"), Some(1.0));
+    assert_eq!(one(Metric::MembershipOut, "breaker_open"), Some(1.0));
+    assert_eq!(one(Metric::TurnedUnusable, "check_down"), Some(1.0));
+    assert_eq!(one(Metric::BreakerTransitions, "open"), Some(1.0));
+    assert_eq!(one(Metric::PicksRefused, "all_tried"), Some(1.0));
+    assert_eq!(one(Metric::PicksRefused, "none_usable"), Some(1.0));
+    assert_eq!(one(Metric::PicksRefused, "empty"), Some(0.0), "a counter is there before it counts");
+    assert_eq!(one(Metric::EndpointBreakerOpen, "b"), Some(1.0));
+    assert_eq!(one(Metric::EndpointUp, "b"), Some(0.0));
+    assert_eq!(value(&families, Metric::EndpointCause, &["users", "a", "check_down"]), Some(1.0));
+    assert_eq!(one(Metric::EndpointLatency, "b"), Some(0.02), "a failure can raise an estimate");
+}
+
+#[test]
+fn the_number_of_series_is_bounded_and_the_troubled_come_first() {
+    let counters = Counters::new();
+    let cluster = Cluster::<()>::builder("many").clock(ManualClock::default()).build().unwrap();
+    cluster.apply((0..1000).map(|n| endpoint(&format!("e{n:04}"), n + 1))).unwrap();
+    cluster.endpoint(&"e0999".parse().unwrap()).unwrap().set_admin(AdminState::Maintenance);
+    let exporter = Exporter::with_max_endpoints(10);
+    exporter.add(&cluster, &counters);
+    let families = exporter.families();
+    let ids: Vec<_> = families.of(Metric::EndpointUp).iter().map(|sample| &*sample.labels[1]).collect();
+    assert_eq!(
+        ids,
+        ["e0999", "e0000", "e0001", "e0002", "e0003", "e0004", "e0005", "e0006", "e0007", "e0008"]
+    );
+    assert_eq!(value(&families, Metric::EndpointsUnlisted, &["many"]), Some(990.0));
+    assert_eq!(value(&families, Metric::Membership, &["many"]), Some(1000.0));
+    assert!(families.len() < 10 * 11 + 60, "{}", families.len());
+}
+
+#[test]
+fn an_even_cluster_has_no_imbalance_and_a_lopsided_one_has() {
+    let (cluster, exporter, _) = two();
+    let picks: Vec<_> = (0..20).map(|_| cluster.pick(&Request::new()).unwrap()).collect();
+    let of = |exporter: &Exporter| value(&exporter.families(), Metric::Imbalance, &["users"]);
+    assert_eq!(of(&exporter), Some(1.0));
+    let (kept, done): (Vec<_>, Vec<_>) =
+        picks.into_iter().partition(|pick| pick.endpoint().id().as_str() == "a");
+    done.into_iter().for_each(|pick| pick.finish(Outcome::success()));
+    assert_eq!(of(&exporter), None, "ten in flight at two endpoints say little");
+    drop(kept);
+}
+
+#[test]
+fn a_cluster_of_the_same_name_replaces_the_other() {
+    let (_cluster, exporter, _) = two();
+    let other = Cluster::<u8>::builder("users").clock(ManualClock::default()).build().unwrap();
+    exporter.add(&other, &Counters::new());
+    let families = exporter.families();
+    assert_eq!(families.of(Metric::Membership).len(), 1);
+    assert_eq!(value(&families, Metric::Membership, &["users"]), Some(0.0));
+    assert!(exporter.remove("users") && !exporter.remove("users"));
+    assert!(exporter.families().is_empty());
+}
+
+#[test]
+fn names_are_unique_and_keep_to_the_conventions() {
+    let of_prometheus: BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.prometheus()).collect();
+    let of_opentelemetry: BTreeSet<_> = Metric::ALL.iter().map(|metric| metric.opentelemetry()).collect();
+    assert_eq!((of_prometheus.len(), of_opentelemetry.len()), (Metric::ALL.len(), Metric::ALL.len()));
+    for metric in Metric::ALL {
+        let name = metric.prometheus();
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+        assert!(
+            !name.ends_with("_total") && !name.ends_with("_info") || metric.kind() == Kind::Gauge,
+            "{name}"
+        );
+        assert_eq!(metric.unit() == "s", name.ends_with("_seconds"), "{name}");
+        assert_eq!(metric.labels()[0], "cluster");
+        assert!(metric.help().ends_with('.') && !metric.help().contains('\n'), "{name}: {:?}", metric.help());
+    }
+}
+
+#[test]
+fn the_text_is_what_a_scraper_reads() {
+    let (cluster, exporter, _) = two();
+    cluster.upsert(endpoint("odd\"name\\", 3)).unwrap();
+    let text = exporter.to_openmetrics();
+    assert!(
+        text.contains(
+            "# TYPE evenkeel_cluster_membership gauge\nevenkeel_cluster_membership{cluster=\"users\"} 3.0\n"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("evenkeel_cluster_picks_refused_total{cluster=\"users\",reason=\"all_tried\"} 0\n"),
+        "{text}"
+    );
+    assert!(text.contains(r#"evenkeel_endpoint_up{cluster="users",endpoint="odd\"name\\"} 1.0"#), "{text}");
+    assert!(text.ends_with("# EOF\n"));
+}
