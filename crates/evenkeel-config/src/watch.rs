@@ -23,6 +23,7 @@ use crate::running::{Diff, Running};
 /// # Errors
 ///
 /// If the operating system has no thread to give.
+#[expect(clippy::disallowed_methods, reason = "a thread that waits, started on request")]
 pub fn watch_file<T: Send + Sync + 'static>(
     running: &Arc<Running<T>>,
     path: impl Into<PathBuf>,
@@ -52,7 +53,6 @@ pub fn watch_file<T: Send + Sync + 'static>(
         }
     };
     let thread = thread::Builder::new().name("evenkeel-watch".to_owned());
-    #[expect(clippy::disallowed_methods, reason = "started on request, and said so")]
     let thread = thread.spawn(run)?;
     Ok(Watching { stopped, thread: Some(thread) })
 }

@@ -1,5 +1,7 @@
 //! Input that would cost too much, or that leads elsewhere.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -1,6 +1,8 @@
 //! What is said of bad input, word by word: the cases are in `errors.txt`. Run with `EVENKEEL_BLESS=1` to write what is said
 //! now, and read the difference.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::fmt::Write;
 
 use evenkeel_config::{Loaded, Syntax};

@@ -1,5 +1,7 @@
 //! The files of `config/` load, are right, run, and are reloaded into each other.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::path::PathBuf;
 
 use evenkeel_config::{Loaded, Running};

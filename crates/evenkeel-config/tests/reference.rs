@@ -1,5 +1,6 @@
 //! `docs/configuration.md` is written from the schema. Run with `EVENKEEL_BLESS=1` to write it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 #![cfg(feature = "schema")]
 
 use std::fmt::Write;
@@ -54,7 +55,13 @@ fn section(page: &mut String, name: &str, definition: &Value) {
             }
             None => {
                 let text = form["description"].as_str().unwrap_or_default();
-                writeln!(page, "- {}{}", kind(form), if text.is_empty() { String::new() } else { format!(": {}", line(text)) }).unwrap();
+                writeln!(
+                    page,
+                    "- {}{}",
+                    kind(form),
+                    if text.is_empty() { String::new() } else { format!(": {}", line(text)) }
+                )
+                .unwrap();
             }
         }
     }
@@ -101,7 +108,9 @@ fn kind(schema: &Value) -> String {
     }
     let names = match &schema["type"] {
         Value::String(name) => vec![name.as_str()],
-        Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        Value::Array(names) => {
+            names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect()
+        }
         _ => vec!["any"],
     };
     let name = |name: &str| match name {
@@ -110,8 +119,12 @@ fn kind(schema: &Value) -> String {
             format!("table of {}", kind(&schema["additionalProperties"]))
         }
         "object" => {
-            let keys: Vec<String> =
-                schema["properties"].as_object().into_iter().flatten().map(|(key, _)| format!("`{key}`")).collect();
+            let keys: Vec<String> = schema["properties"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(key, _)| format!("`{key}`"))
+                .collect();
             if keys.is_empty() { "table".to_owned() } else { format!("table with {}", keys.join(", ")) }
         }
         "string" => "text".to_owned(),
@@ -123,7 +136,11 @@ fn kind(schema: &Value) -> String {
 }
 
 fn list(names: &[Value]) -> String {
-    names.iter().map(|name| format!("`{}`", cell(name.as_str().unwrap_or_default()))).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{}`", cell(name.as_str().unwrap_or_default())))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The text without the links of rustdoc, which lead nowhere here, and without its examples.
@@ -146,7 +163,11 @@ fn prose(text: &str) -> String {
         let Some(end) = after.find(']') else { break };
         let tail = &after[end + 1..];
         plain += &after[1..end];
-        rest = if tail.starts_with('(') { tail.find(')').map_or(tail, |close| &tail[close + 1..]) } else { tail };
+        rest = if tail.starts_with('(') {
+            tail.find(')').map_or(tail, |close| &tail[close + 1..])
+        } else {
+            tail
+        };
     }
     plain += rest;
     plain.trim().to_owned()

@@ -1,5 +1,7 @@
 //! Reloads under way: what stays, what goes, and that nobody waits or fails meanwhile.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

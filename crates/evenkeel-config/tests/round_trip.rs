@@ -1,5 +1,7 @@
 //! What is written is read again, in every syntax.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::time::Duration;
 
 use evenkeel::router::{Action, RouteConfig, StaticResponse};

@@ -1,5 +1,6 @@
 //! The schema is that of the types, and says of a file what the types say.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 #![cfg(feature = "schema")]
 
 use evenkeel_config::{Loaded, Syntax, schema};

@@ -1,5 +1,7 @@
 //! Discovery and checks for real: a file on disk, a listener on loopback. Nothing here is decided by time, but all waits end.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;

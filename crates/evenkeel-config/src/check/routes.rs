@@ -105,7 +105,7 @@ pub(super) fn try_out(config: &Config, clusters: Vec<Cluster<()>>, faults: &mut 
         Ok(router) => shadows(&config.http, &router.rules(), faults),
         Err(error) => http_error(&error, faults),
     }
-    if let Err(error) = StreamRouter::new(config.stream.clone(), clusters) {
+    if let Err(error) = StreamRouter::new(&config.stream, clusters) {
         stream_error(&error, faults);
     }
 }

@@ -29,8 +29,7 @@ pub(crate) fn load(path: &FilePath, bounds: Bounds) -> Result<Document, ConfigEr
 /// What the file includes, as it is written. What cannot be read includes nothing.
 pub(crate) fn includes_of(path: &FilePath) -> Vec<String> {
     let bounds = Bounds::default();
-    let mut reader =
-        Reader { budget: Budget::new(bounds), bytes: bounds.bytes, bounds, files: Vec::new() };
+    let mut reader = Reader { budget: Budget::new(bounds), bytes: bounds.bytes, bounds, files: Vec::new() };
     let include = reader.one(path).ok().and_then(|mut root| take_include(&mut root));
     let patterns = include.iter().filter_map(|include| patterns(include).ok()).flatten();
     let text = |pattern: &Node| match &pattern.value {

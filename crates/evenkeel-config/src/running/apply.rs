@@ -136,7 +136,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let cluster = builder.build().map_err(Problem::invalid)?;
         let mut endpoints = settings.cluster.endpoints.clone();
         if !settings.discovery.is_empty() {
-            let known = replaced.map(|cluster| cluster.endpoints()).unwrap_or_default();
+            let known = replaced.map(Cluster::endpoints).unwrap_or_default();
             if !known.is_empty() {
                 endpoints = known.iter().map(|handle| (*handle.description()).clone()).collect();
             }
@@ -193,7 +193,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             }));
         }
         if (replaced || new.stream != old.config.stream)
-            && let Err(error) = self.stream.apply(new.stream.clone(), clusters())
+            && let Err(error) = self.stream.apply(&new.stream, clusters())
         {
             stream_error(&error, faults);
             return None;

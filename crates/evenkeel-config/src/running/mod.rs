@@ -90,7 +90,7 @@ impl<T: Send + Sync + 'static> Running<T> {
         loaded: impl Into<Loaded>,
         make: impl Fn(&Endpoint) -> T + Send + Sync + 'static,
     ) -> Result<Self, ConfigErrors> {
-        Self::begin(loaded.into(), Arc::new(make), None)
+        Self::begin(&loaded.into(), Arc::new(make), None)
     }
 
     /// As [`start_with`](Self::start_with). `observer` makes for each cluster, by its name, the one who hears what changes
@@ -104,22 +104,22 @@ impl<T: Send + Sync + 'static> Running<T> {
         make: impl Fn(&Endpoint) -> T + Send + Sync + 'static,
         observer: impl Fn(&str) -> Box<dyn Observer> + Send + Sync + 'static,
     ) -> Result<Self, ConfigErrors> {
-        Self::begin(loaded.into(), Arc::new(make), Some(Arc::new(observer)))
+        Self::begin(&loaded.into(), Arc::new(make), Some(Arc::new(observer)))
     }
 
     fn begin(
-        loaded: Loaded,
+        loaded: &Loaded,
         make: Arc<dyn Fn(&Endpoint) -> T + Send + Sync>,
         observer: Option<Arc<MakeObserver>>,
     ) -> Result<Self, ConfigErrors> {
         let hooks = Hooks { make, observer, clock: MonotonicClock::new() };
-        let mut faults = Faults::new(&loaded);
-        check_parts(&loaded, &mut faults);
+        let mut faults = Faults::new(loaded);
+        check_parts(loaded, &mut faults);
         faults.end()?;
-        let mut faults = Faults::new(&loaded);
+        let mut faults = Faults::new(loaded);
         let (clock, clusters) = (hooks.clock, BTreeMap::<String, Cluster<T>>::new());
         let http = Router::<T>::builder().clock(clock).build(Default::default(), []);
-        let stream = StreamRouter::<T>::new(Default::default(), []);
+        let stream = StreamRouter::<T>::new(&Default::default(), []);
         let (http, stream) = match (http, stream) {
             (Ok(http), Ok(stream)) => (http, stream),
             (http, stream) => {
@@ -130,8 +130,8 @@ impl<T: Send + Sync + 'static> Running<T> {
         };
         let state = State { config: Arc::default(), clusters, registries: BTreeMap::new() };
         let inner = Arc::new(Inner::new(hooks, http, stream, state));
-        inner.apply(&loaded, true)?;
-        let ticker = Ticker::start(&inner).map_err(|error| thread_error(error))?;
+        inner.apply(loaded, true)?;
+        let ticker = Ticker::start(&inner).map_err(thread_error)?;
         Ok(Self { inner, _ticker: ticker })
     }
 

@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
-use evenkeel::ClusterReport;
 use evenkeel::router::RouterReport;
+use evenkeel::{Cluster, ClusterReport};
 use evenkeel_probe::ProberReport;
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ impl RunningReport {
         let (prober, unchecked) = inner.checks.report();
         Self {
             reloads: inner.reloads.load(Ordering::Relaxed),
-            clusters: state.clusters.values().map(|cluster| cluster.report()).collect(),
+            clusters: state.clusters.values().map(Cluster::report).collect(),
             http: inner.http.report(),
             refused,
             prober,
