@@ -68,7 +68,7 @@ fn unknown_keys_are_refused_by_both() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
     let full = value(&std::path::Path::new(EXAMPLES).join("full.json"));
     let mut places = Vec::new();
-    tables(&full, String::new(), &mut places);
+    tables(&full, "", &mut places);
     assert!(places.len() > 50, "{}", places.len());
     for place in places {
         // Keys of these are names that the user gives.
@@ -82,17 +82,17 @@ fn unknown_keys_are_refused_by_both() {
     }
 }
 
-fn tables(value: &Value, at: String, found: &mut Vec<String>) {
+fn tables(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(table) => {
-            found.push(at.clone());
+            found.push(at.to_owned());
             for (key, value) in table {
-                tables(value, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
+                tables(value, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
             }
         }
         Value::Array(list) => {
             for (i, value) in list.iter().enumerate() {
-                tables(value, format!("{at}/{i}"), found);
+                tables(value, &format!("{at}/{i}"), found);
             }
         }
         _ => {}

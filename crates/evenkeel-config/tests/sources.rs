@@ -64,8 +64,7 @@ fn a_cluster_moves_from_a_list_to_a_file_and_back() {
     assert_eq!(ids(&running), ["from-list"]);
 
     let both = format!(
-        "{list}merge = \"fall_back\"\n[[clusters.discovery]]\nfile = {{ path = {:?}, poll = \"10ms\" }}\n",
-        file
+        "{list}merge = \"fall_back\"\n[[clusters.discovery]]\nfile = {{ path = {file:?}, poll = \"10ms\" }}\n"
     );
     let diff = running.apply(load(&both)).unwrap();
     assert!(diff.to_string().contains("discovery changed"), "{diff}");
@@ -158,7 +157,7 @@ fn a_watched_file_is_reloaded_and_mistakes_are_told() {
     let running = Arc::new(Running::<()>::start(Loaded::load(&file).unwrap()).unwrap());
     let (tell, told) = mpsc::channel();
     let watching = watch_file(&running, &file, Duration::from_millis(10), move |reload| {
-        tell.send(reload.result).unwrap()
+        tell.send(reload.result).unwrap();
     })
     .unwrap();
     let replace = |text: &str| {
