@@ -235,7 +235,7 @@ proptest! {
                     while !stop.load(Ordering::Relaxed) {
                         let request = Incoming::new(Http::new("GET", "example.com", "/anything"));
                         let routed = running.router().route(&request, &mut scratch);
-                        let pick = routed.ok().and_then(|routed| routed.into_exchange())
+                        let pick = routed.ok().and_then(evenkeel::router::Routed::into_exchange)
                             .and_then(|mut exchange| exchange.pick().ok().map(|pick| (exchange, pick)));
                         match pick {
                             Some(_) => picked.fetch_add(1, Ordering::Relaxed),
