@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use evenkeel::{MonotonicClock, Outcome, Request};
-use evenkeel_benches::{PARTS, POLICIES, Weights, cluster};
+use evenkeel_benches::{PARTS, POLICIES, Weights, cluster, pipeline};
 
 /// Instructions a call, by case: `WAY/POLICY`, and `full/PARTS` for what is switched on besides.
 type Table = BTreeMap<String, u64>;
@@ -40,12 +40,13 @@ fn run(case: &str, calls: u64) -> Result<(), Box<dyn Error>> {
     let (way, policy) = case.split_once('/').ok_or("a case is WAY/POLICY")?;
     let cluster = match PARTS.iter().find(|parts| way == "full" && parts.name == policy) {
         Some(parts) => parts.cluster(ENDPOINTS, MonotonicClock::new()),
+        None if way == "pipeline" => pipeline(MonotonicClock::new()),
         None => cluster(policy, ENDPOINTS, 1.0, Weights::Equal),
     };
     let mut picker = cluster.picker();
     let request = Request::new();
     match way {
-        "evenkeel" | "full" => {
+        "evenkeel" | "full" | "pipeline" => {
             repeat(calls, || cluster.pick(&request).map(|pick| pick.finish(Outcome::success())).is_ok());
         }
         "picker" => {
@@ -92,7 +93,8 @@ fn count_all() -> Result<Table, Box<dyn Error>> {
     let ways = ["evenkeel", "picker", "choose"];
     let cases = ways.iter().flat_map(|way| POLICIES.iter().map(move |policy| format!("{way}/{policy}")));
     let full = PARTS.iter().map(|parts| format!("full/{}", parts.name));
-    cases.chain(full).map(|case| Ok((case.clone(), count(&case)?))).collect()
+    let pipeline = std::iter::once("pipeline/cluster".to_owned());
+    cases.chain(full).chain(pipeline).map(|case| Ok((case.clone(), count(&case)?))).collect()
 }
 
 /// The difference of two runs is that of their calls alone: starting up and building the cluster cancel out.

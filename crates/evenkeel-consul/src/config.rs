@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use evenkeel_adapter::{
-    BaseUrl, Client, ClientSettings, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig,
+    BaseUrl, Client, ClientSettings, InvalidSetting, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig,
 };
 use evenkeel_registry::{Backoff, RegistrarConfig};
 use thiserror::Error;
@@ -181,12 +181,9 @@ pub enum ConsulError {
     /// No service.
     #[error("service is empty: give the name under which Consul lists it")]
     NoService,
-    /// A field that must not be zero.
-    #[error("{field} is zero: give more")]
-    Zero {
-        /// Which.
-        field: &'static str,
-    },
+    /// A size, a time or a wait.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// Consul cuts it.
     #[error("wait is {given:?}: Consul waits 10 min at most")]
     Wait {
@@ -198,22 +195,6 @@ pub enum ConsulError {
     DeregisterAfter {
         /// What was given.
         given: Duration,
-    },
-    /// A timeout that is none.
-    #[error("{field} is {given:?}: at most 1 h is allowed")]
-    TooLong {
-        /// Which.
-        field: &'static str,
-        /// What was given.
-        given: Duration,
-    },
-    /// The first wait is longer than the longest.
-    #[error("backoff.min of {min:?} is above backoff.max, which is {max:?}")]
-    Backoff {
-        /// The first.
-        min: Duration,
-        /// The longest.
-        max: Duration,
     },
     /// The endpoint cannot be registered in Consul.
     #[error("endpoint: {0}")]
@@ -249,11 +230,9 @@ impl ConsulConnection {
         if !self.token.as_ref().is_none_or(printable) {
             return Err(ConsulError::Token);
         }
-        zero("connection.connect_timeout", self.connect_timeout.is_zero())?;
-        zero("connection.request_timeout", self.request_timeout.is_zero())?;
-        long("connection.connect_timeout", self.connect_timeout)?;
-        long("connection.request_timeout", self.request_timeout)?;
-        zero("connection.max_answer_bytes", self.max_answer_bytes == 0)?;
+        InvalidSetting::check_timeout("connection.connect_timeout", self.connect_timeout)?;
+        InvalidSetting::check_timeout("connection.request_timeout", self.request_timeout)?;
+        InvalidSetting::check_count("connection.max_answer_bytes", self.max_answer_bytes)?;
         Ok(base)
     }
 }
@@ -269,16 +248,13 @@ impl ConsulConfig {
         if self.service.is_empty() {
             return Err(ConsulError::NoService);
         }
-        zero("wait", self.wait.is_zero())?;
+        InvalidSetting::check_time("wait", self.wait)?;
         if self.wait > MAX_WAIT {
             return Err(ConsulError::Wait { given: self.wait });
         }
-        zero("burst", self.burst == 0)?;
-        zero("refill", self.refill.is_zero())?;
-        zero("backoff.min", self.backoff.min.is_zero())?;
-        if self.backoff.min > self.backoff.max {
-            return Err(ConsulError::Backoff { min: self.backoff.min, max: self.backoff.max });
-        }
+        InvalidSetting::check_count("burst", self.burst as usize)?;
+        InvalidSetting::check_time("refill", self.refill)?;
+        InvalidSetting::check_backoff(&self.backoff)?;
         Ok(())
     }
 }
@@ -299,14 +275,6 @@ impl ConsulRegistrarConfig {
         }
         self.registrar.validate().map_err(|error| ConsulError::Spawn(SpawnError::Config(error)))
     }
-}
-
-fn long(field: &'static str, given: Duration) -> Result<(), ConsulError> {
-    if given > ClientSettings::MAX_TIMEOUT { Err(ConsulError::TooLong { field, given }) } else { Ok(()) }
-}
-
-fn zero(field: &'static str, zero: bool) -> Result<(), ConsulError> {
-    if zero { Err(ConsulError::Zero { field }) } else { Ok(()) }
 }
 
 /// `maxQueryTime` in Consul's `agent/consul/rpc.go`.

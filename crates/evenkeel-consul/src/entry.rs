@@ -108,7 +108,7 @@ pub(crate) fn read(entry: Value) -> Result<Endpoint, String> {
     for tag in service.tags.into_iter().flatten().filter(|tag| !tag.is_empty()) {
         labels.push((format!("tag.{tag}"), "true".to_owned()));
     }
-    let labels = Labels::new(labels).map_err(|error| error.to_string())?;
+    let labels = Labels::from_outside(labels).map_err(|error| error.to_string())?;
     Ok(endpoint.with_labels(labels).with_locality(Locality::new(&node.datacenter, &zone, "")))
 }
 
@@ -289,6 +289,7 @@ mod tests {
             (r#""ID":"x","Port":80,"Address":"a b""#, "Address"),
             (r#""ID":"x","Port":80,"Weights":{"Passing":-1,"Warning":1}"#, "-1"),
             (r#""ID":"x","Port":80,"Meta":{"evenkeel-priority":"200"}"#, "evenkeel-priority"),
+            (r#""ID":"x","Port":80,"Meta":{"evenkeel.a":"1"}"#, "reserved"),
         ] {
             let error = read(entry(service, "")).unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -12,7 +12,6 @@ use crate::live::Live;
 use crate::node::Node;
 use crate::shared::Shared;
 use crate::snapshot::{Snapshot, Tier};
-use crate::subset;
 use crate::sync::CountedArc;
 use crate::update::{self, Change, Pending, Row, State, TierPlan};
 
@@ -76,6 +75,9 @@ pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
             &mut leftover,
         );
         let generation = generation.unwrap_or(old.generation);
+        if let Some(planner) = &shared.control.planner {
+            planner.forget();
+        }
         drop(old);
         leftover.snapshots.extend(state.sweep());
         Applied { generation, removed, ..Applied::default() }
@@ -148,7 +150,7 @@ fn replace_locked<T>(
     leftover.nodes.extend(fresh.iter().map(Arc::clone));
     let (gone, replaced) = leavers(&old, &rows, &applied.added);
     applied.removed = gone;
-    let plans = subset::split(state.subset.as_ref(), update::tiers(rows), &pending)?;
+    let plans = update::cut(shared, state.subset.as_ref(), update::tiers(rows), &pending)?;
     let plans = share_unchanged(&old, plans);
     if applied.is_noop() && replaced.is_empty() && old.known {
         applied.reordered = !is_in_order(&old, &plans);

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwapOption;
 use evenkeel_balance::subset::SubsetConfig;
-use evenkeel_balance::{BuiltIn, MemberList, PolicyConfig, Wants};
+use evenkeel_balance::{BuiltIn, MemberList, Policy, PolicyConfig, Wants};
 use evenkeel_breaker::{BreakerConfig, Rules};
 use evenkeel_health::outlier::{OutlierConfig, OutlierRules};
 use evenkeel_health::{Ramp, RiseFall, RiseFallConfig, SlowStartConfig};
@@ -18,14 +18,19 @@ use crate::clock::{Clock, MonotonicClock};
 use crate::cluster::Cluster;
 use crate::config::{BuildError, ClusterConfig, LatencyConfig};
 use crate::control::{Control, Slots, Timers};
+use crate::failover_mode::FailoverMode;
+use crate::locality_config::LocalityConfig;
 use crate::names::Names;
 use crate::observer::Observer;
 use crate::outliers::Outliers;
+use crate::planner::Planner;
 use crate::roster::{Masks, Roster};
+use crate::settings_together as together;
 use crate::shared::Shared;
 use crate::snapshot::{Part, Snapshot, Tier};
 use crate::subset::{OutsideSubset, Rule};
 use crate::update::{Index, State};
+use crate::way::{Marks, Way};
 
 /// Settings of a cluster that is about to be built, with the clock and the observer that no file can hold.
 #[must_use = "a builder does nothing until `build`"]
@@ -61,6 +66,18 @@ impl<T> ClusterBuilder<T> {
     /// What becomes of endpoints outside the subset when nothing inside is usable.
     pub fn outside_subset(mut self, outside: OutsideSubset) -> Self {
         self.config.outside_subset = Some(outside);
+        self
+    }
+
+    /// Shares requests among failover tiers.
+    pub fn failover(mut self, failover: FailoverMode) -> Self {
+        self.config.failover = Some(failover);
+        self
+    }
+
+    /// Shares the requests of a tier among its zones.
+    pub fn locality(mut self, locality: LocalityConfig) -> Self {
+        self.config.locality = Some(locality);
         self
     }
 
@@ -173,6 +190,15 @@ impl<T> ClusterBuilder<T> {
         if let Some(limit) = &config.endpoint_limit {
             Limiter::new(limit, 0).map_err(in_field("endpoint_limit"))?;
         }
+        config.failover.as_ref().map(FailoverMode::check).transpose()?;
+        config.locality.as_ref().map(LocalityConfig::check).transpose()?;
+        if config.subset.is_none() && config.outside_subset.is_some() {
+            return Err(BuildError::OutsideOfNothing);
+        }
+        let subset =
+            config.subset.map(|subset| Rule::new(subset, config.outside_subset, seed)).transpose()?;
+        let planner = Planner::new(config.failover, config.locality, hash_key);
+        together::check(planner.as_ref(), subset.as_ref(), first.first.policy.wants())?;
         let limit = config.limit.map(|limit| Limiter::new(&limit, seed).map_err(in_field("limit")));
         let ledger = config.budget.map(|budget| Ledger::new(&budget).map_err(in_field("budget")));
         let mut control = Control {
@@ -181,6 +207,7 @@ impl<T> ClusterBuilder<T> {
             roster: Roster::new(),
             slots: Slots::default(),
             timers,
+            planner,
             ramp: config.slow_start.map(Ramp::new).transpose()?,
             reduced: AtomicUsize::new(0),
             endpoint_limit: config.endpoint_limit,
@@ -201,11 +228,6 @@ impl<T> ClusterBuilder<T> {
             hash_key,
         };
         control.is_plain = control.has_no_parts();
-        if config.subset.is_none() && config.outside_subset.is_some() {
-            return Err(BuildError::OutsideOfNothing);
-        }
-        let subset =
-            config.subset.map(|subset| Rule::new(subset, config.outside_subset, seed)).transpose()?;
         let state = State { subset, policy: config.policy, index: Index::new(hash_key), retired: Vec::new() };
         Ok(Cluster::new(Shared::new(first, Arc::new(control), seed, config.max_endpoints, state)))
     }
@@ -217,16 +239,25 @@ fn empty<T>(policy: &PolicyConfig) -> Result<Snapshot<T>, BuildError> {
     let first = Tier {
         priority: Priority::HIGHEST,
         part: Part::Inside,
+        zone: None,
+        way: Way::new(Priority::HIGHEST, Marks::empty()),
         fallback: None,
         policy: BuiltIn::new(policy, &nobody)?,
         wants: Wants::empty(),
-        masks: Arc::new(Masks::new(&[])),
+        masks: Arc::new(Masks::new(&[], None)),
         nodes: Arc::new([]),
         weights: Arc::new([]),
         striped: false,
         has_stripes: false,
     };
-    Ok(Snapshot { generation: 0, known: false, first, rest: Box::default(), names: Names::default() })
+    Ok(Snapshot {
+        generation: 0,
+        known: false,
+        plan: None,
+        first,
+        rest: Box::default(),
+        names: Names::default(),
+    })
 }
 
 /// As many stripes as cores, at least two: enough that two busy threads seldom meet.

@@ -8,25 +8,48 @@ use smallvec::SmallVec;
 
 use crate::avoid;
 use crate::control::Control;
-use crate::error::{PickError, Shortage};
+use crate::error::{Panic, PanicAnswer, PickError, Shortage};
 use crate::factor;
 use crate::grant::Grant;
 use crate::live::Live;
 use crate::moment::Moment;
 use crate::node::Node;
 use crate::request::{LaneCaller, Request, Strictness};
-use crate::snapshot::{Snapshot, Tier, TierView};
+use crate::shares::{Drawn, Mark};
+use crate::snapshot::{Plan, Snapshot, Tier, TierView};
+use crate::way::{Marks, Way};
 
 /// Asks an endpoint whether it lets the request in, and for what it gives in return.
-pub(crate) type Admit<T, A> = fn(&Live<T>, &Moment<'_>) -> Option<A>;
+pub(crate) type Admit<T, A> = fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>;
+
+/// What an endpoint's own word must say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// That it is usable.
+    Usable,
+    /// Nothing, as long as nobody withdrew it: panic sets aside what was concluded, never what was decided. Its breaker and
+    /// its limit are asked all the same: they go by what this client's own requests met.
+    Panic,
+}
+
+impl Gate {
+    #[inline(always)]
+    fn is_open<T>(self, live: &Live<T>) -> bool {
+        match self {
+            Self::Usable => live.standing.is_usable(),
+            Self::Panic => !live.standing.load().is_withdrawn(),
+        }
+    }
+}
 
 /// Where a choice ended: the endpoint, its tier, and what it gave.
 pub(crate) type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A);
 
 /// Tokens that a request must not get: what it tried, and what refused it.
 ///
-/// Room for eight tried ones, and for all that one tier can pass over and refuse: so that a pick allocates nothing.
-pub(crate) type Excluded = SmallVec<[u64; 96]>;
+/// Room for eight tried ones, for all that one group can pass over, and for the refusals of more than twenty: so that a pick allocates
+/// nothing.
+pub(crate) type Excluded = SmallVec<[u64; 256]>;
 
 /// The tokens that policies looked at, if somebody wants to know.
 pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
@@ -34,8 +57,8 @@ pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
 /// The endpoint's own word, then its breaker's: what a pick asks. The mask may lag behind a flip by a moment; the own word
 /// does not.
 #[inline(always)]
-pub(crate) fn admit<T>(live: &Live<T>, moment: &Moment<'_>) -> Option<Grant> {
-    if !live.standing.is_usable() {
+pub(crate) fn admit<T>(live: &Live<T>, moment: &Moment<'_>, gate: Gate) -> Option<Grant> {
+    if !gate.is_open(live) {
         return None;
     }
     if moment.control.is_plain { Some(Grant::none()) } else { live.admit(moment) }
@@ -43,8 +66,8 @@ pub(crate) fn admit<T>(live: &Live<T>, moment: &Moment<'_>) -> Option<Grant> {
 
 /// The own word alone: an endpoint whose breaker is not open will do.
 #[inline(always)]
-pub(crate) fn is_usable<T>(live: &Live<T>, _: &Moment<'_>) -> Option<()> {
-    live.standing.is_usable().then_some(())
+pub(crate) fn is_usable<T>(live: &Live<T>, _: &Moment<'_>, gate: Gate) -> Option<()> {
+    gate.is_open(live).then_some(())
 }
 
 /// What the next pick would find: asks breakers, spends nothing, and tells what was looked at.
@@ -52,26 +75,29 @@ pub(crate) fn choose_dry<'s, T>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
     watch: Watch<'_>,
-) -> Result<&'s Live<T>, PickError> {
+) -> Result<(&'s Live<T>, Way), PickError> {
     let would_admit =
-        |live: &Live<T>, _: &Moment<'_>| (live.standing.is_usable() && live.would_admit()).then_some(());
+        |live: &Live<T>, _: &Moment<'_>, gate: Gate| (gate.is_open(live) && live.would_admit()).then_some(());
     let found = match first_try(snapshot, caller, would_admit, watch) {
         Some(found) => found,
         None => find(snapshot, caller, would_admit, watch)?,
     };
-    Ok(&found.0.live)
+    Ok((&found.0.live, found.1.way.with(caller.marks)))
 }
 
-/// The usual case: the first draw in the first tier. Everything else is out of line, in [`find`].
+/// The usual case: the first draw in the first tier, or in the group that the shares name. Everything else is out of line, in
+/// [`find`].
 #[inline(always)]
 pub(crate) fn first_try<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
-    admit: impl Fn(&Live<T>, &Moment<'_>) -> Option<A>,
+    admit: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>,
     watch: Watch<'_>,
 ) -> Option<Found<'s, T, A>> {
-    let tier = &snapshot.first;
-    let mask = &tier.masks.preferred;
+    let (tier, mask) = match &snapshot.plan {
+        None => (&snapshot.first, &snapshot.first.masks.preferred),
+        Some(plan) => by_shares(snapshot, plan, caller)?,
+    };
     if mask.usable() == 0 {
         return None;
     }
@@ -85,7 +111,41 @@ pub(crate) fn first_try<'s, T, A>(
     if !node.live.factor.is_full() && !takes_first(tier, &node.live, caller) {
         return None;
     }
-    admit(&node.live, caller.moment).map(|given| (&**node, tier, given))
+    admit(&node.live, caller.moment, Gate::Usable).map(|given| (&**node, tier, given))
+}
+
+/// The group that shares name, and which of its endpoints; none where [`find`] has to do more than to choose.
+#[inline(never)]
+fn by_shares<'s, T>(
+    snapshot: &'s Snapshot<T>,
+    plan: &Plan,
+    caller: &mut LaneCaller<'_>,
+) -> Option<(&'s Tier<T>, &'s Mask)> {
+    let drawn = match caller.affinity(plan.wants) {
+        Some(key) => plan.shares.keyed(key),
+        None => plan.shares.drawn(caller.draw()),
+    };
+    caller.drawn = drawn;
+    let drawn = drawn?;
+    let tier = snapshot.tier(drawn.group)?;
+    if drawn.mark.is_empty() && !drawn.degraded {
+        caller.cycle = drawn.group;
+        return Some((tier, &tier.masks.preferred));
+    }
+    caller.marks = marks(drawn);
+    caller.cycle = if drawn.degraded { plan.shares.groups.len() + drawn.group } else { drawn.group };
+    let is_special = drawn.mark.intersects(Mark::OPEN | Mark::REFUSE | Mark::FIRST);
+    (!is_special).then_some((tier, if drawn.degraded { &tier.masks.degraded } else { &tier.masks.preferred }))
+}
+
+/// What a pick tells of where it was sent.
+fn marks(drawn: Drawn) -> Marks {
+    let mut marks = Marks::empty();
+    marks.set(Marks::DEGRADED, drawn.degraded && !drawn.mark.contains(Mark::OPEN));
+    marks.set(Marks::PANIC, drawn.mark.contains(Mark::PANIC));
+    marks.set(Marks::SPILLED, drawn.mark.contains(Mark::SPILLED));
+    marks.set(Marks::STALE, drawn.mark.contains(Mark::STALE));
+    marks
 }
 
 /// Whether the first choice stays with an endpoint whose factor is below one; if not, what comes next is told.
@@ -120,6 +180,13 @@ pub(crate) fn find<'s, T, A>(
     watch: Watch<'_>,
 ) -> Result<Found<'s, T, A>, PickError> {
     let request = caller.request;
+    if let Some(drawn) = caller.drawn.filter(|drawn| drawn.mark.contains(Mark::REFUSE)) {
+        let answer = match caller.moment.control.planner.as_ref().and_then(|planner| planner.response()) {
+            Some(_) => PanicAnswer::StaticResponse,
+            None => PanicAnswer::Refuse,
+        };
+        return Err(panic_error(snapshot, drawn, answer));
+    }
     if !request.tried().is_empty()
         && !request.avoided().is_empty()
         && let Some(found) = avoid::find(snapshot, caller, admit, watch)
@@ -135,7 +202,19 @@ pub(crate) fn find<'s, T, A>(
     {
         return Ok(found);
     }
+    if let Some(drawn) = caller.drawn.filter(|drawn| drawn.mark.contains(Mark::STALE)) {
+        return Err(panic_error(snapshot, drawn, PanicAnswer::ServeStale));
+    }
     Err(explain_failure(snapshot, request, caller.moment.control))
+}
+
+fn panic_error<T>(snapshot: &Snapshot<T>, drawn: Drawn, answer: PanicAnswer) -> PickError {
+    let (mut priority, mut counts) = (snapshot.first.priority, (0, 0));
+    if let Some(plan) = &snapshot.plan {
+        let rung = plan.shares.groups[drawn.group].rung;
+        (priority, counts) = (plan.shares.rungs[rung].priority, plan.shares.counts(rung));
+    }
+    PickError::Panic(Panic { priority, usable: counts.0, total: counts.1, answer })
 }
 
 /// Plainly usable ones in the order of tiers, then degraded ones; and before giving up, every own word.
@@ -147,17 +226,116 @@ fn find_but<'s, T, A>(
     watch: Watch<'_>,
 ) -> Option<Found<'s, T, A>> {
     let mut excluded = Excluded::from_slice(tried);
-    let preferred = snapshot.used().map(|tier| (tier, &tier.masks.preferred));
-    let degraded = snapshot.used().map(|tier| (tier, &tier.masks.degraded));
-    for (cycle, (tier, mask)) in preferred.chain(degraded).enumerate() {
+    if let (Some(plan), Some(drawn)) = (&snapshot.plan, caller.drawn)
+        && let Some(found) = find_in_rung(snapshot, plan, drawn, &mut excluded, caller, admit, watch)
+    {
+        return Some(found);
+    }
+    let preferred = snapshot.used().map(|tier| (tier, &tier.masks.preferred, Marks::empty()));
+    let degraded = snapshot.used().map(|tier| (tier, &tier.masks.degraded, Marks::DEGRADED));
+    for (cycle, (tier, mask, marks)) in preferred.chain(degraded).enumerate() {
         caller.cycle = cycle;
         if mask.usable() > 0
-            && let Some((node, given)) = find_in(tier, mask, &mut excluded, caller, admit, watch)
+            && let Some((node, given)) = find_in(
+                tier,
+                mask,
+                &mut excluded,
+                caller,
+                |live, moment| admit(live, moment, Gate::Usable),
+                watch,
+            )
         {
+            caller.marks = marks;
+            caller.marks.set(Marks::FALLBACK, cycle > 0 || snapshot.plan.is_some());
             return Some((node, tier, given));
         }
     }
-    ask_everybody(snapshot, tried, caller, admit)
+    if let Some(found) = find_in_panic(snapshot, &mut excluded, caller, admit, watch) {
+        return Some(found);
+    }
+    let found = ask_everybody(snapshot, tried, caller, admit)?;
+    caller.marks = Marks::FALLBACK;
+    caller.marks.set(Marks::DEGRADED, found.0.live.status().is_degraded());
+    Some(found)
+}
+
+/// The rung that shares name: first the group, then its other zones.
+fn find_in_rung<'s, T, A>(
+    snapshot: &'s Snapshot<T>,
+    plan: &Plan,
+    drawn: Drawn,
+    excluded: &mut Excluded,
+    caller: &mut LaneCaller<'_>,
+    admit: Admit<T, A>,
+    watch: Watch<'_>,
+) -> Option<Found<'s, T, A>> {
+    let gate = if drawn.mark.contains(Mark::OPEN) { Gate::Panic } else { Gate::Usable };
+    let ask = |live: &Live<T>, moment: &Moment<'_>| admit(live, moment, gate);
+    let rung = plan.shares.rungs[plan.shares.groups[drawn.group].rung].groups.clone();
+    let others = rung.filter(|&group| group != drawn.group);
+    for group in std::iter::once(drawn.group).chain(others) {
+        let tier = snapshot.tier(group)?;
+        let mask = match (&tier.masks.tally, drawn.degraded) {
+            (Some(tally), _) if gate == Gate::Panic => &tally.present,
+            (_, true) => &tier.masks.degraded,
+            (_, false) => &tier.masks.preferred,
+        };
+        if mask.usable() == 0 {
+            continue;
+        }
+        caller.cycle = if drawn.degraded { plan.shares.groups.len() + group } else { group };
+        let found = if drawn.mark.contains(Mark::FIRST) {
+            first_in_order(tier, mask, excluded, caller, ask)
+        } else {
+            find_in(tier, mask, excluded, caller, ask, watch)
+        };
+        if let Some((node, given)) = found {
+            caller.marks = marks(drawn);
+            caller.marks.set(Marks::FALLBACK, group != drawn.group);
+            return Some((node, tier, given));
+        }
+    }
+    None
+}
+
+/// Tiers whose health is ignored, when nobody is usable anywhere.
+fn find_in_panic<'s, T, A>(
+    snapshot: &'s Snapshot<T>,
+    excluded: &mut Excluded,
+    caller: &mut LaneCaller<'_>,
+    admit: Admit<T, A>,
+    watch: Watch<'_>,
+) -> Option<Found<'s, T, A>> {
+    let shares = &snapshot.plan.as_ref()?.shares;
+    for (group, tier) in snapshot.used().enumerate().take(shares.groups.len()) {
+        let Some(tally) = tier.masks.tally.as_ref().filter(|_| shares.mark(group).contains(Mark::OPEN))
+        else {
+            continue;
+        };
+        caller.cycle = group;
+        let ask = |live: &Live<T>, moment: &Moment<'_>| admit(live, moment, Gate::Panic);
+        if let Some((node, given)) = find_in(tier, &tally.present, excluded, caller, ask, watch) {
+            caller.marks = Marks::PANIC | Marks::FALLBACK;
+            return Some((node, tier, given));
+        }
+    }
+    None
+}
+
+/// The first in the order of the configuration that takes it. O(n / 64).
+fn first_in_order<'s, T, A>(
+    tier: &'s Tier<T>,
+    mask: &Mask,
+    excluded: &Excluded,
+    caller: &LaneCaller<'_>,
+    admit: impl Fn(&Live<T>, &Moment<'_>) -> Option<A>,
+) -> Option<(&'s Node<T>, A)> {
+    mask.iter().filter_map(|position| tier.nodes.get(position)).find_map(|node| {
+        if excluded.contains(&node.live.token) {
+            return None;
+        }
+        admit(&node.live, caller.moment).map(|given| (&**node, given))
+    })
 }
 
 /// Choose, ask, exclude on refusal, choose again: until one admits the request or all have refused.
@@ -166,7 +344,7 @@ pub(crate) fn find_in<'s, T, A>(
     mask: &Mask,
     excluded: &mut Excluded,
     caller: &mut LaneCaller<'_>,
-    admit: Admit<T, A>,
+    admit: impl Fn(&Live<T>, &Moment<'_>) -> Option<A>,
     watch: Watch<'_>,
 ) -> Option<(&'s Node<T>, A)> {
     let mut passed = Excluded::from_iter(caller.passed_over.take());
@@ -214,7 +392,7 @@ fn ask_all<'s, T, A>(
     mask: &Mask,
     excluded: &Excluded,
     caller: &mut LaneCaller<'_>,
-    admit: Admit<T, A>,
+    admit: impl Fn(&Live<T>, &Moment<'_>) -> Option<A>,
 ) -> Option<(&'s Node<T>, A)> {
     let count = mask.len();
     let start = below((caller.draw() >> 32) as u32, count as u32) as usize;
@@ -246,7 +424,7 @@ fn ask_everybody<'s, T, A>(
             if tried.contains(&node.live.token) {
                 return None;
             }
-            admit(&node.live, caller.moment).map(|given| (&**node, tier, given))
+            admit(&node.live, caller.moment, Gate::Usable).map(|given| (&**node, tier, given))
         });
         if found.is_some() || roster.flips() == flips {
             return found;

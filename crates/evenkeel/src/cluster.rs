@@ -4,7 +4,8 @@ use std::sync::Arc;
 use evenkeel_balance::PolicyConfig;
 use evenkeel_balance::subset::SubsetConfig;
 use evenkeel_health::{AdminState, Status};
-use evenkeel_types::{Endpoint, EndpointId, Timestamp, Weight};
+use evenkeel_route::failover::StaticResponse;
+use evenkeel_types::{Endpoint, EndpointId, Locality, Timestamp, Weight};
 
 use crate::applied::Applied;
 use crate::apply;
@@ -185,6 +186,24 @@ impl<T> Cluster<T> {
     /// [`ApplyError::Policy`] if a policy of your own refuses the whole; the subset stays.
     pub fn clear_subset(&self) -> Result<Applied, ApplyError> {
         edit::set_subset(&self.shared, None)
+    }
+
+    /// Knows how many callers stand in each zone, this process among them, from now on: as a peer list or discovery tells.
+    /// Zones that are left out have none. Without a locality mode that asks for callers nothing changes.
+    ///
+    /// O(zones).
+    pub fn set_callers(&self, callers: impl IntoIterator<Item = (Locality, u32)>) {
+        if let Some(planner) = &self.shared.control.planner {
+            planner.set_callers(callers);
+            let news = self.shared.rebalance_now();
+            self.shared.control.tell_tiers(&news);
+        }
+    }
+
+    /// What requests of a tier in panic are answered, if [`OnPanic::StaticResponse`](crate::OnPanic) says so.
+    #[must_use]
+    pub fn panic_response(&self) -> Option<&StaticResponse> {
+        self.shared.control.planner.as_ref()?.response()
     }
 
     /// The endpoint of this id, to watch it and to say what is known about it from outside.

@@ -10,6 +10,9 @@ use evenkeel_types::Endpoint;
 use thiserror::Error;
 
 use crate::error::ApplyError;
+use crate::failover_mode::{FailoverMode, FailoverModeError};
+use crate::locality_config::{LocalityConfig, LocalityConfigError};
+use crate::settings_together::WouldBeIgnored;
 use crate::subset::OutsideSubset;
 
 /// Everything about a cluster that can be written down.
@@ -53,6 +56,12 @@ pub struct ClusterConfig {
     /// except outside a label subset.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub outside_subset: Option<OutsideSubset>,
+    /// How requests are shared among failover tiers. Default: the first tier with a usable endpoint takes all.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub failover: Option<FailoverMode>,
+    /// How the requests of a tier are shared among its zones. Default: zones make no difference.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub locality: Option<LocalityConfig>,
     /// The circuit breaker that each endpoint gets. Default: none, since what counts as a failure is the caller's word.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub breaker: Option<BreakerConfig>,
@@ -103,6 +112,8 @@ impl ClusterConfig {
             policy: PolicyConfig::default(),
             subset: None,
             outside_subset: None,
+            failover: None,
+            locality: None,
             breaker: None,
             outlier: None,
             slow_start: None,
@@ -181,6 +192,15 @@ pub enum BuildError {
         "outside_subset: there is no subset that endpoints could be outside of; set subset, or leave this out"
     )]
     OutsideOfNothing,
+    /// The settings of the failover are out of range.
+    #[error("failover.{0}")]
+    Failover(#[from] FailoverModeError),
+    /// The settings of zones are out of range.
+    #[error("locality.{0}")]
+    Locality(#[from] LocalityConfigError),
+    /// A setting would have no effect beside the others.
+    #[error(transparent)]
+    WouldBeIgnored(#[from] WouldBeIgnored),
     /// The breaker's settings are out of range.
     #[error("breaker.{0}")]
     Breaker(#[from] evenkeel_breaker::ConfigError),

@@ -20,6 +20,7 @@ use crate::freshness::Freshness;
 use crate::live::Live;
 use crate::observer::{Notice, Observer, OutlierNotice};
 use crate::outliers::{Key, Outliers, Verdict};
+use crate::planner::{Planner, TierNews};
 use crate::roster::Roster;
 
 pub(crate) struct Control {
@@ -32,6 +33,8 @@ pub(crate) struct Control {
     pub(crate) latency: Option<TimeConstant>,
     pub(crate) rise_fall: RiseFall,
     pub(crate) outliers: Option<Outliers>,
+    /// Who works out what tiers and zones get, where that goes by shares.
+    pub(crate) planner: Option<Planner>,
     /// How endpoints start, if slowly.
     pub(crate) ramp: Option<Ramp>,
     /// Endpoints that take less than the whole of their weight.
@@ -128,6 +131,19 @@ impl Control {
         }
     }
 
+    /// Works out what the groups of endpoints get, since numbers have changed.
+    pub(crate) fn rebalance(&self) -> TierNews {
+        let Some(planner) = &self.planner else { return TierNews::new() };
+        let places = self.roster.places();
+        places.shares().map_or_else(TierNews::new, |shares| planner.rebalance(shares, self))
+    }
+
+    pub(crate) fn tell_tiers(&self, news: &TierNews) {
+        if let Some(observer) = &self.observer {
+            news.iter().for_each(|notice| observer.notice(&Notice::Tier(*notice)));
+        }
+    }
+
     pub(crate) fn tell_policies(&self, event: Event) {
         if let Some(listeners) = &*self.listeners.load() {
             let kind = wanted_as(&event);
@@ -189,6 +205,8 @@ impl Slots {
 
 /// The slot of the timer that sweeps outliers.
 pub(crate) const SWEEP: u32 = u32::MAX;
+/// The slot of the timer that looks at the shares of tiers and zones. Slots of endpoints are below both.
+pub(crate) const TIERS: u32 = u32::MAX - 1;
 
 /// Who waits until when. The earliest deadline lies in an atomic, so that a pick sees with one load that one is due.
 ///
@@ -242,6 +260,11 @@ impl Timers {
     /// A timer of the cluster itself.
     pub(crate) fn add_sweep(&self, until: Timestamp) {
         self.add(until, SWEEP, 0);
+    }
+
+    /// The other one.
+    pub(crate) fn add_tiers(&self, until: Timestamp) {
+        self.add(until, TIERS, 0);
     }
 
     /// Takes out what is due at `now`, `most` at once.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_balance::PolicyConfig;
+use evenkeel_balance::{BuiltIn, MemberList, Policy, PolicyConfig, Wants};
 use evenkeel_types::{Difference, Endpoint, EndpointId, Weight};
 
 use crate::applied::{Applied, Leftover, tell};
@@ -10,9 +10,10 @@ use crate::apply::{commit, known, new_nodes, share_unchanged};
 use crate::error::ApplyError;
 use crate::live::Live;
 use crate::node::Node;
+use crate::settings_together as together;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::subset::{self, Rule};
+use crate::subset::Rule;
 use crate::update::{self, Change, Pending, Row, State, TierPlan};
 
 pub(crate) fn upsert<T>(shared: &Shared<T>, endpoint: Endpoint, payload: T) -> Result<Applied, ApplyError> {
@@ -78,6 +79,10 @@ pub(crate) fn set_policy<T>(shared: &Shared<T>, policy: PolicyConfig) -> Result<
     let mut leftover = Leftover::new();
     let result = {
         let mut state = shared.state.lock();
+        if let Err(error) = fits(shared, &policy, state.subset.as_ref()) {
+            drop(state);
+            return Err(error);
+        }
         let plans = update::as_planned(&shared.current.load());
         let change = Change { plans, pending: Pending::new(), config: Some(&policy) };
         let result = commit(shared, &mut state, change, &mut leftover);
@@ -92,6 +97,14 @@ pub(crate) fn set_policy<T>(shared: &Shared<T>, policy: PolicyConfig) -> Result<
     let applied = Applied { generation: result?, policy_changed: true, ..Applied::default() };
     tell(shared, &applied);
     Ok(applied)
+}
+
+/// Whether the policy can be used beside the other settings.
+fn fits<T>(shared: &Shared<T>, policy: &PolicyConfig, subset: Option<&Rule>) -> Result<(), ApplyError> {
+    let Some(planner) = &shared.control.planner else { return Ok(()) };
+    let wants =
+        BuiltIn::new(policy, &MemberList::default()).map_or_else(|_| Wants::empty(), |policy| policy.wants());
+    Ok(together::check(Some(planner), subset, wants)?)
 }
 
 /// Chooses by another rule from now on; `None` uses everything.
@@ -117,9 +130,10 @@ fn replace_subset<T>(
 ) -> Result<u64, ApplyError> {
     let old = shared.current.load_full();
     let mut generation = old.generation;
+    together::check(shared.control.planner.as_ref(), rule.as_ref(), old.first.wants)?;
     // A subset is no news about the endpoints: a cluster that was never told stays so.
     if old.known {
-        let plans = subset::split(rule.as_ref(), update::as_planned(&old), &Pending::new())?;
+        let plans = update::cut(shared, rule.as_ref(), update::as_planned(&old), &Pending::new())?;
         let plans = share_unchanged(&old, plans);
         generation =
             commit(shared, state, Change { plans, pending: Pending::new(), config: None }, leftover)?;
@@ -181,9 +195,10 @@ fn carry_out<T>(
         Some(plans) => {
             // What a refused plan would have brought is dropped outside the lock.
             leftover.nodes.extend(insert.iter().map(Arc::clone));
-            let plans = match &state.subset {
-                None => plans,
-                rule => share_unchanged(&old, subset::split(rule.as_ref(), plans, &pending)?),
+            let is_cut = state.subset.is_some() || shared.control.planner.is_some();
+            let plans = match is_cut {
+                false => plans,
+                true => share_unchanged(&old, update::cut(shared, state.subset.as_ref(), plans, &pending)?),
             };
             commit(shared, state, Change { plans, pending, config: None }, leftover)?
         }

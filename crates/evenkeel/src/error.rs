@@ -5,10 +5,11 @@ use evenkeel_balance::InvalidPolicy;
 use evenkeel_balance::subset::InvalidSubset;
 use evenkeel_health::Cause;
 use evenkeel_limit::{LedgerRefusal, Refusal};
-use evenkeel_types::{EndpointId, Timestamp};
+use evenkeel_types::{EndpointId, Priority, Timestamp};
 use thiserror::Error;
 
 use crate::freshness::Freshness;
+use crate::settings_together::WouldBeIgnored;
 
 /// Why there is nothing to pick. Small and `Copy`; the text is made only when it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -32,6 +33,10 @@ pub enum PickError {
     /// A retry or a hedge that the budget does not allow: sending it would add load where there is too much of it.
     #[error("not sent again: {0}")]
     BudgetSpent(LedgerRefusal),
+    /// The tier of this request is in panic, and this is not to be served by an endpoint: see
+    /// [`OnPanic`](crate::OnPanic).
+    #[error("{0}")]
+    Panic(Panic),
     /// There are endpoints and none can take this request.
     #[error("{0}")]
     NoneUsable(Shortage),
@@ -58,8 +63,49 @@ impl PickError {
             | Self::Empty(_)
             | Self::AllTried { .. }
             | Self::Saturated(_)
+            | Self::Panic(_)
             | Self::BudgetSpent(_) => None,
         }
+    }
+}
+
+/// A tier in panic that does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Panic {
+    /// The tier.
+    pub priority: Priority,
+    /// How many of its endpoints are usable, degraded or not.
+    pub usable: u32,
+    /// How many there are, without those that were withdrawn.
+    pub total: u32,
+    /// What to do.
+    pub answer: PanicAnswer,
+}
+
+/// What to do with a request that is not served, since its tier is in panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum PanicAnswer {
+    /// Refuse it.
+    Refuse,
+    /// Answer [`Cluster::panic_response`](crate::Cluster::panic_response).
+    StaticResponse,
+    /// Answer from a cache, however old; nobody is left who could be asked.
+    ServeStale,
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { priority, usable, total, answer } = self;
+        let answer = match answer {
+            PanicAnswer::Refuse => "its requests are refused",
+            PanicAnswer::StaticResponse => "its requests get a fixed answer",
+            PanicAnswer::ServeStale => "only a stale answer is left",
+        };
+        write!(f, "tier {} is in panic with {usable} of {total} endpoints usable: {answer}", priority.get())
     }
 }
 
@@ -182,4 +228,13 @@ pub enum ApplyError {
     /// The subset cannot be chosen.
     #[error(transparent)]
     Subset(#[from] InvalidSubset),
+    /// Too many different zones: are these names of hosts?
+    #[error("endpoints: they stand in more than {max} zones; let locality.by name something coarser")]
+    TooManyZones {
+        /// How many are allowed.
+        max: usize,
+    },
+    /// A setting would have no effect beside the others.
+    #[error(transparent)]
+    WouldBeIgnored(#[from] WouldBeIgnored),
 }

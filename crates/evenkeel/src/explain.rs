@@ -4,7 +4,7 @@ use std::fmt;
 use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{Mask, Wants};
 use evenkeel_health::Status;
-use evenkeel_types::{EndpointId, Priority, Weight};
+use evenkeel_types::{EndpointId, Locality, Priority, Weight};
 
 use crate::choose;
 use crate::error::PickError;
@@ -12,7 +12,9 @@ use crate::lanes::Lane;
 use crate::moment::Moment;
 use crate::request::{LaneCaller, Request};
 use crate::shared::Shared;
+use crate::shares::{Mark, ONE};
 use crate::snapshot::{Part, Snapshot, Tier};
+use crate::way::Way;
 
 /// Why the next pick would go where it would go.
 ///
@@ -31,6 +33,8 @@ pub struct Explanation {
     pub tier: Option<Priority>,
     /// Whether the pick comes from the degraded endpoints, because nothing plainly healthy was left.
     pub degraded: bool,
+    /// How the pick would come there.
+    pub way: Option<Way>,
     /// Why there is nothing to pick, if so.
     pub failure: Option<String>,
     /// Whether the policy was not asked, since it keeps an order of its own that asking would move. Then nothing is
@@ -49,6 +53,10 @@ pub struct ExplainedTier {
     pub priority: Priority,
     /// Whether its endpoints belong to the part that this client uses; always so without a subset.
     pub in_subset: bool,
+    /// Where its endpoints stand, if the cluster knows zones and they say so.
+    pub zone: Option<Locality>,
+    /// What it gets, if the cluster has a failover or knows zones.
+    pub share: Option<ExplainedShare>,
     /// Which fallback brought them there, if nothing had the labels of a label subset.
     pub fallback: Option<SubsetFallback>,
     /// How many of its endpoints are plainly usable.
@@ -57,6 +65,19 @@ pub struct ExplainedTier {
     pub degraded: usize,
     /// Its endpoints.
     pub candidates: Vec<Candidate>,
+}
+
+/// What part of all requests a zone of a tier gets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ExplainedShare {
+    /// For its usable endpoints, 0 to 1.
+    pub usable: f64,
+    /// For its degraded ones.
+    pub degraded: f64,
+    /// Whether its tier is in panic.
+    pub panic: bool,
 }
 
 /// One endpoint as the pick saw it.
@@ -90,17 +111,17 @@ impl Explanation {
         let seen = RefCell::default();
         let mut caller = LaneCaller::new(&lane, &moment, request);
         let unasked = snapshot.tiers().any(|tier| tier.wants.contains(Wants::SEQUENCE));
-        let (picked, failure) = match unasked {
-            true => (None, None),
+        let (picked, failure, way) = match unasked {
+            true => (None, None, None),
             false => match choose::choose_dry(&snapshot, &mut caller, Some(&seen)) {
-                Ok(live) => (Some(live.token), None),
-                Err(error) => (None, Some(error)),
+                Ok((live, way)) => (Some(live.token), None, Some(way)),
+                Err(error) => (None, Some(error), None),
             },
         };
         let mut considered: Vec<u64> = seen.into_inner();
         considered.extend(picked);
         let policy = shared.state.lock().policy.name();
-        Self::assemble(policy, &snapshot, request, &considered, picked, failure)
+        Self { way, ..Self::assemble(policy, &snapshot, request, &considered, picked, failure) }
     }
 
     fn assemble<T>(
@@ -119,10 +140,15 @@ impl Explanation {
             tier: node.map(|node| node.live.description().priority()),
             degraded: node.is_some_and(|node| node.live.status().is_degraded()),
             failure: failure.map(|error| error.to_string()),
+            way: None,
             unasked: snapshot.tiers().any(|tier| tier.wants.contains(Wants::SEQUENCE)),
             tiers: snapshot
                 .tiers()
-                .map(|tier| ExplainedTier::of(tier, request, considered, picked))
+                .enumerate()
+                .map(|(index, tier)| ExplainedTier {
+                    share: share_of(snapshot, index),
+                    ..ExplainedTier::of(tier, request, considered, picked)
+                })
                 .collect(),
         }
     }
@@ -146,12 +172,22 @@ impl ExplainedTier {
         Self {
             priority: tier.priority,
             in_subset: tier.part == Part::Inside,
+            zone: tier.zone.as_ref().map(|zone| zone.at.clone()).filter(|at| !at.is_empty()),
+            share: None,
             fallback: tier.fallback,
             usable: usable(&tier.masks.preferred),
             degraded: usable(&tier.masks.degraded),
             candidates: candidates.collect(),
         }
     }
+}
+
+fn share_of<T>(snapshot: &Snapshot<T>, index: usize) -> Option<ExplainedShare> {
+    let shares = &snapshot.plan.as_ref()?.shares;
+    let _ = shares.groups.get(index)?;
+    let part = |degraded| shares.share(index, degraded) as f64 / ONE as f64;
+    let panic = shares.mark(index).contains(Mark::PANIC);
+    Some(ExplainedShare { usable: part(false), degraded: part(true), panic })
 }
 
 impl ExplainedTier {
@@ -168,6 +204,14 @@ impl ExplainedTier {
     }
 }
 
+impl Explanation {
+    /// Whether shares sent the pick where it went, and there is more to tell than the tier.
+    fn came_by_shares(&self) -> bool {
+        let has_shares = self.tiers.iter().any(|tier| tier.share.is_some());
+        has_shares && self.way.is_some_and(|way| !way.is_plain())
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "generation {}, policy {}", self.generation, self.policy)?;
@@ -175,17 +219,23 @@ impl fmt::Display for Explanation {
             let all = tier.candidates.len();
             writeln!(
                 f,
-                "tier {}{}: {} of {all} usable, {} degraded",
+                "tier {}{}{}: {} of {all} usable, {} degraded{}",
                 tier.priority.get(),
+                InZone(tier.zone.as_ref()),
                 tier.part(),
                 tier.usable,
-                tier.degraded
+                tier.degraded,
+                tier.share.map_or_else(String::new, |share| share.to_string()),
             )?;
             for candidate in &tier.candidates {
                 writeln!(f, "  {candidate}")?;
             }
         }
         match (&self.picked, &self.failure) {
+            (Some(id), _) if self.came_by_shares() => {
+                write!(f, "picked {id}")?;
+                self.way.map_or(Ok(()), |way| write!(f, ": {way}"))
+            }
             (Some(id), _) if self.degraded => write!(f, "picked {id}, degraded: nothing healthier is left"),
             (Some(id), _) => write!(f, "picked {id}"),
             (None, Some(failure)) => write!(f, "picked nothing: {failure}"),
@@ -194,6 +244,28 @@ impl fmt::Display for Explanation {
             }
             (None, None) => write!(f, "picked nothing"),
         }
+    }
+}
+
+impl fmt::Display for ExplainedShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "; gets {:.1} %", self.usable * 100.0)?;
+        if self.degraded > 0.0 {
+            write!(f, ", and {:.1} % for degraded ones", self.degraded * 100.0)?;
+        }
+        if self.panic { write!(f, ", in panic") } else { Ok(()) }
+    }
+}
+
+/// A place in brackets, if it is known.
+struct InZone<'a>(Option<&'a Locality>);
+
+impl fmt::Display for InZone<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(at) = self.0 else { return Ok(()) };
+        let parts = [at.region(), at.zone(), at.sub_zone()];
+        let known = parts.iter().rposition(|part| !part.is_empty()).map_or(0, |last| last + 1);
+        write!(f, " in {}", parts[..known].join("/"))
     }
 }
 

@@ -40,6 +40,7 @@
 //! - What to do about trouble: a breaker, outlier detection, slow start, limits and a budget of retries, all on
 //!   [`ClusterBuilder`]; the operator's word: [`Handle::set_admin_for`], [`Handle::force_breaker`].
 //! - Which cluster: [`Router`], and [`router::StreamRouter`] for connections.
+//! - Tiers that fail over, and zones: [`FailoverMode`], [`LocalityConfig`]; what happened to a pick: [`Pick::way`].
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
 //!
@@ -66,12 +67,14 @@ mod entry;
 mod error;
 mod explain;
 mod factor;
+mod failover_mode;
 mod follow;
 mod freshness;
 mod grant;
 mod handle;
 mod lanes;
 mod live;
+mod locality_config;
 mod moment;
 #[cfg(feature = "serde")]
 mod named_policy;
@@ -82,16 +85,25 @@ mod outliers;
 mod pick;
 mod pick_at;
 mod picker;
+mod planner;
 mod report;
 mod request;
 mod roster;
 pub mod router;
+mod settings_together;
 mod shared;
+mod shares;
 mod snapshot;
 mod subset;
 mod sync;
+mod tally;
+mod tier_machine;
+mod tier_report;
 mod update;
+mod way;
 mod words;
+mod zone_shares;
+mod zones;
 
 pub use applied::Applied;
 pub use builder::ClusterBuilder;
@@ -101,20 +113,30 @@ pub use cluster::Cluster;
 pub use config::ConfigError;
 pub use config::{BuildError, ClusterConfig, LatencyConfig};
 pub use driver::Driver;
-pub use error::{ApplyError, PickError, Shortage};
-pub use explain::{Candidate, ExplainedTier, Explanation};
+pub use error::{ApplyError, Panic, PanicAnswer, PickError, Shortage};
+pub use explain::{Candidate, ExplainedShare, ExplainedTier, Explanation};
+pub use failover_mode::{
+    BackupFailoverConfig, EnvoyFailoverConfig, FailoverMode, FailoverModeError, GrpcFailoverConfig,
+};
 pub use follow::Following;
 pub use freshness::Freshness;
 pub use handle::{ForceBreakerError, Handle};
 pub use live::Live;
-pub use observer::{Notice, Observer, OutlierNotice};
+pub use locality_config::{
+    EnvoyZoneConfig, LoadAwareZonesConfig, LocalityConfig, LocalityConfigError, NearestZonesConfig,
+    ZoneAwareConfig, ZoneBy, ZoneCallers, ZoneWeight, ZoneWeightsConfig,
+};
+pub use observer::{Notice, Observer, OutlierNotice, TierNotice};
 pub use pick::Pick;
 pub use pick_at::PickAtError;
 pub use picker::Picker;
 pub use report::{CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use router::Router;
+pub use settings_together::WouldBeIgnored;
 pub use subset::OutsideSubset;
+pub use tier_report::{TierReport, ZoneReport};
+pub use way::Way;
 
 /// The crate of the policies, whole: tables, compatible modes, hash functions.
 pub use evenkeel_balance as balance;
@@ -157,6 +179,9 @@ pub use evenkeel_registry::{
 };
 /// The crate of rules, splits, affinity and retries, whole.
 pub use evenkeel_route as route;
+pub use evenkeel_route::failover::{
+    BackupMode, FailoverConfig, FailoverError, FailoverOrder, OnPanic, StaticResponse, TierHappened,
+};
 pub use evenkeel_types::{
     Address, Announced, Classify, Endpoint, EndpointId, HttpStatus, Labels, Locality, Origin, Outcome,
     Priority, RandomSource, Ratio, Timestamp, Verdict, Weight,

@@ -23,6 +23,7 @@ use crate::factor::{self, FULL, Factor};
 use crate::grant::Grant;
 use crate::moment::Moment;
 use crate::outliers::{self, Key, Verdict as OutlierVerdict};
+use crate::planner::TierNews;
 use crate::roster::Level;
 use crate::update;
 use crate::words::Words;
@@ -52,6 +53,8 @@ pub struct Live<T> {
     ejected_until: AtomicU64,
     /// The earliest deadline for which a timer waits, in nanoseconds.
     armed: AtomicU64,
+    /// How busy it says it is, as the bits of a number; NaN if it never did.
+    utilisation: AtomicU64,
     /// What it says itself of its capacity, or somebody on its behalf.
     reported: Factor,
     /// Of its name: the same in every process of a fleet.
@@ -95,6 +98,7 @@ impl<T> Live<T> {
             words,
             factor: Factor::full(),
             reported: Factor::full(),
+            utilisation: AtomicU64::new(f64::NAN.to_bits()),
             id_hash,
             slot,
             token,
@@ -162,12 +166,7 @@ impl<T> Live<T> {
     }
 
     pub(crate) fn level(&self) -> Level {
-        let status = self.standing.load();
-        match (status.usable(), status.is_degraded()) {
-            (false, _) => Level::Out,
-            (true, false) => Level::Preferred,
-            (true, true) => Level::Degraded,
-        }
+        Level::of(self.standing.load())
     }
 
     /// Takes over a new description of the same incarnation; returns what to tell once the locks are gone.
@@ -187,6 +186,9 @@ impl<T> Live<T> {
             return;
         }
         self.control.roster.publish(self.slot, || self.level());
+        if self.control.planner.is_some() && Level::of(change.before) != Level::of(change.after) {
+            news.tiers.extend(self.control.rebalance());
+        }
         news.changes.push(change);
         if change.turned_unusable() && self.warmth.leave() {
             self.say_warmth(news);
@@ -287,6 +289,7 @@ impl<T> Live<T> {
         for change in &news.outlier {
             self.control.tell_outlier(Some(self.id()), change);
         }
+        self.control.tell_tiers(&news.tiers);
     }
 
     /// What the breaker says about one more request. Reads the clock only if it is not closed.
@@ -523,6 +526,7 @@ pub(crate) struct News {
     changes: SmallVec<[Change; 2]>,
     transition: Option<Transition>,
     pub(crate) outlier: SmallVec<[OutlierVerdict; 1]>,
+    pub(crate) tiers: TierNews,
 }
 
 impl<T> Live<T> {
@@ -560,7 +564,13 @@ impl<T> Live<T> {
     /// The time in it is set by the cluster's clock.
     pub fn report(&self, report: LoadReport) {
         let report = LoadReport { at: self.control.now(), ..report };
+        self.utilisation.store(report.utilisation.to_bits(), Ordering::Relaxed);
         self.control.tell_policies(Event::Reported(self.token, report));
+    }
+
+    /// How busy it said it is, the last time.
+    pub(crate) fn utilisation(&self) -> Option<f64> {
+        Some(f64::from_bits(self.utilisation.load(Ordering::Relaxed))).filter(|busy| !busy.is_nan())
     }
 
     fn raise(estimate: &PeakEwma, taken: Duration, now: Timestamp) {

@@ -2,7 +2,8 @@ use evenkeel_breaker::Transition;
 use evenkeel_health::Status;
 use evenkeel_health::outlier::{Ejection, EjectionReason, OutlierChange, Refusal};
 use evenkeel_limit::LimitChange;
-use evenkeel_types::{EndpointId, Timestamp};
+use evenkeel_route::failover::TierHappened;
+use evenkeel_types::{EndpointId, Priority, Timestamp};
 
 use crate::applied::Applied;
 use crate::error::PickError;
@@ -49,6 +50,8 @@ pub enum Notice {
         /// From what to what.
         change: LimitChange,
     },
+    /// A failover tier is left, returns, or panics.
+    Tier(TierNotice),
     /// A new set of endpoints is in use.
     Applied(Applied),
     /// A followed source offered a set that was not taken; the old one stays in use.
@@ -62,6 +65,18 @@ impl<F: Fn(&Notice) + Send + Sync> Observer for F {
     fn notice(&self, notice: &Notice) {
         self(notice);
     }
+}
+
+/// Something happened to a failover tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TierNotice {
+    /// Which one.
+    pub priority: Priority,
+    /// Whether to its part inside the subset of this client; always so without a subset.
+    pub in_subset: bool,
+    /// What happened.
+    pub happened: TierHappened,
 }
 
 /// What outlier detection did or left.

@@ -10,6 +10,7 @@ use crate::grant::Grant;
 use crate::live::Live;
 use crate::moment::Moment;
 use crate::node::Hold;
+use crate::way::Way;
 
 /// One request, counted as in flight at the endpoint that was picked for it, until this is dropped.
 ///
@@ -33,14 +34,22 @@ pub struct Pick<T> {
     judged: bool,
     /// Whether nobody hears how it went, and nothing is to be given back but the count.
     is_plain: bool,
+    way: Way,
 }
 
 impl<T> Pick<T> {
     #[inline]
-    pub(crate) fn new(hold: Hold<T>, grant: Grant, entry: Token, wants: Wants, is_plain: bool) -> Self {
+    pub(crate) fn new(
+        hold: Hold<T>,
+        grant: Grant,
+        entry: Token,
+        wants: Wants,
+        is_plain: bool,
+        way: Way,
+    ) -> Self {
         let Grant { permit, slot } = grant;
         let wants = wants.difference(Wants::EVENTS);
-        Self { hold, permit, slot, entry, started: Timestamp::MAX, wants, judged: false, is_plain }
+        Self { hold, permit, slot, entry, started: Timestamp::MAX, wants, judged: false, is_plain, way }
     }
 
     /// Has it timed from now on.
@@ -59,6 +68,13 @@ impl<T> Pick<T> {
     #[inline]
     pub fn endpoint(&self) -> &Live<T> {
         self.hold.live()
+    }
+
+    /// How it came there: tier, panic, spill, zone. A copy of two bytes.
+    #[inline]
+    #[must_use]
+    pub const fn way(&self) -> Way {
+        self.way
     }
 
     /// The payload of the endpoint: your connection pool, channel, client.
@@ -221,5 +237,18 @@ impl<T> Drop for Pick<T> {
 impl<T> fmt::Debug for Pick<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pick").field("endpoint", self.endpoint()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// The way lies where there was nothing: a pick lies in tasks and contexts of proxies by the thousand.
+    #[test]
+    fn the_way_takes_no_room() {
+        let others = size_of::<Hold<()>>() + size_of::<Option<Permit>>() + 2 * size_of::<Token>();
+        let rest = size_of::<Timestamp>() + size_of::<Wants>() + 2 * size_of::<bool>();
+        assert_eq!(size_of::<Pick<()>>(), (others + rest).next_multiple_of(align_of::<Pick<()>>()));
     }
 }

@@ -16,6 +16,7 @@ use crate::node::Node;
 use crate::pick::Pick;
 use crate::request::Request;
 use crate::snapshot::{Snapshot, Tier};
+use crate::way::Marks;
 
 /// An endpoint that was asked for by name does not get the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -73,7 +74,10 @@ impl<T> Cluster<T> {
             // Refused between the question and now; whoever stays in any state is still refused.
             return Err(refusal(state, rules).unwrap_or_else(|| lost(OnLost::Lend, state)));
         };
-        Ok(shared.hold(node, tier, grant, entry.go(), lanes::ordinal(), &moment))
+        let mut marks = Marks::empty();
+        marks.set(Marks::DEGRADED, node.live.status().is_degraded());
+        let way = tier.way.with(marks);
+        Ok(shared.hold(node, tier, grant, entry.go(), lanes::ordinal(), &moment, way))
     }
 
     /// How the endpoint of this name is to requests that ask for it. Spends nothing.

@@ -10,6 +10,7 @@ use crate::outliers::Outliers;
 use crate::shared::Shared;
 use crate::snapshot::{Part, Tier};
 use crate::subset::Rule;
+use crate::tier_report::{self, TierReport};
 
 /// A cluster at one moment, for tables, metrics and status pages. Pulled, so that it costs nothing until it is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub struct ClusterReport {
     pub sources: Vec<SourceStatus>,
     /// The cluster's limit of requests in flight, if it has one.
     pub limit: Option<u32>,
+    /// What tiers and zones get, if the cluster has a failover or knows zones; else empty.
+    pub tiers: Vec<TierReport>,
     /// How many endpoints are usable.
     pub usable: usize,
     /// Every endpoint, tier by tier.
@@ -57,7 +60,7 @@ pub struct EndpointReport {
     /// not gets requests when nothing of that part in its tier is usable, or none at all.
     pub in_subset: bool,
     /// The share of new requests that its weight, its factor, the subset and health give it among its kind: the endpoints of its
-    /// tier in the subset, or those that are not. From 0 to 1.
+    /// tier and zone in the subset, or those that are not. From 0 to 1.
     pub expected_share: f64,
     /// What it takes of its weight for the moment, above 0 to 1: slow start, gradual return, reported load.
     pub factor: f64,
@@ -135,6 +138,7 @@ impl ClusterReport {
                 .map_or_else(Vec::new, |followed| followed.statuses()),
             limit: shared.control.limit.as_ref().map(evenkeel_limit::Limiter::limit),
             outliers: shared.control.outliers.as_ref().map(Outliers::totals),
+            tiers: tier_report::of(shared, &snapshot),
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
             endpoints,
         }

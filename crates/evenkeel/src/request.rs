@@ -10,6 +10,8 @@ use smallvec::SmallVec;
 use crate::lanes::Lane;
 use crate::moment::Moment;
 use crate::pick::Pick;
+use crate::shares::Drawn;
+use crate::way::Marks;
 
 /// What a pick needs to know of a request: nothing, a key, what was tried before.
 ///
@@ -226,12 +228,16 @@ pub(crate) struct LaneCaller<'a> {
     pub(crate) cycle: usize,
     /// Whom the first try passed over for its factor, if the policy would name it again.
     pub(crate) passed_over: Option<u64>,
+    /// Where shares sent it, if it went by shares.
+    pub(crate) drawn: Option<Drawn>,
+    /// What was out of the ordinary on its way.
+    pub(crate) marks: Marks,
 }
 
 impl<'a> LaneCaller<'a> {
     #[inline]
     pub(crate) const fn new(lane: &'a Lane, moment: &'a Moment<'a>, request: &'a Request<'a>) -> Self {
-        Self { lane, moment, request, cycle: 0, passed_over: None }
+        Self { lane, moment, request, cycle: 0, passed_over: None, drawn: None, marks: Marks::empty() }
     }
 }
 

@@ -20,8 +20,12 @@ use std::sync::Arc;
 
 use evenkeel_balance::Mask;
 
+use evenkeel_health::{Cause, Status};
+
 use crate::factor::Factor;
+use crate::shares::Shares;
 use crate::sync::{AtomicU64, Ordering, Swap, fence};
+use crate::tally::Tally;
 
 /// The masks of one tier: what is plainly usable, and what is usable but degraded.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Masks {
     pub(crate) top: Factor,
     /// How far factors are lifted towards one, so that nobody's share grows too much.
     pub(crate) lift: Factor,
+    /// How many are how, where shares of tiers and zones go by that.
+    pub(crate) tally: Option<Tally>,
 }
 
 /// What the own word of an endpoint says about where it belongs.
@@ -39,16 +45,36 @@ pub(crate) struct Masks {
 pub(crate) enum Level {
     Preferred,
     Degraded,
+    /// Unusable, and on its way: nothing else speaks against it.
+    Starting,
+    /// Unusable for what was concluded about it.
     Out,
+    /// Unusable since somebody wants it so: panic does not change that.
+    Withdrawn,
+}
+
+impl Level {
+    pub(crate) fn of(status: Status) -> Self {
+        let starts = |cause| matches!(cause, Cause::AnnouncedStarting | Cause::CheckStarting);
+        match (status.usable(), status.is_degraded()) {
+            (true, false) => Self::Preferred,
+            (true, true) => Self::Degraded,
+            (false, _) if status.is_withdrawn() => Self::Withdrawn,
+            (false, _) if status.causes().filter(|cause| cause.is_blocking()).all(starts) => Self::Starting,
+            (false, _) => Self::Out,
+        }
+    }
 }
 
 impl Masks {
-    pub(crate) fn new(levels: &[Level]) -> Self {
+    /// With a tally, if there are weights to count.
+    pub(crate) fn new(levels: &[Level], weights: Option<&[u32]>) -> Self {
         Self {
             preferred: Mask::new(levels.len(), |position| levels[position] == Level::Preferred),
             degraded: Mask::new(levels.len(), |position| levels[position] == Level::Degraded),
             top: Factor::full(),
             lift: Factor::none(),
+            tally: weights.map(|weights| Tally::new(levels, weights)),
         }
     }
 
@@ -61,6 +87,9 @@ impl Masks {
         for (mask, mine) in masks {
             mask.refresh(position, || level() == mine);
         }
+        if let Some(tally) = &self.tally {
+            tally.refresh(position, level);
+        }
     }
 }
 
@@ -69,9 +98,11 @@ impl Masks {
 pub(crate) struct Places {
     tiers: Box<[Arc<Masks>]>,
     of_slot: Box<[Place]>,
+    /// What the groups get, where that goes by numbers.
+    shares: Option<Arc<Shares>>,
 }
 
-/// A tier and a position in one word: 32 bits each. There are at most 258 tiers, two for each priority.
+/// A group and a position in one word: 32 bits each. There are at most two groups for each priority and zone, 66,048.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place(u64);
 
@@ -94,8 +125,12 @@ impl Place {
 const POSITION_BITS: u32 = 32;
 
 impl Places {
-    pub(crate) fn new(tiers: Box<[Arc<Masks>]>, of_slot: Box<[Place]>) -> Self {
-        Self { tiers, of_slot }
+    pub(crate) fn new(tiers: Box<[Arc<Masks>]>, of_slot: Box<[Place]>, shares: Option<Arc<Shares>>) -> Self {
+        Self { tiers, of_slot, shares }
+    }
+
+    pub(crate) const fn shares(&self) -> Option<&Arc<Shares>> {
+        self.shares.as_ref()
     }
 
     pub(crate) fn of(&self, slot: u32) -> Option<Place> {
@@ -165,8 +200,8 @@ mod model {
     use super::*;
 
     fn places(word: &AtomicBool) -> Arc<Places> {
-        let masks = Arc::new(Masks::new(&[level(word)]));
-        Arc::new(Places::new([masks].into(), [Place::new(0, 0)].into()))
+        let masks = Arc::new(Masks::new(&[level(word)], None));
+        Arc::new(Places::new([masks].into(), [Place::new(0, 0)].into(), None))
     }
 
     fn level(word: &AtomicBool) -> Level {

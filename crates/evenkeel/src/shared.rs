@@ -9,7 +9,7 @@ use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
 use crate::choose;
-use crate::control::{Control, HEARD, Listener, SWEEP, Timer};
+use crate::control::{Control, HEARD, Listener, SWEEP, TIERS, Timer};
 use crate::entry::Entry;
 use crate::error::PickError;
 use crate::grant::Grant;
@@ -19,10 +19,13 @@ use crate::moment::Moment;
 use crate::node::Node;
 use crate::outliers::{self, Verdict};
 use crate::pick::Pick;
+use crate::planner::TierNews;
 use crate::request::{LaneCaller, Request};
+use crate::shares::Shares;
 use crate::snapshot::{Snapshot, Tier};
 use crate::sync::Swap;
 use crate::update::State;
+use crate::way::Way;
 
 pub(crate) struct Shared<T> {
     pub(crate) current: Swap<Snapshot<T>>,
@@ -84,10 +87,12 @@ impl<T> Shared<T> {
                 }
             },
         };
-        Ok(self.hold(node, tier, grant, entry.go(), stripe, &moment))
+        let way = tier.way.with(caller.marks);
+        Ok(self.hold(node, tier, grant, entry.go(), stripe, &moment, way))
     }
 
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "all that the guard is made of, inlined in one place")]
     pub(crate) fn hold(
         &self,
         node: &Node<T>,
@@ -96,10 +101,11 @@ impl<T> Shared<T> {
         entry: Token,
         stripe: u32,
         moment: &Moment<'_>,
+        way: Way,
     ) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
         let hears = tier.wants.intersects(OF_REQUESTS);
-        let mut pick = Pick::new(hold, grant, entry, tier.wants, self.control.is_plain && !hears);
+        let mut pick = Pick::new(hold, grant, entry, tier.wants, self.control.is_plain && !hears, way);
         if self.control.is_timed || hears {
             self.begin(node, tier, moment, &mut pick);
         }
@@ -175,12 +181,36 @@ impl<T> Shared<T> {
         let sweeps = due.iter().any(|timer| timer.slot == SWEEP);
         let verdicts = self.control.outliers.as_ref().filter(|_| sweeps);
         let verdicts = verdicts.map_or_else(Vec::new, |outliers| outliers.sweep(now, &self.control.timers));
-        let timers = due.into_iter().filter(|timer| timer.slot != SWEEP).collect();
+        let shares_are_due = due.iter().any(|timer| timer.slot == TIERS);
+        let timers = due.into_iter().filter(|timer| timer.slot < TIERS).collect();
         let pool =
             verdicts.iter().filter(|verdict| outliers::concerned(verdict).is_none()).copied().collect();
-        let told = Told { news: self.obey(verdicts, timers, now), pool };
+        let mut told = Told { news: self.obey(verdicts, timers, now), pool, tiers: TierNews::new() };
+        if shares_are_due {
+            told.tiers = self.look_at_shares();
+        }
         self.settle_factors();
         told
+    }
+
+    /// Works out what the groups get, now that time has passed.
+    fn look_at_shares(&self) -> TierNews {
+        let Some(planner) = &self.control.planner else { return TierNews::new() };
+        planner.disarm();
+        if planner.period().is_some() {
+            self.current.load().used().for_each(Tier::settle_utilisation);
+        }
+        self.rebalance_now()
+    }
+
+    /// Works out what the groups get.
+    pub(crate) fn rebalance_now(&self) -> TierNews {
+        self.control.rebalance()
+    }
+
+    pub(crate) fn rebalance(&self, shares: &Shares) -> TierNews {
+        let planner = self.control.planner.as_ref();
+        planner.map_or_else(TierNews::new, |planner| planner.rebalance(shares, &self.control))
     }
 
     /// Ticks the endpoints that wait, and those that verdicts are about.
@@ -225,7 +255,7 @@ impl<T> Shared<T> {
         let mut found = Vec::with_capacity(timers.len());
         for timer in timers {
             let place = places.of(timer.slot);
-            let tier = place.and_then(|place| snapshot.tiers().nth(place.tier()));
+            let tier = place.and_then(|place| snapshot.tier(place.tier()));
             let node = tier.zip(place).and_then(|(tier, place)| tier.nodes.get(place.position()));
             match node.filter(|node| node.live.token == timer.token) {
                 Some(node) => found.push(Arc::clone(node)),
@@ -300,11 +330,13 @@ pub(crate) struct Told<T> {
     pub(crate) news: Vec<(Arc<Node<T>>, News)>,
     /// What concerns all.
     pub(crate) pool: Vec<Verdict>,
+    /// What concerns tiers.
+    pub(crate) tiers: TierNews,
 }
 
 impl<T> Told<T> {
-    pub(crate) const fn nothing() -> Self {
-        Self { news: Vec::new(), pool: Vec::new() }
+    pub(crate) fn nothing() -> Self {
+        Self { news: Vec::new(), pool: Vec::new(), tiers: TierNews::new() }
     }
 
     pub(crate) fn tell(self, control: &Control) {
@@ -317,6 +349,7 @@ impl<T> Told<T> {
         for change in &self.pool {
             control.tell_outlier(None, change);
         }
+        control.tell_tiers(&self.tiers);
     }
 }
 

@@ -14,12 +14,17 @@ use crate::live::Live;
 use crate::names::Names;
 use crate::node::Node;
 use crate::roster::{Level, Masks};
+use crate::shares::Shares;
 use crate::update::TierPlan;
+use crate::way::Way;
+use crate::zones::Zone;
 
 pub(crate) struct Snapshot<T> {
     pub(crate) generation: u64,
     /// Whether a set was ever applied.
     pub(crate) known: bool,
+    /// What tiers and zones get, where that goes by shares; else the first tier that can takes all.
+    pub(crate) plan: Option<Plan>,
     /// The tier that is used first lies here, so that the usual pick follows one pointer less.
     pub(crate) first: Tier<T>,
     pub(crate) rest: Box<[Tier<T>]>,
@@ -27,8 +32,15 @@ pub(crate) struct Snapshot<T> {
     pub(crate) names: Names,
 }
 
+/// The shares of the groups, in the order of the tiers of the snapshot.
+pub(crate) struct Plan {
+    pub(crate) shares: Arc<Shares>,
+    /// What the policies want: a key, where requests with a key must not change tier and zone by chance.
+    pub(crate) wants: Wants,
+}
+
 /// What the endpoints of a tier are to the subset of this client. Without a subset everything is inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     /// They belong to it.
     Inside,
@@ -38,9 +50,13 @@ pub(crate) enum Part {
     Parked,
 }
 
+/// The endpoints of one priority; where the cluster has a subset, of one part of it, and where it knows zones, of one zone.
 pub(crate) struct Tier<T> {
     pub(crate) priority: Priority,
     pub(crate) part: Part,
+    pub(crate) zone: Option<Arc<Zone>>,
+    /// The way of a pick that goes here, but for what happens to it.
+    pub(crate) way: Way,
     /// Which fallback of a label subset brought the endpoints here.
     pub(crate) fallback: Option<SubsetFallback>,
     pub(crate) policy: BuiltIn,
@@ -58,7 +74,8 @@ pub(crate) struct Tier<T> {
 impl<T> Tier<T> {
     /// Whether the plan follows on this tier, so that its policy is the successor of this one's.
     pub(crate) fn is_place_of(&self, plan: &TierPlan<T>) -> bool {
-        self.priority == plan.priority && self.part == plan.part
+        let zone = |zone: &Option<Arc<Zone>>| zone.as_ref().map(|zone| zone.name);
+        self.priority == plan.priority && self.part == plan.part && zone(&self.zone) == zone(&plan.zone)
     }
 
     /// Whether the plan is this tier, so that its policy need not be built again.
@@ -75,7 +92,7 @@ impl<T> Tier<T> {
             let (top, crowd) = match node.live.level() {
                 Level::Preferred => &mut plain,
                 Level::Degraded => &mut degraded,
-                Level::Out => continue,
+                Level::Starting | Level::Out | Level::Withdrawn => continue,
             };
             let factor = node.live.factor.get();
             *top = factor.max(*top);
@@ -88,6 +105,17 @@ impl<T> Tier<T> {
     }
 }
 
+impl<T> Tier<T> {
+    /// Finds how busy its usable endpoints say they are. O(n).
+    pub(crate) fn settle_utilisation(&self) {
+        let Some(tally) = &self.masks.tally else { return };
+        let usable = self.nodes.iter().filter(|node| node.live.standing.is_usable());
+        let reported = usable.filter_map(|node| node.live.utilisation());
+        let (sum, count) = reported.fold((0.0, 0_u32), |(sum, count), busy| (sum + busy, count + 1));
+        tally.set_utilisation((count > 0).then(|| sum / f64::from(count)));
+    }
+}
+
 impl<T> Snapshot<T> {
     pub(crate) fn tiers(&self) -> impl Iterator<Item = &Tier<T>> + Clone {
         std::iter::once(&self.first).chain(&self.rest)
@@ -96,6 +124,15 @@ impl<T> Snapshot<T> {
     /// The tiers that picks may use: all but what is parked, which comes last.
     pub(crate) fn used(&self) -> impl Iterator<Item = &Tier<T>> + Clone {
         self.tiers().take_while(|tier| tier.part != Part::Parked)
+    }
+
+    /// The tier at an index.
+    #[inline]
+    pub(crate) fn tier(&self, index: usize) -> Option<&Tier<T>> {
+        match index.checked_sub(1) {
+            None => Some(&self.first),
+            Some(index) => self.rest.get(index),
+        }
     }
 
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<Node<T>>> {

@@ -52,6 +52,11 @@ impl Rule {
         Ok(Self { config: config.seeded(seed), outside })
     }
 
+    /// What endpoints outside it are.
+    pub(crate) const fn outside(&self) -> Part {
+        self.outside
+    }
+
     pub(crate) const fn name(&self) -> &'static str {
         self.config.name()
     }
@@ -68,7 +73,7 @@ pub(crate) fn split<T>(
     plans: Vec<TierPlan<T>>,
     pending: &Pending,
 ) -> Result<Vec<TierPlan<T>>, InvalidSubset> {
-    let is_whole = plans.iter().all(|plan| plan.part == Part::Inside);
+    let is_whole = plans.iter().all(|plan| plan.part == Part::Inside && plan.zone.is_none());
     let Some(rule) = rule else {
         return Ok(if is_whole { plans } else { whole(plans, pending) });
     };

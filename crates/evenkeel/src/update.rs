@@ -14,8 +14,11 @@ use crate::names::Names;
 use crate::node::Node;
 use crate::roster::{Masks, Place, Places};
 use crate::shared::{Shared, Told};
-use crate::snapshot::{Part, Snapshot, Tier};
-use crate::subset::Rule;
+use crate::shares::Shares;
+use crate::snapshot::{Part, Plan, Snapshot, Tier};
+use crate::subset::{self, Rule};
+use crate::way::{Marks, Way};
+use crate::zones::Zone;
 
 /// What only updates touch; behind one lock that no pick and no flip takes.
 pub(crate) struct State<T> {
@@ -74,6 +77,7 @@ pub(crate) struct TierPlan<T> {
     pub(crate) priority: Priority,
     pub(crate) part: Part,
     pub(crate) fallback: Option<SubsetFallback>,
+    pub(crate) zone: Option<Arc<Zone>>,
     pub(crate) nodes: Arc<[Arc<Node<T>>]>,
     pub(crate) weights: Arc<[u32]>,
 }
@@ -83,7 +87,34 @@ impl<T> TierPlan<T> {
     pub(crate) fn new(priority: Priority, rows: Vec<Row<T>>) -> Self {
         let weights = rows.iter().map(|&(_, _, weight)| weight).collect();
         let nodes = rows.into_iter().map(|(node, ..)| node).collect();
-        Self { priority, part: Part::Inside, fallback: None, nodes, weights }
+        Self { priority, part: Part::Inside, fallback: None, zone: None, nodes, weights }
+    }
+
+    /// The way of a pick that goes here.
+    pub(crate) fn way(&self) -> Way {
+        let mut marks = Marks::empty();
+        marks.set(Marks::RESERVE, self.part == Part::Reserve);
+        marks.set(Marks::CROSSES_ZONE, self.zone.as_ref().is_some_and(|zone| zone.is_away));
+        Way::new(self.priority, marks)
+    }
+}
+
+/// Cuts plans into what this client uses and the rest, and into zones. Plans that are cut already are put together first.
+///
+/// # Errors
+///
+/// [`ApplyError`] if a cut cannot be made; nothing has changed then.
+pub(crate) fn cut<T>(
+    shared: &Shared<T>,
+    rule: Option<&Rule>,
+    plans: Vec<TierPlan<T>>,
+    pending: &Pending,
+) -> Result<Vec<TierPlan<T>>, ApplyError> {
+    let plans = subset::split(rule, plans, pending)?;
+    let zoning = shared.control.planner.as_ref().and_then(|planner| planner.zoning.as_ref());
+    match zoning {
+        Some(zoning) => zoning.cut(plans, pending),
+        None => Ok(plans),
     }
 }
 
@@ -159,6 +190,7 @@ pub(crate) fn as_planned<T>(snapshot: &Snapshot<T>) -> Vec<TierPlan<T>> {
             priority: tier.priority,
             part: tier.part,
             fallback: tier.fallback,
+            zone: tier.zone.clone(),
             nodes: Arc::clone(&tier.nodes),
             weights: Arc::clone(&tier.weights),
         })
@@ -183,9 +215,9 @@ pub(crate) fn commit<T>(
     }
     // Asked before anything changes: it is the code of others.
     let wants: Vec<Wants> = built.iter().map(Policy::wants).collect();
-    let told = take_over(&plans, pending);
+    let mut told = take_over(&plans, pending);
     let policies = std::mem::take(built).into_iter().zip(wants).collect();
-    let snapshot = Arc::new(assemble(shared, &old, plans, policies, known));
+    let snapshot = Arc::new(assemble(shared, &old, plans, policies, known, &mut told));
     shared.listen(&snapshot);
     let generation = snapshot.generation;
     state.retired.push(shared.current.swap(snapshot));
@@ -242,14 +274,27 @@ fn assemble<T>(
     plans: Vec<TierPlan<T>>,
     policies: Vec<(BuiltIn, Wants)>,
     known: bool,
+    told: &mut Told<T>,
 ) -> Snapshot<T> {
     let same_places = old.tiers().count() == plans.len()
         && old.tiers().zip(&plans).all(|(tier, plan)| Arc::ptr_eq(&tier.nodes, &plan.nodes));
-    let masks: Vec<Arc<Masks>> = if same_places {
-        old.tiers().map(|tier| Arc::clone(&tier.masks)).collect()
+    let same_places = same_places && old.plan.is_some() == shared.control.planner.is_some();
+    let (masks, shares) = if same_places {
+        let masks: Vec<Arc<Masks>> = old.tiers().map(|tier| Arc::clone(&tier.masks)).collect();
+        for (masks, plan) in masks.iter().zip(&plans) {
+            if let Some(tally) = &masks.tally {
+                tally.reweigh(&plan.weights);
+            }
+        }
+        (masks, old.plan.as_ref().map(|plan| Arc::clone(&plan.shares)))
     } else {
         place(shared, &plans)
     };
+    let plan = shares.map(|shares| {
+        let wants = policies.iter().fold(Wants::empty(), |all, (_, wants)| all | *wants);
+        told.tiers.extend(shared.rebalance(&shares));
+        Plan { shares, wants }
+    });
     let is_striped =
         |plan: &TierPlan<T>, wants: Wants| !wants.contains(Wants::LOADS) && plan.nodes.len() <= STRIPED_BELOW;
     for (plan, (_, wants)) in plans.iter().zip(&policies) {
@@ -264,8 +309,10 @@ fn assemble<T>(
         .map(|((plan, (policy, wants)), masks)| Tier {
             striped: is_striped(&plan, wants),
             has_stripes: plan.nodes.iter().any(|node| node.has_stripes()),
+            way: plan.way(),
             priority: plan.priority,
             part: plan.part,
+            zone: plan.zone,
             fallback: plan.fallback,
             policy,
             wants,
@@ -282,6 +329,7 @@ fn assemble<T>(
     let snapshot = Snapshot {
         generation: old.generation + 1,
         known,
+        plan,
         first,
         rest: tiers.into(),
         names: Names::default(),
@@ -292,20 +340,27 @@ fn assemble<T>(
     snapshot
 }
 
-/// Makes masks for the planned tiers and swaps them in.
-fn place<T>(shared: &Shared<T>, plans: &[TierPlan<T>]) -> Vec<Arc<Masks>> {
+/// Makes masks for the planned tiers, and shares if the cluster has any, and swaps them in.
+fn place<T>(shared: &Shared<T>, plans: &[TierPlan<T>]) -> (Vec<Arc<Masks>>, Option<Arc<Shares>>) {
+    let planner = shared.control.planner.as_ref();
     let roster = &shared.control.roster;
     let before = roster.flips();
     let mut of_slot = vec![Place::NOWHERE; shared.control.slots.len()];
     let mut masks = Vec::with_capacity(plans.len());
     for (tier, plan) in plans.iter().enumerate() {
         let levels: Vec<_> = plan.nodes.iter().map(|node| node.live.level()).collect();
-        masks.push(Arc::new(Masks::new(&levels)));
+        masks.push(Arc::new(Masks::new(&levels, planner.map(|_| &*plan.weights))));
         for (position, node) in plan.nodes.iter().enumerate() {
             of_slot[node.live.slot as usize] = Place::new(tier, position);
         }
     }
-    let places = Arc::new(Places::new(masks.clone().into(), of_slot.into()));
+    let shares = planner.map(|planner| {
+        let used = plans.iter().zip(&masks).filter(|(plan, _)| plan.part != Part::Parked);
+        let groups =
+            used.map(|(plan, masks)| (plan.priority, plan.part, Arc::clone(masks), plan.zone.clone()));
+        Arc::new(Shares::new(planner.next_id(), planner.is_by_percent(), groups))
+    });
+    let places = Arc::new(Places::new(masks.clone().into(), of_slot.into(), shares.clone()));
     roster.swap(&places, before, |_| {
         for (plan, masks) in plans.iter().zip(&masks) {
             for (position, node) in plan.nodes.iter().enumerate() {
@@ -313,7 +368,7 @@ fn place<T>(shared: &Shared<T>, plans: &[TierPlan<T>]) -> Vec<Arc<Masks>> {
             }
         }
     });
-    masks
+    (masks, shares)
 }
 
 /// Up to so many endpoints, two cores meet at one of them often enough for stripes to pay.

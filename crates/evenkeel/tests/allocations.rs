@@ -3,8 +3,9 @@
 
 use allocation_counter::measure;
 use evenkeel::{
-    BreakerConfig, Cluster, Endpoint, LatencyConfig, LedgerConfig, LimitConfig, ManualClock, Outcome,
-    OutlierConfig, PolicyConfig, Request, SlowStartConfig, Tried, Weight,
+    BreakerConfig, CheckState, Cluster, Endpoint, FailoverConfig, FailoverMode, LatencyConfig, LedgerConfig,
+    LimitConfig, Locality, LocalityConfig, ManualClock, Outcome, OutlierConfig, PolicyConfig, Priority,
+    RandomSubsetConfig, Request, SlowStartConfig, SubsetConfig, Tried, Weight, ZoneAwareConfig,
 };
 
 const ENDPOINTS: usize = 100;
@@ -119,5 +120,50 @@ fn passing_over_allocates_nothing() {
             let pick = cluster.pick(&Request::with_hash(key)).expect("all are usable");
             pick.finish(Outcome::success());
         });
+    }
+}
+
+/// Three tiers of three zones, in a subset: all up, spilling with a zone half down, and in panic.
+#[test]
+fn shares_of_tiers_and_zones_allocate_nothing() {
+    let subset = RandomSubsetConfig { size: 60, seed: Some(1), ..RandomSubsetConfig::default() };
+    for policy in PolicyConfig::all() {
+        let cluster = Cluster::builder("allocations")
+            .policy(policy.clone())
+            .seed(7)
+            .clock(ManualClock::default())
+            .subset(SubsetConfig::Random(subset))
+            .failover(FailoverMode::Spill(FailoverConfig::default()))
+            .locality(LocalityConfig::ZoneAware(ZoneAwareConfig::new(Locality::new("eu", "z0", ""))))
+            .breaker(BreakerConfig::default())
+            .build()
+            .expect("valid settings");
+        let endpoint = |number: usize| {
+            let address = format!("10.0.{}.{}:80", number / 250, number % 250).parse().expect("an address");
+            Endpoint::at(address)
+                .expect("a short name")
+                .with_priority(Priority::new((number % 3) as u8).expect("a low one"))
+                .with_locality(Locality::new("eu", &format!("z{}", number / 3 % 3), ""))
+                .with_payload(0)
+        };
+        cluster.apply((0..270).map(endpoint)).expect("a valid set");
+        let handles = cluster.endpoints();
+        for (state, down) in [("all up", 0), ("spilling", 150), ("in panic", 270)] {
+            for handle in &handles[..down] {
+                handle.set_check(CheckState::Down);
+            }
+            let mut key = 0_u64;
+            // Other programs' machines look at their members again at the first pick of each group after a flip.
+            for key in 0..500 {
+                drop(cluster.pick(&Request::with_hash(key)));
+                drop(cluster.pick(&Request::new()));
+            }
+            check(&format!("{} by shares, {state}", policy.name()), || {
+                key += 1;
+                let pick = cluster.pick(&Request::with_hash(key)).expect("some are usable, or it is panic");
+                pick.finish(Outcome::success());
+                drop(cluster.pick(&Request::new()));
+            });
+        }
     }
 }

@@ -17,6 +17,7 @@ mod method;
 mod outlier;
 #[cfg(feature = "peers")]
 mod peers;
+mod pipeline;
 mod router;
 mod routes;
 mod row;
@@ -24,6 +25,8 @@ mod select;
 mod select_gates;
 mod select_ours;
 mod tails;
+#[cfg(feature = "peer-tower")]
+mod towers;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -179,6 +182,10 @@ fn collect(cases: &mut Cases) {
     }
     #[cfg(feature = "peers")]
     hash_peers::builds(cases);
+    #[cfg(feature = "peer-tower")]
+    towers::calls(cases);
+    #[cfg(feature = "peer-tower")]
+    towers::grpc(cases);
     select_ours::builds(cases);
     routes::cases(cases);
     router::cases(cases);
@@ -197,6 +204,7 @@ fn collect(cases: &mut Cases) {
         full::picks(cases, n);
         full::parts(cases, n);
     }
+    pipeline::cases(cases);
     for n in [10, 1000, LARGEST] {
         floor_cases::updates(cases, n);
         cases::updates(cases, n);

@@ -114,7 +114,7 @@ pub enum FailoverError {
     #[error("on_panic.static_response.status is {0}: allowed are 200 to 599")]
     Status(u16),
     /// Too many tiers.
-    #[error("{0} tiers: at most 129 are allowed")]
+    #[error("{0} tiers: at most 258 are allowed")]
     TooManyTiers(usize),
 }
 

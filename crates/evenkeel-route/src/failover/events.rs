@@ -21,4 +21,6 @@ pub enum TierHappened {
     PanicBegan,
     /// Its health counts again.
     PanicEnded,
+    /// All requests go there from now on, in a mode that uses one tier at a time.
+    Selected,
 }

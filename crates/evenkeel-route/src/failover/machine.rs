@@ -102,27 +102,51 @@ impl Failover {
     ///
     /// # Errors
     ///
-    /// [`FailoverError::TooManyTiers`] above 129; nothing changes then.
+    /// [`FailoverError::TooManyTiers`] above 258; nothing changes then.
     pub fn update(&mut self, health: &[TierHealth], now: Timestamp) -> Result<Vec<TierEvent>, FailoverError> {
         if health.len() > MOST_TIERS {
             return Err(FailoverError::TooManyTiers(health.len()));
         }
         self.now = self.now.max(now);
-        let now = self.now;
         self.tiers.truncate(health.len());
         self.health = SmallVec::from_slice(health);
         let known = self.tiers.len();
         for tier in &health[known..] {
-            let capacity = capacity(tier.usable, tier.total, self.config.overprovisioning_percent);
-            self.tiers.push(Tier {
-                capacity,
-                allowed: capacity,
-                is_left: false,
-                may_return: false,
-                steady_since: now,
-                grown_until: now,
-            });
+            self.tiers.push(self.new_tier(tier));
         }
+        Ok(self.roll())
+    }
+
+    fn new_tier(&self, health: &TierHealth) -> Tier {
+        let capacity = capacity(health.usable, health.total, self.config.overprovisioning_percent);
+        let (is_left, may_return, now) = (false, false, self.now);
+        Tier { capacity, allowed: capacity, is_left, may_return, steady_since: now, grown_until: now }
+    }
+
+    /// As [`update`](Self::update), for tiers that are others now: tier `i` is what tier `before[i]` was, with all that is
+    /// remembered about it. Where that is none, or no tier, it is new.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update).
+    pub fn rearrange(
+        &mut self,
+        health: &[TierHealth],
+        before: &[Option<usize>],
+        now: Timestamp,
+    ) -> Result<Vec<TierEvent>, FailoverError> {
+        if health.len() > MOST_TIERS {
+            return Err(FailoverError::TooManyTiers(health.len()));
+        }
+        self.now = self.now.max(now);
+        let before = |tier: usize| before.get(tier).copied().flatten();
+        let tier = |(i, health)| {
+            before(i).and_then(|i| self.tiers.get(i).copied()).unwrap_or_else(|| self.new_tier(health))
+        };
+        let tiers = health.iter().enumerate().map(tier).collect();
+        self.loads = self.loads.rearranged((0..health.len()).map(before));
+        self.tiers = tiers;
+        self.health = SmallVec::from_slice(health);
         Ok(self.roll())
     }
 
@@ -157,6 +181,12 @@ impl Failover {
     #[must_use]
     pub fn is_left(&self, tier: usize) -> bool {
         self.tiers.get(tier).is_some_and(|tier| tier.is_left)
+    }
+
+    /// What a tier could take and is not given yet, in parts of [`ONE`].
+    #[must_use]
+    pub fn held_back(&self, tier: usize) -> u64 {
+        self.tiers.get(tier).map_or(0, |tier| tier.capacity.saturating_sub(tier.allowed))
     }
 
     /// What to do with a request, by 64 uniform bits.
@@ -261,5 +291,6 @@ fn is_below(health: &TierHealth, threshold: Ratio) -> bool {
     !threshold.is_reached_by(health.usable.min(health.total), health.total)
 }
 
-const MOST_TIERS: usize = 129;
+/// Every priority of Envoy, cut into the part inside a subset and the rest.
+const MOST_TIERS: usize = 258;
 const SHORTEST_STEP: std::time::Duration = std::time::Duration::from_millis(1);

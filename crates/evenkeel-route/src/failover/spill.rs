@@ -75,6 +75,15 @@ impl TierLoads {
         self.situation
     }
 
+    /// These shares in another order: at `i` what was at the `i`-th of `before`, or nothing.
+    pub(crate) fn rearranged(&self, before: impl Iterator<Item = Option<usize>>) -> Self {
+        let share = |before: Option<usize>| before.and_then(|tier| self.tiers.get(tier).copied());
+        Self {
+            tiers: before.map(|tier| share(tier).unwrap_or_default()).collect(),
+            situation: self.situation,
+        }
+    }
+
     /// The tier for 64 uniform bits: a draw, or for hash policies the request's hash, mixed.
     ///
     /// The usable parts of all tiers come first, then the degraded ones, as in Envoy.

@@ -48,8 +48,14 @@ impl ZoneShares {
     /// `names` holds a hash of each zone's name, equal in the whole fleet.
     #[must_use]
     pub fn keyed(&self, key: u64, names: &[u64]) -> Option<usize> {
-        let scored = self.0.iter().zip(names).enumerate().filter(|(_, (share, _))| **share > 0);
-        let scores = scored.map(|(zone, (&share, &name))| {
+        Self::rendezvous(key, self.0.iter().copied().zip(names.iter().copied()))
+    }
+
+    /// The same over pairs of share and name that lie elsewhere: the position of the one that takes the key.
+    #[must_use]
+    pub fn rendezvous(key: u64, zones: impl IntoIterator<Item = (u64, u64)>) -> Option<usize> {
+        let with_share = zones.into_iter().enumerate().filter(|(_, (share, _))| *share > 0);
+        let scores = with_share.map(|(zone, (share, name))| {
             let bits = SplitMix64::mix(SplitMix64::mix(key.wrapping_add(SplitMix64::STEP)) ^ name) >> 11;
             let u = (bits as f64 + 0.5) / (1_u64 << 53) as f64;
             (zone, -libm::log(u) / share as f64)

@@ -98,7 +98,7 @@ fn labels(
     let uri = instance.uri.as_ref().map(|uri| ("uri", fill(uri, instance, name)));
     let text = instance.payload.as_str().map(|text| ("payload", text.to_owned()));
     let kept = of_payload.filter(|(key, _)| !own(key) && *key != STATUS);
-    Ok(Labels::new(kept.chain(uri).chain(text))?)
+    Ok(Labels::from_outside(kept.chain(uri).chain(text))?)
 }
 
 /// Curator's `UriSpec.build`; a variable that is not known is left as it stands, in braces.

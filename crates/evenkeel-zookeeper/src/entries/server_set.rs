@@ -48,7 +48,7 @@ pub(super) fn read(additional: Option<&str>, name: &str, data: &[u8]) -> Result<
     let HostPort { host, port } = place.ok_or_else(|| missing(&field))?;
     let endpoint = Endpoint::new(id, address(&field, host, *port)?).with_announced(announced(&member)?);
     let shard = member.shard.map(|shard| ("shard", shard.to_string()));
-    let labels = Labels::new(member.metadata.iter().flat_map(scalars).chain(shard));
+    let labels = Labels::from_outside(member.metadata.iter().flat_map(scalars).chain(shard));
     let (labels, left_out) = match labels {
         Ok(labels) => (labels, None),
         Err(error) => (Labels::default(), Some(error.into())),
