@@ -10,6 +10,7 @@ use crate::InvalidRegistration;
 
 /// How an agent of Consul is reached.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -24,9 +25,11 @@ pub struct ConsulConnection {
     /// Certificates, for `https://`.
     pub tls: TlsConfig,
     /// The longest wait for a name and a connection, TLS included. The default is 2 s: as a rule it is the loopback.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub connect_timeout: Duration,
     /// The longest wait for an answer, beyond the time that Consul was asked to wait. The default is 3 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub request_timeout: Duration,
     /// The largest answer in bytes. The default is 64 MiB: an instance takes 1 to 3 KiB with its checks, and the
@@ -49,6 +52,7 @@ impl Default for ConsulConnection {
 
 /// Whom Consul may ask for an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Consistency {
     /// The leader, which may have been deposed a moment ago. The default, as Consul's.
@@ -63,6 +67,7 @@ pub enum Consistency {
 
 /// How a service of Consul is followed.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -81,17 +86,20 @@ pub struct ConsulConfig {
     pub consistency: Consistency,
     /// How old a stale answer may be; above it the answer counts as trouble, and the set stays. The default is 30 s: in
     /// it a follower that is merely slow has caught up.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_behind: Duration,
     /// How long Consul is asked to wait for a change; it adds a sixteenth. The default is 5 s and not Consul's 5 min,
     /// because a partition is seen only by an answer that does not come: after 1.07 × this and `request_timeout`. It
     /// costs one small query in 5 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub wait: Duration,
     /// How many answers may be asked for at once before they are spaced. The default is 10.
     pub burst: u32,
     /// The space between queries beyond the burst. The default is 500 ms: a service that churns all the time costs two
     /// queries per second.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub refill: Duration,
     /// How long to wait after failures.
@@ -120,6 +128,7 @@ impl Default for ConsulConfig {
 
 /// How an endpoint is kept at an agent.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -134,6 +143,7 @@ pub struct ConsulRegistrarConfig {
     pub tags: Vec<String>,
     /// After how long in a critical state Consul removes the entry; it looks every 30 s. The default is 1 min, the least
     /// that Consul takes; `None` never, so that crashed instances stay listed as critical.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub deregister_critical_after: Option<Duration>,
     /// Times. `ttl` is that of the check.

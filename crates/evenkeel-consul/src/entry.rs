@@ -14,6 +14,7 @@ const PRIORITY: &str = "evenkeel-priority";
 /// The key of the metadata that holds the zone.
 const ZONE: &str = "evenkeel-zone";
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry {
@@ -23,6 +24,7 @@ struct Entry {
     checks: Option<Vec<Check>>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Node {
@@ -32,6 +34,7 @@ struct Node {
     datacenter: String,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Service {
@@ -48,6 +51,7 @@ struct Service {
     weights: Option<Weights>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Weights {
@@ -55,6 +59,7 @@ struct Weights {
     warning: u32,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Check {

@@ -8,6 +8,7 @@ use crate::entry::Format;
 
 /// How a cluster of etcd is reached.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -25,10 +26,12 @@ pub struct EtcdConnection {
     pub tls: TlsConfig,
     /// The longest wait for a name and a connection, TLS included. The default is 2 s, which leaves room for one lost
     /// packet (SYN is sent again after 1 s).
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub connect_timeout: Duration,
     /// The longest wait for an answer. The default is 3 s: a leader is elected within 1 to 2 s by default, and a member
     /// that does not answer for longer is not worth waiting for.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub request_timeout: Duration,
     /// The largest answer and the largest batch of a watch, in bytes. The default is 16 MiB: etcd's values have at most
@@ -52,6 +55,7 @@ impl Default for EtcdConnection {
 
 /// How a prefix of etcd is followed.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -71,10 +75,12 @@ pub struct EtcdConfig {
     pub max_entries: usize,
     /// After how long a silence of the watch to ask whether etcd is there. Silence that nobody answers is seen after
     /// this and `request_timeout`. The default is 5 s: 8 s in all, and one tiny request in 5 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub keepalive: Duration,
     /// How often to list everything again and open a new watch, even if all seems well: against a watch that hangs
     /// while its server lives. Up to a tenth shorter, by the seed. The default is 10 min.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub relist_every: Duration,
     /// How long to wait after all members have failed.
@@ -101,6 +107,7 @@ impl Default for EtcdConfig {
 
 /// How an endpoint is kept in etcd.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -42,7 +42,9 @@ pub struct ClusterBuilder<T> {
 }
 
 impl<T> ClusterBuilder<T> {
-    pub(crate) fn new(config: ClusterConfig) -> Self {
+    /// Everything as it is written. Endpoints in it are refused by [`build`](Self::build), since their payloads cannot be made:
+    /// take them out, and apply them.
+    pub fn new(config: ClusterConfig) -> Self {
         Self { config, clock: None, observer: None, payload: PhantomData }
     }
 

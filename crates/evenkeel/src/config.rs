@@ -40,6 +40,7 @@ use crate::subset::OutsideSubset;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ClusterConfig {
     /// The name of the cluster, for reports and logs.
@@ -141,6 +142,7 @@ impl ClusterConfig {
 
 /// How latencies are estimated: peak EWMA, which follows a rise at once and a fall by the decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -148,6 +150,7 @@ impl ClusterConfig {
 )]
 pub struct LatencyConfig {
     /// The time constant: after it, 37 % of an old peak is left. Default 10 s, as Finagle.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub decay: Duration,
 }

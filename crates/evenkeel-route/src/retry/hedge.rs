@@ -11,6 +11,7 @@ use super::ending::{Ending, RetryOn};
 /// After Dean and Barroso, "The Tail at Scale" (2013): sent again once it has taken longer than most do, a request costs a few
 /// percent of load and cuts off the tail. Only for requests that may be done twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -9,6 +9,7 @@ use super::tried::Tried;
 
 /// When a request is sent again.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -21,12 +22,14 @@ pub struct RetryConfig {
     /// Which endings are worth another attempt.
     pub on: RetryOn,
     /// How long one attempt may take. Default: as long as the request.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub per_try_timeout: Option<Duration>,
     /// How long the request waits in between.
     pub backoff: Backoff,
     /// The longest wait that an endpoint may ask for; if it asks for more, the request gives up, since a client would rather
     /// know. Default 1 s. Zero heeds no such wish.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_retry_after: Duration,
     /// After so many attempts in a tier it is avoided. Default 1: the next attempt is in another one, if there is one with a share.

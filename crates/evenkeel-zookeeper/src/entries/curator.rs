@@ -8,6 +8,7 @@ use super::{
 };
 
 /// `org.apache.curator.x.discovery.ServiceInstance`, as far as it is used; further fields are none of our business.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 struct Instance {
     #[serde(default)]
@@ -27,12 +28,14 @@ struct Instance {
     enabled: Option<bool>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 struct UriSpec {
     #[serde(default)]
     parts: Vec<Part>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 struct Part {
     value: String,

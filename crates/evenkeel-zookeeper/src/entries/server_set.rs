@@ -13,6 +13,7 @@ use super::{
 pub(super) const PREFIX: &str = "member_";
 
 /// `ServiceInstance` of Twitter commons, as Finagle reads it.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Member {
@@ -28,6 +29,7 @@ struct Member {
     metadata: Option<Map<String, Value>>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 struct HostPort {
     host: String,

@@ -2,6 +2,7 @@ use evenkeel_route::split::{BlueGreenConfig, Canary, RampConfig, Stickiness};
 
 /// Requests move from an old version to a new one, step by step, and back at once if the new one fails.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct RampAction {
     /// The cluster of the old version.
@@ -25,6 +26,7 @@ pub struct RampAction {
 
 /// Two complete environments, of which one is live.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BlueGreenAction {
     /// The cluster that is blue.
@@ -47,6 +49,7 @@ pub struct BlueGreenAction {
 /// `{query}` (with its question mark, if there is one) and the names of the route's path template. What the request brings
 /// is escaped, and cannot begin the address of another host.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Redirect {
     /// The field `Location`, such as `https://{host}{path}{query}`.
@@ -59,6 +62,7 @@ pub struct Redirect {
 
 /// An answer that needs no endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct StaticResponse {
     /// The status, 200 to 599.

@@ -7,6 +7,7 @@ use super::key::KeySource;
 /// At least one of the ways is given. The list is asked first, then the cookie or the table; not both of those two, since one
 /// would be ignored.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -31,6 +32,7 @@ pub struct AffinityConfig {
 ///
 /// The memory of this process alone: several proxies learn different things, so they use a cookie.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct LearnedAffinity {
     /// The key: the first of these that a request has. At least one.

@@ -40,6 +40,7 @@ use super::rate_limit::RateLimitConfig;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -81,6 +82,7 @@ impl RouterConfig {
 /// The order is always the same, however it is written: rate limits, split, affinity, the pick; retries, hedges and copies
 /// are around it.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct RouteConfig {
     /// Its name, each once: what is learnt is kept under it when the configuration is reloaded.
@@ -119,6 +121,7 @@ pub struct RouteConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub headers: HeaderRules,
     /// How long a request may take, all attempts and waits included. Default: as long as it likes.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -153,6 +156,7 @@ impl RouteConfig {
 
 /// Where the requests of a route go: exactly one of these.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -12,6 +12,7 @@ use super::error::{RouterError, RouterProblem};
 ///
 /// Only requests that may be done twice are.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -35,6 +36,7 @@ impl Default for RouteHedgeConfig {
 
 /// How long an attempt is waited for alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -42,12 +44,17 @@ impl Default for RouteHedgeConfig {
 )]
 pub enum HedgeAfter {
     /// So long.
-    Fixed(#[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))] Duration),
+    Fixed(
+        #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
+        Duration,
+    ),
     /// As long as this share of the requests of the route took. No hedges before a hundred were measured.
     Quantile {
         /// The share, above 0 and below 1.
         share: Ratio,
         /// The least, whatever was measured.
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(default = "least", with = "evenkeel_types::human_duration"))]
         at_least: Duration,
     },

@@ -11,6 +11,7 @@ use super::error::{RouterError, RouterProblem};
 ///
 /// In a file `"source"`, `{ header = "x-user" }` and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -27,6 +27,7 @@ struct Machine {
 
 /// What an operator says to a ramp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RampOrder {
     /// Stop where it is.

@@ -23,11 +23,13 @@ use crate::clock::Clock;
 /// The generic cell rate algorithm (ATM Forum, "Traffic Management Specification 4.0", 1996), by the crate `governor`: `requests`
 /// in each `per`, evenly, and `burst` of them at once. Only this process counts: quotas that several share are out of scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct RateLimitConfig {
     /// Requests in each `per`, at least 1.
     pub requests: u32,
     /// The time in which they may come, 1 ms to 30 days. Default 1 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(default = "one_second", with = "evenkeel_types::human_duration"))]
     pub per: Duration,
     /// How many may come at once after a pause, at least 1. Default: `requests`.
@@ -62,6 +64,7 @@ impl RateLimitConfig {
 
 /// What happens to a request that has no key for a limit by key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum WithoutKey {
     /// All of them share one limit, as if they had one key: leaving out a header gains nothing.
