@@ -4,6 +4,7 @@
 mod floors;
 mod parts;
 mod pipeline;
+pub mod router;
 pub mod routes;
 mod world;
 

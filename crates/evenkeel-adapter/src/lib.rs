@@ -5,6 +5,7 @@
 //! - [`Worker`]: the one thread of an adapter, which stops and joins at once, also while it waits for a store that hangs.
 //! - [`RegistrarHandle`]: the thread that carries out what a [`Registrar`](evenkeel_registry::Registrar) orders, by way
 //!   of what a store can do ([`LeaseStore`]).
+//! - [`InvalidSetting`]: the checks of settings that all of them have.
 //! - [`deliver`]: sends an event, and waits if the feed has no room for it.
 //!
 //! Nothing here knows a store. To use etcd or Consul, take `evenkeel-etcd` or `evenkeel-consul`.
@@ -19,6 +20,7 @@ mod deliver;
 mod lines;
 mod registrar_handle;
 mod secret;
+mod settings;
 mod tls;
 mod worker;
 
@@ -28,5 +30,6 @@ pub use deliver::{Undelivered, deliver};
 pub use lines::Lines;
 pub use registrar_handle::{LeaseStore, NotGone, RegistrarHandle, SpawnError};
 pub use secret::Secret;
+pub use settings::InvalidSetting;
 pub use tls::{InvalidTls, TlsConfig};
 pub use worker::{Clock, Stop, Worker};

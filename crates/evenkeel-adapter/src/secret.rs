@@ -2,6 +2,7 @@ use std::fmt;
 
 /// A password or token: written in full when a configuration is serialised, and never by `Debug`.
 #[derive(Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Secret(String);
 

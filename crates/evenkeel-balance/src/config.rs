@@ -96,6 +96,24 @@ macro_rules! policies {
                 }
             }
 
+            /// The schema of this policy as a table.
+            #[cfg(feature = "schema")]
+            fn table(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let mut schema = match self {
+                    $(Self::$variant(_) => <$settings as schemars::JsonSchema>::json_schema(generator),)*
+                    Self::Custom(_) => false.into(),
+                };
+                let names: Vec<&str> = [self.name()].into_iter().chain(self.aliases().iter().copied()).collect();
+                let table = schema.ensure_object();
+                table.insert("type".into(), "object".into());
+                let properties = table.entry("properties").or_insert_with(|| serde_json::Map::new().into());
+                if let Some(properties) = properties.as_object_mut() {
+                    properties.insert("type".into(), serde_json::json!({ "enum": names }));
+                }
+                table.insert("required".into(), serde_json::json!(["type"]));
+                schema
+            }
+
             /// The policy of this configuration for these members.
             ///
             /// # Errors
@@ -185,6 +203,35 @@ policies! {
     Ketama(KetamaConfig): ketama | "hash_consistent";
     /// By key, evenly: [`Maglev`](crate::Maglev).
     Maglev(MaglevConfig): maglev | "mh";
+}
+
+#[cfg(feature = "schema")]
+impl PolicyConfig {
+    /// The schema of a policy as a table: one form for each type.
+    fn tables(generator: &mut schemars::SchemaGenerator) -> Vec<schemars::Schema> {
+        Self::all().iter().map(|policy| policy.table(generator)).collect()
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for PolicyConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Policy".into()
+    }
+
+    /// The name alone, or a table; other names of a policy are allowed too.
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<&str> = Self::all()
+            .iter()
+            .flat_map(|policy| [policy.name()].into_iter().chain(policy.aliases().iter().copied()))
+            .collect();
+        let name = schemars::json_schema!({ "description": "The name of a policy, at its defaults.", "enum": names });
+        let forms: Vec<schemars::Schema> = std::iter::once(name).chain(Self::tables(generator)).collect();
+        schemars::json_schema!({
+            "description": "The name of a policy, or a table with its type and settings.",
+            "anyOf": forms
+        })
+    }
 }
 
 impl PolicyConfig {

@@ -22,6 +22,7 @@ use crate::Backoff;
 /// # Ok::<(), evenkeel_breaker::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -41,12 +42,14 @@ pub struct BreakerConfig {
     /// Needed by [`Rule::SlowRatio`] and by nothing else. The time is `Outcome::latency`, and without one the time from
     /// `try_acquire` to `record`, for which both read the clock. Default: none, since no number is right for every service:
     /// take two or three times the 99th percentile of good days. (resilience4j has 60 s, which sees nothing.)
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub slow_call_duration: Option<Duration>,
     /// How long it stays open before the first probe, at least 1 ms; rounded up to a millisecond.
     ///
     /// Default 5 s, as Polly and Hystrix. While other endpoints serve the traffic a refusal costs nothing, and one
     /// probe in five seconds costs a dead endpoint nothing either; a longer wait only keeps a restarted one idle.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub open_for: Duration,
     /// How that time grows when it opens again and again. Default: not at all.
@@ -93,6 +96,7 @@ impl Default for BreakerConfig {
 
 /// How several rules make one decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Combine {
     /// One rule is enough. If several are reached by one outcome, failures in a row are named first, then the others in
@@ -105,6 +109,7 @@ pub enum Combine {
 
 /// The state in which a breaker starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Initial {
     /// Lets requests through.
@@ -122,6 +127,7 @@ pub enum Initial {
 
 /// What an overload (HTTP 429 or 503, gRPC `RESOURCE_EXHAUSTED`) means to a breaker. It never counts as a failure in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -139,6 +145,7 @@ pub struct Overload {
     /// Default: no. One client's rate limit is not the endpoint's word for all.
     pub open_for_retry_after: bool,
     /// The longest time that such an answer may ask for, at least 1 ms. Default 5 min, as linkerd clamps it.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_retry_after: Duration,
 }
@@ -156,6 +163,7 @@ impl Default for Overload {
 
 /// What an overload means as the answer to a probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum OverloadProbe {
     /// The probe has not passed: the breaker stays half-open and the slot is free for the next one.
@@ -172,6 +180,7 @@ pub enum OverloadProbe {
 ///
 /// A failure while it rises steps it back; a success needs no step, since the time passes by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -181,6 +190,7 @@ pub struct Ramp {
     /// From the first share to all of it, without failures; 1 ms to 24 hours.
     ///
     /// Default 30 s, as Envoy's and HAProxy's users set their slow start most: caches and pools are warm by then.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub over: Duration,
     /// The share to begin with, and the least after steps back; above 0. Default 5 %.
@@ -201,6 +211,7 @@ impl Default for Ramp {
 
 /// The shape of a [`Ramp`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RampShape {
     /// Evenly; a failure takes a quarter of the whole rise back.
@@ -213,6 +224,7 @@ pub enum RampShape {
 
 /// A reason to trip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -284,6 +296,7 @@ pub enum Rule {
         /// The number that trips it, inclusive: at least 1.
         requests: u32,
         /// How long a request may take before it is overdue, 10 ms to 1 hour; judged within a sixth above that.
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
         after: Duration,
     },
@@ -291,6 +304,7 @@ pub enum Rule {
 
 /// What makes an average fade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -308,6 +322,7 @@ pub enum Fading {
     /// by the time since the last one, as in Finagle and failsafe, gives all of them next to nothing.)
     Time {
         /// The time constant, 10 ms to 24 hours.
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
         window: Duration,
     },
@@ -315,6 +330,7 @@ pub enum Fading {
 
 /// The requests that a [`Rule::Ratio`] or a [`Rule::SlowRatio`] looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -331,6 +347,7 @@ pub enum Window {
     /// The newest bucket is still filling, so the real span is between `span × (1 − 1/buckets)` and `span`.
     Time {
         /// How far back it looks, at most 24 hours. A part must have at least 10 ms.
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
         span: Duration,
         /// In how many parts, 1 to 1,024. When it is not written in a configuration file: 10, so that the span is
@@ -342,6 +359,7 @@ pub enum Window {
 
 /// How a breaker comes back after its open time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -362,6 +380,7 @@ pub struct HalfOpen {
     ///
     /// Default 30 s: it must exceed the timeout of a request, or a slow endpoint never closes its breaker. It is the
     /// longest time for which a probe that was lost (its task dropped, its host gone) can hold up the recovery.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub lease: Duration,
     /// Judges by a share of several probes, not by the first failure. Default: no.
@@ -369,6 +388,7 @@ pub struct HalfOpen {
     /// Decides after this time in half-open, whatever is known then, at least 1 ms. Default: never, since an endpoint
     /// without traffic has proved nothing, and the first request will tell. With [`Decision::Open`] it must leave time for
     /// as many probes as are needed, or a breaker with little traffic never closes.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub decide_after: Option<Duration>,
     /// How it decides then. Default: open.
@@ -390,6 +410,7 @@ impl Default for HalfOpen {
 
 /// Probes judged by a share, as resilience4j does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -413,6 +434,7 @@ impl Default for ProbeRatio {
 
 /// Which way half-open ends without a verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Decision {
     /// Open again, with the next wait.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 /// What an operator can force a breaker to do, until they or a limit end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Force {
     /// Refuse everything, also after the wait; then probe.
@@ -51,6 +52,7 @@ pub enum IllegalTransition {
 
 /// How a breaker goes on whose counts cannot be kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Restart {
     /// Closed, with no counts.

@@ -15,6 +15,7 @@ use crate::{Breaker, BreakerConfig, ConfigError, Rules, State};
 
 /// How many breakers a [`BreakerSet`] holds.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -46,6 +47,7 @@ impl Default for BreakerSetConfig {
 
 /// What happens to a new key when no breaker is closed that could go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum WhenFull {
     /// The one that was asked for the longest time ago goes, and [`Got::evicted`] says so.

@@ -17,6 +17,7 @@ use evenkeel_types::SplitMix64;
 /// and `max` at most. Jitter is drawn afterwards, from the seed, the salt of the breaker and the attempt, in nanoseconds
 /// (tower and linkerd draw whole seconds: at a base of 1 s and a jitter of half all their waits are equal).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -26,6 +27,7 @@ pub struct Backoff {
     /// How it grows. Default: doubled each time.
     pub growth: Growth,
     /// The longest wait. Default 5 min, as Finagle and Envoy: a dead endpoint is then asked 288 times a day.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max: Duration,
     /// What is drawn. Default: equal jitter, as Finagle, so that a fleet does not probe in step and no wait is nothing.
@@ -47,6 +49,7 @@ impl Default for Backoff {
 
 /// How waits grow, before jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -72,6 +75,7 @@ impl Default for Growth {
 
 /// What is drawn; `wait` is what the growth says, and draws are uniform.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Jitter {
     /// Nothing.
@@ -88,6 +92,7 @@ pub enum Jitter {
 
 /// When a breaker forgets that it has opened before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -103,6 +108,7 @@ pub enum Forget {
     /// Time alone proves nothing, as Envoy's multiplier shows that shrinks while nobody asks (envoyproxy/envoy#21142).
     Clean {
         /// How long a period is.
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
         period: Duration,
         /// After so many clean periods in a row everything is forgotten. Left out: never all at once.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use evenkeel_adapter::{
-    BaseUrl, Client, ClientSettings, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig,
+    BaseUrl, Client, ClientSettings, InvalidSetting, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig,
 };
 use evenkeel_registry::{Backoff, RegistrarConfig};
 use thiserror::Error;
@@ -10,6 +10,7 @@ use crate::InvalidRegistration;
 
 /// How an agent of Consul is reached.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -24,9 +25,11 @@ pub struct ConsulConnection {
     /// Certificates, for `https://`.
     pub tls: TlsConfig,
     /// The longest wait for a name and a connection, TLS included. The default is 2 s: as a rule it is the loopback.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub connect_timeout: Duration,
     /// The longest wait for an answer, beyond the time that Consul was asked to wait. The default is 3 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub request_timeout: Duration,
     /// The largest answer in bytes. The default is 64 MiB: an instance takes 1 to 3 KiB with its checks, and the
@@ -49,6 +52,7 @@ impl Default for ConsulConnection {
 
 /// Whom Consul may ask for an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Consistency {
     /// The leader, which may have been deposed a moment ago. The default, as Consul's.
@@ -63,6 +67,7 @@ pub enum Consistency {
 
 /// How a service of Consul is followed.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -81,17 +86,20 @@ pub struct ConsulConfig {
     pub consistency: Consistency,
     /// How old a stale answer may be; above it the answer counts as trouble, and the set stays. The default is 30 s: in
     /// it a follower that is merely slow has caught up.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_behind: Duration,
     /// How long Consul is asked to wait for a change; it adds a sixteenth. The default is 5 s and not Consul's 5 min,
     /// because a partition is seen only by an answer that does not come: after 1.07 × this and `request_timeout`. It
     /// costs one small query in 5 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub wait: Duration,
     /// How many answers may be asked for at once before they are spaced. The default is 10.
     pub burst: u32,
     /// The space between queries beyond the burst. The default is 500 ms: a service that churns all the time costs two
     /// queries per second.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub refill: Duration,
     /// How long to wait after failures.
@@ -120,6 +128,7 @@ impl Default for ConsulConfig {
 
 /// How an endpoint is kept at an agent.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -134,6 +143,7 @@ pub struct ConsulRegistrarConfig {
     pub tags: Vec<String>,
     /// After how long in a critical state Consul removes the entry; it looks every 30 s. The default is 1 min, the least
     /// that Consul takes; `None` never, so that crashed instances stay listed as critical.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub deregister_critical_after: Option<Duration>,
     /// Times. `ttl` is that of the check.
@@ -171,12 +181,9 @@ pub enum ConsulError {
     /// No service.
     #[error("service is empty: give the name under which Consul lists it")]
     NoService,
-    /// A field that must not be zero.
-    #[error("{field} is zero: give more")]
-    Zero {
-        /// Which.
-        field: &'static str,
-    },
+    /// A size, a time or a wait.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// Consul cuts it.
     #[error("wait is {given:?}: Consul waits 10 min at most")]
     Wait {
@@ -188,22 +195,6 @@ pub enum ConsulError {
     DeregisterAfter {
         /// What was given.
         given: Duration,
-    },
-    /// A timeout that is none.
-    #[error("{field} is {given:?}: at most 1 h is allowed")]
-    TooLong {
-        /// Which.
-        field: &'static str,
-        /// What was given.
-        given: Duration,
-    },
-    /// The first wait is longer than the longest.
-    #[error("backoff.min of {min:?} is above backoff.max, which is {max:?}")]
-    Backoff {
-        /// The first.
-        min: Duration,
-        /// The longest.
-        max: Duration,
     },
     /// The endpoint cannot be registered in Consul.
     #[error("endpoint: {0}")]
@@ -239,11 +230,9 @@ impl ConsulConnection {
         if !self.token.as_ref().is_none_or(printable) {
             return Err(ConsulError::Token);
         }
-        zero("connection.connect_timeout", self.connect_timeout.is_zero())?;
-        zero("connection.request_timeout", self.request_timeout.is_zero())?;
-        long("connection.connect_timeout", self.connect_timeout)?;
-        long("connection.request_timeout", self.request_timeout)?;
-        zero("connection.max_answer_bytes", self.max_answer_bytes == 0)?;
+        InvalidSetting::check_timeout("connection.connect_timeout", self.connect_timeout)?;
+        InvalidSetting::check_timeout("connection.request_timeout", self.request_timeout)?;
+        InvalidSetting::check_count("connection.max_answer_bytes", self.max_answer_bytes)?;
         Ok(base)
     }
 }
@@ -259,16 +248,13 @@ impl ConsulConfig {
         if self.service.is_empty() {
             return Err(ConsulError::NoService);
         }
-        zero("wait", self.wait.is_zero())?;
+        InvalidSetting::check_time("wait", self.wait)?;
         if self.wait > MAX_WAIT {
             return Err(ConsulError::Wait { given: self.wait });
         }
-        zero("burst", self.burst == 0)?;
-        zero("refill", self.refill.is_zero())?;
-        zero("backoff.min", self.backoff.min.is_zero())?;
-        if self.backoff.min > self.backoff.max {
-            return Err(ConsulError::Backoff { min: self.backoff.min, max: self.backoff.max });
-        }
+        InvalidSetting::check_count("burst", self.burst as usize)?;
+        InvalidSetting::check_time("refill", self.refill)?;
+        InvalidSetting::check_backoff(&self.backoff)?;
         Ok(())
     }
 }
@@ -289,14 +275,6 @@ impl ConsulRegistrarConfig {
         }
         self.registrar.validate().map_err(|error| ConsulError::Spawn(SpawnError::Config(error)))
     }
-}
-
-fn long(field: &'static str, given: Duration) -> Result<(), ConsulError> {
-    if given > ClientSettings::MAX_TIMEOUT { Err(ConsulError::TooLong { field, given }) } else { Ok(()) }
-}
-
-fn zero(field: &'static str, zero: bool) -> Result<(), ConsulError> {
-    if zero { Err(ConsulError::Zero { field }) } else { Ok(()) }
 }
 
 /// `maxQueryTime` in Consul's `agent/consul/rpc.go`.

@@ -14,6 +14,7 @@ const PRIORITY: &str = "evenkeel-priority";
 /// The key of the metadata that holds the zone.
 const ZONE: &str = "evenkeel-zone";
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry {
@@ -23,6 +24,7 @@ struct Entry {
     checks: Option<Vec<Check>>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Node {
@@ -32,6 +34,7 @@ struct Node {
     datacenter: String,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Service {
@@ -48,6 +51,7 @@ struct Service {
     weights: Option<Weights>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Weights {
@@ -55,6 +59,7 @@ struct Weights {
     warning: u32,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Check {
@@ -103,7 +108,7 @@ pub(crate) fn read(entry: Value) -> Result<Endpoint, String> {
     for tag in service.tags.into_iter().flatten().filter(|tag| !tag.is_empty()) {
         labels.push((format!("tag.{tag}"), "true".to_owned()));
     }
-    let labels = Labels::new(labels).map_err(|error| error.to_string())?;
+    let labels = Labels::from_outside(labels).map_err(|error| error.to_string())?;
     Ok(endpoint.with_labels(labels).with_locality(Locality::new(&node.datacenter, &zone, "")))
 }
 
@@ -284,6 +289,7 @@ mod tests {
             (r#""ID":"x","Port":80,"Address":"a b""#, "Address"),
             (r#""ID":"x","Port":80,"Weights":{"Passing":-1,"Warning":1}"#, "-1"),
             (r#""ID":"x","Port":80,"Meta":{"evenkeel-priority":"200"}"#, "evenkeel-priority"),
+            (r#""ID":"x","Port":80,"Meta":{"evenkeel.a":"1"}"#, "reserved"),
         ] {
             let error = read(entry(service, "")).unwrap_err();
             assert!(error.contains(why), "{error}");

@@ -52,7 +52,7 @@ mod registrar;
 pub use adapter::{Consul, ConsulHandle};
 pub use config::{Consistency, ConsulConfig, ConsulConnection, ConsulError, ConsulRegistrarConfig};
 pub use entry::InvalidRegistration;
-pub use evenkeel_adapter::{Call, Method, NotGone, RegistrarHandle, Secret, TlsConfig};
+pub use evenkeel_adapter::{Call, InvalidSetting, Method, NotGone, RegistrarHandle, Secret, TlsConfig};
 pub use follower::{FollowError, Follower, Head};
 pub use pace::Pace;
 pub use registrar::ConsulRegistrar;

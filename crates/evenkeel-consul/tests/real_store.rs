@@ -18,6 +18,7 @@ use evenkeel_consul::{
     Consistency, Consul, ConsulConfig, ConsulHandle, ConsulRegistrar, ConsulRegistrarConfig, RegistrarHandle,
     Secret,
 };
+use evenkeel_first_pick::{FirstPick, compared};
 use evenkeel_registry::conformance::{Done, Eyes, Limits, Refusal, StoreUnderTest, Verdict, run};
 use evenkeel_registry::{
     Feed, MirrorConfig, RegistrarState, Registry, Saved, SourceState, TroubleKind, Watch,
@@ -390,15 +391,19 @@ fn latency() {
     let marks = seen.clone();
     let watch = hub.registry.watch(&"users".parse().unwrap());
     watch.on_change(move || marks.mark());
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let first = FirstPick::follow(&hub.registry, &"users".parse().unwrap());
+    let (mut ours, mut theirs, mut picks) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..120 {
         sleep(Duration::from_millis(120)); // longer than the quiet that bursts are gathered by
         hub.tick();
         let _ = watch.take();
+        let weight = Weight::new(round + 2);
+        first.wish(move |endpoint| endpoint.weight() == weight);
         let start = Instant::now();
-        agent.put(&endpoint(0).with_weight(Weight::new(round + 2)));
+        agent.put(&endpoint(0).with_weight(weight));
         theirs.push(raw_seen.after(start));
         ours.push(seen.after(start));
+        picks.push(first.after(start));
     }
     over.store(true, Ordering::Relaxed);
     agent.put(&endpoint(0));
@@ -408,6 +413,7 @@ fn latency() {
         parking::quantiles(&mut theirs)
     );
     println!("from the start of a write, 120 changes: {} registry snapshot", parking::quantiles(&mut ours));
+    println!("{}", compared("Consul", &picks, &theirs));
 }
 
 mod parking {

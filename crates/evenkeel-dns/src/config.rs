@@ -15,6 +15,7 @@ use crate::wire::{InvalidName, Name};
 /// config.answers = Answers::Rotating; // the zone has more addresses than an answer
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -37,21 +38,26 @@ pub struct DnsConfig {
     pub target_addresses: TargetAddresses,
     /// The shortest time between two rounds of questions, whatever the time to live. The default is 1 s: Consul answers
     /// with a time to live of 0, which must be no busy loop.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min_ttl: Duration,
     /// The longest, for answers and for "no". The default is 5 min: a day of time to live, set for mail servers, must not
     /// hide a new endpoint for a day.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_ttl: Duration,
     /// How long to wait after a failure; doubled with each further one, up to [`max_retry`](Self::max_retry), and
     /// shortened by up to half at random. The default is 1 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub retry: Duration,
     /// The longest wait after failures. The default is 30 s, the interval of RFC 8767 for stale answers.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_retry: Duration,
     /// How long to wait for one answer of one server. The default is 1 s; resolvers that must ask others first are asked
     /// again meanwhile.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub timeout: Duration,
     /// How often each server is asked before the round fails. The default is 2. A dead server shows after
@@ -69,6 +75,7 @@ pub struct DnsConfig {
 
 /// Which addresses count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Families {
     /// IPv4 only.
@@ -85,6 +92,7 @@ pub enum Families {
 
 /// Whether an answer is all there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Answers {
     /// Who is not in it has left.
@@ -97,6 +105,7 @@ pub enum Answers {
 
 /// What several addresses of an SRV target mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum TargetAddresses {
     /// One process: one endpoint `target:port` with up to eight addresses, in numeric order.

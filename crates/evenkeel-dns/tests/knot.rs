@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use evenkeel_dns::wire::{self, Data, Kind, Name, Question};
 use evenkeel_dns::{Dns, DnsConfig, Handle};
+use evenkeel_first_pick::{FirstPick, compared};
 use evenkeel_registry::conformance::{Done, Limits, Refusal, StoreUnderTest, run};
 use evenkeel_registry::{
     EvictionLimit, Feed, HoldReason, MirrorConfig, Registry, Saved, ServiceName, Settle, SourceState,
@@ -335,7 +336,8 @@ fn latency() {
     let (seen_tx, seen) = channel();
     let watch = world.registry.watch(&world.service);
     watch.on_change(move || _ = seen_tx.send(Instant::now()));
-    let (mut mine, mut raw) = (Vec::new(), Vec::new());
+    let first_pick = FirstPick::follow(&world.registry, &world.service);
+    let (mut mine, mut raw, mut picks) = (Vec::new(), Vec::new(), Vec::new());
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(server()).unwrap();
     let question = Question { name: Name::new("lat.t").unwrap(), kind: Kind::A };
@@ -344,6 +346,8 @@ fn latency() {
         let ip = format!("10.7.1.{}", round + 1);
         let id = Address::Socket(format!("{ip}:80").parse().unwrap()).to_string();
         while seen.try_recv().is_ok() {}
+        let wished = id.clone();
+        first_pick.wish(move |endpoint| endpoint.address().to_string() == wished);
         update(&format!("update delete lat.t. A\nupdate add lat.t. 0 A {ip}"));
         // The tool returns when the server has said yes.
         let done = Instant::now();
@@ -363,7 +367,9 @@ fn latency() {
         let first = seen.recv_timeout(Duration::from_secs(60)).unwrap();
         let at = seen.try_iter().last().unwrap_or(first);
         mine.push(at.saturating_duration_since(done));
+        picks.push(first_pick.after(done));
     }
+    println!("{} (a bare question, that is: DNS tells nobody)", compared("DNS", &picks, &raw));
     mine.sort();
     raw.sort();
     let at = |all: &[Duration], percent: usize| all[all.len() * percent / 100];

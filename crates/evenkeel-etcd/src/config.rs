@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use evenkeel_adapter::{BaseUrl, ClientSettings, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig};
+use evenkeel_adapter::{BaseUrl, InvalidSetting, InvalidTls, InvalidUrl, Secret, SpawnError, TlsConfig};
 use evenkeel_registry::{Backoff, RegistrarConfig};
 use thiserror::Error;
 
@@ -8,6 +8,7 @@ use crate::entry::Format;
 
 /// How a cluster of etcd is reached.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -25,10 +26,12 @@ pub struct EtcdConnection {
     pub tls: TlsConfig,
     /// The longest wait for a name and a connection, TLS included. The default is 2 s, which leaves room for one lost
     /// packet (SYN is sent again after 1 s).
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub connect_timeout: Duration,
     /// The longest wait for an answer. The default is 3 s: a leader is elected within 1 to 2 s by default, and a member
     /// that does not answer for longer is not worth waiting for.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub request_timeout: Duration,
     /// The largest answer and the largest batch of a watch, in bytes. The default is 16 MiB: etcd's values have at most
@@ -52,6 +55,7 @@ impl Default for EtcdConnection {
 
 /// How a prefix of etcd is followed.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -71,10 +75,12 @@ pub struct EtcdConfig {
     pub max_entries: usize,
     /// After how long a silence of the watch to ask whether etcd is there. Silence that nobody answers is seen after
     /// this and `request_timeout`. The default is 5 s: 8 s in all, and one tiny request in 5 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub keepalive: Duration,
     /// How often to list everything again and open a new watch, even if all seems well: against a watch that hangs
     /// while its server lives. Up to a tenth shorter, by the seed. The default is 10 min.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub relist_every: Duration,
     /// How long to wait after all members have failed.
@@ -101,6 +107,7 @@ impl Default for EtcdConfig {
 
 /// How an endpoint is kept in etcd.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -149,28 +156,9 @@ pub enum EtcdError {
         /// Its length.
         len: usize,
     },
-    /// A field that must not be zero.
-    #[error("{field} is zero: give more")]
-    Zero {
-        /// Which.
-        field: &'static str,
-    },
-    /// A timeout that is none.
-    #[error("{field} is {given:?}: at most 1 h is allowed")]
-    TooLong {
-        /// Which.
-        field: &'static str,
-        /// What was given.
-        given: Duration,
-    },
-    /// The first wait is longer than the longest.
-    #[error("backoff.min of {min:?} is above backoff.max, which is {max:?}")]
-    Backoff {
-        /// The first.
-        min: Duration,
-        /// The longest.
-        max: Duration,
-    },
+    /// A size, a time or a wait.
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
     /// etcd grants no lease so short.
     #[error("registrar.ttl is {given:?}: etcd grants 2 s at least")]
     Ttl {
@@ -198,11 +186,9 @@ impl EtcdConnection {
             (None, Some(_)) => return Err(EtcdError::HalfLogin { missing: "connection.user" }),
             _ => {}
         }
-        zero("connection.connect_timeout", self.connect_timeout.is_zero())?;
-        zero("connection.request_timeout", self.request_timeout.is_zero())?;
-        long("connection.connect_timeout", self.connect_timeout)?;
-        long("connection.request_timeout", self.request_timeout)?;
-        zero("connection.max_answer_bytes", self.max_answer_bytes == 0)?;
+        InvalidSetting::check_timeout("connection.connect_timeout", self.connect_timeout)?;
+        InvalidSetting::check_timeout("connection.request_timeout", self.request_timeout)?;
+        InvalidSetting::check_count("connection.max_answer_bytes", self.max_answer_bytes)?;
         Ok(endpoints)
     }
 }
@@ -216,15 +202,11 @@ impl EtcdConfig {
     pub fn validate(&self) -> Result<(), EtcdError> {
         self.connection.validate()?;
         check_prefix(&self.prefix)?;
-        zero("page_size", self.page_size == 0)?;
-        zero("max_entries", self.max_entries == 0)?;
-        zero("keepalive", self.keepalive.is_zero())?;
-        long("keepalive", self.keepalive)?;
-        zero("relist_every", self.relist_every.is_zero())?;
-        zero("backoff.min", self.backoff.min.is_zero())?;
-        if self.backoff.min > self.backoff.max {
-            return Err(EtcdError::Backoff { min: self.backoff.min, max: self.backoff.max });
-        }
+        InvalidSetting::check_count("page_size", self.page_size as usize)?;
+        InvalidSetting::check_count("max_entries", self.max_entries)?;
+        InvalidSetting::check_timeout("keepalive", self.keepalive)?;
+        InvalidSetting::check_time("relist_every", self.relist_every)?;
+        InvalidSetting::check_backoff(&self.backoff)?;
         Ok(())
     }
 }
@@ -248,14 +230,6 @@ impl EtcdRegistrarConfig {
 fn check_prefix(prefix: &str) -> Result<(), EtcdError> {
     let len = prefix.len();
     if (1..=1024).contains(&len) { Ok(()) } else { Err(EtcdError::Prefix { len }) }
-}
-
-fn long(field: &'static str, given: Duration) -> Result<(), EtcdError> {
-    if given > ClientSettings::MAX_TIMEOUT { Err(EtcdError::TooLong { field, given }) } else { Ok(()) }
-}
-
-fn zero(field: &'static str, zero: bool) -> Result<(), EtcdError> {
-    if zero { Err(EtcdError::Zero { field }) } else { Ok(()) }
 }
 
 /// ⌈1.5 × 1 s⌉, the election timeout by default: `minLeaseTTL` in etcd's `server/lease/lessor.go`.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The forms of values. All of them are read; this says which is written.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -43,7 +44,12 @@ pub fn read(id: &EndpointId, value: &[u8]) -> Result<Endpoint, String> {
     {
         return Err(format!("id in the value is {other}, and the key says {own}"));
     }
-    serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())
+    let endpoint: Endpoint =
+        serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())?;
+    match endpoint.labels().and_then(Labels::reserved) {
+        Some(key) => Err(format!("labels.{key}: keys under `{}` are reserved", Labels::RESERVED)),
+        None => Ok(endpoint),
+    }
 }
 
 /// Writes the value of an endpoint.
@@ -106,7 +112,7 @@ fn read_grpc(id: &EndpointId, fields: &Map<String, Value>) -> Result<Endpoint, S
             _ => {}
         }
     }
-    let labels = Labels::new(labels).map_err(|error| format!("Metadata: {error}"))?;
+    let labels = Labels::from_outside(labels).map_err(|error| format!("Metadata: {error}"))?;
     Ok(endpoint.with_labels(labels))
 }
 
@@ -157,6 +163,8 @@ mod tests {
             (br#"{"id":"b","address":"10.0.0.1:80"}"#, "key says"),
             (br#"{"Op":1,"Addr":"10.0.0.1:80"}"#, "Op"),
             (br#"{"Addr":7}"#, "Addr"),
+            (br#"{"address":"10.0.0.1:80","labels":{"evenkeel.a":"1"}}"#, "labels.evenkeel.a"),
+            (br#"{"Addr":"10.0.0.1:80","Metadata":{"evenkeel.a":"1"}}"#, "reserved"),
             (br#"{"Addr":"10.0.0.1:80","Metadata":{"weight":4294967296}}"#, "weight"),
         ] {
             let error = read(&id(), value).unwrap_err();

@@ -58,6 +58,6 @@ mod wire;
 
 pub use adapter::{Etcd, EtcdHandle};
 pub use config::{EtcdConfig, EtcdConnection, EtcdError, EtcdRegistrarConfig};
-pub use evenkeel_adapter::{Call, Method, NotGone, RegistrarHandle, Secret, TlsConfig};
+pub use evenkeel_adapter::{Call, InvalidSetting, Method, NotGone, RegistrarHandle, Secret, TlsConfig};
 pub use follower::{Ask, FollowError, Follower, FollowerConfig, Probe, Seen};
 pub use registrar::EtcdRegistrar;

@@ -18,6 +18,7 @@ use evenkeel_etcd::{
     Ask, Etcd, EtcdConfig, EtcdHandle, EtcdRegistrar, EtcdRegistrarConfig, Follower, FollowerConfig,
     RegistrarHandle, Secret, Seen, entry, request,
 };
+use evenkeel_first_pick::{FirstPick, compared};
 use evenkeel_registry::conformance::{Done, Eyes, Limits, Refusal, StoreUnderTest, run};
 use evenkeel_registry::{
     Event, Feed, MirrorConfig, RegistrarState, Registry, Saved, SourceState, TroubleKind, Watch,
@@ -416,20 +417,25 @@ fn latency() {
     let marks = seen.clone();
     let watch = hub.registry.watch(&"users".parse().unwrap());
     watch.on_change(move || marks.mark());
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let first = FirstPick::follow(&hub.registry, &"users".parse().unwrap());
+    let (mut ours, mut theirs, mut picks) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..150 {
         sleep(Duration::from_millis(120)); // longer than the quiet that bursts are gathered by
         hub.tick();
         let _ = watch.take();
+        let weight = Weight::new(round + 2);
+        first.wish(move |endpoint| endpoint.weight() == weight);
         let start = Instant::now();
-        put(&server, &endpoint(0).with_weight(Weight::new(round + 2)));
+        put(&server, &endpoint(0).with_weight(weight));
         theirs.push(raw_seen.after(start));
         ours.push(seen.after(start));
+        picks.push(first.after(start));
     }
     over.store(true, Ordering::Relaxed);
     raw.join().unwrap();
     println!("from the start of a write, 150 changes: {} raw watch", parking::quantiles(&mut theirs));
     println!("from the start of a write, 150 changes: {} registry snapshot", parking::quantiles(&mut ours));
+    println!("{}", compared("etcd", &picks, &theirs));
 }
 
 mod parking {

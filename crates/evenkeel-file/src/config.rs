@@ -13,6 +13,7 @@ use crate::Syntax;
 /// config.max_bytes = 1 << 20;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -28,11 +29,13 @@ pub struct FileConfig {
     pub entry: Option<String>,
     /// How often to look without having been told of a change. The default is 5 s: NFS, some overlays and a link to
     /// another directory tell nothing.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub poll: Duration,
     /// How long a file that is being written in place must rest before it is read, if its writer does not close it. The
     /// default is 1 s: half of a list must not pass for all of it. A rename is read at once, and so is a file whose writer
     /// has closed it (seen on Linux only).
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub write_quiet: Duration,
     /// The largest file that is read, in bytes. The default is 16 MiB, some 50 000 endpoints: a wrong path must not

@@ -35,5 +35,5 @@ pub(crate) fn labels(node: &Node, what: &str) -> Result<Labels, Fault> {
     let pairs = pairs
         .map(|(key, value)| Ok((key.as_str(), value.any_text(&format!("{what}.{key}"))?)))
         .collect::<Result<Vec<_>, Fault>>()?;
-    Labels::new(pairs).map_err(|error| node.fault(format!("{what}: {error}")))
+    Labels::from_outside(pairs).map_err(|error| node.fault(format!("{what}: {error}")))
 }

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use evenkeel_file::{File, FileConfig, FileError, Handle};
+use evenkeel_first_pick::{FirstPick, compared};
 use evenkeel_registry::conformance::{Done, Limits, Refusal, StoreUnderTest, run};
 use evenkeel_registry::{
     EvictionLimit, Feed, MirrorConfig, Registry, Saved, ServiceName, Settle, SourceName, SourceState,
@@ -417,13 +418,16 @@ fn latency() {
     let (wake_tx, wakes) = std::sync::mpsc::channel();
     let watch = Arc::new(std::sync::Mutex::new(world.registry.watch(&world.service)));
     watch.lock().unwrap().on_change(move || _ = wake_tx.send(Instant::now()));
-    let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+    let first = FirstPick::follow(&world.registry, &world.service);
+    let (mut mine, mut theirs, mut picks) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..200 {
         let beside = path.with_extension("new");
         let id = format!("b{round}");
         fs::write(&beside, list(&["a", &id])).unwrap();
         let _ = watch.lock().unwrap().take();
         while raw.try_recv().is_ok() || wakes.try_recv().is_ok() {}
+        let wished = id.clone();
+        first.wish(move |endpoint| endpoint.id().as_str() == wished);
         let start = Instant::now();
         fs::rename(&beside, &path).unwrap();
         theirs.push(raw.recv_timeout(PATIENCE).unwrap() - start);
@@ -434,7 +438,9 @@ fn latency() {
             }
         };
         mine.push(seen - start);
+        picks.push(first.after(start));
     }
+    println!("{}", compared("file", &picks, &theirs));
     mine.sort();
     theirs.sort();
     let at = |all: &[Duration], percent: usize| all[all.len() * percent / 100];

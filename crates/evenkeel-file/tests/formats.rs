@@ -106,6 +106,10 @@ fn bad_entries_are_named_with_their_line() {
         ("id = \"b\"", "b: line 5: there is neither address nor addresses"),
         ("id = \"b\"\naddress = \"10.0.0.1\"", "b: line 7: address \"10.0.0.1\": address has no port"),
         ("address = \"10.0.0.2:99999\"", "10.0.0.2:99999: line 6: address \"10.0.0.2:99999\": port"),
+        (
+            "id = \"b\"\naddress = \"10.0.0.2:80\"\nlabels = { \"evenkeel.a\" = \"1\" }",
+            "b: line 8: labels: a label's key begins with `evenkeel.`, which is reserved",
+        ),
         ("id = 7\naddress = \"10.0.0.2:80\"", "7: line 6: id is 7, not a text"),
         ("id = \"good\"\naddress = \"10.0.0.2:80\"", "good: line 5: a second entry with this id; the first"),
         ("address = \"10.0.0.2:80\"\nweight = -1", "10.0.0.2:80: line 7: weight is -1, not a whole number"),

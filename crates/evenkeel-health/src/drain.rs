@@ -7,6 +7,7 @@ use thiserror::Error;
 
 /// How endpoints are drained.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -16,6 +17,7 @@ pub struct DrainConfig {
     /// How long requests in flight may take before they are cut off, from the beginning of the drain, notice included.
     ///
     /// Default 300 s, AWS's deregistration delay: longer than any request that a person waits for. At most 7 days.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub limit: Duration,
     /// How long the endpoint goes on taking requests after it has said that it leaves.
@@ -23,9 +25,11 @@ pub struct DrainConfig {
     /// Default zero: right where whoever drains also picks, for then nobody else has to hear of it. A server that is
     /// checked from outside turns its health signal first and needs at least one check interval here, better `fall`
     /// of them, or it refuses requests of balancers that do not know yet. Must be shorter than `limit`.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub notice: Duration,
     /// The interval at which others check this endpoint, if any do: then `notice` must be at least that. Default `None`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 /// How flapping is damped.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -17,6 +18,7 @@ pub struct FlapConfig {
     ///
     /// Default 60 s: with `suppress` 3 and `reuse` 1, three flaps within moments cost 95 quiet seconds. (Routers have
     /// 15 min, since a route that flaps costs the whole internet.)
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub half_life: Duration,
     /// From this penalty on the endpoint is kept out, inclusive. Default 3: the third flap in a row, for one is an
@@ -26,11 +28,13 @@ pub struct FlapConfig {
     pub reuse: f64,
     /// So long at most a quiet endpoint is kept out, however bad it was: the penalty is capped accordingly, as in
     /// RFC 2439. Default 5 min. At least so long that `suppress` can be reached, at most 24 h.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_suppress: Duration,
     /// Going down counts as a flap only if the endpoint came up so recently. Default `None`: every time counts.
     ///
     /// memcached's proxy has such a span: who dies later than that died of something else.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
@@ -40,6 +44,7 @@ pub struct FlapConfig {
     /// 1 (no effect) to 10.
     pub wait_multiplier: f64,
     /// The longest that a wait becomes by that, unless it was longer before. Default 5 min. At most 24 h.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_wait: Duration,
 }

@@ -15,6 +15,7 @@ use crate::{Cause, Change, Note, Opinion, Source, Standing, Status};
 /// when they go stale; set them for sources that report from elsewhere. The operator's words, drains and weights do not
 /// age: they are decisions, and [`Note::expiring`] limits them one by one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -22,18 +23,23 @@ use crate::{Cause, Change, Note, Opinion, Source, Standing, Status};
 )]
 pub struct TimeToLive {
     /// Of what discovery announces.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub discovery: Option<Duration>,
     /// Of what active checks know.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub check: Option<Duration>,
     /// Of missed heartbeats.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub heartbeat: Option<Duration>,
     /// Of an ejection, and of the trial after it.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub outlier: Option<Duration>,
     /// Of an open breaker.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub breaker: Option<Duration>,
 }

@@ -14,6 +14,7 @@ use thiserror::Error;
 /// # Ok::<(), evenkeel_health::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -46,6 +47,7 @@ impl Default for RiseFallConfig {
 /// All but [`FirstVerdict`](Self::FirstVerdict) and [`FirstPass`](Self::FirstPass) are the values of `init-state` in
 /// HAProxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Start {

@@ -77,6 +77,7 @@ impl fmt::Display for Source {
 
 /// What the operator wants, as the server states `ready`, `drain` and `maint` of HAProxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum AdminState {
     /// Nothing: the other sources decide.
@@ -91,6 +92,7 @@ pub enum AdminState {
 
 /// What our active check knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum CheckState {
     /// Not checked, not yet checked, or the last result is too old: usable, because nothing speaks against it.

@@ -10,6 +10,7 @@ use crate::throttle::Throttled;
 
 /// Admission by the success rate.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -17,6 +18,7 @@ use crate::throttle::Throttled;
 )]
 pub struct AdmissionConfig {
     /// How far back it looks, 1 s to 1 h, in 30 parts. Default 30 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub window: Duration,
     /// Above this success rate nothing is turned away; above 0. Default 0.95.

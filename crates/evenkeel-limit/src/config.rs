@@ -19,6 +19,7 @@ use crate::error::{LimitConfigError, check, check_span};
 /// # Ok::<(), evenkeel_limit::LimitConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -75,6 +76,7 @@ impl LimitConfig {
 
 /// Always the same limit.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -103,6 +105,7 @@ impl Default for Fixed {
 /// A drop is an overload (429, 503), a failure of the connection or of a gateway, or our own timeout. Source: `AIMDLimit` of
 /// Netflix/concurrency-limits, whose defaults these are.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -118,6 +121,7 @@ pub struct Aimd {
     /// What is left of the limit after a drop, from 0.5 to below 1. Default 0.9: a drop costs ten calls of growth at 100.
     pub backoff: Ratio,
     /// A call that takes longer counts as dropped. Default 5 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub timeout: Duration,
     /// Judge batches of calls instead of each.
@@ -163,6 +167,7 @@ impl Aimd {
 /// then clamped to `min` and `max` and smoothed. A sample below the baseline becomes the baseline and moves nothing. Source:
 /// `VegasLimit` of Netflix/concurrency-limits, whose defaults these are.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -195,6 +200,7 @@ pub struct Vegas {
 
 /// How [`Vegas`] measures its baseline anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum VegasProbe {
     /// The limit goes down by two betas, at most to a half, which empties the queue that Vegas keeps; the smallest sample of
@@ -257,6 +263,7 @@ impl Vegas {
 ///
 /// Drops count by their latency alone. Source: `Gradient2Limit` of Netflix/concurrency-limits, whose defaults these are.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -326,6 +333,7 @@ impl Gradient2 {
 /// measuring need not refuse calls (envoy#18152); and the first measuring after the start is drawn from the seed, between no
 /// interval and a whole one, so that proxies which start together do not measure together (envoy#8337).
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -339,6 +347,7 @@ pub struct EnvoyGradient {
     /// Never above this. Default 1,000.
     pub max: u32,
     /// How often the limit is set, 1 ms to 1 h. Default 100 ms, as in Envoy's examples.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub interval: Duration,
     /// Which quantile of latency stands for all. Default 0.5.
@@ -346,6 +355,7 @@ pub struct EnvoyGradient {
     /// What latency may have more than without load, as a share of it. Default 0.25.
     pub buffer: Ratio,
     /// How often it measures without load, at least one `interval`, at most 24 h. Default 60 s, as in Envoy's examples.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub probe_interval: Duration,
     /// Up to this share of the interval is added, drawn each time. Default 0.15.
@@ -354,6 +364,7 @@ pub struct EnvoyGradient {
     pub probe_calls: u32,
     /// After how long a measuring ends with fewer, if it has any; 1 ms to 24 h. Default 10 s: where few calls come, a pinned
     /// limit must not stay for minutes. Envoy has no such end.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub probe_timeout: Duration,
 }
@@ -397,6 +408,7 @@ impl EnvoyGradient {
 /// Source: `WindowedLimit` of Netflix/concurrency-limits, with one difference: a batch that has too few samples when its time
 /// is over goes on, where Netflix throws it away, so that less than `min_samples` a second never move the limit there.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -404,14 +416,17 @@ impl EnvoyGradient {
 )]
 pub struct Batch {
     /// It lasts twice its smallest latency, but at least this long. Default 1 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min_time: Duration,
     /// And at most this long, up to 1 h. Default 1 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_time: Duration,
     /// And until it has so many samples, 1 to 1,000,000. Default 10.
     pub min_samples: u32,
     /// Calls faster than this are left out, since they did no work. Default 100 µs.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min_latency: Duration,
 }

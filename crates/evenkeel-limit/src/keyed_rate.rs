@@ -10,6 +10,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// A rate for each of many keys.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -33,6 +34,7 @@ impl Default for KeyedRateConfig {
 
 /// What happens to a key for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum WhenFull {
     /// It is let through, uncounted: a flood of made-up keys then harms nobody else, and the limits behind this one still

@@ -8,6 +8,7 @@ use crate::{LimitChange, LimitConfig, Limiter, Refusal, Token};
 
 /// A limit of which parts are promised to kinds of calls: live traffic, batch jobs, a tenant.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

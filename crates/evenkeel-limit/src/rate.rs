@@ -8,6 +8,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// How often something may happen.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -17,6 +18,7 @@ pub struct RateConfig {
     /// So many in each `per`, at least 1 and at most one a microsecond. Default 100.
     pub limit: u32,
     /// Default 1 s; up to 24 h.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub per: Duration,
     /// So many at once after a pause, 1 to 1,000,000. Default 100, a second's worth: clients come in bursts, and one that

@@ -9,6 +9,7 @@ use crate::sliding::{Sliding, Spent};
 
 /// How many retries there may be.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -22,6 +23,7 @@ pub struct RetryBudgetConfig {
     /// there at once. Default 10.
     pub min_per_second: u32,
     /// How long a request or a retry counts, 1 s to 60 s. Default 10 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub ttl: Duration,
 }

@@ -22,6 +22,7 @@ use crate::reason::{Phase, Reason};
 ///
 /// Source: `agent-check` in section 5.2 of <https://docs.haproxy.org/3.2/configuration.html>.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -29,12 +30,14 @@ use crate::reason::{Phase, Reason};
 )]
 pub struct AgentProbe {
     /// The longest wait for the name and the connection. Default `None`: `timeout` alone.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
     )]
     pub connect_timeout: Option<Duration>,
     /// The longest time for all of it, 1 ms to 1 h. Default 1 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub timeout: Duration,
     /// What is sent first, HAProxy's `agent-send`. Default: nothing.

@@ -12,6 +12,7 @@ use crate::limits;
 /// time is up, the whole group is killed, with whatever it has forked; only a process that starts a session or group of its
 /// own escapes. It is always reaped. On Unix only.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -32,6 +33,7 @@ pub struct CommandProbe {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub directory: Option<PathBuf>,
     /// The longest that it may take, 1 ms to 1 h. Default 5 s: starting a program takes longer than a connection.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub timeout: Duration,
     /// How much of what it writes is kept for the report, 0 to 64 KiB. Default 1 KiB, of which the report shows 200 bytes.

@@ -22,6 +22,7 @@ use crate::tls::TlsConfig;
 ///
 /// Source: <https://github.com/grpc/grpc/blob/master/doc/health-checking.md>.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -29,12 +30,14 @@ use crate::tls::TlsConfig;
 )]
 pub struct GrpcProbe {
     /// The longest wait for the name and the connection. Default `None`: `timeout` alone.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
     )]
     pub connect_timeout: Option<Duration>,
     /// The longest time for all of it, 1 ms to 1 h. Default 1 s. The server is told (`grpc-timeout`).
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub timeout: Duration,
     /// The service that is asked about. Default: the empty name, which stands for the whole server.

@@ -21,6 +21,7 @@ use crate::tls::TlsConfig;
 /// Sources: Envoy's `HealthCheck.HttpHealthCheck` and its health checking overview; HAProxy's `option httpchk` and
 /// `http-check expect`; nginx's `match`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -28,12 +29,14 @@ use crate::tls::TlsConfig;
 )]
 pub struct HttpProbe {
     /// The longest wait for the name and the connection. Default `None`: `timeout` alone.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
     )]
     pub connect_timeout: Option<Duration>,
     /// The longest time for all of it, 1 ms to 1 h. Default 1 s, half of the default interval.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub timeout: Duration,
     /// Path and query. Default `/`, as every web server has it.
@@ -135,6 +138,7 @@ impl HttpProbe {
 
 /// The versions of HTTP that a check speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum HttpVersion {
     /// HTTP/1.1.
@@ -151,6 +155,7 @@ pub enum HttpVersion {
 
 /// What a body must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum BodyMatch {
     /// This text, at any place.

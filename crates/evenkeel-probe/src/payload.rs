@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// Bytes to send or to expect, written as text (`"PING\r\n"`) or, in a file, as `{ hex = "00ff" }`.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -58,6 +59,7 @@ impl fmt::Debug for Payload {
 pub struct InvalidPayload;
 
 #[cfg(feature = "serde")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 enum Form {

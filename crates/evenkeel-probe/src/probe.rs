@@ -31,6 +31,7 @@ use crate::tcp::TcpProbe;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ProbeConfig {
@@ -44,6 +45,19 @@ pub enum ProbeConfig {
     Command(CommandProbe),
     /// Asks an agent.
     Agent(AgentProbe),
+}
+
+impl ProbeConfig {
+    /// Whether the settings can stand; [`Prober::add`](crate::Prober::add) asks. Certificates are read. Without an address, that
+    /// of `localhost` stands for it: it matters for the name in a certificate alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeConfigError`] with the field.
+    pub fn validate(&self, address: Option<&Address>) -> Result<(), ProbeConfigError> {
+        let somewhere = Address::Socket(([127, 0, 0, 1], 1).into());
+        Prepared::new(self, address.unwrap_or(&somewhere)).map(drop)
+    }
 }
 
 impl From<TcpProbe> for ProbeConfig {

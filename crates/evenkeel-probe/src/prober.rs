@@ -19,6 +19,7 @@ use crate::target::Target;
 
 /// Settings of a prober.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -48,7 +49,12 @@ impl Default for ProberConfig {
 }
 
 impl ProberConfig {
-    fn validate(&self) -> Result<(), ProbeConfigError> {
+    /// Whether the settings can stand; [`Prober::start`] asks.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeConfigError`] with the field.
+    pub fn validate(&self) -> Result<(), ProbeConfigError> {
         let limits = [
             ("max_in_flight", self.max_in_flight, 100_000, "allowed are 1 to 100000"),
             ("max_commands", self.max_commands, 10_000, "allowed are 1 to 10000"),

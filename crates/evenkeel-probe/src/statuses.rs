@@ -13,6 +13,7 @@ use thiserror::Error;
 /// # Ok::<(), evenkeel_probe::InvalidStatuses>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -123,6 +124,7 @@ const LOWEST: u16 = 100;
 const HIGHEST: u16 = 599;
 
 #[cfg(feature = "serde")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Form {

@@ -5,6 +5,7 @@ use crate::probe::ProbeConfig;
 
 /// Something to be checked.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Target {
     /// Its name, unique in its prober. As a rule that of the endpoint; a second check of the same endpoint needs another.
@@ -31,6 +32,7 @@ impl Target {
 
 /// What a sink hears of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Notify {
     /// Changes: of the verdict, and of an agent's advice.

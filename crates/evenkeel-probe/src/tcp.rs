@@ -20,6 +20,7 @@ use crate::search::Search;
 /// Sources: HAProxy's `tcp-check`, <https://docs.haproxy.org/3.2/configuration.html>; Envoy's
 /// `HealthCheck.TcpHealthCheck`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -27,6 +28,7 @@ use crate::search::Search;
 )]
 pub struct TcpProbe {
     /// The longest wait for the name and the connection. Default `None`: `timeout` alone.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
@@ -34,6 +36,7 @@ pub struct TcpProbe {
     pub connect_timeout: Option<Duration>,
     /// The longest time for all of it, 1 ms to 1 h. Default 1 s, half of the default interval: a check has ended before
     /// its next turn.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub timeout: Duration,
     /// What is sent after the connection was made. Default: nothing.

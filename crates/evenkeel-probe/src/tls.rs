@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 /// How a check speaks TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -25,6 +26,7 @@ pub struct TlsConfig {
 
 /// The certificate authorities that a check trusts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Roots {
     /// Mozilla's, as compiled in from the crate `webpki-roots`.
@@ -38,6 +40,7 @@ pub enum Roots {
 
 /// A certificate with its chain, and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ClientCertificate {
     /// The certificate, followed by what leads to its root.
@@ -48,6 +51,7 @@ pub struct ClientCertificate {
 
 /// PEM, given or in a file. The file is read when the target is added or updated. `Debug` never shows the text.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Pem {
     /// The text.

@@ -61,6 +61,7 @@ impl ChangeKind {
 ///
 /// Proof differs: who deregistered is gone for certain, who expired may only be cut off from the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Cause {

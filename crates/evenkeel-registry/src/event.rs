@@ -20,6 +20,7 @@ use crate::{Cause, Revision};
 /// | it cannot be reached, refuses, or talks nonsense | [`Trouble`](Self::Trouble) |
 /// | one entry is bad | [`Reject`](Self::Reject), and the rest in `Full` or `Delta` |
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Event {
@@ -51,6 +52,7 @@ pub enum Event {
         revision: Option<Revision>,
         /// How old the answer already was when it came (Consul's `X-Consul-LastContact`); zero if the source does not
         /// say.
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(default, with = "evenkeel_types::human_duration"))]
         behind: Duration,
     },
@@ -132,6 +134,7 @@ impl Event {
 
 /// Whether an answer is the whole set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Coverage {
     /// It is: who is not in it has left.
@@ -140,6 +143,7 @@ pub enum Coverage {
     /// answer of the last two `ttl` had it.
     Partial {
         /// The time to live of the answer, or the interval at which the adapter asks, whichever is longer.
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
         ttl: Duration,
     },
@@ -147,6 +151,7 @@ pub enum Coverage {
 
 /// One endpoint that is gone, according to a delta.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Removal {
     /// Which.
@@ -162,6 +167,7 @@ pub struct Removal {
 /// Not proof, and therefore not listed: a missing node on a path that is created late, a 404 from a proxy in between,
 /// an empty answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Proof {
@@ -169,6 +175,7 @@ pub enum Proof {
     /// comes after the negative time to live, because zones are rewritten in steps (apple/servicetalk#2776).
     NameError {
         /// How long the answer may be cached (RFC 2308).
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
         negative_ttl: Duration,
     },
@@ -198,6 +205,7 @@ impl Proof {
 
 /// What went wrong between adapter and store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum TroubleKind {

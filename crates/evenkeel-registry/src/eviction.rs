@@ -22,6 +22,7 @@ use thiserror::Error;
 /// trusting.eviction.at_once = Ratio::ONE; // whoever is silent is gone
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -38,6 +39,7 @@ pub struct EvictionLimit {
     /// further windows at most, mostly after four.
     pub later: Ratio,
     /// The length of a window, which opens with an expiry; more than zero. The default is 60 s, Eureka's.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub window: Duration,
 }
@@ -102,6 +104,7 @@ pub struct Held {
 
 /// Why endpoints are kept that a source no longer lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum HoldReason {

@@ -28,6 +28,7 @@ use crate::ServiceName;
 /// [`tick`](crate::Catalog::tick), or longer if the [`EvictionLimit`](crate::EvictionLimit) holds it. Expired is
 /// expired: a late renewal revives nothing, and the answer to every [`LeaseLost`] is to register again.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[must_use = "without its lease a registration can be neither renewed nor ended"]
 pub struct Lease {

@@ -15,6 +15,7 @@
 /// `Prefer` is for two views of one fleet, of which the fresher counts: a store and its replica. `FallBack` is for a
 /// second fleet or a static list that is used only when the first has nobody left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Merge {

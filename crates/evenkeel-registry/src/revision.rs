@@ -21,6 +21,7 @@ use thiserror::Error;
 /// # Ok::<(), evenkeel_registry::InvalidRevision>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "RevisionForm"))]
 pub struct Revision {
     incarnation: SmolStr,
@@ -79,6 +80,7 @@ pub struct InvalidRevision {
 }
 
 #[cfg(feature = "serde")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RevisionForm {

@@ -15,6 +15,7 @@ use crate::{ServiceName, SourceName};
 /// The time is that of the wall, since no other clock outlives a process; the caller reads it. With the feature `serde`
 /// the form is stable: it carries a version, and a change of the form raises it.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Saved {
     version: u32,
@@ -107,6 +108,7 @@ impl Saved {
     /// [`LoadError::Corrupt`] or [`LoadError::Version`].
     #[cfg(feature = "serde")]
     pub fn from_json(bytes: &[u8]) -> Result<Self, LoadError> {
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[derive(serde::Deserialize)]
         struct OnlyVersion {
             version: u32,

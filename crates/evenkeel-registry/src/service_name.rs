@@ -17,6 +17,7 @@ use thiserror::Error;
 /// # Ok::<(), evenkeel_registry::InvalidServiceName>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -10,6 +10,7 @@ use crate::{Held, InvalidServiceName, Revision, ServiceName, SourceState, Troubl
 /// The name of one source of a service, such as `etcd-eu`: for operators, and to break ties. Bounds are those of
 /// [`ServiceName`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -91,6 +91,17 @@ impl<'de> serde::Deserialize<'de> for TimeConstant {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for TimeConstant {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TimeConstant".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        <evenkeel_types::HumanDuration as schemars::JsonSchema>::json_schema(generator)
+    }
+}
+
 /// The time constant is zero, which would forget everything at once. Give the time after which 37 % are left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the time constant is zero: give the time after which 37 % of an old value are left")]

@@ -9,6 +9,7 @@
 /// | Eureka `DOWN`, Consul critical, xDS `UNHEALTHY` and `TIMEOUT` | [`Down`](Self::Down) |
 /// | nothing (DNS, etcd, ZooKeeper), xDS `UNKNOWN` | [`Unknown`](Self::Unknown) |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Announced {

@@ -5,9 +5,11 @@ use smol_str::SmolStr;
 
 use crate::{Address, Announced, Endpoint, EndpointId, Labels, Locality, Priority, Timestamp, Weight};
 
+/// One endpoint: who it is, where it listens, and what it should get.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Form {
     id: EndpointId,
     address: Address,
     #[serde(default, skip_serializing_if = "is_default")]

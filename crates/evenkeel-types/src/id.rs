@@ -14,6 +14,7 @@ use crate::name::{NameFault, check_name};
 ///
 /// Cloning never allocates: up to 23 bytes lie inline, longer names are shared.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -5,7 +5,11 @@ use thiserror::Error;
 
 /// Free key–value pairs on an endpoint, sorted by key: what subsets and rules match on.
 ///
-/// At most 64 pairs and 4 KiB of text, since they come from outside. Keys under `evenkeel.` are reserved.
+/// At most 64 pairs and 4 KiB of text, since they come from outside.
+///
+/// Keys under `evenkeel.` are reserved: only a discovery adapter of evenkeel sets them, for what it knows itself of an entry.
+/// Whoever reads labels from outside uses [`from_outside`](Self::from_outside) or asks [`reserved`](Self::reserved), so that
+/// nobody who may write into a store can speak for the adapter.
 ///
 /// ```
 /// use evenkeel_types::Labels;
@@ -14,6 +18,7 @@ use thiserror::Error;
 /// # Ok::<(), evenkeel_types::InvalidLabels>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -26,6 +31,8 @@ impl Labels {
     pub const MAX_PAIRS: usize = 64;
     /// The most text, keys and values together, in bytes.
     pub const MAX_BYTES: usize = 4096;
+    /// What the keys begin with that only adapters set.
+    pub const RESERVED: &str = "evenkeel.";
 
     /// The pairs given; of two with the same key the later wins.
     ///
@@ -43,6 +50,29 @@ impl Labels {
             }
         }
         Self::try_from(map)
+    }
+
+    /// The same of pairs that a store, a file or a server gave.
+    ///
+    /// ```
+    /// use evenkeel_types::{InvalidLabels, Labels};
+    /// assert_eq!(Labels::from_outside([("evenkeel.zone", "a")]), Err(InvalidLabels::Reserved));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`InvalidLabels::Reserved`].
+    pub fn from_outside<K: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self, InvalidLabels> {
+        let labels = Self::new(pairs)?;
+        if labels.reserved().is_some() { Err(InvalidLabels::Reserved) } else { Ok(labels) }
+    }
+
+    /// The first key that is reserved, if any is.
+    #[must_use]
+    pub fn reserved(&self) -> Option<&str> {
+        self.0.keys().map(SmolStr::as_str).find(|key| key.starts_with(Self::RESERVED))
     }
 
     /// The value under `key`.
@@ -105,6 +135,9 @@ pub enum InvalidLabels {
     /// A key is empty.
     #[error("a label has an empty key")]
     EmptyKey,
+    /// A key from outside begins with `evenkeel.`: choose another.
+    #[error("a label's key begins with `evenkeel.`, which is reserved: choose another")]
+    Reserved,
 }
 
 #[cfg(test)]
@@ -118,5 +151,19 @@ mod tests {
         assert_eq!(Labels::new([("", "x")]), Err(InvalidLabels::EmptyKey));
         assert_eq!(Labels::new([("k", "x".repeat(4096))]), Err(InvalidLabels::TooLong));
         assert!(Labels::new([("k", "x".repeat(4095))]).is_ok());
+    }
+
+    #[test]
+    fn reserved_keys_come_from_inside_only() {
+        for (key, reserved) in [
+            ("evenkeel.a", true),
+            ("evenkeel.", true),
+            ("evenkeel", false),
+            ("evenkeel-zone", false),
+            ("a.evenkeel.", false),
+        ] {
+            assert_eq!(Labels::from_outside([("z", "1"), (key, "1")]).is_err(), reserved, "{key}");
+            assert_eq!(Labels::new([(key, "1")]).unwrap().reserved(), reserved.then_some(key));
+        }
     }
 }

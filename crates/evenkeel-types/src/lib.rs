@@ -32,6 +32,8 @@ mod outcome;
 mod priority;
 mod random;
 mod ratio;
+#[cfg(feature = "schema")]
+mod schema;
 mod timestamp;
 mod weight;
 
@@ -46,5 +48,7 @@ pub use outcome::{Classify, HttpStatus, Origin, Outcome, Verdict};
 pub use priority::{InvalidPriority, Priority};
 pub use random::{RandomSource, SplitMix64, WyRand, below};
 pub use ratio::{InvalidRatio, Ratio};
+#[cfg(feature = "schema")]
+pub use schema::HumanDuration;
 pub use timestamp::{Now, Timestamp};
 pub use weight::Weight;

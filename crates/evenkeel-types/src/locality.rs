@@ -4,6 +4,7 @@ use smol_str::SmolStr;
 ///
 /// Two empty parts are *not* the same place: nothing is known about either.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -3,6 +3,7 @@
 /// Any `u32`. The default is 1. **Zero means drain**, everywhere in evenkeel: no new picks, calls in flight go on. Sums
 /// of weights are computed in `u64`, products in `u128`, so `u32::MAX` on ten thousand endpoints overflows nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct Weight(u32);
 

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::{Entries, EntryError, Unwritable};
 
 /// How to follow the entries below one path.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ZooKeeperConfig {
@@ -44,16 +45,19 @@ impl ZooKeeperConfig {
 }
 
 /// Times and bounds of following.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Bounds {
     /// How often the node is asked about, which shows that the server answers and that no child was missed. The default
     /// is 3 s: with [`Servers::request_timeout`] a server that hangs is known within 8 s, and 5 s sooner in general by
     /// the client's own pings.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[serde(with = "evenkeel_types::human_duration")]
     pub probe_every: Duration,
     /// How often everything is read again, in case a notification was lost; `None` for never. The default is 10 min:
     /// none is known to get lost while the connection stands, and after each new one everything is read anyway.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[serde(with = "evenkeel_types::human_duration::optional")]
     pub resync_every: Option<Duration>,
     /// The most children. With more, the set stays as it is and the source is in trouble (`TooLarge`). The default is
@@ -102,6 +106,7 @@ impl Bounds {
 }
 
 /// How to reach the servers of an ensemble.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Servers {
@@ -111,10 +116,12 @@ pub struct Servers {
     /// ticks, 4 to 40 s by default). The default is 10 s, as in Finagle: a connection counts as lost after two fifths
     /// of it, 4 s, and two other servers can be tried in the rest. (Curator's 60 s notice a crash after a minute.)
     /// A registrar asks for its own, which is the time to live.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[serde(with = "evenkeel_types::human_duration")]
     pub session_timeout: Duration,
     /// How long one answer may take. The default is 5 s: more than a pause of the server's garbage collector, less
     /// than a session.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[serde(with = "evenkeel_types::human_duration")]
     pub request_timeout: Duration,
     /// User and password of the scheme `digest`, if nodes are protected.
@@ -169,6 +176,7 @@ impl Servers {
 }
 
 /// User and password of the scheme `digest`. They travel as they are: use TLS too.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
@@ -179,6 +187,7 @@ pub struct Credentials {
 }
 
 /// A password: not shown by `Debug`.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Password(String);
@@ -203,6 +212,7 @@ impl fmt::Debug for Password {
 
 /// Encryption of the connection. The files are PEM and are read anew for each session, so that they can be exchanged.
 /// The name in the server's certificate must be the host of its address.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -230,6 +240,7 @@ impl Tls {
 }
 
 /// How to keep one endpoint below a path.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ZooKeeperRegistrarConfig {
@@ -275,6 +286,7 @@ impl ZooKeeperRegistrarConfig {
 }
 
 /// Who may do what with a registered entry.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

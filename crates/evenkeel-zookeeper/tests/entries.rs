@@ -78,6 +78,24 @@ fn metadata_out_of_bounds_do_not_cost_the_endpoint() {
 }
 
 #[test]
+fn reserved_metadata_are_left_out() {
+    for (format, name, data) in [
+        (Format::Curator, "a", r#"{"address":"10.0.0.1","port":80,"payload":{"evenkeel.a":"1","b":"2"}}"#),
+        (
+            Format::ServerSets,
+            "member_1",
+            r#"{"serviceEndpoint":{"host":"h","port":1},"metadata":{"evenkeel.a":"1"}}"#,
+        ),
+    ] {
+        let Ok(Reading::Endpoint { endpoint, left_out }) = entries(format).read(name, data.as_bytes()) else {
+            panic!("{data}")
+        };
+        assert!(left_out.is_some_and(|error| error.to_string().contains("reserved")), "{data}");
+        assert_eq!(endpoint.labels(), None);
+    }
+}
+
+#[test]
 fn server_sets_as_finagle_reads_them() {
     let sets = entries(Format::ServerSets);
     let data = r#"{"serviceEndpoint":{"host":"10.0.0.1","port":80},"additionalEndpoints":{"admin":{"host":"10.0.0.1","port":9990}},
@@ -151,6 +169,12 @@ fn bad_entries_say_what_is_bad() {
         ),
         (Format::Native, "a", r#"{"id":"a","address":"10.0.0.1"}"#, "not an endpoint in JSON"),
         (Format::Native, "a", r#"{"id":"a","address":"10.0.0.1:1","wieght":1}"#, "wieght"),
+        (
+            Format::Native,
+            "a",
+            r#"{"id":"a","address":"10.0.0.1:1","labels":{"evenkeel.a":"1"}}"#,
+            "labels is evenkeel.a: keys under `evenkeel.` are reserved",
+        ),
         (Format::Native, "a", r#"{"id":"b/c","address":"10.0.0.1:1"}"#, "belongs under the name \"b%2Fc\""),
     ] {
         let error = entries(format).read(name, data.as_bytes()).unwrap_err().to_string();

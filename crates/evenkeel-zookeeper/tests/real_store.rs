@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use evenkeel_first_pick::{FirstPick, compared};
 use evenkeel_registry::conformance::{Done, Eyes, Limits, Refusal, StoreUnderTest, run};
 use evenkeel_registry::{
     Feed, MirrorConfig, RegistrarConfig, RegistrarError, RegistrarState, Registry, Saved, ServiceName,
@@ -671,11 +672,14 @@ fn latency_beside_a_raw_watch() {
         let seen = seen.clone();
         move || seen.lock().push_back(Instant::now())
     });
-    let (mut own, mut watch, mut write) = (Vec::new(), Vec::new(), Vec::new());
+    let first = FirstPick::follow(&site.registry, site.watch.service());
+    let (mut own, mut watch, mut write, mut picks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let client = operator.client();
     for change in 0..CHANGES {
         let changed = endpoint("l1", 1).with_weight(Weight::new(change + 2));
         let data = data(Format::Native, &changed);
+        let weight = changed.weight();
+        first.wish(move |endpoint| endpoint.weight() == weight);
         let from = Instant::now();
         operator.runtime.block_on(client.set_data("/latency/l1", &data, None)).unwrap();
         write.push(from.elapsed());
@@ -688,10 +692,12 @@ fn latency_beside_a_raw_watch() {
             std::thread::sleep(Duration::from_micros(50));
         };
         own.push(at - from);
+        picks.push(first.after(from));
         let (snapshot, _) = site.watch.take().unwrap();
         let l1 = snapshot.endpoints().iter().find(|e| e.id().as_str() == "l1").unwrap().weight();
         assert_eq!(l1, changed.weight(), "seen is what was written");
     }
+    println!("{}", compared("ZooKeeper", &picks, &watch));
     for (what, mut times) in
         [("write acknowledged", write), ("raw watch notified", watch), ("registry snapshot", own)]
     {

@@ -20,6 +20,7 @@ use crate::config::{BuildError, ClusterConfig, LatencyConfig};
 use crate::control::{Control, Slots, Timers};
 use crate::failover_mode::FailoverMode;
 use crate::locality_config::LocalityConfig;
+use crate::names::Names;
 use crate::observer::Observer;
 use crate::outliers::Outliers;
 use crate::planner::Planner;
@@ -41,7 +42,9 @@ pub struct ClusterBuilder<T> {
 }
 
 impl<T> ClusterBuilder<T> {
-    pub(crate) fn new(config: ClusterConfig) -> Self {
+    /// Everything as it is written. Endpoints in it are refused by [`build`](Self::build), since their payloads cannot be made:
+    /// take them out, and apply them.
+    pub fn new(config: ClusterConfig) -> Self {
         Self { config, clock: None, observer: None, payload: PhantomData }
     }
 
@@ -247,18 +250,25 @@ fn empty<T>(policy: &PolicyConfig) -> Result<Snapshot<T>, BuildError> {
         striped: false,
         has_stripes: false,
     };
-    Ok(Snapshot { generation: 0, known: false, plan: None, first, rest: Box::default() })
+    Ok(Snapshot {
+        generation: 0,
+        known: false,
+        plan: None,
+        first,
+        rest: Box::default(),
+        names: Names::default(),
+    })
 }
 
 /// As many stripes as cores, at least two: enough that two busy threads seldom meet.
-fn stripes() -> u32 {
+pub(crate) fn stripes() -> u32 {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     threads.next_power_of_two().clamp(2, 64) as u32
 }
 
 /// Different in every process, as long as nobody sets a seed.
 #[expect(clippy::disallowed_methods, reason = "the façade owns the draws; a seed makes them repeatable")]
-fn seed_of_the_process() -> u64 {
+pub(crate) fn seed_of_the_process() -> u64 {
     std::hash::RandomState::new().hash_one(0_u64)
 }
 

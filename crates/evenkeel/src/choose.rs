@@ -6,6 +6,7 @@ use evenkeel_balance::{Caller, Mask, Random};
 use evenkeel_types::below;
 use smallvec::SmallVec;
 
+use crate::avoid;
 use crate::control::Control;
 use crate::error::{Panic, PanicAnswer, PickError, Shortage};
 use crate::factor;
@@ -19,7 +20,7 @@ use crate::snapshot::{Plan, Snapshot, Tier, TierView};
 use crate::way::{Marks, Way};
 
 /// Asks an endpoint whether it lets the request in, and for what it gives in return.
-type Admit<T, A> = fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>;
+pub(crate) type Admit<T, A> = fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>;
 
 /// What an endpoint's own word must say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +43,13 @@ impl Gate {
 }
 
 /// Where a choice ended: the endpoint, its tier, what it gave, and how the request came there.
-type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A, Way);
+pub(crate) type Found<'s, T, A> = (&'s Node<T>, &'s Tier<T>, A, Way);
 
 /// Tokens that a request must not get: what it tried, and what refused it.
 ///
 /// Room for eight tried ones, for all that one group can pass over, and for the refusals of more than twenty: so that a pick allocates
 /// nothing.
-type Excluded = SmallVec<[u64; 256]>;
+pub(crate) type Excluded = SmallVec<[u64; 256]>;
 
 /// The tokens that policies looked at, if somebody wants to know.
 pub(crate) type Watch<'a> = Option<&'a RefCell<Vec<u64>>>;
@@ -115,7 +116,9 @@ fn try_once<'s, T, A>(
     }
     let view = TierView { tier, mask, excluded: caller.request.tried(), watch };
     let node = tier.nodes.get(tier.policy.choose(&view, caller)?)?;
-    if !view.excluded.is_empty() && is_among(view.excluded, node.live.token) {
+    if !view.excluded.is_empty()
+        && (is_among(view.excluded, node.live.token) || caller.request.avoided().contains(&tier.priority))
+    {
         return None;
     }
     if !node.live.factor.is_full() && !takes_first(tier, &node.live, caller) {
@@ -223,6 +226,12 @@ fn find_elsewhere<'s, T, A>(
             None => PanicAnswer::Refuse,
         };
         return Err(panic_error(snapshot, drawn, answer));
+    }
+    if !request.tried().is_empty()
+        && !request.avoided().is_empty()
+        && let Some(found) = avoid::find(snapshot, caller, admit, watch)
+    {
+        return Ok(found);
     }
     if let Some(found) = find_but(snapshot, drawn, request.tried(), caller, admit, watch) {
         return Ok(found);
@@ -367,7 +376,7 @@ fn first_in_order<'s, T, A>(
 }
 
 /// Choose, ask, exclude on refusal, choose again: until one admits the request or all have refused.
-fn find_in<'s, T, A>(
+pub(crate) fn find_in<'s, T, A>(
     tier: &'s Tier<T>,
     mask: &Mask,
     excluded: &mut Excluded,

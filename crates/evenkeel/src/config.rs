@@ -40,6 +40,7 @@ use crate::subset::OutsideSubset;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ClusterConfig {
     /// The name of the cluster, for reports and logs.
@@ -135,12 +136,13 @@ impl ClusterConfig {
     /// [`ConfigError`] with the line, the key, and what is allowed there. Unknown and misspelt keys are errors.
     #[cfg(feature = "config")]
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError(error.to_string().trim_end().to_owned()))
+        toml::from_str(text).map_err(|error| ConfigError::new(&error))
     }
 }
 
 /// How latencies are estimated: peak EWMA, which follows a rise at once and a fall by the decay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -148,6 +150,7 @@ impl ClusterConfig {
 )]
 pub struct LatencyConfig {
     /// The time constant: after it, 37 % of an old peak is left. Default 10 s, as Finagle.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub decay: Duration,
 }
@@ -163,6 +166,13 @@ impl Default for LatencyConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+#[cfg(feature = "config")]
+impl ConfigError {
+    pub(crate) fn new(error: &toml::de::Error) -> Self {
+        Self(error.to_string().trim_end().to_owned())
+    }
+}
 
 /// A cluster cannot be built from these settings.
 #[derive(Clone, Debug, PartialEq, Error)]

@@ -75,7 +75,7 @@ impl<T> Shared<T> {
         entry: &mut Entry<'_>,
     ) -> Result<(), PickError> {
         let control = &*self.control;
-        if let Some(ledger) = &control.ledger {
+        if let Some(ledger) = control.ledger.as_ref().filter(|_| !request.is_paid()) {
             match request.extra() {
                 None => ledger.deposit(moment.now()),
                 Some(kind) => match ledger.reserve(kind, moment.now()) {

@@ -19,6 +19,7 @@ use thiserror::Error;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -37,6 +38,7 @@ pub enum FailoverMode {
 
 /// Envoy's settings of priorities.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -60,6 +62,7 @@ impl Default for EnvoyFailoverConfig {
 
 /// gRPC's settings of priorities, as far as they concern a library that holds no connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -68,6 +71,7 @@ impl Default for EnvoyFailoverConfig {
 pub struct GrpcFailoverConfig {
     /// How long a tier in which nobody is usable, but somebody is starting, may take before the next one is used.
     /// Default 10 s, as in A56.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub failover_timeout: Duration,
 }
@@ -80,6 +84,7 @@ impl Default for GrpcFailoverConfig {
 
 /// Backups as HAProxy and nginx mean them. The first tier holds the primaries, all others are backups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -39,6 +39,7 @@
 //! - What went wrong: [`PickError`], [`Cluster::explain`], [`Cluster::report`].
 //! - What to do about trouble: a breaker, outlier detection, slow start, limits and a budget of retries, all on
 //!   [`ClusterBuilder`]; the operator's word: [`Handle::set_admin_for`], [`Handle::force_breaker`].
+//! - Which cluster: [`Router`], and [`router::StreamRouter`] for connections.
 //! - Tiers that fail over, and zones: [`FailoverMode`], [`LocalityConfig`]; what happened to a pick: [`Pick::way`].
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
@@ -48,10 +49,12 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `config` | yes | [`ClusterConfig::from_toml`], and `serde` |
+//! | `http` | no | requests and header maps of the crate `http` are routed and edited |
 //! | `serde` | with `config` | configuration, reports and explanations serialise |
 
 mod applied;
 mod apply;
+mod avoid;
 mod builder;
 mod choose;
 mod clock;
@@ -75,15 +78,18 @@ mod locality_config;
 mod moment;
 #[cfg(feature = "serde")]
 mod named_policy;
+mod names;
 mod node;
 mod observer;
 mod outliers;
 mod pick;
+mod pick_at;
 mod picker;
 mod planner;
 mod report;
 mod request;
 mod roster;
+pub mod router;
 mod settings_together;
 mod shared;
 mod shares;
@@ -122,9 +128,11 @@ pub use locality_config::{
 };
 pub use observer::{Notice, Observer, OutlierNotice, TierNotice};
 pub use pick::Pick;
+pub use pick_at::PickAtError;
 pub use picker::Picker;
 pub use report::{CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
+pub use router::Router;
 pub use settings_together::WouldBeIgnored;
 pub use subset::OutsideSubset;
 pub use tier_report::{TierReport, ZoneReport};
@@ -169,6 +177,8 @@ pub use evenkeel_registry::{
     CatalogConfig, Held, HoldReason, Lease, LeaseLost, RegisterError, Registry, ServiceName, SourceError,
     SourceName, SourceState, SourceStatus, UpdateError, Watch,
 };
+/// The crate of rules, splits, affinity and retries, whole.
+pub use evenkeel_route as route;
 pub use evenkeel_route::failover::{
     BackupMode, FailoverConfig, FailoverError, FailoverOrder, OnPanic, StaticResponse, TierHappened,
 };

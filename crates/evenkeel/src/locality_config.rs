@@ -21,6 +21,7 @@ use thiserror::Error;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -41,6 +42,7 @@ pub enum LocalityConfig {
 
 /// What is one zone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ZoneBy {
     /// A region.
@@ -54,6 +56,7 @@ pub enum ZoneBy {
 
 /// How many callers stand in a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ZoneCallers {
     /// The zone.
@@ -64,6 +67,7 @@ pub struct ZoneCallers {
 
 /// What a zone counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ZoneWeight {
     /// The zone.
@@ -74,6 +78,7 @@ pub struct ZoneWeight {
 
 /// Settings of [`LocalityConfig::ZoneAware`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -92,6 +97,7 @@ pub struct ZoneAwareConfig {
 
 /// Settings of [`LocalityConfig::EnvoyZoneAware`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -116,6 +122,7 @@ impl Default for EnvoyZoneConfig {
 
 /// Settings of [`LocalityConfig::Weights`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -149,6 +156,7 @@ impl Default for ZoneWeightsConfig {
 /// Settings of [`LocalityConfig::LoadAware`]. Loads are what endpoints tell by [`Pick::report`](crate::Pick::report) or
 /// [`Live::report`](crate::Live::report).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -164,6 +172,7 @@ pub struct LoadAwareZonesConfig {
     /// What goes to other zones all the same, so that they are known when they are needed. Default 1 %.
     pub probe: Ratio,
     /// How often reports are looked at, 10 ms or more. Default 1 s, as Envoy.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub period: Duration,
 }
@@ -178,6 +187,7 @@ impl Default for LoadAwareZonesConfig {
 
 /// Settings of [`LocalityConfig::Nearest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use evenkeel_balance::{Caller, Wants};
 use evenkeel_limit::Extra;
-use evenkeel_types::{Timestamp, below};
+use evenkeel_types::{Priority, Timestamp, below};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
@@ -26,6 +26,12 @@ pub struct Request<'a> {
     tried: &'a [u64],
     strictness: Strictness,
     is_hedge: bool,
+    /// Tiers to be used last.
+    avoided: &'a [Priority],
+    /// Whether the budget has been asked already.
+    is_paid: bool,
+    /// Whether it is a retry, though nothing is excluded.
+    is_retry: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +56,16 @@ impl<'a> Request<'a> {
     /// A request without a key, tried nowhere yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { key: Key::None, source: None, tried: &[], strictness: Strictness::Exclude, is_hedge: false }
+        Self {
+            key: Key::None,
+            source: None,
+            tried: &[],
+            strictness: Strictness::Exclude,
+            is_hedge: false,
+            avoided: &[],
+            is_paid: false,
+            is_retry: false,
+        }
     }
 
     /// A request with a key, for policies that send equal keys to one endpoint.
@@ -100,12 +115,40 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// The same, sent to another tier than these if one can take it: for a retry, since what broke one endpoint of a tier often
+    /// breaks its neighbours. Counts for requests that exclude something.
+    #[must_use]
+    pub const fn avoiding(mut self, tiers: &'a [Priority]) -> Self {
+        self.avoided = tiers;
+        self
+    }
+
+    /// The same, for which the budget has been asked and has agreed.
+    pub(crate) const fn paid(mut self) -> Self {
+        self.is_paid = true;
+        self
+    }
+
+    /// The same, sent elsewhere before: in another cluster, whose endpoints need not be excluded here.
+    pub(crate) const fn again(mut self) -> Self {
+        self.is_retry = true;
+        self
+    }
+
+    pub(crate) const fn is_paid(&self) -> bool {
+        self.is_paid
+    }
+
+    pub(crate) const fn avoided(&self) -> &'a [Priority] {
+        self.avoided
+    }
+
     /// What it is to the budget, if it is not a first attempt.
     pub(crate) const fn extra(&self) -> Option<Extra> {
-        match (self.is_hedge, self.tried.is_empty()) {
+        match (self.is_hedge, self.is_retry || !self.tried.is_empty()) {
             (true, _) => Some(Extra::Hedge),
-            (false, false) => Some(Extra::Retry),
-            (false, true) => None,
+            (false, true) => Some(Extra::Retry),
+            (false, false) => None,
         }
     }
 
@@ -148,10 +191,17 @@ pub struct Tried(SmallVec<[u64; 8]>);
 impl Tried {
     /// Remembers where `pick` went.
     pub fn add<T>(&mut self, pick: &Pick<T>) {
-        let token = pick.endpoint().token;
+        self.add_token(pick.endpoint().token);
+    }
+
+    pub(crate) fn add_token(&mut self, token: u64) {
         if !self.0.contains(&token) {
             self.0.push(token);
         }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// How many endpoints were tried.

@@ -1,7 +1,7 @@
 //! What all handles of one cluster share.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use evenkeel_balance::{BuiltIn, Event, Policy, Wants};
 use evenkeel_limit::Token;
@@ -34,6 +34,8 @@ pub(crate) struct Shared<T> {
     pub(crate) seed: u64,
     pub(crate) max_endpoints: usize,
     pub(crate) state: Mutex<State<T>>,
+    /// Whether somebody picks endpoints by name, so that each update makes an index of them.
+    pub(crate) is_addressed: AtomicBool,
     /// Held by the one that ticks.
     ticking: Mutex<()>,
 }
@@ -53,6 +55,7 @@ impl<T> Shared<T> {
             seed,
             max_endpoints,
             state: Mutex::new(state),
+            is_addressed: AtomicBool::new(false),
             ticking: Mutex::new(()),
         }
     }
@@ -89,7 +92,7 @@ impl<T> Shared<T> {
 
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "all that the guard is made of, inlined in one place")]
-    fn hold(
+    pub(crate) fn hold(
         &self,
         node: &Node<T>,
         tier: &Tier<T>,

@@ -11,6 +11,7 @@ use evenkeel_types::Priority;
 use crate::choose::{self, Watch};
 use crate::factor::{self, FULL};
 use crate::live::Live;
+use crate::names::Names;
 use crate::node::Node;
 use crate::roster::{Level, Masks};
 use crate::shares::Shares;
@@ -27,6 +28,8 @@ pub(crate) struct Snapshot<T> {
     /// The tier that is used first lies here, so that the usual pick follows one pointer less.
     pub(crate) first: Tier<T>,
     pub(crate) rest: Box<[Tier<T>]>,
+    /// Where each name is, if somebody asks for names.
+    pub(crate) names: Names,
 }
 
 /// The shares of the groups, in the order of the tiers of the snapshot.

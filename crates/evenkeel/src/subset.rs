@@ -16,6 +16,7 @@ use crate::update::{self, Pending, PlannedMembers, Row, TierPlan};
 
 /// What becomes of usable endpoints outside the subset when nothing inside is usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum OutsideSubset {
     /// They are used, before the next failover tier is: availability first. What is unset means for subsets that spare

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{BuiltIn, Members, Policy, PolicyConfig, Random, Wants};
@@ -9,6 +10,7 @@ use evenkeel_types::{Endpoint, EndpointId, Priority};
 use hashbrown::HashTable;
 
 use crate::error::ApplyError;
+use crate::names::Names;
 use crate::node::Node;
 use crate::roster::{Masks, Place, Places};
 use crate::shared::{Shared, Told};
@@ -324,7 +326,18 @@ fn assemble<T>(
         shared.settle(tiers.iter());
     }
     let first = tiers.remove(0);
-    Snapshot { generation: old.generation + 1, known, plan, first, rest: tiers.into() }
+    let snapshot = Snapshot {
+        generation: old.generation + 1,
+        known,
+        plan,
+        first,
+        rest: tiers.into(),
+        names: Names::default(),
+    };
+    if shared.is_addressed.load(Ordering::Relaxed) {
+        snapshot.names.prepare(&snapshot);
+    }
+    snapshot
 }
 
 /// Makes masks for the planned tiers, and shares if the cluster has any, and swaps them in.

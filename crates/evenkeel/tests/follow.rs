@@ -183,6 +183,73 @@ fn suspects_of_a_source_are_used_last_and_an_empty_answer_empties_nothing() {
     assert!(cluster.pick(&Request::new()).is_ok());
 }
 
+/// What discovery dropped without proof is judged by the data plane: one that answers serves when nobody else does, one
+/// that fails gets nothing, and neither empties the set. What went by proof is gone, however well it answers.
+#[test]
+fn discovery_drops_and_the_data_plane_judges() {
+    use evenkeel::CheckState;
+    use evenkeel_registry::{Cause, Event, MirrorConfig, Removal, Revision};
+
+    let (registry, made) = (Registry::default(), Arc::new(AtomicUsize::new(0)));
+    let builder = Cluster::builder("users").policy(PolicyConfig::round_robin()).seed(1);
+    let cluster: Cluster<()> = builder.clock(ManualClock::default()).build().expect("valid settings");
+    let counter = Arc::clone(&made);
+    let _following =
+        cluster.follow(&registry, &users(), move |_| _ = counter.fetch_add(1, Ordering::Relaxed));
+    let source = "etcd".parse().expect("a valid name");
+    let feed = registry.feed(&users(), &source, MirrorConfig::default(), || Timestamp::from_secs(1));
+    let feed = feed.expect("a free name");
+    let at = |number| {
+        endpoint(&format!("e{number}"))
+            .with_address(std::net::SocketAddr::from(([10, 0, 0, number], 80)).into())
+    };
+    feed.send(Event::set((0..10).map(at).collect())).unwrap();
+    feed.send(Event::set(vec![at(0)])).unwrap();
+    registry.tick(Timestamp::from_secs(2));
+    let suspects: Vec<_> = registry.snapshot(&users()).suspects().to_vec();
+    assert_eq!((cluster.len(), suspects.len()), (5, 4));
+
+    let say = |id: &str, state| {
+        let handles = cluster.endpoints();
+        let handle = handles.iter().find(|handle| handle.id().as_str() == id).expect("it is in the set");
+        handle.set_check(state);
+    };
+    let picked = || -> BTreeSet<String> {
+        let picks = (0..40).filter_map(|_| cluster.pick(&Request::new()).ok());
+        picks.map(|pick| pick.endpoint().id().to_string()).collect()
+    };
+    say("e0", CheckState::Down);
+    assert_eq!(picked(), suspects.iter().map(ToString::to_string).collect(), "who still answers serves");
+    say(suspects[0].as_str(), CheckState::Down);
+    assert!(!picked().contains(suspects[0].as_str()), "who fails is out, at once");
+    for suspect in &suspects {
+        say(suspect.as_str(), CheckState::Down);
+    }
+    let refused = cluster.pick(&Request::new()).unwrap_err();
+    assert!(matches!(refused, PickError::NoneUsable(_)), "none is usable, which is not none: {refused:?}");
+    assert_eq!(cluster.len(), 5);
+
+    // Discovery lists them again: what was learnt meanwhile still counts, and nothing is made anew.
+    feed.send(Event::set((0..10).map(at).collect())).unwrap();
+    registry.tick(Timestamp::from_secs(4));
+    assert_eq!(
+        (cluster.len(), made.load(Ordering::Relaxed)),
+        (10, 15),
+        "ten, and the five that had been let go"
+    );
+    say(suspects[1].as_str(), CheckState::Up);
+    assert!(picked().contains(suspects[1].as_str()) && !picked().contains(suspects[0].as_str()));
+
+    // By proof one goes at once, though it answers.
+    let (from, to) = (Revision::new("1", "1").unwrap(), Revision::new("1", "2").unwrap());
+    feed.send(Event::full(from.clone(), (0..10).map(at).collect())).unwrap();
+    let removal = Removal { id: suspects[1].clone(), cause: Cause::Deregistered };
+    feed.send(Event::Delta { from, to, upserts: Vec::new(), removals: vec![removal] }).unwrap();
+    registry.tick(Timestamp::from_secs(6));
+    assert_eq!(cluster.len(), 9);
+    assert!(!picked().contains(suspects[1].as_str()));
+}
+
 /// Who is refused learns how fresh the set is; a source that went silent hours ago is another fault than endpoints that are
 /// down.
 #[test]

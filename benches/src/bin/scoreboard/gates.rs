@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::row::{Row, short};
-use crate::{full_gates, pipeline, routes, select_gates};
+use crate::{full_gates, pipeline, router, routes, select_gates};
 
 /// A ratio and its bound.
 pub(crate) struct Gate {
@@ -152,6 +152,9 @@ fn all(rows: &Rows<'_>) -> Vec<Gate> {
     full_gates::all(rows, &mut gates);
     select_gates::all(rows, &mut gates);
     routes::gates(rows, &mut gates);
+    router::gates(rows, &mut gates);
+    #[cfg(feature = "peer-tower")]
+    crate::towers::gates(rows, &mut gates);
     gates
 }
 

@@ -18,12 +18,15 @@ mod outlier;
 #[cfg(feature = "peers")]
 mod peers;
 mod pipeline;
+mod router;
 mod routes;
 mod row;
 mod select;
 mod select_gates;
 mod select_ours;
 mod tails;
+#[cfg(feature = "peer-tower")]
+mod towers;
 
 use std::error::Error;
 use std::io::{IsTerminal, Write};
@@ -138,6 +141,7 @@ fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
         .collect();
     if options.threads >= 2 && cases.is_wanted("update", "p99.9") {
         rows.extend(tails::rows(LARGEST, options.tail));
+        rows.extend(router::tails(LARGEST, options.tail));
     }
     if cases.is_wanted("memory", "") || cases.is_wanted("breaker", "") {
         rows.extend(cases::breaker_bytes());
@@ -178,8 +182,13 @@ fn collect(cases: &mut Cases) {
     }
     #[cfg(feature = "peers")]
     hash_peers::builds(cases);
+    #[cfg(feature = "peer-tower")]
+    towers::calls(cases);
+    #[cfg(feature = "peer-tower")]
+    towers::grpc(cases);
     select_ours::builds(cases);
     routes::cases(cases);
+    router::cases(cases);
     cases::picks_with_breaker(cases, 10);
     floor_cases::breakers(cases);
     cases::breakers(cases);

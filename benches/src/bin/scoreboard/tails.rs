@@ -42,7 +42,7 @@ pub(crate) fn rows(n: usize, stretch: Duration) -> Vec<Row> {
     floor.into_iter().chain(ours).collect()
 }
 
-fn measure(
+pub(crate) fn measure(
     subject: &str,
     n: usize,
     stretch: Duration,

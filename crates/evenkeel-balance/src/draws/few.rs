@@ -63,6 +63,20 @@ impl<'de> serde::Deserialize<'de> for Choices {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Choices {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Choices".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "How many endpoints are compared: a number from 2 to 32, or \"all\".",
+            "anyOf": [{ "type": "integer", "minimum": 2, "maximum": 32 }, { "const": "all" }]
+        })
+    }
+}
+
 impl Default for Choices {
     /// Two: the first extra choice brings almost everything (Mitzenmacher 2001), a third costs a cache line more.
     fn default() -> Self {

@@ -43,6 +43,7 @@ pub(crate) fn choose<V: View + ?Sized, C: Caller + ?Sized>(view: &V, caller: &mu
 
 /// Settings of [`Random`]: none. Any key beside `type` is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct RandomConfig {}
 

@@ -10,6 +10,7 @@ use siphasher::sip::SipHasher13;
 /// endpoint. The others are for agreeing with what other programs do; they are neither keyed nor hard to aim with. Those
 /// of 32 bits answer in the lower half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum HashFunction {

@@ -8,6 +8,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// When a key is hot, and over how many endpoints it spreads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

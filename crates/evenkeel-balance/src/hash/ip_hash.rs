@@ -8,6 +8,7 @@ use crate::{BuiltIn, Caller, InvalidPolicy, Members, PolicySettings, View, Wants
 
 /// Settings of [`IpHash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

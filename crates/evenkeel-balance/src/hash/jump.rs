@@ -6,6 +6,7 @@ use crate::{BuiltIn, InvalidPolicy, Members, PolicySettings};
 
 /// Settings of [`Jump`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -10,6 +10,7 @@ use crate::{BuiltIn, InvalidPolicy, Members, PolicySettings};
 
 /// Settings of [`Ketama`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

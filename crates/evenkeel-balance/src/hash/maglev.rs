@@ -7,6 +7,7 @@ use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettin
 
 /// Settings of [`Maglev`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -7,6 +7,7 @@ use crate::{BuiltIn, Caller, InvalidPolicy, Members, PolicySettings, View};
 
 /// Settings of [`Rendezvous`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

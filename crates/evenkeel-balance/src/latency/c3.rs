@@ -16,6 +16,7 @@ use crate::{
 
 /// Settings of [`C3`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -32,6 +33,7 @@ pub struct C3Config {
     /// answers tell a server's state, one does not.
     pub gain: Ratio,
     /// The time after which an average that nobody renews counts for 37 %: 10 s unless set, as in `peak_ewma`.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub decay: Duration,
     /// The score is divided by the share of successes to this power: 2 unless set; 0 ignores failures, at most 8.

@@ -13,6 +13,7 @@ use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettin
 
 /// Settings of [`ClientSideWeightedRoundRobin`].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -21,12 +22,15 @@ use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettin
 pub struct ClientSideWeightedRoundRobinConfig {
     /// How long reports must have come before they are used: 10 s unless set, gRPC's figure, since a server that has just
     /// started is idle and looks strong.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub blackout_period: Duration,
     /// How long a report is used: 3 min unless set, gRPC's figure. After a longer silence the blackout begins anew.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub weight_expiration_period: Duration,
     /// How often weights are worked out: every second unless set, gRPC's figure; at least 100 ms.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub weight_update_period: Duration,
     /// How many units of utilisation it counts for that all queries fail: 1 unless set, gRPC's figure; 0 ignores errors.
@@ -50,6 +54,7 @@ impl Default for ClientSideWeightedRoundRobinConfig {
 
 /// What an endpoint weighs that has no usable report, among some that have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum UnknownWeight {
     /// The mean of the known weights, as in gRPC: the default, since an endpoint that joins then leaves the shares of the

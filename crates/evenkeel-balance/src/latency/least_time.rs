@@ -16,6 +16,7 @@ use crate::{
 
 /// Settings of [`LeastTime`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -30,14 +31,17 @@ pub struct LeastTimeConfig {
     pub gain: Ratio,
     /// Near-equal latencies count as equal, so that near-equal endpoints share: in steps of 20 ms unless set, nginx's
     /// figure. Choose less where answers take less.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub step: Duration,
     /// All that is slower counts as equally bad, and only what is in flight tells it apart: 5 s unless set, nginx's
     /// figure.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub ceiling: Duration,
     /// After this time without an answer an average is halved, and again after each further one: 10 s unless set, nginx's
     /// `fail_timeout`.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub halve_after: Duration,
     /// The latency is divided by the share of successes to this power: 2 unless set; 0 ignores failures, at most 8.

@@ -15,6 +15,7 @@ use crate::{
 
 /// Settings of [`PeakEwma`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -26,6 +27,7 @@ pub struct PeakEwmaConfig {
     pub choices: Choices,
     /// The time after which 37 % of a peak are left: 10 s unless set, as in Finagle. Long enough to stay away from a
     /// server that stalls now and then, short enough to come back within a minute.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub decay: Duration,
     /// The cost is divided by the share of successes to this power: 2 unless set, so that an endpoint of which half fails

@@ -18,6 +18,7 @@ use crate::{
 
 /// Settings of [`Prequal`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -31,6 +32,7 @@ pub struct PrequalConfig {
     /// it finds good from 0.6 to 0.9. Zero goes by requests in flight alone, one by latency alone, which herds.
     pub hot_quantile: Ratio,
     /// The time after which a latency that nobody renews counts for 37 %: 10 s unless set, as in `peak_ewma`.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub decay: Duration,
     /// What is compared is divided by the share of successes to this power: 2 unless set; 0 ignores failures, at most 8.

@@ -6,6 +6,7 @@ use crate::{Caller, InvalidPolicy, View, scan};
 
 /// Settings of a [`ProbePool`]. The defaults are those of the paper.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -15,6 +16,7 @@ pub struct ProbePoolConfig {
     /// How many answers are kept: 16 unless set; 2 to 1024.
     pub capacity: u32,
     /// How long an answer is used: 1 s unless set.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_age: Duration,
     /// Probes sent for each pick: 3 unless set; up to 32, fractions are spread evenly. Below one the pool runs dry.

@@ -223,6 +223,7 @@ impl Policy for JoinIdleQueue {
 
 /// Settings of [`JoinIdleQueue`]: none. Any key beside `type` is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct JoinIdleQueueConfig {}
 

@@ -23,6 +23,7 @@ pub struct ShortestExpectedDelay {
 
 /// Settings of [`ShortestExpectedDelay`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

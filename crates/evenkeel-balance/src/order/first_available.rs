@@ -20,6 +20,7 @@ pub struct FirstAvailable {
 
 /// Settings of [`FirstAvailable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -35,6 +36,7 @@ pub struct FirstAvailableConfig {
 
 /// What [`FirstAvailableConfig::max_in_flight`] counts for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RoomPer {
     /// Every endpoint has the same room.

@@ -35,6 +35,7 @@ pub struct PickFirst {
 
 /// Settings of [`PickFirst`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -51,6 +52,7 @@ pub struct PickFirstConfig {
 
 /// How [`PickFirst`] ranks endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Shuffle {
     /// By chance, the heavy ones more likely first.

@@ -53,6 +53,7 @@ impl SmoothWeightedRoundRobin {
 
 /// Who shares the place in the cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum TurnOrder {
     /// Every caller (thread, or picker) has a place of its own, and its own start: nothing is shared between cores. The
@@ -66,6 +67,7 @@ pub enum TurnOrder {
 
 /// Settings of [`SmoothWeightedRoundRobin`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

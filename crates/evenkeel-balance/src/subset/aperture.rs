@@ -19,6 +19,7 @@ use crate::Members;
 /// **Source.** Finagle, `DeterministicAperture`, `WeightedAperture` and `Ring`; the least size of 12 and the ordering by
 /// hash are Finagle's. Twitter's figures: 91 % fewer connections, 78 % less spread of the request rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ApertureConfig {
     /// The index of this client among its peers: 0, 1, 2 … without gaps.

@@ -14,6 +14,7 @@ use crate::Members;
 /// | `aperture` | `deterministic_aperture` | `peer`, `peers`, `size`, `seed` |
 /// | `label` | – | `labels`, `fallback` |
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(tag = "type", rename_all = "snake_case"))]
 #[non_exhaustive]

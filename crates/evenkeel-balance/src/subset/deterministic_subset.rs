@@ -23,6 +23,7 @@ use crate::Members;
 /// **Source.** Beyer, Jones, Petoff and Murphy, "Site Reliability Engineering", chapter 20, 2016, where the shuffle is the
 /// library's and moves everything with each change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct DeterministicSubsetConfig {
     /// The index of this client: 0, 1, 2 … without gaps. No default, since two clients of one index would use the same

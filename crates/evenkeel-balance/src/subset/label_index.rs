@@ -10,6 +10,7 @@ use crate::Members;
 
 /// Settings of a [`LabelIndex`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct LabelIndexConfig {
     /// The keys whose values tell subsets apart, in the order in which [`LabelIndex::get`] takes the values. At least one

@@ -16,6 +16,7 @@ use crate::Members;
 /// **Source.** Envoy's subset load balancer, with the same three fallbacks; without its nested child balancers, since
 /// there is one subset for a client and one policy for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct LabelSubsetConfig {
     /// The labels that a server must have; at least one.
@@ -27,6 +28,7 @@ pub struct LabelSubsetConfig {
 
 /// What becomes of a label subset that nothing belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum LabelFallback {
     /// It stays empty: requests must not go elsewhere.

@@ -6,6 +6,7 @@ use super::InvalidSubset;
 
 /// Settings of a [`LoadAperture`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -17,6 +18,7 @@ pub struct LoadApertureConfig {
     /// At or above so many, it widens. Default 1.125, as Finagle.
     pub high: f64,
     /// The time constant of the average: after it, 37 % of an old load is left. Default 15 s, as Finagle.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub window: Duration,
     /// The least width, and the first. Default 1.

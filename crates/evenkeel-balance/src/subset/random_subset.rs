@@ -21,6 +21,7 @@ use crate::hash::xxh64;
 /// **Source.** gRPC A68, `random_subsetting`. gRPC hashes the address; ours is the id unless `by` says `address`, since an
 /// id stays when a server moves. Same idea: highest random weight (Thaler and Ravishankar 1998), the k best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -40,6 +41,7 @@ pub struct RandomSubsetConfig {
 
 /// What stands for a server when it is hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum HashedBy {
     /// Its id.

@@ -14,6 +14,7 @@ use crate::rise_fall::{ConfigError, RiseFallConfig, Start};
 ///
 /// The interval that counts is chosen as HAProxy chooses between `inter`, `fastinter` and `downinter`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -25,11 +26,13 @@ pub struct CheckConfig {
     /// From one result to the next check, while the endpoint is settled (and the default of the other two).
     ///
     /// Default 2 s, as HAProxy: with `fall` 3, an outage is found after some 6 s, at half a request per second.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(alias = "inter", with = "evenkeel_types::human_duration"))]
     pub interval: Duration,
     /// The same while the endpoint is not yet checked, or is between two verdicts.
     ///
     /// Default `None`: as `interval`. A shorter one finds the end of a doubt sooner, at a price in requests only then.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -42,6 +45,7 @@ pub struct CheckConfig {
     /// The same while the endpoint is settled down.
     ///
     /// Default `None`: as `interval`. A longer one spares a server that is struggling to start.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -57,6 +61,7 @@ pub struct CheckConfig {
     /// Default `None`: traffic plays no part. Envoy has 60 s until a cluster is used for the first time, which saves
     /// the checks of clusters that are configured everywhere and used nowhere. A doubt is still settled at the fast
     /// interval. It must not be shorter than `interval`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
@@ -65,6 +70,7 @@ pub struct CheckConfig {
     /// Without a request for this long, the cluster has no traffic any more.
     ///
     /// Default `None`: once used, always used, as in Envoy. It needs a `no_traffic_interval`.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
@@ -74,6 +80,7 @@ pub struct CheckConfig {
     ///
     /// Default `None`: as long as the interval that then counts, so that a lost probe delays nothing. (HAProxy does so
     /// too; Envoy has no default, Kubernetes has 1 s, AWS 5 s.)
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
@@ -91,6 +98,7 @@ pub struct CheckConfig {
     /// Default `None`: five times the longest interval, with its jitter. Four lost turns are bad luck, five are a
     /// checker that died, and a checker's death must neither keep a dead endpoint in nor a live one out for ever. It
     /// has to be longer than the longest interval. [`Duration::MAX`] turns it off.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
@@ -123,7 +131,12 @@ impl Default for CheckConfig {
 }
 
 impl CheckConfig {
-    pub(super) fn validate(&self) -> Result<(), CheckConfigError> {
+    /// Whether the settings can stand; [`ActiveCheck::new`](crate::ActiveCheck::new) asks.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckConfigError`] with the field.
+    pub fn validate(&self) -> Result<(), CheckConfigError> {
         self.validate_intervals()?;
         if self.jitter > Ratio::HALF {
             return Err(CheckConfigError::JitterTooLarge(self.jitter));

@@ -10,6 +10,7 @@ use super::config::CheckConfigError;
 ///
 /// Source: `observe`, `error-limit` and `on-error`, <https://docs.haproxy.org/3.2/configuration.html#5.2-observe>.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -37,6 +38,7 @@ impl ObserveConfig {
 
 /// What enough errors in a row do. All of them also bring the next check forward to the fast interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum OnError {

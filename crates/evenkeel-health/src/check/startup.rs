@@ -9,6 +9,7 @@ use super::config::CheckConfigError;
 /// <https://kubernetes.io/docs/concepts/workloads/pods/probes/>. Probers that have two questions ask
 /// [`ActiveCheck::is_starting`](crate::ActiveCheck::is_starting) which of them is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -24,6 +24,7 @@ use thiserror::Error;
 
 /// The fields of Envoy's `OutlierDetection`, with its names and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -33,18 +34,22 @@ pub struct EnvoyOutlierConfig {
     /// Failures in a row. Default 5.
     pub consecutive_5xx: u32,
     /// From sweep to sweep, above zero. Default 10 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub interval: Duration,
     /// An ejection lasts so long for each that came before it, and itself; above zero. Default 30 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub base_ejection_time: Duration,
     /// The longest, at least the base. Default `None`: 300 s or the base, whichever is longer.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
         serde(with = "evenkeel_types::human_duration::optional", skip_serializing_if = "Option::is_none")
     )]
     pub max_ejection_time: Option<Duration>,
     /// Up to so much is added, in whole milliseconds. Default 0.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_ejection_time_jitter: Duration,
     /// Default 10.

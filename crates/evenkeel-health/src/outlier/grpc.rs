@@ -17,6 +17,7 @@ use thiserror::Error;
 
 /// The fields of `OutlierDetectionLoadBalancingConfig`, with their names and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -24,12 +25,15 @@ use thiserror::Error;
 )]
 pub struct GrpcOutlierConfig {
     /// From sweep to sweep, above zero. Default 10 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub interval: Duration,
     /// Default 30 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub base_ejection_time: Duration,
     /// Default 300 s; less than the base counts as the base.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_ejection_time: Duration,
     /// Default 10.
@@ -55,6 +59,7 @@ impl Default for GrpcOutlierConfig {
 
 /// Ejects below `mean - stdev_factor / 1000 × stdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -79,6 +84,7 @@ impl Default for GrpcSuccessRate {
 
 /// Ejects above a percentage of failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 /// The parameters of a `server` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -25,6 +26,7 @@ pub struct NginxFailsConfig {
     /// Default 1. Zero: failures are not counted.
     pub max_fails: u32,
     /// Default 10 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub fail_timeout: Duration,
 }

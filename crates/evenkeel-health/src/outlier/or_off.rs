@@ -25,6 +25,13 @@ pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer.deserialize_any(OrOff(PhantomData))
 }
 
+/// The schema of the value, or `"off"`.
+#[cfg(feature = "schema")]
+pub(super) fn schema<T: schemars::JsonSchema>(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let value = generator.subschema_for::<T>();
+    schemars::json_schema!({ "anyOf": [value, { "const": "off" }] })
+}
+
 struct OrOff<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for OrOff<T> {

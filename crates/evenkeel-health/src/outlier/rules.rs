@@ -9,6 +9,7 @@ use thiserror::Error;
 ///
 /// In a file, what is an `Option` here is turned off with `"off"`.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -19,22 +20,26 @@ pub struct OutlierConfig {
     ///
     /// Default 10 s, as Envoy and gRPC: a detector that compares shares needs some dozens of requests of each endpoint
     /// in an interval. Runs of failures do not wait for it.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub interval: Duration,
     /// So many failures in a row eject, 1 to 32,767.
     ///
     /// Default 5, as Envoy, Finagle and linkerd: an endpoint that fails 1 % of its requests meets it once in 10^10.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::or_off::schema::<u32>"))]
     #[cfg_attr(feature = "serde", serde(alias = "consecutive_5xx", with = "super::or_off"))]
     pub consecutive_failures: Option<u32>,
     /// So many gateway failures in a row eject, 1 to 32,767.
     ///
     /// Default off: every gateway failure is a failure, so a limit only says something if it is below the one of
     /// `consecutive_failures`.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::or_off::schema::<u32>"))]
     #[cfg_attr(feature = "serde", serde(alias = "consecutive_gateway_failure", with = "super::or_off"))]
     pub consecutive_gateway_failures: Option<u32>,
     /// So many failures of local origin in a row eject, 1 to 32,767.
     ///
     /// Default 5, as Envoy. Without `split_local_origin` it says nothing that `consecutive_failures` does not say.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::or_off::schema::<u32>"))]
     #[cfg_attr(feature = "serde", serde(alias = "consecutive_local_origin_failure", with = "super::or_off"))]
     pub consecutive_local_failures: Option<u32>,
     /// Whether failures of local origin (no connection, our own timeout) are counted apart from the endpoint's answers.
@@ -53,18 +58,22 @@ pub struct OutlierConfig {
     /// means that all endpoints fail with the same probability, request by request.
     pub false_ejections: f64,
     /// Fails more often than its peers. Default on.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::or_off::schema::<SuccessRate>"))]
     #[cfg_attr(feature = "serde", serde(with = "super::or_off"))]
     pub success_rate: Option<SuccessRate>,
     /// Fails more often than a fixed share. Default off, as Envoy does not enforce it: it needs no peers, and ejects
     /// everybody where the cause is a common one, as far as caps and brake let it.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::or_off::schema::<FailureShare>"))]
     #[cfg_attr(feature = "serde", serde(alias = "failure_percentage", with = "super::or_off"))]
     pub failure_share: Option<FailureShare>,
     /// Slower than the peers' median. Default off: it is right only where endpoints get the same mix of requests.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::or_off::schema::<LatencyRule>"))]
     #[cfg_attr(feature = "serde", serde(with = "super::or_off"))]
     pub latency: Option<LatencyRule>,
     /// How many may be out, whichever rule it is.
     pub caps: EjectionCaps,
     /// Holds ejections while too many endpoints trip at once. Default on.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::or_off::schema::<Brake>"))]
     #[cfg_attr(feature = "serde", serde(with = "super::or_off"))]
     pub brake: Option<Brake>,
     /// How long an ejection lasts.
@@ -102,6 +111,7 @@ impl Default for OutlierConfig {
 /// It is valid from two endpoints on, has no sigma that a bad endpoint could blow up, and weighs peers by their requests,
 /// so that an idle one does not skew it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -127,6 +137,7 @@ impl Default for SuccessRate {
 
 /// Fails at least this share of its requests, whatever its peers do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -151,6 +162,7 @@ impl Default for FailureShare {
 /// What is compared is the mean logarithm of the latencies of successes: a fast failure does not look fast, and one
 /// slow request does not make an endpoint slow. It needs two peers, since of two endpoints neither is the median.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -160,6 +172,7 @@ pub struct LatencyRule {
     /// So many times the peers' median: above 1. Default 3: replicas in one zone seldom differ by two.
     pub factor: f64,
     /// And slower by this much. Default 10 ms: three times 100 µs hurts nobody.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min_excess: Duration,
     /// An endpoint with fewer timed successes in the interval is neither judged nor a peer: at least 2. Default 20.
@@ -175,6 +188,7 @@ impl Default for LatencyRule {
 
 /// How many endpoints may be out at the same time. All three hold, and a probation counts as out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -182,6 +196,7 @@ impl Default for LatencyRule {
 )]
 pub struct EjectionCaps {
     /// In number. Default off.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::or_off::schema::<u32>"))]
     #[cfg_attr(feature = "serde", serde(with = "super::or_off"))]
     pub max_ejected: Option<u32>,
     /// As a share of all endpoints, rounded down.
@@ -207,6 +222,7 @@ impl Default for EjectionCaps {
 
 /// The common-cause brake: endpoints do not break all at once by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -220,11 +236,13 @@ pub struct Brake {
     /// … within this time, …
     ///
     /// Default 10 s, one sweep.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub within: Duration,
     /// … nothing more is ejected for so long. Those that are out stay out until they are due.
     ///
     /// Default 30 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub hold: Duration,
 }
@@ -237,6 +255,7 @@ impl Default for Brake {
 
 /// How long an ejection lasts: `base`, growing with each ejection, at most `max`, and a jitter on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -247,12 +266,14 @@ pub struct EjectionTime {
     /// the ejection are not taken for those of the probation.
     ///
     /// Default 10 s; Envoy has 30 s. A probation costs one failed request, so coming back too early is cheap here.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(
         feature = "serde",
         serde(alias = "base_ejection_time", with = "evenkeel_types::human_duration")
     )]
     pub base: Duration,
     /// The longest one without its jitter, at least `base`. Default 300 s, as Envoy, gRPC and Finagle.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(
         feature = "serde",
         serde(alias = "max_ejection_time", with = "evenkeel_types::human_duration")
@@ -267,6 +288,7 @@ pub struct EjectionTime {
     /// After so long without meeting a rule, and …
     ///
     /// Default 60 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub clean_for: Duration,
     /// … so many requests of which nine in ten succeeded, the growth goes one step back: at least 1.
@@ -291,6 +313,7 @@ impl Default for EjectionTime {
 
 /// How ejections of the same endpoint grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Growth {
     /// Doubling: 10, 20, 40 …
@@ -304,6 +327,7 @@ pub enum Growth {
 
 /// What comes after an ejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Return {
     /// Its full share at once, as Envoy and gRPC.
@@ -320,6 +344,7 @@ impl Default for Return {
 
 /// A trickle of requests until enough succeeded, then a share that grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -335,9 +360,11 @@ pub struct Probation {
     /// Without a failure it ends after so long all the same, at least 1 ms.
     ///
     /// Default 60 s. An endpoint that gets no requests must not stay on probation for ever, where it counts as out.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub patience: Duration,
     /// How long its share then takes to be full. Zero: at once. Default 30 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub ramp: Duration,
 }
@@ -355,6 +382,7 @@ impl Default for Probation {
 
 /// What ends an ejection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ReturnBy {
     /// Time alone. A passing check changes nothing: what requests met, a check may not see (envoyproxy/envoy#28303).

@@ -11,6 +11,7 @@ use super::history::MOST_SAMPLES;
 ///
 /// The defaults are those of Akka's cluster.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -26,12 +27,15 @@ pub struct PhiConfig {
     pub max_samples: usize,
     /// The deviation counts as at least this, so that very regular heartbeats do not make the first late one fatal.
     /// Default 100 ms. Above zero.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min_deviation: Duration,
     /// So much longer than usual an absence may be without any suspicion: collection pauses, lost packets. Default 3 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub acceptable_pause: Duration,
     /// What the interval is taken to be until enough were seen. Default 1 s. Above zero.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub first_estimate: Duration,
 }

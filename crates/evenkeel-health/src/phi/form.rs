@@ -5,6 +5,7 @@
 /// `phi` is `-log10` of the probability that the next heartbeat comes even later than now: at 1 one absence in ten
 /// lasts so long, at 8 one in a hundred million.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PhiForm {

@@ -9,6 +9,7 @@ use super::curve::Curve;
 
 /// How endpoints warm up.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -19,6 +20,7 @@ pub struct SlowStartConfig {
     ///
     /// Default 30 s, the shortest that AWS allows: enough for connection pools, caches and just-in-time compilers of
     /// most programs, and short beside a rolling update.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(
         feature = "serde",
         serde(alias = "slow_start_window", with = "evenkeel_types::human_duration")

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// How the share of an endpoint grows while it warms up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -12,6 +12,7 @@ use super::curve::Curve;
 /// Source: `envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig`, and
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start>.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -19,6 +20,7 @@ use super::curve::Curve;
 )]
 pub struct EnvoySlowStartConfig {
     /// How long it takes. Envoy has no default; here it is 60 s, that of its documentation's examples.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(alias = "window", with = "evenkeel_types::human_duration"))]
     pub slow_start_window: Duration,
     /// The exponent's inverse. Default 1. Values that are not above 0, and NaN, count as 1, as in Envoy.

@@ -6,6 +6,7 @@ use crate::error::{LimitConfigError, check};
 
 /// The rate of the AWS SDKs' adaptive retry mode.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -4,6 +4,7 @@ use crate::sync::{AtomicU32, Ordering};
 
 /// The token bucket of the AWS SDKs' standard retry mode.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -7,6 +7,7 @@ use crate::{MAX_LIMIT, Refusal};
 
 /// Envoy's `retry_budget`.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -5,6 +5,7 @@ use crate::sync::{AtomicU32, Ordering};
 
 /// gRPC's `retryThrottling`.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -9,6 +9,7 @@ use crate::{BudgetSpent, RetryBudget, RetryBudgetConfig};
 
 /// When to send a second request, and how many.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -19,15 +20,19 @@ pub struct HedgeConfig {
     /// one is sent: 0.01 waits for the slowest hundredth. Default 0.01.
     pub max_extra_load: Ratio,
     /// No second request before this. Default 1 ms: below it the second is sent as the first comes back.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min_delay: Duration,
     /// No second request at all where the delay would be this or more. Default 2 s: a call that slow has another trouble.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub off_at: Duration,
     /// The delay is computed over three of these. Default 10 s, at least 100 ms, at most 1 h.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub window: Duration,
     /// How often. Default 3 s, at least 10 ms, at most 1 h.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub refresh: Duration,
     /// Second requests a second that need no requests. Default 0: without traffic nothing is known about latency.

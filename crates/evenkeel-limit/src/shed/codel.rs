@@ -7,6 +7,7 @@ use crate::shed::Shed;
 
 /// When a queue is too slow.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -15,10 +16,12 @@ use crate::shed::Shed;
 pub struct CodelConfig {
     /// Waiting this long is fine; 1 µs to 1 h. Default 5 ms, as in the RFC; a tenth of what a request may take is a good
     /// value for a server.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub target: Duration,
     /// Waiting longer is fine for this long, since that is a burst and not a standing queue; more than the target, up to 1 h.
     /// Default 100 ms.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub interval: Duration,
 }

@@ -9,6 +9,7 @@ use crate::{RetryBudget, RetryBudgetConfig};
 
 /// What to do with requests whose deadline has passed.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -19,6 +20,7 @@ pub struct DeadlineConfig {
     /// short, most requests look late.
     pub max_share: Ratio,
     /// Over this time, 1 s to 60 s. Default 10 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub window: Duration,
 }

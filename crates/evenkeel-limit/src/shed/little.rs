@@ -9,6 +9,7 @@ use crate::shed::Shed;
 
 /// How many to serve at once and how many to let wait, for a latency that is aimed at.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -16,6 +17,7 @@ use crate::shed::Shed;
 )]
 pub struct LittleConfig {
     /// The mean latency that is aimed at, waiting included; 1 µs to 1 h. Default 1 s.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub target: Duration,
     /// What a new sample counts for in the averages, above 0. Default 0.01.

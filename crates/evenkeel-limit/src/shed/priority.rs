@@ -8,6 +8,7 @@ use crate::shed::Shed;
 
 /// Whom to shed first.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -19,9 +20,11 @@ pub struct PriorityConfig {
     /// Many fine levels shed little more than needed: WeChat adds 128 levels of users to each of its kinds of requests.
     pub levels: u32,
     /// A mean wait above this is overload; 1 µs to 1 h. Default 20 ms.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub target: Duration,
     /// It is judged after this time, 1 ms to 1 h. Default 1 s …
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub window: Duration,
     /// … or after so many requests, if that is earlier; 1 to 1,000,000. Default 2,000.

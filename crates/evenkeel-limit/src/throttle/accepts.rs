@@ -10,6 +10,7 @@ use crate::throttle::{Throttled, was_accepted};
 
 /// Throttling by requests and accepts.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -20,6 +21,7 @@ pub struct AcceptsConfig {
     /// may be turned away before anything is held back, so that a service that recovers shows it soon.
     pub k: f64,
     /// How far back it looks, 1 s to 1 h. Default 2 min.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub window: Duration,
     /// Never more likely than this, below 1. Default 0.9: one in ten goes out, or no news would come back.

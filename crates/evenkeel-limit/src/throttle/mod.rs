@@ -13,6 +13,7 @@ use crate::LimitConfigError;
 
 /// How a client throttles itself.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

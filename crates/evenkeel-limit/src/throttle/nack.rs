@@ -12,6 +12,7 @@ use crate::throttle::{Throttled, was_accepted};
 
 /// Throttling by an average of accepts.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -19,6 +20,7 @@ use crate::throttle::{Throttled, was_accepted};
 )]
 pub struct NackConfig {
     /// The time constant of the average, 1 ms to 1 h. Default 2 min.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub window: Duration,
     /// The share of requests turned away that is tolerated, above 0 and below 1. Default 0.5.

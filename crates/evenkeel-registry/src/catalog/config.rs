@@ -7,6 +7,7 @@ use crate::{EvictionLimit, InvalidEvictionLimit};
 
 /// The bounds of a [`Catalog`]: whatever comes from outside ends somewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -20,9 +21,11 @@ pub struct CatalogConfig {
     pub max_endpoints: usize,
     /// The shortest time to live. The default is 1 s: below that, scheduling and one lost packet look like a crash.
     /// (etcd grants no less than 2 s by default.)
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min_ttl: Duration,
     /// The longest time to live. The default is 24 h: who wants to stay longer says so with `None`.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_ttl: Duration,
     /// How many may expire at once.

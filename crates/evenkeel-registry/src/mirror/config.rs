@@ -15,6 +15,7 @@ use crate::EvictionLimit;
 /// trusting.empty.hold = Hold::Never; // an empty answer of this source is the truth
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -32,15 +33,18 @@ pub struct MirrorConfig {
     pub settle: Settle,
     /// How long an endpoint that vanished without proof is kept, in case it comes back. The default is zero: `settle`
     /// covers what a store rewrites in two steps. Raise it for a source that forgets and remembers.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub flap: Duration,
     /// At which age the set gives way to that of a fall-back source, or without one is no longer used at all. The
     /// default is `None`, never: an old set mostly works, and its age is visible. (Envoy, Finagle and go-kit keep it
     /// too.)
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub max_stale: Option<Duration>,
     /// After how long a silence the source counts as stale without having said so. The default is `None`: adapters
     /// with a keepalive say it themselves. Set it for an adapter that may hang, to a few of its intervals.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub silent_after: Option<Duration>,
     /// The most endpoints. Known ones stay, further ones are rejected by id from the end of the order. The default is
@@ -87,6 +91,7 @@ impl Default for MirrorConfig {
 /// (apache/dubbo#9965, higress-group/higress#4390). So the last set is held with a bound, and let go earlier by proof
 /// ([`Event::Absent`](crate::Event::Absent)), or when enough separate answers agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -100,6 +105,7 @@ pub struct EmptyGuard {
     pub agreeing: u32,
     /// … if the last came at least so long after the first. The default is 30 s: a burst of polls against one broken
     /// replica is one witness.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub spread: Duration,
 }
@@ -112,12 +118,17 @@ impl Default for EmptyGuard {
 
 /// How long a set is held against an empty answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Hold {
     /// Not at all: an empty answer is the truth.
     Never,
     /// At most so long.
-    For(#[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))] Duration),
+    For(
+        #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
+        Duration,
+    ),
     /// Until proof or agreeing answers: only if keeping dead endpoints is better than none.
     Forever,
 }
@@ -127,6 +138,7 @@ pub enum Hold {
 /// The first change is shown at once. What follows waits until it has been quiet for a while, yet not for longer than
 /// the bound; additions and removals alike. (envoyproxy/gateway#9773 saved 276 → 154 pushes so.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -135,9 +147,11 @@ pub enum Hold {
 pub struct Settle {
     /// The quiet to wait for; zero shows every change at once. The default is 100 ms: a deployment tool writes its
     /// entries within that, and no person notices it.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub quiet: Duration,
     /// The longest wait of a change. The default is 1 s: a set that never rests must not hide a removal for longer.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max: Duration,
 }

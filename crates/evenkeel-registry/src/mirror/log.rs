@@ -7,6 +7,7 @@ use crate::Event;
 
 /// One thing that happened to a mirror, as recorded.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct LogEntry {
     /// When, as the caller gave it.
@@ -17,6 +18,7 @@ pub struct LogEntry {
 
 /// What happened to a mirror.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Logged {
@@ -31,6 +33,7 @@ pub enum Logged {
         /// The set.
         endpoints: Vec<Endpoint>,
         /// How old it was.
+        #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
         age: Duration,
     },

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 /// How a [`Registrar`](crate::Registrar) keeps an endpoint in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -14,22 +15,26 @@ pub struct RegistrarConfig {
     /// The time to live to ask for; the store may grant another, which then counts. Renewed at a third of it. The
     /// default is 15 s: a crash is noticed in a quarter of a minute, and two renewals 5 s apart may get lost. (etcd
     /// grants no less than 2 s, ZooKeeper 4 to 40 s by default.)
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub ttl: Duration,
     /// How long readers are given to hear of the drain before the entry is removed. The default is 5 s: twice the usual
     /// delay of a watch, or one poll of DNS at Envoy's rate.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub propagation: Duration,
     /// How a drain is announced.
     pub announce: Announce,
     /// How long an order may go without an answer; then it counts as failed. The default is 5 s, a third of the time to
     /// live, so that one hanging connection does not cost the lease.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub request_timeout: Duration,
     /// How long to wait after failures.
     pub backoff: Backoff,
     /// How long to try to remove the entry before giving up: the process wants to stop, and a lease ends by itself. The
     /// default is 30 s, the time that Kubernetes gives a process to stop.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub remove_for: Duration,
 }
@@ -49,6 +54,7 @@ impl Default for RegistrarConfig {
 
 /// How the entry says that its endpoint drains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Announce {
@@ -67,6 +73,7 @@ pub enum Announce {
 /// Waits after failures: doubled from one to the next, and drawn from the upper half, so that a fleet does not come back
 /// in step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -74,9 +81,11 @@ pub enum Announce {
 )]
 pub struct Backoff {
     /// The first. The default is 500 ms, as in etcd's client.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min: Duration,
     /// The longest. The default is 30 s: a store that comes back is not left alone for longer.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max: Duration,
 }

@@ -12,6 +12,7 @@ use crate::matching::{any_cookie, is_token};
 
 /// A signed cookie that names an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -26,6 +27,7 @@ pub struct CookieConfig {
     pub keys: Vec<CookieKey>,
     /// How long it is good from the time of issue, 1 s to 400 days. Default 1 h: stickiness is for caches and sessions, and a
     /// day-old one only keeps load from moving to new endpoints.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub ttl: Duration,
     /// The attribute `Path`. Default `/`.
@@ -51,6 +53,7 @@ impl Default for CookieConfig {
 
 /// A key that signs cookies. Its secret is not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct CookieKey {
     /// Its number, which cookies carry.
@@ -67,6 +70,7 @@ impl std::fmt::Debug for CookieKey {
 
 /// The attribute `SameSite`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum SameSite {
     /// `Lax`.

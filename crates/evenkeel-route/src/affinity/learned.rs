@@ -10,6 +10,7 @@ use thiserror::Error;
 
 /// A table of who is where, learnt from answers: a session id that the application gave out, say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -19,6 +20,7 @@ pub struct LearnedConfig {
     /// The most keys, 1 to 100,000,000; the least recently used one makes room. Default 100,000.
     pub capacity: u32,
     /// How long a key is kept after its last use, above zero. Default 1 h.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub ttl: Duration,
     /// The seed of the hash of keys: secret, so that nobody can make keys that collide. Default 0.

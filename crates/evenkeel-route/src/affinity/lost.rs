@@ -1,5 +1,6 @@
 /// How an endpoint that a request asks for is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum EndpointState {
     /// Plainly usable.
@@ -25,6 +26,7 @@ pub enum EndpointState {
 /// | saturated | served elsewhere, and not moved: the next request tries again |
 /// | unhealthy, gone | move |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -57,6 +59,7 @@ impl Default for AffinityRules {
 
 /// What happens to a user who cannot stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum OnLost {
     /// Another endpoint is picked and becomes the user's. YARP: `Redistribute`.

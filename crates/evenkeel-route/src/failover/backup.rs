@@ -1,5 +1,6 @@
 /// How a backup group takes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum BackupMode {
     /// HAProxy: as soon as no primary is usable, the first usable backup takes everything, in the order of the

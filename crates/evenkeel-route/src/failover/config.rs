@@ -5,6 +5,7 @@ use thiserror::Error;
 
 /// When requests go to the next tier, and when they come back.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -28,10 +29,12 @@ pub struct FailoverConfig {
     /// From this share on it is used again; not below `leave_below`. Default 0.
     pub return_at: Ratio,
     /// How long a tier must not have got worse before it gets more again. Default 5 s: longer than most endpoints flap.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub min_dwell: Duration,
     /// How long the way from nothing back to everything takes, in equal parts. Default 30 s: connections, caches and
     /// compilers of a tier that did nothing need about that. Zero gives everything back at once.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub return_over: Duration,
 }
@@ -52,6 +55,7 @@ impl Default for FailoverConfig {
 
 /// What happens to the requests of a tier in panic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -75,6 +79,7 @@ pub enum OnPanic {
 
 /// An answer from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

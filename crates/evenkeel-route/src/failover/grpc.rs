@@ -18,6 +18,7 @@ pub enum GrpcChild {
 
 /// Times of gRPC's priority policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -25,9 +26,11 @@ pub enum GrpcChild {
 )]
 pub struct GrpcPriorityConfig {
     /// How long a child may connect before the next one is asked. Default 10 s, as in A56.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub failover_timeout: Duration,
     /// How long a child that is not needed keeps its connections. Default 15 minutes, as in A56.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub retain: Duration,
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 /// assert_eq!(order.tiers(&at("eu", "a"), &places), [3, 2, 1, 0]);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

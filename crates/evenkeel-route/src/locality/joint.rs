@@ -2,6 +2,7 @@ use std::time::Duration;
 
 /// What a caller would rather pay: waiting, or a way to another zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -10,6 +11,7 @@ use std::time::Duration;
 pub struct JointConfig {
     /// How much better another zone must be to leave the one that was chosen last. Default 200 µs: less than that is
     /// noise of most estimates, and a zone that changes with it moves the herd to and fro.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub stay: Duration,
 }

@@ -4,6 +4,7 @@ use super::shares::ZoneShares;
 
 /// How load moves requests out of the own zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

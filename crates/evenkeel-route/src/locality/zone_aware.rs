@@ -80,6 +80,7 @@ fn check(callers: &[u32], endpoints: &[u32], own: usize) -> Result<(), ZoneAware
 /// Envoy's zone aware routing, as `ZoneAwareLoadBalancerBase::regenerateLocalityRoutingStructures` computes it: whole
 /// ten-thousandths, and only if there are enough hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

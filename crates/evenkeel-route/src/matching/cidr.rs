@@ -9,6 +9,7 @@ use thiserror::Error;
 /// IPv4 addresses written as IPv6 (`::ffff:10.0.0.1`) are IPv4 addresses, in ranges and in connections: a socket that
 /// listens for both sees the first form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -15,6 +15,7 @@ use evenkeel_types::{Ratio, SplitMix64};
 /// # Ok::<(), evenkeel_types::InvalidRatio>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Fraction {
     /// How many of them.

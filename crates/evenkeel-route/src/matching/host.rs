@@ -14,6 +14,7 @@ use thiserror::Error;
 ///
 /// Names are lower-cased when they are parsed; internationalised ones are written in punycode, as on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -6,6 +6,7 @@ use super::value::ValueMatch;
 
 /// What a request must be like, for a rule to take it. Everything that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -36,6 +37,7 @@ pub struct HttpRule {
 ///
 /// Of a field with several values, one that will do is enough.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct HeaderMatch {
     /// Its name; case does not count.
@@ -51,6 +53,7 @@ pub struct HeaderMatch {
 ///
 /// Names and values are compared after decoding (`%20` and `+` are a space).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct QueryMatch {
     /// Its name; case counts.
@@ -64,6 +67,7 @@ pub struct QueryMatch {
 
 /// A cookie that a request must have, or must not have. Quotes around a value are not part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct CookieMatch {
     /// Its name; case counts.
@@ -77,6 +81,7 @@ pub struct CookieMatch {
 
 /// How a table of rules is compiled.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -93,6 +98,7 @@ pub struct HttpRulesConfig {
 
 /// What a table of rules may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

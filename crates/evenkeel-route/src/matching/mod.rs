@@ -41,4 +41,6 @@ pub use request::{Request, RequestError};
 pub use stream::{Connection, PortRange, Precedence, StreamRule, StreamRules, StreamRulesConfig};
 pub use value::ValueMatch;
 
-pub(crate) use predicate::{Predicate, any_cookie, is_token, predicates_of};
+pub use predicate::{any_cookie, any_parameter, is_token};
+
+pub(crate) use predicate::{Predicate, predicates_of};

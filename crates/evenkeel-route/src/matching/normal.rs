@@ -6,6 +6,7 @@ use thiserror::Error;
 /// defaults are what RFC 3986, section 6.2.2, calls equivalent, and nothing more. Send on what was matched
 /// ([`Match::path`](super::Match::path)), or refuse what differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -44,6 +45,7 @@ impl Default for PathOptions {
 
 /// Which escapes are decoded. Decoding happens once: `%2541` becomes `%41` and stays that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Percent {
     /// None; broken escapes pass.
@@ -57,6 +59,7 @@ pub enum Percent {
 
 /// What `%2F` and `%5C` mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum EscapedSlashes {
     /// They are ordinary text.
@@ -70,6 +73,7 @@ pub enum EscapedSlashes {
 
 /// What `.` and `..` mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum DotSegments {
     /// They are ordinary text.
@@ -83,6 +87,7 @@ pub enum DotSegments {
 
 /// Whether case counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Case {
     /// It does.

@@ -22,6 +22,7 @@ use super::trie::{BREAK, WILD};
 ///
 /// A capture takes one whole segment that is not empty. The rest that `**` and `{*name}` take may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -92,7 +92,14 @@ impl Predicate {
     }
 }
 
-fn any_parameter(query: &[u8], name: &str, decoded: &mut Vec<u8>, test: impl Fn(&[u8]) -> bool) -> bool {
+/// Whether a query holds a parameter of this name whose value passes. Both are compared after decoding, for which `decoded` is
+/// room.
+pub fn any_parameter(
+    query: &[u8],
+    name: &str,
+    decoded: &mut Vec<u8>,
+    mut test: impl FnMut(&[u8]) -> bool,
+) -> bool {
     query.split(|&byte| byte == b'&').any(|pair| {
         let end = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
         !pair.is_empty()
@@ -116,8 +123,8 @@ fn decode<'a>(text: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     buffer
 }
 
-/// Whether a field `cookie` holds a cookie of this name whose value passes.
-pub(crate) fn any_cookie(field: &[u8], name: &str, test: impl Fn(&[u8]) -> bool) -> bool {
+/// Whether a field `cookie` holds a cookie of this name whose value passes. Quotes around a value are not part of it.
+pub fn any_cookie(field: &[u8], name: &str, mut test: impl FnMut(&[u8]) -> bool) -> bool {
     field.split(|&byte| byte == b';').any(|pair| {
         let pair = pair.trim_ascii();
         let value = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
@@ -128,8 +135,9 @@ pub(crate) fn any_cookie(field: &[u8], name: &str, test: impl Fn(&[u8]) -> bool)
     })
 }
 
-/// Whether a text is a token of RFC 9110, section 5.6.2.
-pub(crate) fn is_token(text: &str) -> bool {
+/// Whether a text is a token of RFC 9110, section 5.6.2: a name of a header field, a method, a cookie.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(fits)
 }

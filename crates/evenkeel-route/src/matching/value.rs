@@ -7,6 +7,7 @@ use super::regexes::compile_one;
 ///
 /// Case counts; `{ regex = "(?i)yes" }` ignores it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

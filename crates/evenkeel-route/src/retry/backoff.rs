@@ -4,6 +4,7 @@ use thiserror::Error;
 
 /// How long a request waits before it is sent again.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -11,9 +12,11 @@ use thiserror::Error;
 )]
 pub struct Backoff {
     /// The first wait, before jitter. Default 25 ms, as Envoy.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub base: Duration,
     /// The longest wait; not below `base`. Default 250 ms, as Envoy.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max: Duration,
     /// How each wait grows over the last, in percent: 100 to 1,000. Default 200: it doubles. [`Jitter::Decorrelated`] has
@@ -39,6 +42,7 @@ impl Default for Backoff {
 /// Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), names them and shows that full jitter costs the
 /// fewest calls, and none the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Jitter {
     /// `w`: all who failed together come back together. For tests.

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_types::Timestamp;
@@ -10,6 +11,7 @@ use super::ending::{Ending, RetryOn};
 /// After Dean and Barroso, "The Tail at Scale" (2013): sent again once it has taken longer than most do, a request costs a few
 /// percent of load and cuts off the tail. Only for requests that may be done twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -29,6 +31,42 @@ impl Default for HedgeConfig {
     }
 }
 
+/// A checked [`HedgeConfig`], from which requests begin without an allocation.
+#[derive(Clone, Debug)]
+pub struct HedgePolicy {
+    on: Arc<RetryOn>,
+    attempts: u32,
+}
+
+impl HedgePolicy {
+    /// A policy with these settings.
+    ///
+    /// # Errors
+    ///
+    /// [`HedgeError`] if a setting makes no sense.
+    pub fn new(config: &HedgeConfig) -> Result<Self, HedgeError> {
+        if !(2..=MOST).contains(&config.attempts) {
+            return Err(HedgeError::Attempts(config.attempts));
+        }
+        Ok(Self { on: Arc::new(config.on.clone()), attempts: config.attempts })
+    }
+
+    /// As [`Hedge::new`].
+    #[must_use]
+    pub fn begin(&self, delay: Duration, now: Timestamp) -> Hedge {
+        Hedge {
+            on: Arc::clone(&self.on),
+            delay,
+            allowed: self.attempts,
+            sent: 1,
+            running: 1,
+            next: now.saturating_add(delay),
+            now,
+            is_over: false,
+        }
+    }
+}
+
 /// The attempts of one request that run side by side.
 ///
 /// ```text
@@ -38,7 +76,7 @@ impl Default for HedgeConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Hedge {
-    on: RetryOn,
+    on: Arc<RetryOn>,
     delay: Duration,
     allowed: u32,
     sent: u32,
@@ -69,19 +107,7 @@ impl Hedge {
     ///
     /// [`HedgeError`] if a setting makes no sense.
     pub fn new(config: &HedgeConfig, delay: Duration, now: Timestamp) -> Result<Self, HedgeError> {
-        if !(2..=MOST).contains(&config.attempts) {
-            return Err(HedgeError::Attempts(config.attempts));
-        }
-        Ok(Self {
-            on: config.on.clone(),
-            delay,
-            allowed: config.attempts,
-            sent: 1,
-            running: 1,
-            next: now.saturating_add(delay),
-            now,
-            is_over: false,
-        })
+        Ok(HedgePolicy::new(config)?.begin(delay, now))
     }
 
     /// When [`tick`](Self::tick) has something to do.
@@ -116,6 +142,17 @@ impl Hedge {
             if step != HedgeStep::Wait || self.running > 0 {
                 return step;
             }
+        }
+        self.is_over = true;
+        HedgeStep::Answer
+    }
+
+    /// The attempt that [`HedgeStep::Send`] asked for could not be sent: no endpoint was left. No further one is tried.
+    pub fn not_sent(&mut self) -> HedgeStep {
+        self.running = self.running.saturating_sub(1);
+        self.allowed = self.sent;
+        if self.running > 0 || self.is_over {
+            return HedgeStep::Wait;
         }
         self.is_over = true;
         HedgeStep::Answer

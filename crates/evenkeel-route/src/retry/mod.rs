@@ -8,6 +8,6 @@ mod tried;
 
 pub use backoff::{Backoff, BackoffError, Jitter};
 pub use ending::{Ending, RetryOn, StatusRange};
-pub use hedge::{Hedge, HedgeConfig, HedgeError, HedgeStep};
-pub use plan::{GiveUp, Next, RetryConfig, RetryError, RetryPlan, RetryPolicy};
+pub use hedge::{Hedge, HedgeConfig, HedgeError, HedgePolicy, HedgeStep};
+pub use plan::{GiveUp, Next, RetryConfig, RetryError, RetryPlan, RetryPolicy, RetryProgress};
 pub use tried::Tried;

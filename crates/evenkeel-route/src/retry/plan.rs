@@ -9,6 +9,7 @@ use super::tried::Tried;
 
 /// When a request is sent again.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -21,12 +22,14 @@ pub struct RetryConfig {
     /// Which endings are worth another attempt.
     pub on: RetryOn,
     /// How long one attempt may take. Default: as long as the request.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub per_try_timeout: Option<Duration>,
     /// How long the request waits in between.
     pub backoff: Backoff,
     /// The longest wait that an endpoint may ask for; if it asks for more, the request gives up, since a client would rather
     /// know. Default 1 s. Zero heeds no such wish.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_retry_after: Duration,
     /// After so many attempts in a tier it is avoided. Default 1: the next attempt is in another one, if there is one with a share.
@@ -83,14 +86,13 @@ impl RetryPolicy {
     /// an idempotent call whose body is kept); without it, only what no endpoint has seen is sent again.
     #[must_use]
     pub fn begin(&self, now: Timestamp, deadline: Option<Timestamp>, may_repeat: bool) -> RetryPlan<'_> {
-        RetryPlan {
-            config: &self.0,
-            deadline: deadline.unwrap_or(Timestamp::MAX),
-            may_repeat,
-            tried: Tried::default(),
-            last_wait: Duration::ZERO,
-            now,
-        }
+        RetryPlan { policy: self, progress: RetryProgress::new(now, deadline, may_repeat) }
+    }
+
+    /// The settings.
+    #[must_use]
+    pub const fn config(&self) -> &RetryConfig {
+        &self.0
     }
 }
 
@@ -110,7 +112,15 @@ impl RetryPolicy {
 /// ```
 #[derive(Clone, Debug)]
 pub struct RetryPlan<'p> {
-    config: &'p RetryConfig,
+    policy: &'p RetryPolicy,
+    progress: RetryProgress,
+}
+
+/// How far a request has come, without its policy: for those who keep the two apart, because one outlives the other.
+///
+/// Give the same policy each time.
+#[derive(Clone, Debug)]
+pub struct RetryProgress {
     deadline: Timestamp,
     may_repeat: bool,
     tried: Tried,
@@ -154,29 +164,25 @@ impl RetryPlan<'_> {
     /// The number of the attempt that is under way, 1 first.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.tried.len() as u32 + 1
+        self.progress.attempt()
     }
 
     /// Until when an attempt that begins now may take.
     #[must_use]
     pub fn attempt_deadline(&self, now: Timestamp) -> Timestamp {
-        let own = self
-            .config
-            .per_try_timeout
-            .map_or(Timestamp::MAX, |timeout| now.max(self.now).saturating_add(timeout));
-        own.min(self.deadline)
+        self.progress.attempt_deadline(self.policy, now)
     }
 
     /// What was tried: to be excluded from the next pick.
     #[must_use]
     pub const fn tried(&self) -> &Tried {
-        &self.tried
+        self.progress.tried()
     }
 
     /// Whether the next attempt avoids this tier.
     #[must_use]
     pub fn avoids_tier(&self, tier: u32) -> bool {
-        self.config.tier_after > 0 && self.tried.tier(tier, self.config.tier_after as usize - 1)
+        self.progress.avoids_tier(self.policy, tier)
     }
 
     /// The attempt ended. `endpoint` is a number of the caller's choice that names the endpoint, `draw` are 64 uniform bits, and
@@ -190,20 +196,81 @@ impl RetryPlan<'_> {
         draw: u64,
         permit: impl FnOnce() -> bool,
     ) -> Next {
+        self.progress.ended(self.policy, ending, endpoint, tier, now, draw, permit)
+    }
+}
+
+impl RetryProgress {
+    /// Of a request that begins now; see [`RetryPolicy::begin`].
+    #[must_use]
+    pub fn new(now: Timestamp, deadline: Option<Timestamp>, may_repeat: bool) -> Self {
+        Self {
+            deadline: deadline.unwrap_or(Timestamp::MAX),
+            may_repeat,
+            tried: Tried::default(),
+            last_wait: Duration::ZERO,
+            now,
+        }
+    }
+
+    /// As [`RetryPlan::attempt`].
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.tried.len() as u32 + 1
+    }
+
+    /// As [`RetryPlan::attempt_deadline`].
+    #[must_use]
+    pub fn attempt_deadline(&self, policy: &RetryPolicy, now: Timestamp) -> Timestamp {
+        let own = policy
+            .0
+            .per_try_timeout
+            .map_or(Timestamp::MAX, |timeout| now.max(self.now).saturating_add(timeout));
+        own.min(self.deadline)
+    }
+
+    /// As [`RetryPlan::tried`].
+    #[must_use]
+    pub const fn tried(&self) -> &Tried {
+        &self.tried
+    }
+
+    /// As [`RetryPlan::avoids_tier`].
+    #[must_use]
+    pub fn avoids_tier(&self, policy: &RetryPolicy, tier: u32) -> bool {
+        policy.0.tier_after > 0 && self.tried.tier(tier, policy.0.tier_after as usize - 1)
+    }
+
+    /// As [`RetryPlan::ended`].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a plan is told at the end of an attempt, and the policy"
+    )]
+    pub fn ended(
+        &mut self,
+        policy: &RetryPolicy,
+        ending: &Ending,
+        endpoint: u64,
+        tier: u32,
+        now: Timestamp,
+        draw: u64,
+        permit: impl FnOnce() -> bool,
+    ) -> Next {
+        let config = &policy.0;
         self.now = self.now.max(now);
         self.tried.add(endpoint, tier);
-        if !self.config.on.is_met(ending) {
+        if !config.on.is_met(ending) {
             return Next::Answer;
         }
-        if self.tried.len() as u32 >= self.config.attempts {
+        if self.tried.len() as u32 >= config.attempts {
             return Next::GiveUp(GiveUp::Attempts);
         }
         if !self.may_repeat && !ending.is_unseen() {
             return Next::GiveUp(GiveUp::NotRepeatable);
         }
-        let mut wait = self.config.backoff.wait(self.tried.len() as u32, self.last_wait, draw);
-        if let Some(asked) = ending.asked_to_wait().filter(|_| !self.config.max_retry_after.is_zero()) {
-            if asked > self.config.max_retry_after {
+        let mut wait = config.backoff.wait(self.tried.len() as u32, self.last_wait, draw);
+        if let Some(asked) = ending.asked_to_wait().filter(|_| !config.max_retry_after.is_zero()) {
+            if asked > config.max_retry_after {
                 return Next::GiveUp(GiveUp::AskedToWait);
             }
             // Not sooner than asked, and still not all at once.

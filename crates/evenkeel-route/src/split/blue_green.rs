@@ -4,6 +4,7 @@ use evenkeel_types::Timestamp;
 
 /// One of two complete environments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Colour {
     /// The one.
@@ -26,6 +27,7 @@ impl Colour {
 
 /// How a switch between two environments goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -36,6 +38,7 @@ pub struct BlueGreenConfig {
     pub live: Colour,
     /// How long users who say that they were on the other one are still sent there. Default 5 minutes: about a session;
     /// zero switches everybody at once.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub keep: Duration,
 }

@@ -4,6 +4,7 @@ use evenkeel_types::Ratio;
 
 /// How many requests are sent a second time, to a cluster whose answers nobody waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -33,6 +34,7 @@ impl Default for MirrorConfig {
 
 /// How the share of copies is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum MirrorCounting {
     /// By counting, as Traefik: after n requests exactly ⌈n × share⌉ were copied. Costs a counter that all threads share.

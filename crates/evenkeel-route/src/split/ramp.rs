@@ -14,6 +14,7 @@ use thiserror::Error;
 ///        start    hold        hold        hold
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -21,6 +22,7 @@ use thiserror::Error;
 )]
 pub struct RampConfig {
     /// How long nothing happens at first. Default 0.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub wait: Duration,
     /// The steps, each with a larger share than the one before.
@@ -50,17 +52,20 @@ impl Default for RampConfig {
 
 /// A share, and how long it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct RampStep {
     /// The share of the new version.
     pub share: Ratio,
     /// How long it is kept before the next step, or before the ramp is done.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub hold: Duration,
 }
 
 /// What ends a ramp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -18,6 +18,7 @@ use crate::text_hash::text_hash;
 /// # Ok::<(), evenkeel_route::split::SplitError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -37,6 +38,7 @@ pub struct SplitConfig {
 
 /// A cluster and its weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Arm {
     /// The name of the cluster; each once.
@@ -47,6 +49,7 @@ pub struct Arm {
 
 /// Whether a user stays in an arm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Stickiness {
     /// Each request is drawn anew.
@@ -58,6 +61,7 @@ pub enum Stickiness {
 
 /// A kind of request that goes to one arm.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

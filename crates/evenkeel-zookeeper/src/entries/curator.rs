@@ -8,6 +8,7 @@ use super::{
 };
 
 /// `org.apache.curator.x.discovery.ServiceInstance`, as far as it is used; further fields are none of our business.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 struct Instance {
     #[serde(default)]
@@ -27,12 +28,14 @@ struct Instance {
     enabled: Option<bool>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 struct UriSpec {
     #[serde(default)]
     parts: Vec<Part>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 struct Part {
     value: String,
@@ -95,7 +98,7 @@ fn labels(
     let uri = instance.uri.as_ref().map(|uri| ("uri", fill(uri, instance, name)));
     let text = instance.payload.as_str().map(|text| ("payload", text.to_owned()));
     let kept = of_payload.filter(|(key, _)| !own(key) && *key != STATUS);
-    Ok(Labels::new(kept.chain(uri).chain(text))?)
+    Ok(Labels::from_outside(kept.chain(uri).chain(text))?)
 }
 
 /// Curator's `UriSpec.build`; a variable that is not known is left as it stands, in braces.

@@ -26,6 +26,7 @@ use crate::InvalidZooKeeperConfig;
 /// assert!(entries.read("b", b"{").is_err());
 /// # Ok::<(), evenkeel_zookeeper::EntryError>(())
 /// ```
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Entries {
@@ -53,6 +54,7 @@ impl Default for Entries {
 }
 
 /// In which form entries are written.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -99,6 +101,7 @@ impl Format {
 }
 
 /// Which of Curator's two ports.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

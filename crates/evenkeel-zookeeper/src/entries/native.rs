@@ -1,10 +1,17 @@
-use evenkeel_types::Endpoint;
+use evenkeel_types::{Endpoint, Labels};
 
 use super::{EntryError, Format, Reading, malformed, node_name};
 
 pub(super) fn read(name: &str, data: &[u8]) -> Result<Reading, EntryError> {
     let endpoint: Endpoint =
         serde_json::from_slice(data).map_err(|error| malformed(Format::Native, &error))?;
+    if let Some(key) = endpoint.labels().and_then(Labels::reserved) {
+        return Err(EntryError::Bad {
+            field: "labels".to_owned(),
+            given: key.to_owned(),
+            wanted: "keys under `evenkeel.` are reserved",
+        });
+    }
     let belongs = node_name(endpoint.id().as_str());
     if belongs != name {
         return Err(EntryError::OtherName { id: endpoint.id().as_str().to_owned(), belongs });

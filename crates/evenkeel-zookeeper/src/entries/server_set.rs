@@ -13,6 +13,7 @@ use super::{
 pub(super) const PREFIX: &str = "member_";
 
 /// `ServiceInstance` of Twitter commons, as Finagle reads it.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Member {
@@ -28,6 +29,7 @@ struct Member {
     metadata: Option<Map<String, Value>>,
 }
 
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 struct HostPort {
     host: String,
@@ -46,7 +48,7 @@ pub(super) fn read(additional: Option<&str>, name: &str, data: &[u8]) -> Result<
     let HostPort { host, port } = place.ok_or_else(|| missing(&field))?;
     let endpoint = Endpoint::new(id, address(&field, host, *port)?).with_announced(announced(&member)?);
     let shard = member.shard.map(|shard| ("shard", shard.to_string()));
-    let labels = Labels::new(member.metadata.iter().flat_map(scalars).chain(shard));
+    let labels = Labels::from_outside(member.metadata.iter().flat_map(scalars).chain(shard));
     let (labels, left_out) = match labels {
         Ok(labels) => (labels, None),
         Err(error) => (Labels::default(), Some(error.into())),

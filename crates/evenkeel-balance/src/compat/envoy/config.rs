@@ -3,6 +3,7 @@ use crate::InvalidPolicy;
 
 /// Settings of [`Envoy`](super::Envoy): a cluster's `lb_policy` and what belongs to it, under Envoy's own names.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -20,6 +21,7 @@ pub struct EnvoyConfig {
 
 /// One of Envoy's policies, with its settings.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum EnvoyPolicy {
     /// Consistent hashing on a ring.
@@ -40,6 +42,7 @@ impl Default for EnvoyPolicy {
 
 /// Settings of `RING_HASH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -66,6 +69,7 @@ impl Default for RingHashSettings {
 
 /// Settings of `MAGLEV`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -84,6 +88,7 @@ impl Default for MaglevSettings {
 
 /// Settings of `ROUND_ROBIN`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -97,6 +102,7 @@ pub struct RoundRobinSettings {
 
 /// The weight of one locality.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -5,6 +5,7 @@ use super::{Edf, Weighted};
 
 /// Settings of Envoy's `LEAST_REQUEST`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

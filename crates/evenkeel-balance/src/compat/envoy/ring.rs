@@ -8,6 +8,7 @@ use crate::hash::{MURMUR_SEED, murmur64a, xxh64};
 
 /// The function that places hosts on the ring. Keys are always hashed with xxHash64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RingFunction {
     /// xxHash64, Envoy's default.

@@ -3,6 +3,7 @@ use crate::compat::envoy::RingSizes;
 
 /// Settings of [`Grpc`](super::Grpc): which of gRPC's policies, under its own names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -15,6 +16,7 @@ pub struct GrpcConfig {
 
 /// One of gRPC's policies, with its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum GrpcPolicy {
     /// Consistent hashing on a ring (`ring_hash_experimental`, gRFC A42 and A76).
@@ -33,6 +35,7 @@ impl Default for GrpcPolicy {
 
 /// Settings of `ring_hash_experimental`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -60,6 +63,7 @@ impl RingHashSettings {
 
 /// Settings of the policies that take turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -2,6 +2,7 @@ use super::hash_type::HashType;
 
 /// `balance`: which algorithm. The names are HAProxy's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Balance {
     /// In turn, by weights that can change while it runs. At most 4095 servers.

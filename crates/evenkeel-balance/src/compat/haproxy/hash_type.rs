@@ -7,6 +7,7 @@ use crate::hash::{crc32, djb2, sdbm, wt6};
 /// The default is HAProxy's: `map-based` with sdbm and without avalanche. Mind that a bare `hash-type consistent` *does*
 /// avalanche: see [`HashType::bare`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -23,6 +24,7 @@ pub struct HashType {
 
 /// What a hash is looked up in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Method {
     /// A map of as many slots as there is weight, dealt anew whenever a server comes or goes: most keys then move.
@@ -34,6 +36,7 @@ pub enum Method {
 
 /// What turns the bytes of a key into a hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Function {
     /// That of the sdbm library.

@@ -11,6 +11,7 @@ use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettin
 
 /// Settings of [`Haproxy`], in HAProxy's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -16,6 +16,7 @@ use crate::{
 
 /// Settings of [`Nginx`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -27,6 +28,7 @@ pub struct NginxConfig {
     /// After so many failures a server is left alone: 1 unless set, nginx's default. Zero: failures are not counted.
     pub max_fails: u32,
     /// For so long, in whole seconds: 10 unless set, nginx's default.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub fail_timeout: Duration,
 }

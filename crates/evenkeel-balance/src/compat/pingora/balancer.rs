@@ -7,6 +7,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Which selection a load balancer has. `Random` draws from the thread's generator in pingora, and is not here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -6,6 +6,7 @@ use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, Vie
 
 /// Settings of [`Pingora`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

@@ -6,6 +6,7 @@ use crate::{BuiltIn, Caller, InvalidPolicy, Members, Policy, PolicySettings, Vie
 
 /// Settings of [`Traefik`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -20,6 +21,7 @@ pub struct TraefikConfig {
 
 /// A strategy of Traefik.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Strategy {

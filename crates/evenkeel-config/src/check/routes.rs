@@ -1,0 +1,162 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel::Cluster;
+use evenkeel::route::matching::HttpRules;
+use evenkeel::route::split::SplitConfig;
+use evenkeel::router::{Action, Router, RouterConfig, RouterError, StreamAction, StreamRouter};
+
+use super::Faults;
+use crate::document::{Path, Step};
+use crate::error::Problem;
+use crate::model::Config;
+
+/// Names, references and circles: what many errors at once can be told of.
+pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
+    faults.names("http.routes", config.http.routes.iter().map(|route| route.name.as_str()));
+    faults.names("stream.routes", config.stream.routes.iter().map(|route| route.name.as_str()));
+    let known: BTreeSet<&str> =
+        config.clusters.iter().map(|settings| settings.cluster.name.as_str()).collect();
+    for (path, name) in references(config) {
+        if !known.contains(name.as_str()) {
+            faults.unknown(&path, "cluster", &name, known.iter().copied());
+        }
+    }
+    let listeners: BTreeSet<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    for (i, route) in config.stream.routes.iter().enumerate() {
+        for (j, name) in route.rule.listeners.iter().enumerate() {
+            if !listeners.contains(name.as_str()) {
+                let path = Path::from("stream.routes").index(i).join("match.listeners").index(j);
+                faults.unknown(&path, "listener", name, listeners.iter().copied());
+            }
+        }
+    }
+    circles("http", &config.http.fallbacks, faults);
+    circles("stream", &config.stream.fallbacks, faults);
+}
+
+/// Everywhere that a cluster is named.
+pub(super) fn references(config: &Config) -> Vec<(Path, String)> {
+    let mut found = Vec::new();
+    let mut add = |path: Path, name: &str| found.push((path, name.to_owned()));
+    let of_split = |path: &Path, split: &SplitConfig, add: &mut dyn FnMut(Path, &str)| {
+        for (i, arm) in split.arms.iter().enumerate() {
+            add(path.key("arms").index(i).key("cluster"), &arm.cluster);
+        }
+    };
+    for (i, route) in config.http.routes.iter().enumerate() {
+        let route_path = Path::from("http.routes").index(i);
+        let path = route_path.key("action");
+        match &route.action {
+            Action::Cluster(name) => add(path.key("cluster"), name),
+            Action::Split(split) => of_split(&path.key("split"), split, &mut add),
+            Action::Ramp(ramp) => {
+                add(path.join("ramp.old"), &ramp.old);
+                add(path.join("ramp.new"), &ramp.new);
+            }
+            Action::BlueGreen(pair) => {
+                add(path.join("blue_green.blue"), &pair.blue);
+                add(path.join("blue_green.green"), &pair.green);
+            }
+            _ => {}
+        }
+        if let Some(mirror) = &route.mirror {
+            add(route_path.join("mirror.cluster"), &mirror.cluster);
+        }
+    }
+    for (i, route) in config.stream.routes.iter().enumerate() {
+        let path = Path::from("stream.routes").index(i).key("action");
+        match &route.action {
+            StreamAction::Cluster(name) => add(path.key("cluster"), name),
+            StreamAction::Split(split) => of_split(&path.key("split"), split, &mut add),
+        }
+    }
+    for (list, fallbacks) in [("http", &config.http.fallbacks), ("stream", &config.stream.fallbacks)] {
+        let path = Path::from(list).key("fallbacks");
+        for (of, fallback) in fallbacks {
+            add(path.key(of), of);
+            add(path.key(of), fallback);
+        }
+    }
+    found
+}
+
+fn circles(list: &str, fallbacks: &BTreeMap<String, String>, faults: &mut Faults<'_>) {
+    // What was walked through once ends, or was reported.
+    let mut walked: BTreeSet<&str> = BTreeSet::new();
+    for start in fallbacks.keys() {
+        let (mut at, mut here) = (start.as_str(), Vec::new());
+        while walked.insert(at) {
+            here.push(at);
+            let Some(next) = fallbacks.get(at) else { break };
+            if let Some(first) = here.iter().position(|name| name == next) {
+                let circle = here[first..].iter().chain([&next.as_str()]).copied().collect::<Vec<_>>();
+                let text = format!("goes in a circle: {}", circle.join(" → "));
+                faults.error(&Path::from(list).key("fallbacks").key(at), Problem::Invalid(text));
+                break;
+            }
+            at = next;
+        }
+    }
+}
+
+/// Compiles the routes, for what only that finds, and for rules that never take anything.
+pub(super) fn try_out(config: &Config, clusters: Vec<Cluster<()>>, faults: &mut Faults<'_>) {
+    match Router::new(config.http.clone(), clusters.iter().cloned()) {
+        Ok(router) => shadows(&config.http, &router.rules(), faults),
+        Err(error) => http_error(&error, faults),
+    }
+    if let Err(error) = StreamRouter::new(&config.stream, clusters) {
+        stream_error(&error, faults);
+    }
+}
+
+pub(crate) fn http_error(error: &RouterError, faults: &mut Faults<'_>) {
+    router_error("http", error, faults);
+}
+
+pub(crate) fn stream_error(error: &RouterError, faults: &mut Faults<'_>) {
+    router_error("stream", error, faults);
+}
+
+/// The problem of a router's error begins with what joins it to the field: a colon, a verb, or the rest of the field.
+fn router_error(list: &str, error: &RouterError, faults: &mut Faults<'_>) {
+    let text = error.problem.to_string();
+    let mut path = Path::from(list).join(&error.field);
+    if let Some(inner) = text.strip_prefix('.') {
+        return faults.foreign(&path, inner);
+    }
+    // A field of the rule stands under `match`.
+    if let Some(Step::Key(key)) = path.0.get_mut(3)
+        && key == "rule"
+    {
+        *key = "match".to_owned();
+    }
+    // Errors of regular expressions are drawn over several lines.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.strip_prefix(": ").unwrap_or(&text);
+    faults.error(&path, Problem::invalid(text));
+}
+
+fn shadows(config: &RouterConfig, rules: &HttpRules, faults: &mut Faults<'_>) {
+    for shadow in rules.shadowed() {
+        let name = |rule: usize| config.routes.get(rule).map_or("", |route| route.name.as_str());
+        let (path, by) =
+            (Path::from("http.routes").index(shadow.rule), Path::from("http.routes").index(shadow.by));
+        let text = if shadow.is_whole() {
+            format!(
+                "the route {:?} never takes a request: {:?} takes them all",
+                name(shadow.rule),
+                name(shadow.by)
+            )
+        } else {
+            format!(
+                "{:?} takes the requests of {} of the {} pairs of host and path of the route {:?}",
+                name(shadow.by),
+                shadow.taken,
+                shadow.of,
+                name(shadow.rule)
+            )
+        };
+        faults.warn(&path, text, Some((&by, "which is in")));
+    }
+}

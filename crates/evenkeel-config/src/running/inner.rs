@@ -1,0 +1,82 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use evenkeel::router::{Router, StreamRouter};
+use evenkeel::{Cluster, Following};
+use evenkeel_registry::Registry;
+use parking_lot::Mutex;
+
+use super::Hooks;
+use super::checks::Checks;
+use super::sources::Store;
+use crate::model::Config;
+
+pub(crate) struct Inner<T> {
+    pub(crate) hooks: Hooks<T>,
+    pub(crate) http: Router<T>,
+    pub(crate) stream: StreamRouter<T>,
+    pub(crate) state: ArcSwap<State<T>>,
+    /// Only one reload at a time.
+    pub(crate) parts: Mutex<BTreeMap<String, Part<T>>>,
+    pub(crate) checks: Checks,
+    pub(crate) reloads: AtomicU64,
+}
+
+/// What everybody reads.
+pub(crate) struct State<T> {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clusters: BTreeMap<String, Cluster<T>>,
+    pub(crate) registries: BTreeMap<String, Registry>,
+}
+
+/// What a reload needs of a cluster besides.
+pub(crate) struct Part<T> {
+    pub(crate) cluster: Cluster<T>,
+    pub(crate) store: Option<Store>,
+    pub(crate) following: Option<Following<T>>,
+}
+
+impl<T> Inner<T> {
+    pub(crate) fn new(hooks: Hooks<T>, http: Router<T>, stream: StreamRouter<T>, state: State<T>) -> Self {
+        Self {
+            hooks,
+            http,
+            stream,
+            state: ArcSwap::from_pointee(state),
+            parts: Mutex::default(),
+            checks: Checks::default(),
+            reloads: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Inner<T> {
+    /// Lets deadlines pass everywhere; says how long nothing is due.
+    pub(crate) fn tick(self: &Arc<Self>) -> Duration {
+        let state = self.state.load_full();
+        let now = self.hooks.now();
+        let mut wait = state.config.tick;
+        for cluster in state.clusters.values() {
+            if let Some(next) = cluster.tick() {
+                wait = wait.min(next.saturating_since(now));
+            }
+        }
+        for registry in state.registries.values() {
+            if registry.next_deadline().is_some_and(|at| now >= at) {
+                let _ = registry.tick(now);
+            }
+            if let Some(next) = registry.next_deadline() {
+                wait = wait.min(next.saturating_since(now));
+            }
+        }
+        self.checks.follow(self, &state);
+        wait
+    }
+
+    pub(crate) fn count_reload(&self) {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+    }
+}

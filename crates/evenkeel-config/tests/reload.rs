@@ -1,0 +1,266 @@
+//! Reloads under way: what stays, what goes, and that nobody waits or fails meanwhile.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use evenkeel::route::matching::Request as Http;
+use evenkeel::router::{Incoming, Scratch};
+use evenkeel::{Outcome, Request};
+use evenkeel_config::{Config, Loaded, Running, Syntax};
+use proptest::prelude::*;
+
+fn load(text: &str) -> Loaded {
+    Loaded::parse(text, Syntax::Toml).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+}
+
+const BASE: &str = r#"
+[[http.routes]]
+name = "all"
+action = { cluster = "users" }
+
+[[clusters]]
+name = "users"
+policy = "least_request"
+breaker = { rules = [{ consecutive = { failures = 1 } }], open_for = "1h" }
+endpoints = [
+  { id = "a", address = "10.0.0.1:80" },
+  { id = "b", address = "10.0.0.2:80" },
+]
+"#;
+
+#[test]
+fn the_table_of_what_survives() {
+    // Change of the text, what the diff says, and whether what was learnt of endpoint `a` is still known.
+    for (from, to, says, kept) in [
+        ("", "", "nothing changed", true),
+        ("\"least_request\"", "\"random\"", "cluster users: policy changed, in place", true),
+        ("10.0.0.2:80", "10.0.0.3:80", "cluster users: endpoints changed, in place", true),
+        (
+            "10.0.0.1:80\" }",
+            "10.0.0.1:80\", weight = 7 }",
+            "cluster users: endpoints changed, in place",
+            true,
+        ),
+        (
+            "policy",
+            "subset = { type = \"label\", labels = { zone = \"x\" } }\npolicy",
+            "cluster users: subset changed, in place",
+            true,
+        ),
+        ("\"1h\"", "\"2h\"", "cluster users: breaker changed, built anew", false),
+        ("policy", "max_endpoints = 5\npolicy", "cluster users: max_endpoints changed, built anew", false),
+        ("\"all\"", "\"everything\"", "http: 1 routes added: everything\nhttp: 1 routes removed: all", true),
+        ("{ cluster = \"users\" }", "{ respond = { status = 404 } }", "http: 1 routes changed: all", true),
+    ] {
+        let running = Running::<AtomicU64>::start(load(BASE)).unwrap();
+        let id = "a".parse().unwrap();
+        let users = running.cluster("users").unwrap();
+        users.endpoint(&id).unwrap().payload().store(7, Ordering::Relaxed);
+        let text = if from.is_empty() { BASE.to_owned() } else { BASE.replacen(from, to, 1) };
+        let diff = match running.apply(load(&text)) {
+            Ok(diff) => diff,
+            Err(errors) => panic!("{from} -> {to}: {errors}"),
+        };
+        assert_eq!(diff.to_string(), says, "{from} -> {to}");
+        let users = running.cluster("users").unwrap();
+        let payload = users.endpoint(&id).unwrap().payload().load(Ordering::Relaxed);
+        assert_eq!(payload == 7, kept, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_changes_nothing() {
+    let running = Running::<()>::start(load(BASE)).unwrap();
+    let before = (running.report().clusters, serde_json::to_value(&*running.config()).unwrap());
+    for (from, to) in [
+        ("{ cluster = \"users\" }", "{ cluster = \"nobody\" }"),
+        ("\"1h\"", "\"0s\""),
+        ("\"least_request\"", "{ type = \"least_request\", choices = 99 }"),
+        ("id = \"b\"", "id = \"a\""),
+        ("name = \"all\"", "name = \"all\"\nmatch = { paths = [{ regex = \"(\" }] }"),
+        // In place for one cluster, refused for another: the first is taken back.
+        (
+            "policy = \"least_request\"",
+            "policy = \"random\"\n[[clusters]]\nname = \"second\"\npolicy = { type = \"least_request\", choices = 1 }\n[[clusters]]\nname=\"third\"",
+        ),
+    ] {
+        let text = BASE.replacen(from, to, 1);
+        let errors = running.apply(load(&text)).expect_err(to);
+        assert!(errors.all()[0].line().is_some(), "{errors}");
+        let after = (running.report().clusters, serde_json::to_value(&*running.config()).unwrap());
+        assert_eq!(before, after, "{to}");
+    }
+    assert_eq!(running.report().reloads, 0);
+}
+
+#[test]
+fn what_was_changed_in_place_is_taken_back_when_the_routes_fail() {
+    let running = Running::<()>::start(load(BASE)).unwrap();
+    let before = running.report().clusters;
+    // Only compiling the table finds this one, after the cluster took its policy over.
+    let text = BASE
+        .replacen("\"least_request\"", "\"random\"", 1)
+        .replacen("10.0.0.2:80", "10.0.0.9:80", 1)
+        .replacen("name = \"all\"", "name = \"all\"\nmatch = { paths = [{ regex = \"(\" }] }", 1);
+    running.apply(load(&text)).expect_err("the expression is none");
+    let after = running.report().clusters;
+    assert_eq!(after[0].policy, before[0].policy);
+    let addresses = |report: &[evenkeel::ClusterReport]| -> Vec<String> {
+        report[0].endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect()
+    };
+    assert_eq!(addresses(&after), addresses(&before));
+}
+
+#[test]
+fn requests_under_way_end_where_they_began() {
+    let running = Running::<()>::start(load(BASE)).unwrap();
+    let pick = running.cluster("users").unwrap().pick(&Request::new()).unwrap();
+    let mut scratch = Scratch::default();
+    let routed = running.router().route(&Incoming::new(Http::new("GET", "x", "/")), &mut scratch).unwrap();
+    let mut exchange = routed.into_exchange().unwrap();
+    running.apply(load(&BASE.replace("users", "others"))).unwrap();
+    assert!(running.cluster("users").is_none());
+    assert!(exchange.pick().is_ok());
+    pick.finish(Outcome::success());
+}
+
+#[test]
+fn a_list_that_becomes_empty_is_the_operators_word() {
+    let text = "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"a\", address = \"10.0.0.1:80\" }]\n";
+    let running = Running::<()>::start(load(text)).unwrap();
+    running.apply(load("[[clusters]]\nname = \"users\"\n")).unwrap();
+    assert!(running.cluster("users").unwrap().is_empty());
+    // What the program applied itself stays, as long as the list in the file does not change.
+    let users = running.cluster("users").unwrap();
+    users.apply([evenkeel::Endpoint::at("10.0.0.9:80".parse().unwrap()).unwrap()]).unwrap();
+    running.apply(load("[[clusters]]\nname = \"users\"\npolicy = \"random\"\n")).unwrap();
+    assert_eq!(users.len(), 1);
+}
+
+/// Not a test of speed, which a busy machine cannot be: run it alone, in release mode, to see figures.
+#[test]
+#[ignore = "it measures"]
+fn a_reload_of_ten_thousand_routes() {
+    let mut text =
+        "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"a\", address = \"10.0.0.1:80\" }]\n"
+            .to_owned();
+    for i in 0..10_000 {
+        text += &format!(
+            "[[http.routes]]\nname = \"r{i}\"\nmatch = {{ hosts = [\"h{i}.example.com\"], paths = [{{ prefix = \"/p{i}\" }}] }}\naction = {{ cluster = \"users\" }}\n"
+        );
+    }
+    let clock = evenkeel::MonotonicClock::new();
+    let now = || evenkeel::Clock::now(&clock);
+    let (start, old) = (now(), load(&text));
+    let read = now();
+    let running = Running::<()>::start(old).unwrap();
+    let started = now();
+    let new = load(&text.replace("example.com", "example.org"));
+    let before = now();
+    let diff = running.apply(new).unwrap();
+    let after = now();
+    assert!(!diff.is_empty());
+    let between = |from: evenkeel::Timestamp, to: evenkeel::Timestamp| to.saturating_since(from);
+    println!(
+        "10000 routes: read {:?}, start {:?}, reload {:?}",
+        between(start, read),
+        between(read, started),
+        between(before, after)
+    );
+}
+
+#[test]
+fn a_configuration_made_in_the_program_runs_too() {
+    let running = Running::<()>::start(Config::default()).unwrap();
+    let errors = running.apply(Config { tick: std::time::Duration::ZERO, ..Config::default() }).unwrap_err();
+    assert_eq!(errors.to_string(), "tick: is 0ns: allowed are 1ms to 1m");
+}
+
+/// Ends the picking threads, also when an assertion fails: the scope waits for them.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A configuration of up to four clusters, of which `always` is one that has endpoints.
+fn text(clusters: &[(u8, u8, u8, bool)]) -> String {
+    let policies = ["least_request", "round_robin", "random", "maglev", "peak_ewma"];
+    let mut text = String::from("[[http.routes]]\nname = \"all\"\naction = { cluster = \"always\" }\n");
+    for (i, (policy, endpoints, breaker, list)) in clusters.iter().enumerate() {
+        let name = if i == 0 { "always".to_owned() } else { format!("c{i}") };
+        let policy = policies[usize::from(*policy) % policies.len()];
+        text += &format!("[[clusters]]\nname = {name:?}\npolicy = {policy:?}\n");
+        if policy == "peak_ewma" {
+            text += "latency = {}\n";
+        }
+        if breaker % 3 == 0 {
+            text += &format!(
+                "breaker = {{ open_for = \"{}s\", rules = [{{ consecutive = {{ failures = 3 }} }}] }}\n",
+                1 + breaker
+            );
+        }
+        let from = u8::from(*list);
+        for n in from..=from + endpoints % 4 {
+            text += &format!("[[clusters.endpoints]]\nid = \"e{n}\"\naddress = \"10.0.{i}.{}:80\"\n", n + 1);
+        }
+        if i > 0 {
+            text += &format!(
+                "[[http.routes]]\nname = \"r{i}\"\nmatch = {{ paths = [{{ prefix = \"/{i}\" }}] }}\naction = {{ cluster = {name:?} }}\n"
+            );
+        }
+    }
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_pick_fails_or_waits_while_configurations_change(
+        steps in prop::collection::vec(prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), any::<bool>()), 1..4), 2..12)
+    ) {
+        let running = Arc::new(Running::<()>::start(load(&text(&steps[0]))).unwrap());
+        let stop = AtomicBool::new(false);
+        let (picked, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            let _ending = Ending(&stop);
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut scratch = Scratch::default();
+                    while !stop.load(Ordering::Relaxed) {
+                        let request = Incoming::new(Http::new("GET", "example.com", "/anything"));
+                        let routed = running.router().route(&request, &mut scratch);
+                        let pick = routed.ok().and_then(evenkeel::router::Routed::into_exchange)
+                            .and_then(|mut exchange| exchange.pick().ok().map(|pick| (exchange, pick)));
+                        match pick {
+                            Some(_) => picked.fetch_add(1, Ordering::Relaxed),
+                            None => failed.fetch_add(1, Ordering::Relaxed),
+                        };
+                        if running.cluster("always").is_none_or(|cluster| cluster.pick(&Request::new()).is_err()) {
+                            failed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+            for step in &steps {
+                let loaded = load(&text(step));
+                running.apply(loaded.clone()).unwrap();
+                // The same again changes nothing.
+                assert!(running.apply(loaded).unwrap().is_empty());
+                // Each step is seen by some pick.
+                let seen = picked.load(Ordering::Relaxed);
+                while picked.load(Ordering::Relaxed) == seen && failed.load(Ordering::Relaxed) == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        prop_assert_eq!(failed.load(Ordering::Relaxed), 0);
+        let last = steps.last().unwrap().len();
+        prop_assert_eq!(running.clusters().len(), last);
+    }
+}

@@ -1,0 +1,360 @@
+use std::collections::BTreeMap;
+
+use evenkeel::router::{
+    Action, Redirect, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig,
+    StreamRouterConfig,
+};
+use evenkeel_route::matching::{
+    DotSegments, EscapedSlashes, HttpRule, HttpRules, HttpRulesConfig, PathOptions, Percent, StreamRule,
+};
+
+use super::acl::{Acls, Condition};
+use super::backend::Target;
+use super::lexer::Line;
+use super::settings::Settings;
+use crate::conversion::Conversion;
+use crate::error::ConvertError;
+use crate::place::Place;
+use crate::setup::{Listener, Serves};
+use crate::word::Word;
+
+/// A frontend, while its lines are read.
+#[derive(Debug)]
+pub(crate) struct Frontend {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) settings: Settings,
+    pub(crate) acls: Acls,
+    addresses: Vec<String>,
+    tls: bool,
+    /// What answers by itself, before any backend is chosen.
+    answers: Vec<(Condition, Action, Line)>,
+    uses: Vec<(Condition, String, Line)>,
+}
+
+impl Frontend {
+    pub(crate) fn new(name: &str, place: &Place, settings: Settings) -> Self {
+        Self {
+            name: name.to_owned(),
+            place: place.clone(),
+            settings,
+            acls: Acls::new(),
+            addresses: Vec::new(),
+            tls: false,
+            answers: Vec::new(),
+            uses: Vec::new(),
+        }
+    }
+
+    /// Takes a line; whether it is one of a frontend.
+    pub(crate) fn take(&mut self, line: &Line, conversion: &mut Conversion) -> Result<bool, ConvertError> {
+        let texts = line.texts();
+        let (place, subject) = (line.place(), line.text());
+        match texts.as_slice() {
+            ["bind", addresses, rest @ ..] => {
+                self.addresses.extend(addresses.split(',').map(str::to_owned));
+                self.tls |= rest.contains(&"ssl");
+                conversion.report.taken(place, subject, "an address of a listener");
+            }
+            ["use_backend", name, ..] if name.contains("%[") => {
+                conversion.report.none(
+                    place,
+                    subject,
+                    "which backend this is is only known when requests come: write a route for each",
+                );
+            }
+            ["use_backend", name, ..] => {
+                let condition = condition(&line.words[2..], place, &self.acls)?;
+                match condition {
+                    Ok(condition) => self.uses.push((condition, (*name).to_owned(), line.clone())),
+                    Err(why) => conversion.report.none(place, subject, why),
+                }
+            }
+            ["redirect", ..] => self.answer(&line.words[..], line, conversion)?,
+            ["http-request", "redirect" | "deny" | "return" | "tarpit", ..] => {
+                self.answer(&line.words[1..], line, conversion)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn answer(
+        &mut self,
+        words: &[Word],
+        line: &Line,
+        conversion: &mut Conversion,
+    ) -> Result<(), ConvertError> {
+        let (place, subject) = (line.place(), line.text());
+        let at = words.iter().position(|word| word.is("if") || word.is("unless")).unwrap_or(words.len());
+        let (what, rest) = words.split_at(at);
+        let texts: Vec<&str> = what.iter().map(|word| word.text.as_str()).collect();
+        let action = match answer(&texts) {
+            Ok(action) => action,
+            Err(why) => {
+                conversion.report.none(place, subject, why);
+                return Ok(());
+            }
+        };
+        match condition(rest, place, &self.acls)? {
+            Ok(condition) => {
+                self.answers.push((condition, action, line.clone()));
+                conversion.report.taken(place, subject, "a route that answers by itself");
+            }
+            Err(why) => conversion.report.none(place, subject, why),
+        }
+        Ok(())
+    }
+
+    /// The listener, once all backends are known.
+    pub(crate) fn finish(
+        self,
+        targets: &BTreeMap<String, Target>,
+        conversion: &mut Conversion,
+    ) -> Result<(), ConvertError> {
+        let serves = if self.settings.is_http {
+            self.http(targets, conversion)?
+        } else {
+            self.stream(targets, conversion)?
+        };
+        conversion.report.taken(&self.place, format!("frontend {}", self.name), "a listener with routes");
+        let listener = Listener { name: self.name, addresses: self.addresses, tls: self.tls, serves };
+        conversion.setup.listeners.push(listener);
+        Ok(())
+    }
+
+    fn http(
+        &self,
+        targets: &BTreeMap<String, Target>,
+        conversion: &mut Conversion,
+    ) -> Result<Serves, ConvertError> {
+        let mut router = RouterConfig { path: path_options(), ..RouterConfig::default() };
+        for (condition, action, line) in &self.answers {
+            self.push(&mut router, condition, &RouteConfig::new("answer", action.clone()), line, conversion);
+        }
+        for (condition, name, line) in &self.uses {
+            let target = target(targets, name, line.place())?;
+            if self.push(&mut router, condition, &self.route(target), line, conversion) {
+                tell_retry(target, line.place(), conversion);
+                conversion.report.taken(line.place(), line.text(), "a route");
+            }
+        }
+        match &self.settings.default_backend {
+            Some(name) => {
+                let target = target(targets, name, &self.place)?;
+                tell_retry(target, &self.place, conversion);
+                let mut route = self.route(target);
+                crate::nginx::unique(&mut route.name, &router.routes);
+                router.routes.push(route);
+            }
+            None => {
+                let route = RouteConfig::new("no backend", Action::Respond(StaticResponse::new(503)));
+                router.routes.push(route);
+            }
+        }
+        Ok(Serves::Http(router))
+    }
+
+    fn route(&self, target: &Target) -> RouteConfig {
+        let mut route = RouteConfig::new(&target.name, Action::Cluster(target.name.clone()));
+        route.retry = target.retry();
+        route.retry_same_endpoint = route.retry.is_some() && target.servers < 2;
+        route.affinity.clone_from(&target.affinity);
+        let both = |a: &[_], b: &[_]| [a, b].concat();
+        route.headers.request = both(&self.settings.request_headers, &target.settings.request_headers);
+        route.headers.response = both(&target.settings.response_headers, &self.settings.response_headers);
+        route.key = target
+            .settings
+            .balance
+            .as_ref()
+            .and_then(|(_, rule)| key_sources(rule.as_ref()))
+            .unwrap_or_default();
+        route
+    }
+
+    /// One route for each case of a condition. Whether there is one.
+    fn push(
+        &self,
+        router: &mut RouterConfig,
+        condition: &Condition,
+        route: &RouteConfig,
+        line: &Line,
+        conversion: &mut Conversion,
+    ) -> bool {
+        let rules = match condition.rules() {
+            Ok(rules) => rules,
+            Err(why) => {
+                conversion.report.none(
+                    line.place(),
+                    line.text(),
+                    format!("{why}: write a route that says it"),
+                );
+                return false;
+            }
+        };
+        if let Some(rule) = rules.iter().find(|rule| !compiles(rule)) {
+            let what = format!("{:?}", rule.paths);
+            conversion.report.none(
+                line.place(),
+                line.text(),
+                format!("a pattern that does not compile here: {what}"),
+            );
+            return false;
+        }
+        if rules.iter().any(|rule| !rule.headers.is_empty()) {
+            let detail =
+                "a line of a header is looked at as a whole, where HAProxy looks at each part between commas";
+            conversion.report.differs(line.place(), line.text(), detail);
+        }
+        for rule in rules {
+            let mut route = route.clone();
+            route.rule = rule;
+            route.name = format!("{}:{}", route.name, line.place().line);
+            crate::nginx::unique(&mut route.name, &router.routes);
+            router.routes.push(route);
+        }
+        true
+    }
+
+    fn stream(
+        &self,
+        targets: &BTreeMap<String, Target>,
+        conversion: &mut Conversion,
+    ) -> Result<Serves, ConvertError> {
+        let mut router = StreamRouterConfig::default();
+        let mut push = |rule: StreamRule, name: &str| {
+            let action = StreamAction::Cluster(name.to_owned());
+            let number = router.routes.len();
+            router.routes.push(StreamRouteConfig { name: format!("{name}:{number}"), rule, action });
+        };
+        for (condition, name, line) in &self.uses {
+            target(targets, name, line.place())?;
+            match condition.stream_rules() {
+                Ok(rules) => {
+                    rules.into_iter().for_each(|rule| push(rule, name));
+                    conversion.report.taken(line.place(), line.text(), "a route of connections");
+                }
+                Err(why) => conversion.report.none(line.place(), line.text(), why),
+            }
+        }
+        if let Some(name) = &self.settings.default_backend {
+            target(targets, name, &self.place)?;
+            push(StreamRule::default(), name);
+        }
+        for (_, _, line) in &self.answers {
+            conversion.report.none(line.place(), line.text(), "connections are not answered");
+        }
+        Ok(Serves::Stream(router))
+    }
+}
+
+fn tell_retry(target: &Target, place: &Place, conversion: &mut Conversion) {
+    let rule = target.settings.balance.as_ref().and_then(|(_, rule)| rule.as_ref());
+    if rule.is_some() && key_sources(rule).is_none() {
+        let detail = format!("a route cannot say this key: make it with keys.{}", target.name);
+        conversion.report.differs(place, format!("the key of {}", target.name), detail);
+    }
+    if let Some(retry) = target.retry() {
+        let detail = format!(
+            "retry: {} attempts, each at another server if there is one, with a growing wait; HAProxy asks the same server again first",
+            retry.attempts
+        );
+        conversion.report.differs(place, format!("retries (in force for {})", target.name), detail);
+    }
+}
+
+fn key_sources(rule: Option<&crate::key_rule::KeyRule>) -> Option<Vec<evenkeel::router::KeySource>> {
+    use crate::key_rule::{KeyPart, KeyRule};
+    use evenkeel::router::KeySource;
+    Some(vec![match rule? {
+        KeyRule::Source => KeySource::Source,
+        KeyRule::UrlParam(name) | KeyRule::Sample(KeyPart::Query(name)) => KeySource::Query(name.clone()),
+        KeyRule::Header { name, domain_only: false } | KeyRule::Sample(KeyPart::Header(name)) => {
+            KeySource::Header(name.clone())
+        }
+        KeyRule::Sample(KeyPart::Cookie(name)) => KeySource::Cookie(name.clone()),
+        KeyRule::Sample(KeyPart::Path) => KeySource::Path,
+        KeyRule::Uri(key) if key.len.is_none() && key.depth.is_none() && !key.is_whole => KeySource::Path,
+        _ => return None,
+    }])
+}
+
+fn target<'a>(
+    targets: &'a BTreeMap<String, Target>,
+    name: &str,
+    place: &Place,
+) -> Result<&'a Target, ConvertError> {
+    targets.get(name).ok_or_else(|| ConvertError::unexpected(place, name, "there is no backend of this name"))
+}
+
+/// What follows an action: nothing, or `if` and `unless`. The inner error is what cannot be said.
+fn condition(words: &[Word], place: &Place, acls: &Acls) -> Result<Result<Condition, String>, ConvertError> {
+    match words.split_first() {
+        None => Ok(Ok(Condition::always())),
+        Some((word, rest)) if word.is("if") => Condition::read(rest, place, acls).map(Ok),
+        Some((word, _)) if word.is("unless") => {
+            Ok(Err("`unless`: write the condition the other way round with `if`".to_owned()))
+        }
+        Some((word, _)) => {
+            Err(ConvertError::unexpected(&word.place, word.text.clone(), "if or unless comes here"))
+        }
+    }
+}
+
+fn compiles(rule: &HttpRule) -> bool {
+    let config =
+        HttpRulesConfig { rules: vec![rule.clone()], path: path_options(), ..HttpRulesConfig::default() };
+    HttpRules::new(&config).is_ok()
+}
+
+/// HAProxy looks at paths as they came.
+pub(crate) fn path_options() -> PathOptions {
+    PathOptions {
+        percent: Percent::Keep,
+        escaped_slashes: EscapedSlashes::Keep,
+        dot_segments: DotSegments::Keep,
+        ..PathOptions::default()
+    }
+}
+
+fn answer(texts: &[&str]) -> Result<Action, String> {
+    let after =
+        |word: &str| texts.iter().position(|text| *text == word).and_then(|at| texts.get(at + 1)).copied();
+    match texts.first() {
+        Some(&"redirect") => {
+            let status = after("code")
+                .map_or(Ok(302), str::parse)
+                .map_err(|_| "a code that is no number".to_owned())?;
+            let location = match (after("scheme"), after("location"), after("prefix")) {
+                (Some(scheme), ..) if !scheme.contains('%') => {
+                    format!("{scheme}://{{host}}{{path}}{{query}}")
+                }
+                (_, Some(location), _) if !location.contains('%') => location.to_owned(),
+                (.., Some(prefix)) if !prefix.contains('%') => format!("{prefix}{{path}}{{query}}"),
+                _ => return Err("an address that is made of others".to_owned()),
+            };
+            Ok(Action::Redirect(Redirect { location, status }))
+        }
+        Some(&"deny" | &"tarpit") => {
+            let status = after("deny_status")
+                .map_or(Ok(403), str::parse)
+                .map_err(|_| "a status that is no number".to_owned())?;
+            Ok(Action::Respond(StaticResponse::new(status)))
+        }
+        Some(&"return") => {
+            let status = after("status")
+                .map_or(Ok(200), str::parse)
+                .map_err(|_| "a status that is no number".to_owned())?;
+            let body = after("string").unwrap_or("").to_owned();
+            if after("file").is_some() || after("lf-string").is_some() {
+                return Err("a body that is made elsewhere".to_owned());
+            }
+            let mut answer = StaticResponse { body, ..StaticResponse::new(status) };
+            if let Some(kind) = after("content-type") {
+                answer.content_type = kind.to_owned();
+            }
+            Ok(Action::Respond(answer))
+        }
+        _ => Err("this answer".to_owned()),
+    }
+}

@@ -1,0 +1,15 @@
+//! HAProxy: reading and writing.
+
+mod acl;
+mod backend;
+mod balance;
+mod frontend;
+mod lexer;
+mod read;
+mod server;
+mod settings;
+mod units;
+mod write;
+
+pub(crate) use read::read;
+pub(crate) use write::write;

@@ -1,0 +1,68 @@
+//! Programs that choose by the host first, and among its routes then: what our routes are for each host.
+
+use evenkeel::router::RouteConfig;
+use evenkeel_route::matching::{HostMatch, HttpRule};
+
+/// Hosts, and the numbers of the routes that take their requests, in the order in which they are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostGroup {
+    /// Empty: all hosts that are in no other group.
+    pub(crate) hosts: Vec<HostMatch>,
+    pub(crate) routes: Vec<usize>,
+}
+
+/// The groups, those of particular hosts first.
+pub(crate) fn host_groups(routes: &[RouteConfig]) -> Vec<HostGroup> {
+    let mut order: Vec<usize> = (0..routes.len()).collect();
+    order.sort_by_key(|&route| std::cmp::Reverse(routes[route].rule.weight));
+    let mut hosts: Vec<&HostMatch> = Vec::new();
+    for host in routes.iter().flat_map(|route| &route.rule.hosts).filter(|&host| *host != HostMatch::Any) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    let mut groups: Vec<HostGroup> = Vec::new();
+    for host in hosts {
+        let routes = until_all(routes, order.iter().copied().filter(|&r| covers(&routes[r].rule, host)));
+        match groups.iter_mut().find(|group| group.routes == routes) {
+            Some(group) => group.hosts.push(host.clone()),
+            None => groups.push(HostGroup { hosts: vec![host.clone()], routes }),
+        }
+    }
+    let is_any = |rule: &HttpRule| rule.hosts.is_empty() || rule.hosts.contains(&HostMatch::Any);
+    let rest = until_all(routes, order.iter().copied().filter(|&r| is_any(&routes[r].rule)));
+    if !rest.is_empty() {
+        groups.push(HostGroup { hosts: Vec::new(), routes: rest });
+    }
+    groups
+}
+
+/// Whether all requests of a host pattern may be taken by a rule, as far as hosts go.
+fn covers(rule: &HttpRule, host: &HostMatch) -> bool {
+    rule.hosts.is_empty()
+        || rule.hosts.iter().any(|other| match (other, host) {
+            (HostMatch::Any, _) => true,
+            (other, host) if other == host => true,
+            (other, HostMatch::Exact(name)) => other.matches(name.as_bytes()),
+            (HostMatch::Suffix(short), HostMatch::Suffix(long)) => long.ends_with(short.as_str()),
+            (HostMatch::Prefix(short), HostMatch::Prefix(long)) => long.starts_with(short.as_str()),
+            _ => false,
+        })
+}
+
+/// Whether a rule takes all requests of its hosts.
+pub(crate) fn takes_all(rule: &HttpRule) -> bool {
+    let plain = HttpRule { name: String::new(), weight: 0, hosts: Vec::new(), ..rule.clone() };
+    plain == HttpRule::default()
+}
+
+fn until_all(routes: &[RouteConfig], numbers: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut found = Vec::new();
+    for number in numbers {
+        found.push(number);
+        if takes_all(&routes[number].rule) {
+            break;
+        }
+    }
+    found
+}

@@ -1,0 +1,16 @@
+//! nginx: reading and writing.
+
+mod http;
+mod key;
+mod location;
+mod proxy;
+mod stream;
+mod tree;
+mod units;
+mod upstream;
+mod variables;
+mod write;
+
+pub(crate) use http::{read, unique};
+pub(crate) use variables::source_of;
+pub(crate) use write::write;

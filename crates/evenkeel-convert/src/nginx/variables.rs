@@ -1,0 +1,171 @@
+use std::collections::BTreeMap;
+
+use evenkeel::router::KeySource;
+use evenkeel_route::matching::{CookieMatch, HeaderMatch, HttpRule, QueryMatch, ValueMatch};
+use evenkeel_route::split::Arm;
+
+use super::key;
+use super::tree::Directive;
+use crate::error::ConvertError;
+use crate::key_rule::KeyPart;
+use crate::report::Report;
+use crate::whole_regex::{whole_regex, with_case};
+
+/// What a variable can be that the configuration defines.
+#[derive(Clone, Debug)]
+pub(crate) enum Variable {
+    /// `map`: the cases in the order in which nginx asks them, and what holds otherwise.
+    Map { source: String, cases: Vec<(ValueMatch, String)>, default: String },
+    /// `split_clients`.
+    Split { key: Vec<KeySource>, arms: Vec<Arm> },
+}
+
+/// The variables of a block, by name.
+pub(crate) type Variables = BTreeMap<String, Variable>;
+
+/// Reads `map SOURCE $name { … }`.
+pub(crate) fn map(block: &Directive, report: &mut Report) -> Result<(String, Variable), ConvertError> {
+    let [source, name] = block.args.as_slice() else {
+        return Err(ConvertError::unexpected(
+            block.place(),
+            block.text(),
+            "map takes a source and a variable",
+        ));
+    };
+    let (mut exact, mut regexes, mut default) = (Vec::new(), Vec::new(), String::new());
+    for case in block.inside() {
+        let key = case.name.text.as_str();
+        if ["hostnames", "volatile"].contains(&key) && case.args.is_empty() {
+            if key == "hostnames" {
+                report.none(
+                    case.place(),
+                    "hostnames",
+                    "masks of host names in a map are not followed: write routes with hosts",
+                );
+            }
+            continue;
+        }
+        let value = case.only()?.text.clone();
+        match key {
+            "default" => default = value,
+            _ => match key.strip_prefix('~') {
+                Some(pattern) => {
+                    let (pattern, ignores_case) =
+                        pattern.strip_prefix('*').map_or((pattern, false), |rest| (rest, true));
+                    let pattern = whole_regex(pattern);
+                    regexes.push((ValueMatch::Regex(with_case(&pattern, ignores_case)), value));
+                }
+                None => {
+                    let key = key.strip_prefix('\\').unwrap_or(key);
+                    exact.push((ValueMatch::Exact(key.to_owned()), value));
+                }
+            },
+        }
+    }
+    exact.extend(regexes);
+    let name = name.text.trim_start_matches('$').to_owned();
+    Ok((name, Variable::Map { source: source.text.clone(), cases: exact, default }))
+}
+
+/// Reads `split_clients TEXT $name { … }`.
+pub(crate) fn split_clients(
+    block: &Directive,
+    report: &mut Report,
+) -> Result<(String, Variable), ConvertError> {
+    let [source, name] = block.args.as_slice() else {
+        let expected = "split_clients takes a text and a variable";
+        return Err(ConvertError::unexpected(block.place(), block.text(), expected));
+    };
+    let mut arms: Vec<Arm> = Vec::new();
+    let mut left = WHOLE;
+    for case in block.inside() {
+        let share = &case.name;
+        let cluster = case.only()?.text.clone();
+        let weight = if share.is("*") {
+            left
+        } else {
+            share.text.strip_suffix('%').and_then(hundredths).filter(|&part| part <= left).ok_or_else(
+                || {
+                    let allowed = "a percentage with at most two decimals, and not more than 100% in all";
+                    ConvertError::value(&share.place, "split_clients", share.text.clone(), allowed)
+                },
+            )?
+        };
+        left -= weight;
+        match arms.iter_mut().find(|arm| arm.cluster == cluster) {
+            Some(arm) => arm.weight += weight,
+            None => arms.push(Arm { cluster, weight }),
+        }
+    }
+    let key = key_source(&source.text);
+    let detail = "an action split with these weights, keyed: the same shares, other users in each, since nginx hashes in another way";
+    match &key {
+        Some(_) => report.differs(block.place(), block.text(), detail),
+        None => report.differs(
+            block.place(),
+            block.text(),
+            format!(
+                "{detail}; what is hashed cannot be said by one key, so requests are drawn: users do not stay"
+            ),
+        ),
+    }
+    let name = name.text.trim_start_matches('$').to_owned();
+    Ok((name, Variable::Split { key: key.into_iter().collect(), arms }))
+}
+
+/// What a router may take for the key of a request, for texts of one variable; the address of the client also under a salt.
+pub(crate) fn key_source(text: &str) -> Option<KeySource> {
+    let name = key::variable(text).or_else(|| {
+        (text.starts_with("${remote_addr}") || text.starts_with("$remote_addr")).then_some("remote_addr")
+    })?;
+    if name == "binary_remote_addr" {
+        return Some(KeySource::Source);
+    }
+    source_of(&key::part(name)?)
+}
+
+/// The same for a part of a key.
+pub(crate) fn source_of(part: &KeyPart) -> Option<KeySource> {
+    Some(match part {
+        KeyPart::Header(name) => KeySource::Header(name.clone()),
+        KeyPart::Query(name) => KeySource::Query(name.clone()),
+        KeyPart::Cookie(name) => KeySource::Cookie(name.clone()),
+        KeyPart::Source => KeySource::Source,
+        _ => return None,
+    })
+}
+
+/// The rule that asks for a value of what a map looks at.
+pub(crate) fn with_condition(rule: &HttpRule, source: &str, test: &ValueMatch) -> Option<HttpRule> {
+    let mut rule = rule.clone();
+    let test = test.clone();
+    match key::part(key::variable(source)?)? {
+        KeyPart::Header(name) => rule.headers.push(HeaderMatch { name, test, invert: false }),
+        KeyPart::Query(name) => rule.query.push(QueryMatch { name, test, invert: false }),
+        KeyPart::Cookie(name) => rule.cookies.push(CookieMatch { name, test, invert: false }),
+        KeyPart::Method => match test {
+            ValueMatch::Exact(method) => rule.methods.push(method),
+            _ => return None,
+        },
+        KeyPart::Host => match test {
+            ValueMatch::Exact(host) => rule.hosts = vec![host.parse().ok()?],
+            _ => return None,
+        },
+        _ => return None,
+    }
+    Some(rule)
+}
+
+/// `12.5` as 1250.
+fn hundredths(text: &str) -> Option<u32> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if part.len() > 2 || !digits(part) || !digits(whole) || whole.is_empty() {
+        return None;
+    }
+    let part: u32 = format!("{part:0<2}").parse().ok()?;
+    whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(part)
+}
+
+/// A hundred percent, in hundredths.
+const WHOLE: u32 = 10_000;

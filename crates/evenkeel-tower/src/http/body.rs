@@ -1,0 +1,128 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use evenkeel::{Outcome, Pick};
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::judge::{BodyEnd, HttpJudge};
+use crate::judge::Judgement;
+use crate::track::Track;
+
+/// A request is in flight until the body of its answer is through.
+///
+/// The verdict is given when the head is there, if the head tells, else at the end. A body that is dropped before its end
+/// ends the request; if there was no verdict, it gives none.
+///
+/// A connection that is upgraded (a WebSocket) is not seen: its answer has no body, so the request ends with the head.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OnBody<J>(pub J);
+
+impl<T, B, J> Track<T, Response<B>> for OnBody<J>
+where
+    B: Body,
+    J: HttpJudge + Clone,
+{
+    type Response = Response<GuardedBody<B, T, J>>;
+
+    fn judge(&self, answer: &Response<B>) -> Judgement {
+        self.0.head(answer.status(), answer.headers())
+    }
+
+    fn judge_error(&self, error: &(dyn Error + 'static)) -> Judgement {
+        self.0.error(error)
+    }
+
+    fn track(&self, mut pick: Pick<T>, answer: Response<B>, outcome: Option<Outcome>) -> Self::Response {
+        if let Some(outcome) = outcome {
+            pick.record(outcome);
+        }
+        let judge = self.0.clone();
+        answer.map(|body| {
+            let mut guarded = GuardedBody { body, pick: Some(pick), judge };
+            guarded.look();
+            guarded
+        })
+    }
+}
+
+pin_project! {
+    /// The body of an answer, which keeps its request in flight until it is through or dropped.
+    pub struct GuardedBody<B, T, J> {
+        #[pin]
+        body: B,
+        pick: Option<Pick<T>>,
+        judge: J,
+    }
+}
+
+impl<B, T, J> GuardedBody<B, T, J> {
+    /// Whether the request is still in flight.
+    #[must_use]
+    pub const fn is_guarded(&self) -> bool {
+        self.pick.is_some()
+    }
+
+    /// The body; the request ends here.
+    pub fn into_inner(self) -> B {
+        self.body
+    }
+}
+
+impl<B: Body, T, J: HttpJudge> GuardedBody<B, T, J> {
+    /// Ends the request of a body that has nothing more to say: not everybody polls such a one.
+    fn look(&mut self) {
+        if self.body.is_end_stream() {
+            end(&mut self.pick, &self.judge, BodyEnd::Whole { trailers: None });
+        }
+    }
+}
+
+fn end<T, J: HttpJudge>(pick: &mut Option<Pick<T>>, judge: &J, how: BodyEnd<'_>) {
+    if let Some(pick) = pick.take() {
+        // Without effect if the head has told.
+        pick.finish(judge.end(how));
+    }
+}
+
+impl<B: Body, T, J: HttpJudge> Body for GuardedBody<B, T, J> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        match &frame {
+            None => end(this.pick, this.judge, BodyEnd::Whole { trailers: None }),
+            Some(Err(_)) => end(this.pick, this.judge, BodyEnd::Broken),
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    end(this.pick, this.judge, BodyEnd::Whole { trailers: Some(trailers) });
+                } else if this.body.is_end_stream() {
+                    end(this.pick, this.judge, BodyEnd::Whole { trailers: None });
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B, T, J> fmt::Debug for GuardedBody<B, T, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedBody").field("is_guarded", &self.is_guarded()).finish_non_exhaustive()
+    }
+}

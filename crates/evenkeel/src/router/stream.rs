@@ -1,0 +1,278 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use evenkeel_route::matching::{Connection, Request as Parts, StreamRule, StreamRules, StreamRulesConfig};
+use evenkeel_types::Timestamp;
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use super::clusters::Clusters;
+use super::error::{RouterError, RouterProblem};
+use super::key::key_hash;
+use super::stream_config::{StreamAction, StreamRouteConfig, StreamRouterConfig};
+use super::target::{ArmReason, Target};
+use crate::builder::seed_of_the_process;
+use crate::cluster::Cluster;
+use crate::error::PickError;
+use crate::lanes::Lanes;
+use crate::pick::Pick;
+use crate::request::Request;
+use crate::sync::Swap;
+
+/// Which cluster serves a connection: by its listener, its addresses, its server name and protocols.
+///
+/// ```
+/// use evenkeel::route::matching::{self, Connection};
+/// use evenkeel::router::{StreamAction, StreamRouteConfig, StreamRouter, StreamRouterConfig};
+/// use evenkeel::{Cluster, Endpoint};
+///
+/// let mail = Cluster::<()>::builder("mail").build()?;
+/// mail.apply([Endpoint::at("10.0.0.1:25".parse()?)?])?;
+/// let all = StreamRouteConfig {
+///     name: "all".into(),
+///     rule: matching::StreamRule::default(),
+///     action: StreamAction::Cluster("mail".into()),
+/// };
+/// let router = StreamRouter::new(&StreamRouterConfig { routes: vec![all], ..Default::default() }, [mail])?;
+///
+/// let connection = Connection {
+///     listener: "smtp",
+///     source: "192.0.2.7:50000".parse()?,
+///     destination: "192.0.2.1:25".parse()?,
+///     sni: b"",
+///     alpn: &[],
+/// };
+/// let routed = router.route(&connection, &mut matching::Scratch::default())?;
+/// assert_eq!((routed.route(), routed.cluster().name()), ("all", "mail"));
+/// let pick = routed.pick()?;
+/// # drop(pick);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct StreamRouter<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    current: Swap<Table<T>>,
+    lanes: Lanes,
+    updates: Mutex<()>,
+}
+
+struct Table<T> {
+    hash_seed: u64,
+    rules: StreamRules,
+    routes: Box<[Route]>,
+    clusters: Clusters<T>,
+}
+
+struct Route {
+    name: Arc<str>,
+    target: Target,
+}
+
+/// Where a connection goes. It keeps the routes with which it began.
+pub struct StreamRouted<T> {
+    table: Arc<Table<T>>,
+    route: u32,
+    cluster: u32,
+    why: ArmReason,
+    source: IpAddr,
+}
+
+/// No route takes the connection: close it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no route takes this connection")]
+pub struct NoStreamRoute;
+
+impl<T> StreamRouter<T> {
+    /// A router with a seed of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`RouterError`] names the setting.
+    pub fn new(
+        config: &StreamRouterConfig,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+    ) -> Result<Self, RouterError> {
+        Self::with_seed(config, clusters, seed_of_the_process())
+    }
+
+    /// A router whose draws repeat.
+    ///
+    /// # Errors
+    ///
+    /// [`RouterError`] names the setting.
+    pub fn with_seed(
+        config: &StreamRouterConfig,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+        seed: u64,
+    ) -> Result<Self, RouterError> {
+        let table = build(config, clusters, &[])?;
+        let shared = Shared { current: Swap::new(table), lanes: Lanes::new(seed), updates: Mutex::new(()) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Makes `config` the configuration, by one swap. `clusters` come in beside those that are known, and instead of those of
+    /// the same names.
+    ///
+    /// # Errors
+    ///
+    /// [`RouterError`], and the router keeps what it had.
+    pub fn apply(
+        &self,
+        config: &StreamRouterConfig,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+    ) -> Result<(), RouterError> {
+        let updates = self.shared.updates.lock();
+        let before = self.shared.current.load_full();
+        let table = build(config, clusters, before.clusters.all())?;
+        let old = self.shared.current.swap(Arc::new(table));
+        drop(updates);
+        drop((old, before));
+        Ok(())
+    }
+
+    /// Where a connection goes. Takes no lock and allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`NoStreamRoute`] if no route takes it.
+    pub fn route(
+        &self,
+        connection: &Connection<'_>,
+        scratch: &mut evenkeel_route::matching::Scratch,
+    ) -> Result<StreamRouted<T>, NoStreamRoute> {
+        let table = self.shared.current.load_full();
+        let number = table.rules.find(connection, scratch).ok_or(NoStreamRoute)?;
+        let source = connection.source.ip().to_canonical();
+        let hash = match source {
+            IpAddr::V4(ip) => key_hash(table.hash_seed, &ip.octets()),
+            IpAddr::V6(ip) => key_hash(table.hash_seed, &ip.octets()),
+        };
+        let draw = self.shared.lanes.mine().draw();
+        let target = &table.routes[number].target;
+        let no_request = Parts::new("", "", "");
+        let arm = target.choose(&no_request, Some(hash), draw, || Timestamp::ORIGIN).ok_or(NoStreamRoute)?;
+        Ok(StreamRouted { route: number as u32, cluster: arm.cluster, why: arm.why, source, table })
+    }
+}
+
+impl<T> StreamRouted<T> {
+    /// The name of the route.
+    #[must_use]
+    pub fn route(&self) -> &str {
+        &self.table.routes[self.route as usize].name
+    }
+
+    /// The cluster of the arm.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster<T> {
+        self.table.clusters.get(self.cluster)
+    }
+
+    /// Why this arm.
+    #[must_use]
+    pub const fn arm_reason(&self) -> ArmReason {
+        self.why
+    }
+
+    /// Picks an endpoint, from the fallbacks of the cluster if it has none to give. Policies that go by keys get the client's
+    /// address.
+    ///
+    /// # Errors
+    ///
+    /// [`PickError`], that of the cluster itself.
+    pub fn pick(&self) -> Result<Pick<T>, PickError> {
+        let (v4, v6);
+        let octets: &[u8] = match self.source {
+            IpAddr::V4(ip) => {
+                v4 = ip.octets();
+                &v4
+            }
+            IpAddr::V6(ip) => {
+                v6 = ip.octets();
+                &v6
+            }
+        };
+        let request = Request::with_key(octets).from_address(self.source);
+        let mut at = Some(self.cluster);
+        let mut first = None;
+        while let Some(cluster) = at {
+            match self.table.clusters.get(cluster).pick(&request) {
+                Ok(pick) => return Ok(pick),
+                Err(error) => first = first.or(Some(error)),
+            }
+            at = self.table.clusters.fallback(cluster);
+        }
+        first.map_or_else(|| self.cluster().pick(&request), Err)
+    }
+}
+
+fn build<T>(
+    config: &StreamRouterConfig,
+    given: impl IntoIterator<Item = Cluster<T>>,
+    known: &[Cluster<T>],
+) -> Result<Table<T>, RouterError> {
+    let clusters = Clusters::new(given, known, &config.fallbacks)?;
+    for (i, route) in config.routes.iter().enumerate() {
+        let error = |problem| RouterError::new(format!("routes[{i}].name"), problem);
+        if route.name.is_empty() {
+            return Err(error(RouterProblem::NoName));
+        }
+        if !route.rule.name.is_empty() {
+            let problem = RouterProblem::InnerName(route.rule.name.clone());
+            return Err(RouterError::new(format!("routes[{i}].match.name"), problem));
+        }
+    }
+    let named = |route: &StreamRouteConfig| StreamRule { name: route.name.clone(), ..route.rule.clone() };
+    let rules = StreamRules::new(&StreamRulesConfig {
+        rules: config.routes.iter().map(named).collect(),
+        precedence: config.precedence,
+        max_rules: config.max_rules,
+    });
+    let rules = rules.map_err(|error| RouterError::of_rules(&error.field, error.problem))?;
+    let routes = config.routes.iter().enumerate().map(|(i, route)| {
+        Ok(Route { name: route.name.as_str().into(), target: target(&route.action, &clusters, i)? })
+    });
+    Ok(Table {
+        hash_seed: config.hash_seed,
+        rules,
+        routes: routes.collect::<Result<_, RouterError>>()?,
+        clusters,
+    })
+}
+
+fn target<T>(action: &StreamAction, clusters: &Clusters<T>, route: usize) -> Result<Target, RouterError> {
+    match action {
+        StreamAction::Cluster(name) => {
+            Ok(Target::Cluster(clusters.find(name, &format!("routes[{route}].action.cluster"))?))
+        }
+        StreamAction::Split(split) => {
+            let field = format!("routes[{route}].action.split");
+            if !split.canaries.is_empty() {
+                let problem = RouterProblem::Ignored("a connection has no header that could make it one");
+                return Err(RouterError::new(format!("{field}.canaries"), problem));
+            }
+            Target::split(split, clusters, &field)
+        }
+    }
+}
+
+impl<T> Clone for StreamRouter<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> fmt::Debug for StreamRouter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamRouter").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for StreamRouted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamRouted").field("route", &self.route()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! One immutable view of a router: what a request reads.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_route::matching::HttpRules;
+use evenkeel_route::retry::RetryPolicy;
+use evenkeel_route::split::{HeaderEdits, Mirror};
+use evenkeel_types::Timestamp;
+
+use super::clusters::Clusters;
+use super::config::RouterConfig;
+use super::counters::Counters;
+use super::hedge::RouteHedge;
+use super::key::KeySource;
+use super::rate_limit::RateLimit;
+use super::sticky::Sticky;
+use super::target::Target;
+use super::unix::UnixClock;
+use crate::clock::Clock;
+use crate::lanes::{self, Lanes};
+
+/// What all tables of a router share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) unix: Box<dyn UnixClock>,
+    pub(crate) lanes: Lanes,
+    pub(crate) seed: u64,
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn draw(&self) -> u64 {
+        self.lanes.mine().draw()
+    }
+}
+
+pub(crate) struct Table<T> {
+    pub(crate) generation: u64,
+    pub(crate) core: Arc<Core>,
+    pub(crate) config: RouterConfig,
+    /// As `config.key`, checked.
+    pub(crate) key: Box<[KeySource]>,
+    pub(crate) rules: Arc<HttpRules>,
+    pub(crate) routes: Box<[Route]>,
+    pub(crate) numbers: BTreeMap<Arc<str>, u32>,
+    pub(crate) clusters: Clusters<T>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    pub(crate) target: Target,
+    pub(crate) limits: Box<[Arc<RateLimit>]>,
+    pub(crate) key: Box<[KeySource]>,
+    pub(crate) sticky: Option<Arc<Sticky>>,
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) may_repeat_endpoint: bool,
+    pub(crate) hedge: Option<Arc<RouteHedge>>,
+    pub(crate) mirror: Option<MirrorTo>,
+    pub(crate) edits: HeaderEdits,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+#[derive(Debug)]
+pub(crate) struct MirrorTo {
+    pub(crate) mirror: Arc<Mirror>,
+    pub(crate) cluster: u32,
+    pub(crate) host_suffix: Box<str>,
+}
+
+impl<T> Table<T> {
+    pub(crate) fn route(&self, number: u32) -> &Route {
+        &self.routes[number as usize]
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Route> {
+        self.numbers.get(name).map(|&number| self.route(number))
+    }
+}
+
+impl<T> fmt::Debug for Table<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+/// The table that is current, and the seats from which requests hold it.
+///
+/// A request that is under way keeps the table with which it began. Counting that in one word, all threads would wait for
+/// each other, so each takes a seat of its own.
+pub(crate) struct Current<T> {
+    pub(crate) table: Arc<Table<T>>,
+    seats: Box<[Arc<Seat<T>>]>,
+}
+
+/// Holds the table, and is held by the requests of some threads.
+pub(crate) struct Seat<T> {
+    pub(crate) table: Arc<Table<T>>,
+    /// Keeps the counts of two seats on different cache lines, wherever the allocator puts them.
+    _apart: [u64; 13],
+}
+
+impl<T> Current<T> {
+    pub(crate) fn new(table: Table<T>) -> Self {
+        let table = Arc::new(table);
+        let seat = || Arc::new(Seat { table: Arc::clone(&table), _apart: [0; 13] });
+        let seats = (0..crate::builder::stripes()).map(|_| seat()).collect();
+        Self { table, seats }
+    }
+
+    pub(crate) fn seat(&self) -> Arc<Seat<T>> {
+        // The number of seats is a power of two.
+        Arc::clone(&self.seats[lanes::ordinal() as usize & (self.seats.len() - 1)])
+    }
+
+    /// Whether no request holds it any more. It is not current, so none can come.
+    pub(crate) fn is_free(&self) -> bool {
+        self.seats.iter().all(|seat| Arc::strong_count(seat) == 1)
+    }
+}

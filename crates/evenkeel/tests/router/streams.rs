@@ -1,0 +1,87 @@
+//! Routers of connections.
+
+use evenkeel::route::matching::{Connection, Scratch};
+use evenkeel::router::{NoStreamRoute, StreamRouter, StreamRouterConfig};
+
+use crate::world::cluster;
+
+const CONFIG: &str = r#"
+[[routes]]
+name = "office"
+match = { listeners = ["tls"], sources = ["10.0.0.0/8"], sni = ["*.example.com"], alpn = ["h2"] }
+action = { cluster = "v1" }
+
+[[routes]]
+name = "tls"
+match = { listeners = ["tls"] }
+action = { split = { stickiness = "keyed", arms = [{ cluster = "v1", weight = 1 }, { cluster = "v2", weight = 1 }] } }
+
+[[routes]]
+name = "spare"
+match = { listeners = ["plain"], destination_ports = [{ first = 8000, last = 8999 }] }
+action = { cluster = "empty" }
+
+[fallbacks]
+empty = "v2"
+"#;
+
+fn router() -> StreamRouter<()> {
+    let config = StreamRouterConfig::from_toml(CONFIG).expect("TOML");
+    StreamRouter::with_seed(&config, [cluster("v1", 2), cluster("v2", 2), cluster("empty", 0)], 1)
+        .expect("valid")
+}
+
+fn connection<'a>(listener: &'a str, source: &str, sni: &'a str, alpn: &'a [&'a [u8]]) -> Connection<'a> {
+    let destination = "192.0.2.1:8443".parse().expect("an address");
+    Connection {
+        listener,
+        source: source.parse().expect("an address"),
+        destination,
+        sni: sni.as_bytes(),
+        alpn,
+    }
+}
+
+#[test]
+fn connections_go_where_the_rules_say() {
+    let (router, mut scratch) = (router(), Scratch::default());
+    let mut check = |connection: &Connection<'_>| {
+        let routed = router.route(connection, &mut scratch)?;
+        let pick = routed.pick().expect("some cluster can serve");
+        let cluster = pick.endpoint().id().as_str().split('-').next().unwrap_or_default().to_owned();
+        Ok::<_, NoStreamRoute>((routed.route().to_owned(), cluster))
+    };
+    let h2: &[&[u8]] = &[b"h2"];
+    let office = ("office".to_owned(), "v1".to_owned());
+    assert_eq!(check(&connection("tls", "10.1.1.1:1", "a.example.com", h2)), Ok(office));
+    assert_eq!(check(&connection("tls", "10.1.1.1:1", "a.example.com", &[])).unwrap().0, "tls");
+    assert_eq!(check(&connection("plain", "10.1.1.1:1", "", &[])), Ok(("spare".into(), "v2".into())));
+    assert_eq!(check(&connection("other", "10.1.1.1:1", "", &[])), Err(NoStreamRoute));
+    let mut arms = [0, 0];
+    for i in 0..=255 {
+        let source = format!("192.0.2.{i}:{}", 1000 + i);
+        let first = check(&connection("tls", &source, "", &[])).unwrap().1;
+        let again = check(&connection("tls", &format!("192.0.2.{i}:7"), "", &[])).unwrap().1;
+        assert_eq!(first, again, "an address stays in its arm, whatever its port");
+        arms[usize::from(first == "v2")] += 1;
+    }
+    assert!(arms.iter().all(|&arm| (96..=160).contains(&arm)), "four standard deviations: {arms:?}");
+}
+
+#[test]
+fn reloads_and_refusals() {
+    let router = router();
+    let mut config = StreamRouterConfig::from_toml(CONFIG).unwrap();
+    config.routes.truncate(1);
+    config.routes[0].rule = Default::default();
+    router.apply(&config, []).unwrap();
+    let routed = router.route(&connection("any", "10.1.1.1:1", "", &[]), &mut Scratch::default()).unwrap();
+    assert_eq!((routed.route(), routed.cluster().name()), ("office", "v1"));
+    config.fallbacks.insert("v1".into(), "v1".into());
+    assert!(router.apply(&config, []).unwrap_err().to_string().contains("v1 → v1"));
+    config.fallbacks.clear();
+    config.routes[0].rule.destination_ports =
+        vec![evenkeel::route::matching::PortRange { first: 2, last: 1 }];
+    let error = router.apply(&config, []).unwrap_err().to_string();
+    assert!(error.starts_with("routes[0].match.destination_ports[0]: ports 2 to 1"), "{error}");
+}
