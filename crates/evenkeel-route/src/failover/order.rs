@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(order.tiers(&at("eu/a/1"), &places), [0, 1, 3, 2, 5, 5, 4]);
         assert_eq!(order.tiers(&at("eu/a"), &places), [0, 0, 2, 1, 4, 4, 3]);
         assert_eq!(order.tiers(&Locality::default(), &places), [0; 7], "nothing is known");
-        assert_eq!(order.tiers(&at("eu"), &[]), []);
+        assert!(order.tiers(&at("eu"), &[]).is_empty());
     }
 
     #[test]
