@@ -31,7 +31,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `consul`, `dns`, `etcd`, `zookeeper` | yes | discovery of that kind; files and lists are always there |
-//! | `schema` | no | [`schema()`], the JSON Schema of the configuration |
+//! | `schema` | no | `schema()`, the JSON Schema of the configuration |
 //! | `cli` | no | the program `evenkeel-config` |
 
 mod check;
