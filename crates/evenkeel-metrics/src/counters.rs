@@ -131,7 +131,8 @@ fn reason_of(error: &PickError) -> usize {
         PickError::BudgetSpent(_) => 4,
         PickError::NoneUsable(shortage) if shortage.saturated > 0 => 5,
         PickError::NoneUsable(_) => 6,
-        _ => 7,
+        PickError::Panic(_) => 7,
+        _ => 8,
     }
 }
 
@@ -147,7 +148,7 @@ fn place_of(state: BreakerState) -> usize {
 }
 
 /// Why picks are refused, as labels. `endpoints_saturated`: somebody is healthy and busy.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
     "not_known",
     "empty",
     "all_tried",
@@ -155,6 +156,7 @@ const REASONS: [&str; 8] = [
     "budget_spent",
     "endpoints_saturated",
     "none_usable",
+    "panic",
     "other",
 ];
 /// States of breakers, as labels.
