@@ -201,7 +201,7 @@ fn text(clusters: &[(u8, u8, u8, bool)]) -> String {
         if breaker % 3 == 0 {
             text += &format!(
                 "breaker = {{ open_for = \"{}s\", rules = [{{ consecutive = {{ failures = 3 }} }}] }}\n",
-                1 + breaker
+                1 + u16::from(*breaker)
             );
         }
         let from = u8::from(*list);
