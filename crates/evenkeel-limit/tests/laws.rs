@@ -89,8 +89,10 @@ fn outcome(how: u8) -> Outcome {
 fn play(config: &LimitConfig, seed: u64, events: &[(i64, Event)]) -> Vec<(u32, u32)> {
     let limiter = Limiter::new(config, seed).unwrap();
     let (mut now, mut tokens, mut seen) = (1_000_000_000_000_u64, Vec::<Token>::new(), Vec::new());
+    let mut latest = now;
     for (step, event) in events {
         now = now.saturating_add_signed(*step);
+        latest = latest.max(now);
         let time = Timestamp::from_nanos(now);
         match event {
             Event::Acquire => {
@@ -125,10 +127,11 @@ fn play(config: &LimitConfig, seed: u64, events: &[(i64, Event)]) -> Vec<(u32, u
         limiter.give_back(token);
     }
     assert_eq!(limiter.in_flight(), 0);
-    // No sequence leaves it stuck: with samples that are good, an algorithm lets calls through again.
+    // No sequence leaves it stuck: with samples that are good, an algorithm lets calls through again. After a clock that went back
+    // that is when the clock is where it was: until then no interval ends.
     if !matches!(config, LimitConfig::Fixed(_)) {
         for call in 0..200 {
-            let time = Timestamp::from_nanos(now.saturating_add(call * 20_000_000));
+            let time = Timestamp::from_nanos(latest.saturating_add(call * 20_000_000));
             let started = time.saturating_sub(Duration::from_millis(1));
             let in_flight = limiter.limit().max(1);
             let sample = Sample { started, latency: Duration::from_millis(1), in_flight, dropped: false };

@@ -15,18 +15,28 @@ use crate::peer::peer_at;
 pub struct Attempts<T> {
     pick: Option<Pick<T>>,
     tried: Tried,
+    attempts: usize,
     most: usize,
     /// A verdict of this attempt was given.
     judged: bool,
+    /// It failed on a connection that was kept from an earlier request: the endpoint may be asked again.
+    stale: bool,
 }
 
 impl<T> Attempts<T> {
-    /// Nothing tried yet; the request may be sent to this many endpoints at most, at least one.
+    /// Nothing tried yet; the request may be sent this many times at most, at least once.
     ///
     /// Pingora has a limit of its own, `max_retries` of its server configuration, 16 by default.
     #[must_use]
     pub fn at_most(most: usize) -> Self {
-        Self { pick: None, tried: Tried::default(), most: most.max(1), judged: false }
+        Self {
+            pick: None,
+            tried: Tried::default(),
+            attempts: 0,
+            most: most.max(1),
+            judged: false,
+            stale: false,
+        }
     }
 
     /// Picks an endpoint where the request was not yet: for `upstream_peer`. A key, a source address and the like are in `request`; what was
@@ -43,13 +53,13 @@ impl<T> Attempts<T> {
         tls: bool,
         sni: &str,
     ) -> Result<Box<HttpPeer>> {
-        self.give_up_pick();
+        self.leave(!self.stale);
         let request = if self.tried.is_empty() { *request } else { request.excluding(&self.tried) };
         let pick = cluster.pick(&request).map_err(|error| refused(&error))?;
         let peer = peer_at(&pick.endpoint().address(), tls, sni);
-        self.tried.add(&pick);
         self.pick = Some(pick);
-        self.judged = false;
+        self.attempts += 1;
+        (self.judged, self.stale) = (false, false);
         peer.map_err(|error| {
             let error = Error::explain(ErrorType::ConnectError, error.to_string());
             self.failed_to_connect(error)
@@ -62,10 +72,10 @@ impl<T> Attempts<T> {
         self.pick.as_ref()
     }
 
-    /// How many endpoints were tried.
+    /// How often the request was sent, or was to be.
     #[must_use]
-    pub fn tried(&self) -> usize {
-        self.tried.len()
+    pub const fn attempts(&self) -> usize {
+        self.attempts
     }
 
     /// No connection: for `fail_to_connect`. The endpoint hears of it, and the error says whether pingora shall ask for another peer:
@@ -75,19 +85,24 @@ impl<T> Attempts<T> {
         let outcome =
             outcome_of(&error).unwrap_or_else(|| Outcome::failure().with_origin(evenkeel::Origin::Local));
         self.judge(outcome);
-        self.give_up_pick();
-        error.retry = RetryType::Decided(self.tried.len() < self.most);
+        self.leave(true);
+        error.retry = RetryType::Decided(self.attempts < self.most);
         error
     }
 
     /// The connection failed under way: for `error_while_proxy`, after pingora's own decision whether the request can be sent again
     /// (idempotent, body kept). That is only ever turned from yes to no here.
+    ///
+    /// `client_reused` is what pingora passes: the connection had been kept from an earlier request. If the request may be sent again, such
+    /// a failure says nothing about the endpoint, which may close connections that are idle, and it may be asked again.
     #[must_use]
-    pub fn failed_on_the_way(&mut self, mut error: Box<Error>) -> Box<Error> {
-        if let Some(outcome) = outcome_of(&error) {
+    pub fn failed_on_the_way(&mut self, mut error: Box<Error>, client_reused: bool) -> Box<Error> {
+        if client_reused && error.retry() {
+            self.stale = true;
+        } else if let Some(outcome) = outcome_of(&error) {
             self.judge(outcome);
         }
-        if self.tried.len() >= self.most {
+        if self.attempts >= self.most {
             error.retry = RetryType::Decided(false);
         }
         error
@@ -112,7 +127,7 @@ impl<T> Attempts<T> {
         {
             self.judge(outcome);
         }
-        self.give_up_pick();
+        self.leave(true);
     }
 
     /// The first verdict of an attempt counts.
@@ -123,8 +138,13 @@ impl<T> Attempts<T> {
         }
     }
 
-    fn give_up_pick(&mut self) {
-        self.pick = None;
+    /// The request is there no longer, and is not sent there again if it was `tried`.
+    fn leave(&mut self, tried: bool) {
+        if let Some(pick) = self.pick.take()
+            && tried
+        {
+            self.tried.add(&pick);
+        }
     }
 }
 
@@ -133,7 +153,7 @@ impl<T> fmt::Debug for Attempts<T> {
         let at = self.pick.as_ref().map(|pick| pick.endpoint().id());
         f.debug_struct("Attempts")
             .field("at", &at)
-            .field("tried", &self.tried.len())
+            .field("attempts", &self.attempts)
             .field("most", &self.most)
             .finish()
     }

@@ -52,7 +52,7 @@ impl ProxyHttp for Proxy {
         } else {
             error.retry.decide_reuse(client_reused);
         }
-        attempts.failed_on_the_way(error)
+        attempts.failed_on_the_way(error, client_reused)
     }
     async fn response_filter(
         &self,
@@ -158,6 +158,24 @@ fn backend(name: &'static str, status: u16, hold: Option<Receiver<()>>) -> Socke
     address
 }
 
+/// A server that answers the first request of every connection, and closes it at the second.
+fn forgetful() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                let _ = write!(stream, "HTTP/1.1 200 X\r\nContent-Length: 2\r\n\r\nok");
+                let _ = lines.next();
+            });
+        }
+    });
+    address
+}
+
 /// Status and body of `GET /`, on a connection of its own.
 fn get(address: SocketAddr) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -225,6 +243,15 @@ fn a_request_is_in_flight_until_its_body_is_through() {
         wait_for("end", || in_flight(&running.cluster) == 0);
     }
     assert_eq!(breaker(&running.cluster, "slow"), BreakerState::Closed);
+}
+
+#[test]
+fn a_kept_connection_that_was_closed_says_nothing_about_the_endpoint() {
+    let running = start(&[("forgetful", forgetful())]);
+    for request in 0..20 {
+        assert_eq!(get(running.address), (200, "ok".to_owned()), "{request}");
+    }
+    assert_eq!(breaker(&running.cluster, "forgetful"), BreakerState::Closed);
 }
 
 #[test]
