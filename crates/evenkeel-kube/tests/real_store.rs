@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use evenkeel_first_pick::{FirstPick, compared};
 use evenkeel_kube::KubeConfig;
 use evenkeel_registry::conformance::{Done, Eyes, Limits, Refusal, StoreUnderTest, run};
 use evenkeel_registry::{MirrorConfig, Saved, SourceState, TroubleKind, Watch};
@@ -361,11 +362,15 @@ fn latency_beside_a_raw_watch() {
         move || seen.lock().push_back(Instant::now())
     });
     std::thread::sleep(Duration::from_millis(100));
+    let first = FirstPick::follow(&site.registry, site.watch.service());
     let (mut own, mut watch, mut write) = (Vec::new(), Vec::new(), Vec::new());
+    // Of every second change: that somebody is back shows in a pick, that somebody is gone in none.
+    let (mut picks, mut notices) = (Vec::new(), Vec::new());
     for change in 0..CHANGES {
         let mut all = all.clone();
         all[7]["conditions"]["ready"] = (change % 2 == 1).into();
         let order = json!({"put": [slice("a", &all)]});
+        first.wish(|endpoint| endpoint.id().as_str() == "uid-p00007");
         let from = Instant::now();
         server.remote.control(&order);
         write.push(from.elapsed());
@@ -378,10 +383,15 @@ fn latency_beside_a_raw_watch() {
             std::thread::sleep(Duration::from_micros(50));
         };
         own.push(at - from);
+        if change % 2 == 1 {
+            picks.push(first.after(from));
+            notices.extend(watch.last().copied());
+        }
         let (snapshot, _) = site.watch.take().unwrap();
         let wanted = if change % 2 == 1 { Announced::Up } else { Announced::Starting };
         assert_eq!(snapshot.endpoints()[7].announced(), wanted, "seen is what was written");
     }
+    println!("{}", compared("kubernetes", &picks, &notices));
     for (what, mut times) in
         [("write acknowledged", write), ("raw watch notified", watch), ("registry snapshot", own)]
     {

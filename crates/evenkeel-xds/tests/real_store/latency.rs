@@ -4,7 +4,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use evenkeel_first_pick::{FirstPick, compared};
 use evenkeel_registry::MirrorConfig;
+use evenkeel_types::Weight;
 use evenkeel_xds::{Follow, Scope, Variant, Xds, XdsClient, XdsConfig};
 
 use crate::hub::{Hub, config};
@@ -37,17 +39,22 @@ fn latency() {
         let marks = seen.clone();
         let watch = hub.watch("users");
         watch.on_change(move || marks.mark());
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let first = FirstPick::follow(&hub.registry, &"users".parse().unwrap());
+        let (mut ours, mut theirs, mut picks) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..110_u32 {
             sleep(Duration::from_millis(120)); // longer than the quiet that bursts are gathered by
             hub.tick();
             let _ = watch.take();
+            let weight = Weight::new(round + 2);
+            first.wish(move |endpoint| endpoint.weight() == weight);
             let start = Instant::now();
             plane.set_endpoints(&(round + 2).to_string(), set(round + 2));
             theirs.push(raw_seen.after(start));
             ours.push(seen.after(start));
+            picks.push(first.after(start));
         }
         end();
+        println!("{}", compared(&format!("xds, {variant:?}"), &picks, &theirs));
         println!("xds: {variant:?}: 110 changes: {} bare stream", quantiles(&mut theirs));
         println!("xds: {variant:?}: 110 changes: {} registry snapshot", quantiles(&mut ours));
     }
