@@ -1,0 +1,30 @@
+//! A virtual fleet: runs evenkeel's clusters against simulated servers in virtual time.
+
+mod agenda;
+mod arrivals;
+mod check;
+mod error;
+mod fault;
+mod named_policy;
+mod report;
+mod scenario;
+mod server;
+mod statistics;
+mod streams;
+mod work;
+
+pub use arrivals::{Arrival, Arrivals, ArrivalsConfig, Process, Shape, Spacing};
+pub use check::Case;
+pub use error::{Invalid, ScenarioError};
+pub use fault::{ColdConfig, DeployConfig, FaultConfig, FaultKind, ScalingConfig};
+pub use report::{
+    CaseReport, DifferenceReport, Failures, Point, PolicyReport, Report, RunReport, Series, ServerPoint,
+    WindowReport,
+};
+pub use scenario::{
+    AntagonistConfig, CapacityConfig, ClientsConfig, Discipline, HedgeEntry, KeysConfig, PolicyEntry,
+    PolledConfig, Scenario, ServersConfig, SweepConfig, WindowConfig,
+};
+pub use statistics::{Interval, student};
+pub use streams::{Source, Stream};
+pub use work::{PartConfig, Work, WorkConfig};
