@@ -76,6 +76,7 @@ impl<E: Copy> Agenda<E> {
         Some(first)
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }

@@ -3,15 +3,22 @@
 mod agenda;
 mod arrivals;
 mod check;
+mod clients;
 mod error;
 mod fault;
+mod foreign;
 mod named_policy;
 mod report;
+mod runner;
 mod scenario;
 mod server;
+mod site;
+mod slots;
 mod statistics;
 mod streams;
+mod tally;
 mod work;
+mod world;
 
 pub use arrivals::{Arrival, Arrivals, ArrivalsConfig, Process, Shape, Spacing};
 pub use check::Case;
@@ -21,6 +28,7 @@ pub use report::{
     CaseReport, DifferenceReport, Failures, Point, PolicyReport, Report, RunReport, Series, ServerPoint,
     WindowReport,
 };
+pub use runner::{Options, Progress, run, run_cases};
 pub use scenario::{
     AntagonistConfig, CapacityConfig, ClientsConfig, Discipline, HedgeEntry, KeysConfig, PolicyEntry,
     PolledConfig, Scenario, ServersConfig, SweepConfig, WindowConfig,
@@ -28,3 +36,9 @@ pub use scenario::{
 pub use statistics::{Interval, student};
 pub use streams::{Source, Stream};
 pub use work::{PartConfig, Work, WorkConfig};
+
+/// The JSON Schema of scenario files.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(Scenario)
+}

@@ -1,1 +1,116 @@
-fn main() {}
+//! Runs scenarios in virtual time.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use evenkeel_sim::{Options, Report, Scenario};
+
+/// Runs evenkeel against simulated servers, in virtual time.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Runs a scenario file under some policies and prints what came out.
+    Run {
+        /// The file.
+        file: PathBuf,
+        /// Policies that the file describes, or evenkeel's own by name. Default: all that the file describes.
+        #[arg(long, value_delimiter = ',')]
+        policy: Vec<String>,
+        /// Seeds, as 1-5 or 1,3. Default: those of the file.
+        #[arg(long)]
+        seeds: Option<String>,
+        /// Writes everything there.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// How many threads; the outcome does not depend on it. Default: as many as there are cores.
+        #[arg(long)]
+        threads: Option<usize>,
+    },
+    /// Prints the JSON Schema of scenario files.
+    Schema,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().act {
+        Act::Run { file, policy, seeds, json, threads } => {
+            let outcome = run_file(&file, policy, seeds.as_deref(), threads);
+            finish(outcome.and_then(|report| {
+                print(&report);
+                json.map_or(Ok(()), |path| write_json(&path, &report))
+            }))
+        }
+        Act::Schema => {
+            println!("{:#}", evenkeel_sim::schema().to_value());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn finish(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_file(
+    file: &PathBuf,
+    policies: Vec<String>,
+    seeds: Option<&str>,
+    threads: Option<usize>,
+) -> Result<Report, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let seeds = seeds.map(Scenario::seeds).transpose().map_err(|error| error.to_string())?;
+    let options =
+        Options { policies, seeds: seeds.unwrap_or_default(), threads: threads.unwrap_or_else(cores) };
+    let told = |error| format!("{}: {error}", file.display());
+    evenkeel_sim::run(&text, &options, &|done, of| eprint!("\r{done} of {of} runs"))
+        .map_err(told)
+        .inspect(|_| eprintln!())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn write_json(path: &PathBuf, report: &Report) -> Result<(), String> {
+    let told = |error: String| format!("{}: {error}", path.display());
+    let text = serde_json::to_string_pretty(report).map_err(|error| told(error.to_string()))?;
+    std::fs::write(path, text).map_err(|error| told(error.to_string()))
+}
+
+fn print(report: &Report) {
+    println!("{}", report.scenario);
+    for case in &report.cases {
+        println!("\n{} load {:.3}", case.label, case.load);
+        println!(
+            "{:<24} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9} {:>9} {:>8}",
+            "policy", "mean ms", "p50", "p99", "p99.9", "errors %", "goodput %", "max/mean", "extra %"
+        );
+        for policy in &case.policies {
+            let mean = |metric| policy.mean(metric);
+            println!(
+                "{:<24} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>9.3} {:>9.3} {:>9.3} {:>8.2}",
+                policy.policy,
+                mean("mean_ms"),
+                mean("p50_ms"),
+                mean("p99_ms"),
+                mean("p999_ms"),
+                mean("errors") * 100.0,
+                mean("goodput") * 100.0,
+                mean("max_over_mean"),
+                mean("extra") * 100.0
+            );
+        }
+    }
+}

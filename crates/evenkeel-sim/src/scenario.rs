@@ -169,7 +169,7 @@ pub struct ServersConfig {
     pub weight: u32,
     /// The failover tier. Default: 0, the first.
     #[serde(default)]
-    pub priority: u32,
+    pub priority: u8,
     /// The zone. Default: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub zone: String,

@@ -173,7 +173,7 @@ impl Server {
 
     /// Whether a request that is here is served.
     pub(crate) fn is_serving(&self, ticket: Ticket) -> bool {
-        self.serving.iter().any(|job| job.ticket == ticket)
+        self.places == u32::MAX || self.serving.iter().any(|job| job.ticket == ticket)
     }
 
     /// One that is done by now, if there is one.
@@ -254,11 +254,14 @@ impl Server {
         all
     }
 
-    /// The share of the cores that was busy since the last time this was asked, over `span` nanoseconds.
-    pub(crate) fn utilisation(&mut self, now: u64, span: u64) -> f64 {
+    /// Core nanoseconds that were busy since the beginning.
+    pub(crate) fn busy(&mut self, now: u64) -> f64 {
         self.advance(now);
-        let busy = std::mem::take(&mut self.busy);
-        busy / (span.max(1) as f64 * self.cores.max(f64::MIN_POSITIVE))
+        self.busy
+    }
+
+    pub(crate) const fn cores(&self) -> f64 {
+        self.cores
     }
 }
 
@@ -373,9 +376,12 @@ mod tests {
     }
 
     #[test]
-    fn utilisation_is_that_of_the_span() {
+    fn busy_cores_are_counted() {
         let mut server = Server::new(2.0, 1.0, None);
         server.arrive(ticket(0), 500.0, 0);
-        assert!((server.utilisation(500, 500) - 0.5).abs() < 1e-9);
+        assert_eq!(server.busy(400), 400.0);
+        server.arrive(ticket(1), 500.0, 400);
+        server.arrive(ticket(2), 500.0, 400);
+        assert_eq!(server.busy(500), 600.0);
     }
 }
