@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
+use crate::log::ReplayConfig;
 use crate::streams::{Source, Stream};
 use crate::work::{nanos, positive};
 
@@ -29,6 +30,10 @@ pub struct ArrivalsConfig {
     /// How the rate changes. Default: not.
     #[serde(default)]
     pub shape: Shape,
+    /// Requests of an access log, instead of all this: their times, keys and service times, once through. `work` of the scenario
+    /// is not used then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayConfig>,
 }
 
 /// How regular arrivals are.

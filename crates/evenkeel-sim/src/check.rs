@@ -24,8 +24,9 @@ impl Scenario {
     ///
     /// [`ScenarioError`] names the line or the field, and what is allowed there.
     pub fn cases(text: &str) -> Result<Vec<Case>, ScenarioError> {
-        let scenario: Self = toml::from_str(text).map_err(|error| told(&error))?;
+        let mut scenario: Self = toml::from_str(text).map_err(|error| told(&error))?;
         let Some(sweep) = &scenario.sweep else {
+            scenario.scan_log()?;
             scenario.check()?;
             return Ok(vec![Case { label: String::new(), scenario }]);
         };
@@ -37,7 +38,8 @@ impl Scenario {
             let mut table = plain.clone();
             set(&mut table, &sweep.field, wanted.clone())
                 .ok_or_else(|| Invalid::new("sweep.field", &value, "allowed is the path of a field"))?;
-            let scenario: Self = table.try_into().map_err(|error| told(&error))?;
+            let mut scenario: Self = table.try_into().map_err(|error| told(&error))?;
+            scenario.scan_log()?;
             scenario.check()?;
             Ok(Case { label: format!("{} = {wanted}", sweep.field), scenario })
         });

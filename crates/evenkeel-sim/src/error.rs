@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::log::LogError;
+
 /// A field of a scenario is impossible.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{field} = {value} is impossible: {allowed}")]
@@ -61,6 +63,9 @@ pub enum ScenarioError {
         /// What is wrong.
         error: String,
     },
+    /// The access log cannot be replayed.
+    #[error("arrivals.replay: {0}")]
+    Log(#[from] LogError),
     /// The seeds are not written as seeds are.
     #[error("seeds {0:?}: write 1-5, or 1,3,7")]
     Seeds(String),

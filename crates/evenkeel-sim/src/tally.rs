@@ -275,12 +275,12 @@ fn max_over_mean(sent: &[u64], weights: &[u32]) -> f64 {
 }
 
 fn distribution(latencies: &Histogram<u64>) -> Vec<[f64; 2]> {
-    let steps = latencies.iter_quantiles(8).map(|step| [millis(step.value_iterated_to()), step.quantile()]);
+    let steps = latencies.iter_quantiles(50).map(|step| [millis(step.value_iterated_to()), step.quantile()]);
     steps.collect()
 }
 
 /// From one microsecond to a day, to three digits.
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1_000, 86_400_000_000_000, 3).expect("allowed bounds and digits")
 }
 

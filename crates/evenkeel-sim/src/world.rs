@@ -15,6 +15,7 @@ use crate::clients::{self, Client, Setup};
 use crate::error::ScenarioError;
 use crate::fault::{ColdConfig, FaultKind};
 use crate::foreign::Loads;
+use crate::log::Replayed;
 use crate::report::RunReport;
 use crate::scenario::{HedgeEntry, Scenario};
 use crate::server::Ticket;
@@ -123,6 +124,11 @@ pub(crate) struct World<'a> {
 
 /// Runs a scenario under a policy and a seed, with the arrivals that the scenario describes.
 pub(crate) fn run(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<RunReport, ScenarioError> {
+    if let Some(replay) = &scenario.arrivals.replay {
+        let (replayed, problem) = Replayed::new(replay, scenario.duration)?;
+        let report = World::new(scenario, setup, seed, Box::new(replayed)).map(World::run)?;
+        return problem.get().map_or(Ok(report), |error| Err(error.clone().into()));
+    }
     let process = Process::new(&scenario.arrivals, scenario.rate(), scenario.duration, seed);
     World::new(scenario, setup, seed, Box::new(process)).map(World::run)
 }

@@ -183,7 +183,7 @@ impl<'a> Values<'a> {
             return decimal(text, SECOND).ok_or_else(|| Wrong::value("time", text, "seconds since 1970"));
         }
         let text = self.get(Role::Time).unwrap_or_default();
-        stamp::any(text, SECOND).ok_or_else(|| Wrong::value("time", text, "a date with a time"))
+        stamp::parse(text, SECOND).ok_or_else(|| Wrong::value("time", text, "a date with a time"))
     }
 
     /// A timer of HAProxy, in milliseconds. -1 is none.

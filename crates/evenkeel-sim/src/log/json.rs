@@ -62,7 +62,7 @@ impl Objects {
         let text = |name: &str| field(&object, name).map_or(Ok(None), |value| text(name, value));
         let time = text(&self.time.field)?;
         let time = time.ok_or_else(|| Wrong::Absent { name: self.time.field.clone() })?;
-        let at = stamp::any(time.as_bytes(), self.time.unit);
+        let at = stamp::parse(time.as_bytes(), self.time.unit);
         let at = at.ok_or_else(|| Wrong::value(&self.time.field, time.as_bytes(), "a time"))?;
         let mut found = Found::new(at, self.stamp);
         if let Some(duration) = text(&self.duration.field)? {

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use super::{Counts, LogError, Records, ReplayConfig};
 
 /// The numbers of a log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
     /// Lines and requests.
     pub counts: Counts,

@@ -1,12 +1,14 @@
 //! Which log is replayed, and how.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_types::Ratio;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Scan;
 use crate::error::Invalid;
 use crate::work::positive;
 
@@ -50,6 +52,9 @@ pub struct ReplayConfig {
         skip_serializing_if = "Option::is_none"
     )]
     pub longest: Option<Duration>,
+    /// What was seen when the log was looked through.
+    #[serde(skip)]
+    pub(crate) scan: Option<Arc<Scan>>,
 }
 
 /// Which duration of a log is the work of a request.
@@ -160,6 +165,7 @@ impl ReplayConfig {
             max_malformed: hundredth(),
             window: minute(),
             longest: None,
+            scan: None,
         }
     }
 

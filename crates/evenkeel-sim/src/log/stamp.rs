@@ -43,7 +43,7 @@ pub(crate) fn iso(text: &[u8]) -> Option<Nanos> {
 }
 
 /// Any of these, or a number of units since 1970.
-pub(crate) fn any(text: &[u8], unit: u64) -> Option<Nanos> {
+pub(crate) fn parse(text: &[u8], unit: u64) -> Option<Nanos> {
     decimal(text, unit).or_else(|| iso(text)).or_else(|| day_first(text))
 }
 
@@ -91,7 +91,7 @@ mod tests {
             ("2016-04-15T22:17:00+02:00", 1_460_751_420_000_000_000, SECOND),
             ("1460751420.310", 1_460_751_420_310_000_000, 1_000_000),
         ] {
-            assert_eq!(any(text.as_bytes(), SECOND), Some(Nanos { nanos, step }), "{text}");
+            assert_eq!(parse(text.as_bytes(), SECOND), Some(Nanos { nanos, step }), "{text}");
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
             "1969-01-01T00:00:00Z",
             "2016-04-15",
         ] {
-            assert_eq!(any(text.as_bytes(), SECOND), None, "{text}");
+            assert_eq!(parse(text.as_bytes(), SECOND), None, "{text}");
         }
     }
 
@@ -129,8 +129,8 @@ mod tests {
 
         #[test]
         fn nothing_panics(text in any::<Vec<u8>>(), ascii in "[0-9A-Za-z/: .+-]{0,40}") {
-            let _ = super::any(&text, SECOND);
-            let _ = super::any(ascii.as_bytes(), SECOND);
+            let _ = parse(&text, SECOND);
+            let _ = parse(ascii.as_bytes(), SECOND);
         }
     }
 }

@@ -94,7 +94,7 @@ impl Columns {
             None => Err(Wrong::Absent { name: format!("column {}", column.name()) }),
         };
         let time = cell(&self.time)?;
-        let Some(at) = stamp::any(time, self.time.quantity.unit) else {
+        let Some(at) = stamp::parse(time, self.time.quantity.unit) else {
             // Columns by number, and a first line with names all the same.
             let is_name = is_first && time.first().is_some_and(u8::is_ascii_alphabetic);
             return if is_name { Ok(None) } else { Err(Wrong::value("time", time, "a time")) };
@@ -120,12 +120,11 @@ impl Columns {
         loop {
             let (result, read, wrote, ends) =
                 self.reader.read_record(input, &mut self.values[written..], &mut self.ends[ended..]);
-            input = &input[read..];
             written += wrote;
             ended += ends;
             match result {
                 // The line is all there is: what comes now is its end.
-                ReadRecordResult::InputEmpty => input = &[],
+                ReadRecordResult::InputEmpty => input = &input[read..],
                 ReadRecordResult::OutputFull => return Err(Wrong::TooLong),
                 ReadRecordResult::OutputEndsFull => {
                     return Err(Wrong::value("line", line, "at most 1024 columns"));
