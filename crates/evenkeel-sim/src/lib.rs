@@ -11,7 +11,9 @@ mod named_policy;
 mod report;
 mod runner;
 mod scenario;
+mod scoreboard;
 mod server;
+mod signal;
 mod site;
 mod slots;
 mod statistics;
@@ -33,6 +35,7 @@ pub use scenario::{
     AntagonistConfig, CapacityConfig, ClientsConfig, Discipline, HedgeEntry, KeysConfig, PolicyEntry,
     PolledConfig, Scenario, ServersConfig, SweepConfig, WindowConfig,
 };
+pub use scoreboard::{Band, Scoreboard, ScoreboardOptions, scoreboard, short};
 pub use statistics::{Interval, student};
 pub use streams::{Source, Stream};
 pub use work::{PartConfig, Work, WorkConfig};
