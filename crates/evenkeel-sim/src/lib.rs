@@ -14,7 +14,9 @@ pub mod replay;
 mod report;
 mod runner;
 mod scenario;
+mod scoreboard;
 mod server;
+mod signal;
 mod site;
 mod slots;
 mod statistics;
@@ -36,6 +38,7 @@ pub use scenario::{
     AntagonistConfig, CapacityConfig, ClientsConfig, Discipline, HedgeEntry, KeysConfig, PolicyEntry,
     PolledConfig, Scenario, ServersConfig, SweepConfig, WindowConfig,
 };
+pub use scoreboard::{Band, Scoreboard, ScoreboardOptions, scoreboard, short};
 pub use statistics::{Interval, student};
 pub use streams::{Source, Stream};
 pub use work::{PartConfig, Work, WorkConfig};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use evenkeel_sim::{Options, Report, Scenario};
+use evenkeel_sim::{Options, Report, Scenario, ScoreboardOptions};
 
 /// Runs evenkeel against simulated servers, in virtual time.
 #[derive(Debug, Parser)]
@@ -33,6 +33,30 @@ enum Act {
         #[arg(long)]
         threads: Option<usize>,
     },
+    /// Runs the published results again and says which came out; exits with 1 if one did not.
+    Scoreboard {
+        /// Fewer seeds and shorter runs; the bands are the same.
+        #[arg(long)]
+        quick: bool,
+        /// Bands whose miss is explained do not count.
+        #[arg(long)]
+        pass_known: bool,
+        /// Only these: S1 to S12.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// Seeds, as 1-5 or 1,3. Default: those of the files.
+        #[arg(long)]
+        seeds: Option<String>,
+        /// Writes everything there.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// Writes the page for users there.
+        #[arg(long)]
+        markdown: Option<PathBuf>,
+        /// How many threads; the outcome does not depend on it. Default: as many as there are cores.
+        #[arg(long)]
+        threads: Option<usize>,
+    },
     /// Prints the JSON Schema of scenario files.
     Schema,
 }
@@ -45,6 +69,15 @@ fn main() -> ExitCode {
                 print(&report);
                 json.map_or(Ok(()), |path| write_json(&path, &report))
             }))
+        }
+        Act::Scoreboard { quick, pass_known, only, seeds, json, markdown, threads } => {
+            let seeds = match seeds.as_deref().map(Scenario::seeds).transpose() {
+                Ok(seeds) => seeds.unwrap_or_default(),
+                Err(error) => return finish(Err(error.to_string())),
+            };
+            let options =
+                ScoreboardOptions { is_quick: quick, only, threads: threads.unwrap_or_else(cores), seeds };
+            finish(judge(&options, pass_known, json.as_ref(), markdown.as_ref()))
         }
         Act::Schema => {
             println!("{:#}", evenkeel_sim::schema().to_value());
@@ -79,11 +112,34 @@ fn run_file(
         .inspect(|_| eprintln!())
 }
 
+fn judge(
+    options: &ScoreboardOptions,
+    passes_known: bool,
+    json: Option<&PathBuf>,
+    markdown: Option<&PathBuf>,
+) -> Result<(), String> {
+    let progress = |done, of| eprint!("\r{done} of {of} runs  ");
+    let board = evenkeel_sim::scoreboard(options, &progress).map_err(|error| error.to_string())?;
+    eprintln!();
+    for band in &board.bands {
+        println!("{band}");
+    }
+    if let Some(path) = json {
+        write_json(path, &board)?;
+    }
+    if let Some(path) = markdown {
+        std::fs::write(path, board.markdown()).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let missed = board.missed(passes_known).count();
+    println!("{} bands, {missed} missed", board.bands.len());
+    if missed > 0 { Err(format!("{missed} bands are missed")) } else { Ok(()) }
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn write_json(path: &PathBuf, report: &Report) -> Result<(), String> {
+fn write_json(path: &PathBuf, report: &impl serde::Serialize) -> Result<(), String> {
     let told = |error: String| format!("{}: {error}", path.display());
     let text = serde_json::to_string_pretty(report).map_err(|error| told(error.to_string()))?;
     std::fs::write(path, text).map_err(|error| told(error.to_string()))

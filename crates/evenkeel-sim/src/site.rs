@@ -1,11 +1,9 @@
 //! A server with all that happens to it.
 
-use evenkeel::Timestamp;
-use evenkeel_stats::LatencyByLoad;
-
 use crate::fault::{FaultConfig, FaultKind};
 use crate::scenario::{AntagonistConfig, Discipline, ServersConfig};
 use crate::server::Server;
+use crate::signal::Signal;
 use crate::streams::{Source, Stream};
 use crate::tally::nanos;
 use crate::work::Work;
@@ -28,7 +26,7 @@ pub(crate) struct Site {
     pub(crate) trouble: Trouble,
     active: Vec<u32>,
     /// Latencies by what a request met, for probes.
-    pub(crate) latencies: Option<LatencyByLoad>,
+    pub(crate) latencies: Option<Signal>,
     pub(crate) told: Told,
     stream: Stream,
 }
@@ -147,10 +145,7 @@ impl Site {
     /// What a probe hears: requests here, and what one takes that meets so many.
     pub(crate) fn probe(&self, now: u64) -> (u32, u64) {
         let load = self.machine.in_flight();
-        let latencies = self.latencies.as_ref();
-        let reading =
-            latencies.and_then(|known| known.expected(load, Timestamp::from_nanos(now), |nanos, _| nanos));
-        (load, reading.map_or(0, |reading| reading.last as u64))
+        (load, self.latencies.as_ref().map_or(0, |known| known.median(load, now)))
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 use evenkeel::limit::{HedgePlan, HedgeStep};
 use evenkeel::route::retry::{Ending, Next, RetryProgress};
 use evenkeel::{CheckState, LoadReport, ManualClock, Outcome, PickError, Request, Timestamp, Tried};
-use evenkeel_stats::LatencyByLoad;
 
 use crate::agenda::Agenda;
 use crate::arrivals::{Arrival, Arrivals, Process};
@@ -19,6 +18,7 @@ use crate::log::Replayed;
 use crate::report::RunReport;
 use crate::scenario::{HedgeEntry, Scenario};
 use crate::server::Ticket;
+use crate::signal::Signal;
 use crate::site::{Site, Trouble};
 use crate::slots::{Answer, Asked, Attempt, More, NONE, Place, Slots};
 use crate::streams::{Source, Stream};
@@ -166,7 +166,7 @@ impl<'a> World<'a> {
         let is_shared = entry.polled.as_ref().is_some_and(|polled| polled.every.is_none());
         if entry.probes.is_some() {
             for site in &mut sites {
-                site.latencies = Some(LatencyByLoad::new(FRESH, HORIZON));
+                site.latencies = Some(Signal::default());
             }
         }
         let mut world = Self {
@@ -599,9 +599,9 @@ impl<'a> World<'a> {
         }
         while let Some(ticket) = self.sites[server as usize].machine.done(self.now, &self.attempts) {
             let attempt = self.attempts.at(ticket.index);
-            if let Some(latencies) = &self.sites[server as usize].latencies {
-                let took = Duration::from_nanos(self.now - attempt.came);
-                latencies.record(attempt.met, took, Timestamp::from_nanos(self.now + EPOCH));
+            let (met, took) = (attempt.met, self.now - attempt.came);
+            if let Some(latencies) = &mut self.sites[server as usize].latencies {
+                latencies.record(met, took, self.now);
             }
             self.reply(ticket.index, Answer::Good, 0);
         }
@@ -790,7 +790,7 @@ impl<'a> World<'a> {
         let probes = self.probes.at_mut(index);
         for (server, load, latency) in &mut probes.asked {
             let site = &self.sites[*server as usize];
-            (*load, *latency) = site.probe(self.now + EPOCH);
+            (*load, *latency) = site.probe(self.now);
             if site.down > 0 || site.trouble == Trouble::BlackHole {
                 *server = NONE;
             }
@@ -1059,7 +1059,4 @@ const MOST_REQUESTS: usize = 1_000_000;
 const EPOCH: u64 = 3_600_000_000_000;
 /// Deadlines beyond this are none.
 const NEVER: u64 = u64::MAX - EPOCH;
-/// For how long a server's latency counts as of now, and at all.
-const FRESH: Duration = Duration::from_secs(1);
-const HORIZON: Duration = Duration::from_secs(10);
 const SAMPLED_KEYS: u64 = 10_000;
