@@ -1,9 +1,12 @@
 //! Runs scenarios in virtual time.
 
+mod commands;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use commands::progress::Progress;
 use evenkeel_sim::{Options, Report, Scenario, ScoreboardOptions};
 
 /// Runs evenkeel against simulated servers, in virtual time.
@@ -29,10 +32,15 @@ enum Act {
         /// Writes everything there.
         #[arg(long)]
         json: Option<PathBuf>,
+        /// Writes a page with plots there. Time series are kept then, in steps of a 120th of the run where the file has none.
+        #[arg(long)]
+        html: Option<PathBuf>,
         /// How many threads; the outcome does not depend on it. Default: as many as there are cores.
         #[arg(long)]
         threads: Option<usize>,
     },
+    /// Replays an access log under some policies, and prints what came out beside what the log measured.
+    Replay(Box<commands::replay::Arguments>),
     /// Runs the published results again and says which came out; exits with 1 if one did not.
     Scoreboard {
         /// Fewer seeds and shorter runs; the bands are the same.
@@ -63,13 +71,15 @@ enum Act {
 
 fn main() -> ExitCode {
     match Arguments::parse().act {
-        Act::Run { file, policy, seeds, json, threads } => {
-            let outcome = run_file(&file, policy, seeds.as_deref(), threads);
+        Act::Run { file, policy, seeds, json, html, threads } => {
+            let outcome = run_file(&file, policy, seeds.as_deref(), threads, html.is_some());
             finish(outcome.and_then(|report| {
                 print(&report);
-                json.map_or(Ok(()), |path| write_json(&path, &report))
+                json.map_or(Ok(()), |path| write_json(&path, &report))?;
+                html.map_or(Ok(()), |path| commands::replay::page(&path, &report, None))
             }))
         }
+        Act::Replay(arguments) => finish(commands::replay::run(&arguments)),
         Act::Scoreboard { quick, pass_known, only, seeds, json, markdown, threads } => {
             let seeds = match seeds.as_deref().map(Scenario::seeds).transpose() {
                 Ok(seeds) => seeds.unwrap_or_default(),
@@ -101,15 +111,19 @@ fn run_file(
     policies: Vec<String>,
     seeds: Option<&str>,
     threads: Option<usize>,
+    keeps_series: bool,
 ) -> Result<Report, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let seeds = seeds.map(Scenario::seeds).transpose().map_err(|error| error.to_string())?;
     let options =
         Options { policies, seeds: seeds.unwrap_or_default(), threads: threads.unwrap_or_else(cores) };
     let told = |error| format!("{}: {error}", file.display());
-    evenkeel_sim::run(&text, &options, &|done, of| eprint!("\r{done} of {of} runs"))
-        .map_err(told)
-        .inspect(|_| eprintln!())
+    let mut cases = Scenario::cases(&text).map_err(told)?;
+    if keeps_series {
+        cases.iter_mut().for_each(|case| case.scenario.keep_series());
+    }
+    let progress = Progress::new();
+    evenkeel_sim::run_cases(&cases, &options, &|done, of| progress.tell(done, of)).map_err(told)
 }
 
 fn judge(
@@ -118,9 +132,10 @@ fn judge(
     json: Option<&PathBuf>,
     markdown: Option<&PathBuf>,
 ) -> Result<(), String> {
-    let progress = |done, of| eprint!("\r{done} of {of} runs  ");
-    let board = evenkeel_sim::scoreboard(options, &progress).map_err(|error| error.to_string())?;
-    eprintln!();
+    let progress = Progress::new();
+    let board = evenkeel_sim::scoreboard(options, &|done, of| progress.tell(done, of));
+    drop(progress);
+    let board = board.map_err(|error| error.to_string())?;
     for band in &board.bands {
         println!("{band}");
     }

@@ -44,8 +44,6 @@ pub struct Fleet {
     pub timeout: Option<Duration>,
     /// Which seeds to run. Default: 1-3; a log has the same requests under each.
     pub seeds: String,
-    /// The length of the steps of time series. Default: none are kept.
-    pub series: Option<Duration>,
 }
 
 impl Default for Fleet {
@@ -59,7 +57,6 @@ impl Default for Fleet {
             network: Duration::ZERO,
             timeout: None,
             seeds: "1-3".to_owned(),
-            series: None,
         }
     }
 }
@@ -200,6 +197,11 @@ impl Replay {
         &self.case
     }
 
+    /// Has reports hold time series.
+    pub fn keep_series(&mut self) {
+        self.case.scenario.keep_series();
+    }
+
     /// The cores of each server.
     #[must_use]
     pub const fn cores(&self) -> f64 {
@@ -223,12 +225,18 @@ impl Replay {
     #[must_use]
     pub fn compare(&self, report: &CaseReport) -> Comparison {
         let log = self.case.scenario.arrivals.replay.as_ref();
-        let policies = report.policies.iter().map(|policy| distance(&policy.policy, &policy.runs, &self.scan));
+        let policies =
+            report.policies.iter().map(|policy| distance(&policy.policy, &policy.runs, &self.scan));
         Comparison {
             log: log.map(|log| log.path.clone()).unwrap_or_default(),
             servers: self.servers,
             cores: self.cores,
-            discipline: self.case.scenario.servers.first().map_or(Discipline::Delay, |group| group.discipline),
+            discipline: self
+                .case
+                .scenario
+                .servers
+                .first()
+                .map_or(Discipline::Delay, |group| group.discipline),
             work_times: self.work_times(),
             speed: log.map_or(1.0, |log| log.speed),
             measured: Measured::new(&self.scan),
@@ -282,12 +290,23 @@ impl Scenario {
             ("arrivals.times", arrivals.times != 1.0),
             ("arrivals.shape", !matches!(arrivals.shape, Shape::Steady)),
         ] {
-            Invalid::unless(!is_set, field, "set", "nothing here: the log says it; see `speed` of arrivals.replay")?;
+            Invalid::unless(
+                !is_set,
+                field,
+                "set",
+                "nothing here: the log says it; see `speed` of arrivals.replay",
+            )?;
         }
         log.check()?;
         let scan = Arc::new(Scan::new(&log)?);
         self.set_log(ReplayConfig { scan: Some(Arc::clone(&scan)), ..log }, &scan);
         Ok(())
+    }
+
+    /// Has reports hold time series, if they do not: 120 steps, fewer where there are very many servers.
+    pub fn keep_series(&mut self) {
+        let steps = (MOST_POINTS / self.server_count().max(1)).clamp(1, STEPS);
+        self.series = self.series.or(Some((self.duration / steps).max(Duration::from_millis(1))));
     }
 
     fn set_log(&mut self, log: ReplayConfig, scan: &Scan) {
@@ -455,10 +474,8 @@ fn case(
     ] {
         table.insert(field.to_owned(), value);
     }
-    for (field, own) in [("timeout", fleet.timeout), ("series", fleet.series)] {
-        if let Some(own) = own {
-            table.insert(field.to_owned(), time(own));
-        }
+    if let Some(timeout) = fleet.timeout {
+        table.insert("timeout".to_owned(), time(timeout));
     }
     let scenario = table.try_into().map_err(|error: toml::de::Error| odd(error.message()))?;
     Ok(Case { label: String::new(), scenario })
@@ -518,6 +535,9 @@ fn millis(nanos: u64) -> f64 {
 
 const LEAST_FACTOR: f64 = 0.01;
 const CALIBRATIONS: u32 = 11;
+/// Of time series: a run keeps 24 bytes for each.
+const MOST_POINTS: u32 = 120_000;
+const STEPS: u32 = 120;
 const SAMPLED_KEYS: u32 = 1000;
 /// Points for each halving of what is left: steps of one percent and less.
 const TICKS: u32 = 50;

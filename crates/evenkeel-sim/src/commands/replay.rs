@@ -106,10 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
     let seeds = Scenario::seeds(&arguments.seeds).map_err(told)?;
     let mut replay = Replay::new(&log, &arguments.fleet()).map_err(told)?;
     if arguments.html.is_some() {
-        let span = replay.case().scenario.duration;
-        let step = (span / STEPS).max(Duration::from_millis(1));
-        let fleet = Fleet { series: Some(step), ..arguments.fleet() };
-        replay = Replay::of(&log, std::sync::Arc::new(replay.scan().clone()), &fleet).map_err(told)?;
+        replay.keep_series();
     }
     if let Some(policy) = &arguments.calibrate {
         let factor = calibrate(&mut replay, policy).map_err(told)?;
@@ -149,13 +146,16 @@ impl Arguments {
             // Through the table, so that names and values are checked as in a file.
             let mut table = toml::Table::try_from(&format).map_err(|error| error.to_string())?;
             for field in &self.field {
-                let (name, value) = field.split_once('=').ok_or(format!("--field {field}: write NAME=VALUE"))?;
+                let (name, value) =
+                    field.split_once('=').ok_or(format!("--field {field}: write NAME=VALUE"))?;
                 table.insert(name.to_owned(), value.into());
             }
-            format = table.try_into().map_err(|error: toml::de::Error| format!("--field: {}", error.message()))?;
+            format =
+                table.try_into().map_err(|error: toml::de::Error| format!("--field: {}", error.message()))?;
         }
         let service = if self.total { ServiceTime::Total } else { ServiceTime::Upstream };
-        let max_malformed = Ratio::new(self.max_malformed).map_err(|error| format!("--max-malformed: {error}"))?;
+        let max_malformed =
+            Ratio::new(self.max_malformed).map_err(|error| format!("--max-malformed: {error}"))?;
         let mut log = ReplayConfig::new(self.log.clone(), format);
         log.key.clone_from(&self.key);
         (log.service, log.speed, log.work_times) = (service, self.speed, self.work_times);
@@ -177,7 +177,6 @@ impl Arguments {
             network: self.network,
             timeout: self.timeout,
             seeds: self.seeds.clone(),
-            series: None,
         }
     }
 }
@@ -222,6 +221,3 @@ fn print(comparison: &Comparison, case: &CaseReport) {
         println!("\n{caution}");
     }
 }
-
-/// Steps of time series.
-const STEPS: u32 = 120;

@@ -28,7 +28,11 @@ pub(super) fn draw(case: &CaseReport, id: &str, measured: Option<&Measured>) -> 
             let mean = at(&measured.distribution, quantile);
             Point { quantile, mean, low: f64::NAN, high: f64::NAN }
         });
-        curves.push(Curve { class: "line own".to_owned(), name: "measured".to_owned(), points: points.collect() });
+        curves.push(Curve {
+            class: "line own".to_owned(),
+            name: "measured".to_owned(),
+            points: points.collect(),
+        });
     }
     curves.extend(case.policies.iter().take(DRAWN).enumerate().map(|(number, policy)| Curve {
         class: format!("line c{number}"),
@@ -117,16 +121,21 @@ fn at(distribution: &[[f64; 2]], quantile: f64) -> f64 {
     let Some(&[low, below]) = next.checked_sub(1).and_then(|before| distribution.get(before)) else {
         return high;
     };
-    if above > below { low + (high - low) * ((quantile - below) / (above - below)).clamp(0.0, 1.0) } else { high }
+    if above > below {
+        low + (high - low) * ((quantile - below) / (above - below)).clamp(0.0, 1.0)
+    } else {
+        high
+    }
 }
 
 /// The same in words.
 fn told(curves: &[Curve]) -> String {
     let median = |curve: &Curve| {
         let wanted = |quantile: f64| {
-            let point = curve.points.iter().min_by(|a, b| {
-                (a.quantile - quantile).abs().total_cmp(&(b.quantile - quantile).abs())
-            });
+            let point = curve
+                .points
+                .iter()
+                .min_by(|a, b| (a.quantile - quantile).abs().total_cmp(&(b.quantile - quantile).abs()));
             point.map_or_else(|| "unknown".to_owned(), |point| latency(point.mean))
         };
         format!("{}: median {}, 99 % within {}", curve.name, wanted(0.5), wanted(0.99))

@@ -150,7 +150,11 @@ impl Steps {
         let about = format!(
             "Requests at each of {} endpoints at the end of each step, endpoint 0 at the top{}. The most are {most}.",
             self.servers.len(),
-            if together > 1 { format!(", {together} endpoints in a row, of which the fullest counts") } else { String::new() }
+            if together > 1 {
+                format!(", {together} endpoints in a row, of which the fullest counts")
+            } else {
+                String::new()
+            }
         );
         let title = format!("Requests in flight by endpoint: {name}");
         let count = self.servers.len() as f64;
@@ -204,8 +208,11 @@ mod tests {
         let own = vec![ServerPoint { sent: 3, answered: 2, mean_ms: 1.5, in_flight: 7 }; 5000];
         let series = Series { step_s: 0.1, points: Vec::new(), servers: vec![own; 300] };
         let run = crate::report::RunReport { series: Some(series), ..Default::default() };
-        let policy =
-            PolicyReport { policy: "<x>".to_owned(), summary: std::collections::BTreeMap::new(), runs: vec![run] };
+        let policy = PolicyReport {
+            policy: "<x>".to_owned(),
+            summary: std::collections::BTreeMap::new(),
+            runs: vec![run],
+        };
         let text = draw(&policy, "c0p0").unwrap();
         assert!(text.len() < 60_000, "{}", text.len());
         assert!(text.contains("&lt;x&gt;") && !text.contains("<x>"));

@@ -50,7 +50,8 @@ fn one_case(case: &CaseReport, number: usize, comparison: Option<&Comparison>) -
         if seeds == 1 { "seed" } else { "seeds" }
     );
     if case.is_overloaded {
-        text += "<p class=bad>More is asked than the servers can do: queues grow until something sheds.</p>\n";
+        text +=
+            "<p class=bad>More is asked than the servers can do: queues grow until something sheds.</p>\n";
     }
     if let Some(comparison) = comparison {
         text += &tables::comparison(comparison, case);
@@ -64,12 +65,10 @@ fn one_case(case: &CaseReport, number: usize, comparison: Option<&Comparison>) -
         let _ = writeln!(text, "<p>Drawn are the first {DRAWN} policies.</p>");
     }
     text += &curves::draw(case, &format!("c{number}"), comparison.map(|comparison| &comparison.measured));
-    let over_time = case
-        .policies
-        .iter()
-        .take(DRAWN)
-        .enumerate()
-        .filter_map(|(policy_number, policy)| endpoints::draw(policy, &format!("c{number}p{policy_number}")));
+    let over_time =
+        case.policies.iter().take(DRAWN).enumerate().filter_map(|(policy_number, policy)| {
+            endpoints::draw(policy, &format!("c{number}p{policy_number}"))
+        });
     let over_time: String = over_time.collect();
     if !over_time.is_empty() && number < MOST_SERIES {
         text += "<h3>Endpoints over time</h3>\n<p>Of one run of each policy, with its warm-up.</p>\n";

@@ -41,15 +41,21 @@ impl Axis {
         if !self.is_log {
             let rough = (self.to - self.from) / 5.0;
             let power = libm::pow(10.0, libm::floor(libm::log10(rough)));
-            let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * power).find(|&step| step >= rough);
+            let step =
+                [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * power).find(|&step| step >= rough);
             let step = step.unwrap_or(rough);
             let first = (self.from / step).ceil() * step;
-            return (0..12).map(|n| first + f64::from(n) * step).filter(|&at| at <= self.to * 1.000_001).collect();
+            return (0..12)
+                .map(|n| first + f64::from(n) * step)
+                .filter(|&at| at <= self.to * 1.000_001)
+                .collect();
         }
-        let decades = (libm::floor(libm::log10(self.from)) as i32)..=(libm::ceil(libm::log10(self.to)) as i32);
+        let decades =
+            (libm::floor(libm::log10(self.from)) as i32)..=(libm::ceil(libm::log10(self.to)) as i32);
         let wide = libm::log10(self.to / self.from) > 2.5;
         let digits: &[f64] = if wide { &[1.0] } else { &[1.0, 2.0, 5.0] };
-        let all = decades.flat_map(|decade| digits.iter().map(move |digit| digit * libm::pow(10.0, decade.into())));
+        let all =
+            decades.flat_map(|decade| digits.iter().map(move |digit| digit * libm::pow(10.0, decade.into())));
         all.filter(|&at| at >= self.from * 0.999_999 && at <= self.to * 1.000_001).collect()
     }
 }
@@ -74,11 +80,7 @@ impl Plot {
     }
 
     /// Values and names of the edges.
-    pub(super) fn axes(
-        &mut self,
-        x: (&str, &dyn Fn(f64) -> String),
-        y: (&str, &dyn Fn(f64) -> String),
-    ) {
+    pub(super) fn axes(&mut self, x: (&str, &dyn Fn(f64) -> String), y: (&str, &dyn Fn(f64) -> String)) {
         let (right, bottom) = (WIDTH - RIGHT, self.height - BOTTOM);
         for tick in self.x.ticks() {
             let at = self.at_x(tick);
@@ -216,7 +218,9 @@ mod tests {
         assert_eq!(Axis::linear(0.0, 1.0).ticks().len(), 6);
         assert_eq!(Axis::log(1.0, 1000.0).ticks(), [1.0, 10.0, 100.0, 1000.0]);
         assert_eq!(Axis::log(1.0, 10.0).ticks(), [1.0, 2.0, 5.0, 10.0]);
-        for axis in [Axis::linear(0.0, 0.0), Axis::linear(3.0, 17.0), Axis::log(0.0, 0.0), Axis::log(5.0, 5.0)] {
+        for axis in
+            [Axis::linear(0.0, 0.0), Axis::linear(3.0, 17.0), Axis::log(0.0, 0.0), Axis::log(5.0, 5.0)]
+        {
             assert!((1..=13).contains(&axis.ticks().len()), "{axis:?} {:?}", axis.ticks());
         }
     }

@@ -39,7 +39,8 @@ pub(super) fn policies(case: &CaseReport) -> String {
     for policy in &case.policies {
         let _ = write!(text, "<tr><th scope=row>{}", escape(&policy.policy));
         for metric in &METRICS {
-            let cell = policy.summary.get(metric.name).map_or_else(String::new, |own| interval(own, metric.times));
+            let cell =
+                policy.summary.get(metric.name).map_or_else(String::new, |own| interval(own, metric.times));
             let _ = write!(text, "<td>{cell}");
         }
         text += &unstable(policy);
@@ -51,7 +52,11 @@ pub(super) fn policies(case: &CaseReport) -> String {
 fn unstable(policy: &PolicyReport) -> String {
     let first = policy.runs.iter().find_map(|run| run.unstable_at);
     first.map_or_else(String::new, |at| {
-        format!("<tr><td colspan={} class=bad>given up after {} s: queues grew without end", METRICS.len() + 1, short(at))
+        format!(
+            "<tr><td colspan={} class=bad>given up after {} s: queues grew without end",
+            METRICS.len() + 1,
+            short(at)
+        )
     })
 }
 

@@ -73,7 +73,8 @@ impl Dialect {
         };
         let own = Self::new(Program::Nginx, template, role, key, &["request", "request_uri", "uri"])?;
         own.need(&[Role::Seconds, Role::Time], log_format, "$msec, $time_iso8601 or $time_local")?;
-        let durations = "$upstream_response_time or $request_time: without them it does not say how long requests took";
+        let durations =
+            "$upstream_response_time or $request_time: without them it does not say how long requests took";
         own.need(&[Role::Total, Role::Upstream], log_format, durations)?;
         Ok(own)
     }
@@ -143,7 +144,8 @@ impl Dialect {
 
     fn need(&self, one_of: &[Role], log_format: &str, named: &str) -> Result<(), Invalid> {
         let is_there = self.roles.iter().flatten().any(|role| one_of.contains(role));
-        let needed = || Invalid::new(FORMAT, format_args!("{log_format:?}"), format_args!("it needs {named}"));
+        let needed =
+            || Invalid::new(FORMAT, format_args!("{log_format:?}"), format_args!("it needs {named}"));
         if is_there { Ok(()) } else { Err(needed()) }
     }
 

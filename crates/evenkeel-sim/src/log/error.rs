@@ -81,7 +81,10 @@ pub enum LogError {
         window: Duration,
     },
     /// There is no request in it.
-    #[error("no request to replay in {lines} lines ({skipped} could be read, and were not sent to a server or not answered){}", listed(first))]
+    #[error(
+        "no request to replay in {lines} lines ({skipped} could be read, and were not sent to a server or not answered){}",
+        listed(first)
+    )]
     Empty {
         /// Lines that were read.
         lines: u64,

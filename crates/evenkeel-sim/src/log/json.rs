@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::found::{Found, Upstream, hash, path, status};
 use super::parser::{Skip, Wrong};
-use super::quantity::{Nanos, Quantity, decimal};
+use super::quantity::{MILLISECOND, Nanos, Quantity, decimal};
 use super::settings::StampOf;
 use super::stamp;
 use crate::error::Invalid;
@@ -64,7 +64,11 @@ impl Objects {
         let time = time.ok_or_else(|| Wrong::Absent { name: self.time.field.clone() })?;
         let at = stamp::parse(time.as_bytes(), self.time.unit);
         let at = at.ok_or_else(|| Wrong::value(&self.time.field, time.as_bytes(), "a time"))?;
-        let mut found = Found::new(at, self.stamp);
+        // A number has lost the zeros at its end: 1.500 and 1.5 are the same to a reader of JSON. Whoever writes fractions of
+        // seconds writes milliseconds.
+        let is_number = field(&object, &self.time.field).is_some_and(Value::is_f64);
+        let step = if is_number { at.step.min(MILLISECOND) } else { at.step };
+        let mut found = Found::new(Nanos { step, ..at }, self.stamp);
         if let Some(duration) = text(&self.duration.field)? {
             found.total = Some(number(&self.duration, &duration)?);
         }
@@ -82,9 +86,11 @@ impl Objects {
         if let Some(code) = text(&self.status)? {
             found.status = status(&self.status, code.as_bytes())?;
         }
-        found.server = text(&self.server)?.filter(|server| server != "-").map(|server| hash(server.as_bytes()));
+        found.server =
+            text(&self.server)?.filter(|server| server != "-").map(|server| hash(server.as_bytes()));
         let (key, is_path) = &self.key;
-        found.key = text(key)?.map(|text| hash(if *is_path { path(text.as_bytes()) } else { text.as_bytes() }));
+        found.key =
+            text(key)?.map(|text| hash(if *is_path { path(text.as_bytes()) } else { text.as_bytes() }));
         Ok(found)
     }
 }

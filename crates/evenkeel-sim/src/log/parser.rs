@@ -16,8 +16,6 @@ pub struct Parser {
     kind: Kind,
     service: ServiceTime,
     longest: u64,
-    /// Lines that were offered.
-    lines: u64,
 }
 
 #[derive(Debug)]
@@ -97,9 +95,7 @@ impl Parser {
         let kind = match &config.format {
             FormatConfig::Nginx { log_format } => template(Dialect::nginx(log_format, key))?,
             FormatConfig::Haproxy { log_format } => template(Dialect::haproxy(log_format, key))?,
-            FormatConfig::HaproxyTcp {} => {
-                template(Dialect::haproxy(&super::settings::haproxy_tcp(), key))?
-            }
+            FormatConfig::HaproxyTcp {} => template(Dialect::haproxy(&super::settings::haproxy_tcp(), key))?,
             FormatConfig::Envoy { log_format } => template(Dialect::envoy(log_format, key))?,
             FormatConfig::EnvoyJson {} => Kind::Json(Objects::envoy(key)?),
             FormatConfig::Evenkeel {} => Kind::Json(Objects::evenkeel(key)?),
@@ -111,7 +107,7 @@ impl Parser {
             }
         };
         let longest = config.longest.map_or(u64::MAX, crate::tally::nanos);
-        Ok(Self { kind, service: config.service, longest, lines: 0 })
+        Ok(Self { kind, service: config.service, longest })
     }
 
     /// Reads a line, which has no line feed at its end. Linear in its length.
@@ -120,7 +116,6 @@ impl Parser {
     ///
     /// [`Wrong`] says what cannot be read.
     pub fn read(&mut self, line: &[u8]) -> Result<Said, Wrong> {
-        self.lines += 1;
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(Said::Nothing);
         }

@@ -55,7 +55,9 @@ impl Quantity {
         let wrong = || Invalid::new(setting, format_args!("{text:?}"), QUANTITIES);
         let (field, unit) = match text.rsplit_once(':') {
             Some((field, unit)) => (field, unit.parse::<Unit>().map_err(|()| wrong())?),
-            None => (text, text.rsplit_once('_').and_then(|(_, end)| end.parse().ok()).unwrap_or(Unit(SECOND))),
+            None => {
+                (text, text.rsplit_once('_').and_then(|(_, end)| end.parse().ok()).unwrap_or(Unit(SECOND)))
+            }
         };
         if field.is_empty() { Err(wrong()) } else { Ok(Self { field: field.to_owned(), unit: unit.0 }) }
     }

@@ -158,7 +158,10 @@ impl Counts {
 
 impl std::fmt::Debug for Records {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Records").field("path", &self.path).field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Records")
+            .field("path", &self.path)
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
     }
 }
 

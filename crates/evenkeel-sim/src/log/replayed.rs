@@ -27,10 +27,7 @@ impl Replayed {
     /// # Errors
     ///
     /// Any [`LogError`], if the log has not been looked through before; then [`LogError::Invalid`] and [`LogError::Read`].
-    pub fn new(
-        config: &ReplayConfig,
-        until: Duration,
-    ) -> Result<(Self, Arc<OnceLock<LogError>>), LogError> {
+    pub fn new(config: &ReplayConfig, until: Duration) -> Result<(Self, Arc<OnceLock<LogError>>), LogError> {
         let scan = match &config.scan {
             Some(scan) => Arc::clone(scan),
             None => Arc::new(Scan::new(config)?),

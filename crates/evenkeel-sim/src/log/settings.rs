@@ -52,9 +52,9 @@ pub struct ReplayConfig {
         skip_serializing_if = "Option::is_none"
     )]
     pub longest: Option<Duration>,
-    /// What was seen when the log was looked through.
+    /// What was seen when the log was looked through. None: that is done when it is needed.
     #[serde(skip)]
-    pub(crate) scan: Option<Arc<Scan>>,
+    pub scan: Option<Arc<Scan>>,
 }
 
 /// Which duration of a log is the work of a request.

@@ -9,7 +9,8 @@ use super::quantity::{Nanos, SECOND, decimal};
 /// taken for UTC: only differences count.
 pub(crate) fn day_first(text: &[u8]) -> Option<Nanos> {
     let (date, rest) = text.split_at_checked("10/Oct/2000:13:55:36".len())?;
-    let [d0, d1, b'/', m0, m1, m2, b'/', y0, y1, y2, y3, b':', h0, h1, b':', i0, i1, b':', s0, s1] = date else {
+    let [d0, d1, b'/', m0, m1, m2, b'/', y0, y1, y2, y3, b':', h0, h1, b':', i0, i1, b':', s0, s1] = date
+    else {
         return None;
     };
     let month = MONTHS.iter().position(|month| month.as_slice() == [*m0, *m1, *m2])? + 1;
@@ -67,9 +68,9 @@ fn offset(text: &[u8]) -> Option<Offset> {
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number, digit| {
-        digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
-    })
+    digits
+        .iter()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
 }
 
 const MONTHS: [&[u8; 3]; 12] =

@@ -54,7 +54,12 @@ impl Columns {
     ) -> Result<Self, Invalid> {
         let is_fine = delimiter.is_ascii() && !matches!(delimiter, '"' | '\n' | '\r' | '.');
         let setting = "arrivals.replay.format.delimiter";
-        Invalid::unless(is_fine, setting, format_args!("{delimiter:?}"), "an ASCII character, no quote or dot")?;
+        Invalid::unless(
+            is_fine,
+            setting,
+            format_args!("{delimiter:?}"),
+            "an ASCII character, no quote or dot",
+        )?;
         // With the usual three columns the key is the second.
         let key = key.or((service == "2").then_some("1"));
         let own = Self {

@@ -255,7 +255,8 @@ mod tests {
             let line = format!(r#"::1 5% x {headers}"GET / HTTP/1.1" "s1""#);
             assert_eq!(values(&haproxy, &line).unwrap(), ["::1", "x", "GET / HTTP/1.1", "s1"], "{line}");
         }
-        let envoy = Template::envoy("f", "[%START_TIME(%s.%3f)%] 5%% %REQ(:PATH?X):10% %DURATION%\n").unwrap();
+        let envoy =
+            Template::envoy("f", "[%START_TIME(%s.%3f)%] 5%% %REQ(:PATH?X):10% %DURATION%\n").unwrap();
         assert_eq!(envoy.names(), ["START_TIME(%s.%3f)", "REQ(:PATH?X)", "DURATION"]);
         assert_eq!(values(&envoy, "[1.5] 5% / 7").unwrap(), ["1.5", "/", "7"]);
     }
