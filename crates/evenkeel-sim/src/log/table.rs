@@ -41,6 +41,10 @@ impl Column {
     fn name(&self) -> &str {
         &self.quantity.field
     }
+
+    fn wrong(&self, found: &[u8], expected: &'static str) -> Wrong {
+        Wrong::value(&format!("column {}", self.name()), found, expected)
+    }
 }
 
 impl Columns {
@@ -102,13 +106,13 @@ impl Columns {
         let Some(at) = stamp::parse(time, self.time.quantity.unit) else {
             // Columns by number, and a first line with names all the same.
             let is_name = is_first && time.first().is_some_and(u8::is_ascii_alphabetic);
-            return if is_name { Ok(None) } else { Err(Wrong::value("time", time, "a time")) };
+            return if is_name { Ok(None) } else { Err(self.time.wrong(time, "a time")) };
         };
         let service = cell(&self.service)?;
         let mut found = Found::new(at, self.stamp);
         let number = decimal(service, self.service.quantity.unit);
         let expected = "a number that is not negative";
-        found.total = Some(number.ok_or_else(|| Wrong::value(self.service.name(), service, expected))?);
+        found.total = Some(number.ok_or_else(|| self.service.wrong(service, expected))?);
         if let Some(column) = &self.status {
             found.status = status(column.name(), cell(column)?)?;
         }

@@ -153,7 +153,12 @@ impl Template {
                     let end = match pieces.peek() {
                         Some(Piece::Text(text)) => {
                             let name = self.names.get(*number).map_or("", String::as_str);
-                            find(rest, text).ok_or_else(|| Wrong::text(text, name, rest))?
+                            let absent = || Wrong::text(text, name, rest);
+                            let mut end = find(rest, text).ok_or_else(absent)?;
+                            while name.starts_with(LISTS) && goes_on(&rest[..end], &rest[end..]) {
+                                end += 1 + find(&rest[end + 1..], text).ok_or_else(absent)?;
+                            }
+                            end
                         }
                         _ => rest.len(),
                     };
@@ -165,6 +170,14 @@ impl Template {
         if rest.is_empty() { Ok(()) } else { Err(Wrong::MoreText { found: Wrong::cut(rest) }) }
     }
 }
+
+/// Whether a list of nginx's has not ended here: `0.1, 0.2 : 0.3` has the spaces that stand between variables too.
+fn goes_on(value: &[u8], after: &[u8]) -> bool {
+    value.ends_with(b",") || value.ends_with(b" :") || after.starts_with(b" : ")
+}
+
+/// Variables that hold a value for each server that was tried.
+const LISTS: &str = "upstream_";
 
 /// The position of the first occurrence.
 fn find(line: &[u8], text: &[u8]) -> Option<usize> {
