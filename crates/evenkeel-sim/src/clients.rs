@@ -110,7 +110,7 @@ impl PolicyEntry {
             return Ok(PolicyConfig::custom(Probing(Arc::clone(desk))));
         }
         if let Some(polled) = &self.polled {
-            let policy = Polled::new(polled.rule, Arc::clone(loads));
+            let policy = Polled::new(polled.clone(), Arc::clone(loads));
             return Ok(PolicyConfig::custom(policy.map_err(|error| error.to_string())?));
         }
         Ok(self.policy.clone().unwrap_or_default())

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use evenkeel::balance::{LeastRequest, MemberList};
 use evenkeel::balance::{ProbePool, ProbePoolConfig};
-use evenkeel::{
-    Caller, Event, InvalidPolicy, LeastRequestConfig, Mask, Members, Policy, Timestamp, View, Wants,
-};
+use evenkeel::{Caller, Event, InvalidPolicy, Mask, Members, Policy, Timestamp, View, Wants};
 use parking_lot::Mutex;
+
+use crate::scenario::PolledConfig;
 
 /// Which server is at each position: its number is the id of the endpoint.
 fn servers_of(members: &dyn Members) -> Vec<u32> {
@@ -51,34 +51,35 @@ impl Loads {
 /// [`LeastRequest`] that reads [`Loads`] instead of what its own client has in flight.
 #[derive(Debug)]
 pub(crate) struct Polled {
-    config: LeastRequestConfig,
+    config: PolledConfig,
     rule: LeastRequest,
     loads: Arc<Loads>,
     servers: Vec<u32>,
 }
 
 impl Polled {
-    pub(crate) fn new(config: LeastRequestConfig, loads: Arc<Loads>) -> Result<Self, InvalidPolicy> {
+    pub(crate) fn new(config: PolledConfig, loads: Arc<Loads>) -> Result<Self, InvalidPolicy> {
         Self::of(config, loads, &MemberList::default())
     }
 
-    fn of(
-        config: LeastRequestConfig,
-        loads: Arc<Loads>,
-        members: &dyn Members,
-    ) -> Result<Self, InvalidPolicy> {
-        let rule = LeastRequest::new(config, members.weights())?;
+    fn of(config: PolledConfig, loads: Arc<Loads>, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+        let rule = LeastRequest::new(config.rule, members.weights())?;
         Ok(Self { config, rule, loads, servers: servers_of(members) })
     }
 }
 
 impl Policy for Polled {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
-        self.rule.choose(&Told { view, policy: self }, caller)
+        let told = Told { view, policy: self };
+        if self.config.first_of_least {
+            let open = view.mask().iter().filter(|&position| view.admits(position));
+            return open.min_by_key(|&position| (told.load(position), position));
+        }
+        self.rule.choose(&told, caller)
     }
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
-        Ok(Some(Arc::new(Self::of(self.config, Arc::clone(&self.loads), members)?)))
+        Ok(Some(Arc::new(Self::of(self.config.clone(), Arc::clone(&self.loads), members)?)))
     }
 }
 

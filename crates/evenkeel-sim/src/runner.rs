@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::arrivals::Arrivals;
 use crate::check::Case;
 use crate::clients::Setup;
 use crate::error::ScenarioError;
 use crate::report::{CaseReport, DifferenceReport, PolicyReport, Report, RunReport};
 use crate::scenario::Scenario;
 use crate::statistics::Interval;
-use crate::world;
+use crate::world::{self, World};
 
 /// What to run, and how.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +78,22 @@ pub fn run_cases(cases: &[Case], options: &Options, progress: Progress<'_>) -> R
         source: first.map_or_else(String::new, |scenario| scenario.source.clone()),
         cases: reports,
     })
+}
+
+/// Runs a scenario under one policy and seed with arrivals of the caller's, instead of those that it describes: a record of what has
+/// happened. The scenario must be a checked one.
+///
+/// # Errors
+///
+/// [`ScenarioError`], before anything runs.
+pub fn run_arrivals(
+    scenario: &Scenario,
+    policy: &str,
+    seed: u64,
+    arrivals: impl Arrivals,
+) -> Result<RunReport, ScenarioError> {
+    let setup = Setup::new(scenario, policy)?;
+    World::new(scenario, &setup, seed, Box::new(arrivals)).map(World::run)
 }
 
 struct Plan {

@@ -324,6 +324,9 @@ pub struct PolledConfig {
     pub every: Option<Duration>,
     /// How to choose by what they said.
     pub rule: LeastRequestConfig,
+    /// The first of the least loaded gets all, in the order of the servers, instead of `rule`, which has equals share: how a plain
+    /// search for the minimum herds.
+    pub first_of_least: bool,
 }
 
 fn default_seeds() -> String {

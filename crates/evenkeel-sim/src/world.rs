@@ -343,9 +343,8 @@ impl<'a> World<'a> {
     fn arrive(&mut self) {
         let Some(arrival) = self.next.take() else { return };
         self.next = self.arrivals.next();
-        match self.next {
-            Some(next) => self.agenda.push(next.at.max(self.now), Event::Arrive),
-            None => self.is_waited_for = true,
+        if let Some(next) = self.next {
+            self.agenda.push(next.at.max(self.now), Event::Arrive);
         }
         self.tally.arrived(self.now);
         if self.requests.used() > MOST_REQUESTS {

@@ -145,7 +145,7 @@ fn bounded(percent: u32, requests: u32, servers: u32) -> Result<f64, ScenarioErr
 pub(crate) fn judge(is_quick: bool, bands: &mut Bands) -> Result<(), ScenarioError> {
     let keys = 1_000_000;
     let ring = PolicyConfig::ring_hash();
-    let rings = if is_quick { 20 } else { 40 };
+    let rings = if is_quick { 60 } else { 200 };
     let sd = mean_of(rings, |seed| Ok(deviation(&counts(&Fleet::new(&ring, 100, seed)?.owners(keys), 100))))?;
     bands.near("ring, 160 points, 100 servers: deviation of shares", sd, 0.0795, 0.03);
     let rounds = if is_quick { 3 } else { 10 };
@@ -157,7 +157,7 @@ pub(crate) fn judge(is_quick: bool, bands: &mut Bands) -> Result<(), ScenarioErr
     bands.near("ring, 160 points, 100 servers: max ÷ mean", peak(&ring, 100, rings)?, 1.21, 0.03);
     bands.within(
         "multi-probe, 21 probes, 100 servers: max ÷ mean",
-        peak(&PolicyConfig::multi_probe(), 100, rings)?,
+        peak(&PolicyConfig::multi_probe(), 100, rounds)?,
         1.0,
         1.10,
     );

@@ -9,6 +9,9 @@ pub(super) fn page(board: &Scoreboard) -> String {
     let mut page = HEAD.to_owned();
     page.push_str(GUIDE);
     page.push_str("## What was measured\n\n");
+    if board.is_quick {
+        page.push_str("This is the short form (`--quick`): fewer seeds, and shorter runs in S3 and S4.\n\n");
+    }
     let seeds = "Means over the seeds of each scenario; ± is half of the 95 % interval by Student's t. Latencies are \
                  those of requests that were answered or timed out, in milliseconds.\n";
     page.push_str(seeds);
