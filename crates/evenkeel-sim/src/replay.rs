@@ -168,7 +168,7 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// [`ScenarioError::Invalid`] names the setting; [`ScenarioError::Overload`].
+    /// [`ScenarioError::Invalid`] names the setting. Overload is none yet: see [`Replay::check`].
     pub fn of(log: &ReplayConfig, scan: Arc<Scan>, fleet: &Fleet) -> Result<Self, ScenarioError> {
         let named = (scan.servers > 0).then_some(scan.servers);
         let absent = || Invalid::new("servers", "absent", "the log names none: say how many there were");
@@ -181,8 +181,20 @@ impl Replay {
         let needed = if fleet.discipline == Discipline::Fifo { needed.ceil() } else { needed };
         let cores = fleet.cores.unwrap_or(needed);
         let mut own = Self { case: case(log, &scan, fleet, servers, cores)?, scan, servers, cores };
-        own.set_work_times(log, log.work_times)?;
-        Ok(own)
+        match own.set_work_times(log, log.work_times) {
+            Err(ScenarioError::Overload { .. }) | Ok(()) => Ok(own),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it can be run: the times of a busy log, taken for work, may ask for more than the servers can do. Then they have to be
+    /// calibrated, or there have to be more servers or cores.
+    ///
+    /// # Errors
+    ///
+    /// [`ScenarioError::Overload`].
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        self.case.scenario.check()
     }
 
     /// What was seen in the log.
@@ -258,7 +270,10 @@ pub fn calibrate(replay: &mut Replay, policy: &str) -> Result<f64, ScenarioError
         Options { policies: vec![policy.to_owned()], seeds: seeds.into_iter().take(1).collect(), threads: 1 };
     let wanted = replay.scan.mean_seen / 1e6;
     let mut is_too_long = |work_times: f64| -> Result<bool, ScenarioError> {
-        replay.set_work_times(&log, work_times)?;
+        match replay.set_work_times(&log, work_times) {
+            Err(ScenarioError::Overload { .. }) => return Ok(true),
+            set => set?,
+        }
         let report = run_cases(std::slice::from_ref(&replay.case), &options, &|_, _| {})?;
         let mean = report.cases.first().and_then(|case| case.policies.first()).map(|own| own.mean("mean_ms"));
         Ok(mean.is_some_and(|mean| mean > wanted))

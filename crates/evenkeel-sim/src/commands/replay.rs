@@ -112,6 +112,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         let factor = calibrate(&mut replay, policy).map_err(told)?;
         eprintln!("calibrated: {policy} has the mean of the log with service times × {factor:.4}");
     }
+    replay.check().map_err(|error| {
+        format!(
+            "{error}\nThe times of the log hold waiting: try --calibrate POLICY, more --servers, more --cores"
+        )
+    })?;
     let threads = arguments.threads.unwrap_or_else(crate::cores);
     let options = Options { policies: arguments.policy.clone(), seeds, threads };
     let progress = Progress::new();
