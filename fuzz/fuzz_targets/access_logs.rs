@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     config.window = Duration::from_secs(30 * 86_400);
     let Ok(mut records) = Records::new(&config, Box::new(Cursor::new(log))) else { return };
     let (mut last, mut count) = (0, 0);
-    while let Ok(Some(record)) = records.next() {
+    while let Ok(Some(record)) = records.read_next() {
         assert!(record.at >= last, "in order");
         assert!(record.service > 0 && record.seen > 0, "no request takes nothing");
         (last, count) = (record.at, count + 1);

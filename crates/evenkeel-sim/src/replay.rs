@@ -467,7 +467,7 @@ fn case(
     let span = scan.span.div_f64(log.speed).saturating_add(Duration::from_millis(1));
     let mut group = Table::new();
     group.insert("count".to_owned(), i64::from(servers).into());
-    group.insert("discipline".to_owned(), Value::try_from(fleet.discipline).map_err(odd)?);
+    group.insert("discipline".to_owned(), Value::try_from(fleet.discipline).map_err(|error| odd(&error))?);
     group.insert("cores".to_owned(), cores.into());
     let arrivals = Table::from_iter([("rate".to_owned(), Value::from(scan.rate().max(1e-9)))]);
     let work = Table::from_iter([
@@ -492,11 +492,11 @@ fn case(
     if let Some(timeout) = fleet.timeout {
         table.insert("timeout".to_owned(), time(timeout));
     }
-    let scenario = table.try_into().map_err(|error: toml::de::Error| odd(error.message()))?;
+    let scenario = table.try_into().map_err(|error: toml::de::Error| odd(&error.message()))?;
     Ok(Case { label: String::new(), scenario })
 }
 
-fn odd(error: impl ToString) -> ScenarioError {
+fn odd(error: &impl ToString) -> ScenarioError {
     ScenarioError::Text(error.to_string())
 }
 
@@ -512,6 +512,18 @@ fn distance(policy: &str, runs: &[RunReport], scan: &Scan) -> Distance {
         at_ms: first.at_ms,
         measured_share: first.measured,
         simulated_share: first.simulated,
+    }
+}
+
+impl Distance {
+    /// Where the two differ most, in words.
+    #[must_use]
+    pub fn most_apart(&self) -> String {
+        if self.at_ms == 0.0 {
+            return "nowhere".to_owned();
+        }
+        let (measured, simulated) = (self.measured_share * 100.0, self.simulated_share * 100.0);
+        format!("within {:.3} ms: measured {measured:.1} %, simulated {simulated:.1} %", self.at_ms)
     }
 }
 

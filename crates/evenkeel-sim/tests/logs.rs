@@ -15,7 +15,7 @@ fn config(format: &str, log_format: Option<&str>) -> ReplayConfig {
 fn read(config: &ReplayConfig, text: &[u8]) -> Result<(Vec<Record>, Counts), LogError> {
     let mut records = Records::new(config, Box::new(Cursor::new(text.to_vec())))?;
     let mut all = Vec::new();
-    while let Some(record) = records.next()? {
+    while let Some(record) = records.read_next()? {
         all.push(record);
     }
     Ok((all, records.counts().clone()))

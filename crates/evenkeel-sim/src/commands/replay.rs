@@ -208,7 +208,7 @@ fn print(comparison: &Comparison, case: &CaseReport) {
     for (policy, apart) in case.policies.iter().zip(&comparison.policies) {
         let mean = |metric| policy.mean(metric);
         println!(
-            "{:<24} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>9.3} {:>9.4}  within {:.3} ms: measured {:.1} %, simulated {:.1} %",
+            "{:<24} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>9.3} {:>9.4}  {}",
             policy.policy,
             mean("mean_ms"),
             mean("p50_ms"),
@@ -217,9 +217,7 @@ fn print(comparison: &Comparison, case: &CaseReport) {
             mean("p999_ms"),
             mean("errors") * 100.0,
             apart.distance.mean,
-            apart.at_ms,
-            apart.measured_share * 100.0,
-            apart.simulated_share * 100.0
+            apart.most_apart()
         );
     }
     for caution in comparison.cautions() {

@@ -161,10 +161,15 @@ impl Steps {
         let mut plot = Plot::new(id, &title, &about, self.x(), Axis::linear(0.0, count));
         plot.cells(self.count, rows.len(), level);
         plot.axes(SECONDS, ("endpoint, 0 at the top", &|at| format!("{:.0}", count - at)));
-        let key = [1, 2, 4, 6, 8].map(|level| {
+        let mut key: Vec<(String, String)> = Vec::new();
+        for level in 1..=8_u8 {
             let share = f64::from(level) / 8.0;
-            (format!("heat h{level} thick"), format!("to {:.0}", (share * share * f64::from(most)).floor()))
-        });
+            let to = format!("to {:.0}", (share * share * f64::from(most)).floor());
+            // With few requests some levels have no number of their own.
+            if to != "to 0" && key.last().is_none_or(|(_, before)| *before != to) {
+                key.push((format!("heat h{level} thick"), to));
+            }
+        }
         plot.finish(&legend(key.iter().map(|(class, name)| (class.clone(), name.as_str()))))
     }
 }

@@ -107,7 +107,7 @@ h1{font-size:1.6rem;line-height:1.25;overflow-wrap:anywhere}h2{font-size:1.25rem
 caption{text-align:left;color:var(--dim);padding:.25rem 0}
 th,td{border-bottom:1px solid var(--rule);padding:.3rem .6rem;text-align:right;vertical-align:top;white-space:nowrap}
 th:first-child{text-align:left}thead th{color:var(--dim);font-weight:600}tr.own{background:var(--note)}
-small{color:var(--dim)}.bad{color:var(--bad)}td.bad{text-align:left}.note{background:var(--note);border-left:4px solid var(--c4);padding:.6rem .9rem}
+small{color:var(--dim)}.bad{color:var(--bad)}td.bad{text-align:left}td.words{text-align:left;white-space:normal;min-width:13rem}.note{background:var(--note);border-left:4px solid var(--c4);padding:.6rem .9rem}
 figure{margin:1.5rem 0}figcaption{font-weight:600}figure>svg{width:100%;height:auto;display:block}
 svg text{font:11px system-ui,sans-serif;fill:var(--dim)}.tx{text-anchor:middle}.ty{text-anchor:end}
 .grid{stroke:var(--rule);stroke-width:1;fill:none}.line{fill:none;stroke-width:1.8;stroke-linejoin:round}

@@ -52,7 +52,7 @@ impl Axis {
         }
         let decades =
             (libm::floor(libm::log10(self.from)) as i32)..=(libm::ceil(libm::log10(self.to)) as i32);
-        let wide = libm::log10(self.to / self.from) > 2.5;
+        let wide = libm::log10(self.to / self.from) > 3.2;
         let digits: &[f64] = if wide { &[1.0] } else { &[1.0, 2.0, 5.0] };
         let all =
             decades.flat_map(|decade| digits.iter().map(move |digit| digit * libm::pow(10.0, decade.into())));

@@ -109,12 +109,10 @@ pub(super) fn comparison(comparison: &Comparison, case: &CaseReport) -> String {
         let errors = case.policy(&own.policy).map_or(f64::NAN, |policy| policy.mean("errors"));
         let _ = writeln!(
             text,
-            "<td>{}<td>{}<td>within {}: measured {:.1} %, simulated {:.1} %",
+            "<td>{}<td>{}<td class=words>{}",
             short(errors * 100.0),
             interval(&own.distance, 1.0),
-            super::latency(own.at_ms),
-            own.measured_share * 100.0,
-            own.simulated_share * 100.0
+            own.most_apart()
         );
     }
     text + "</tbody></table></div>\n"

@@ -65,10 +65,10 @@ pub(crate) fn status(name: &str, text: &[u8]) -> Result<Option<u16>, Wrong> {
 
 /// The path of `GET /path?query HTTP/1.1`, or of `/path?query`.
 pub(crate) fn path(request: &[u8]) -> &[u8] {
-    let words = request.split(|&byte| byte == b' ');
+    let mut words = request.split(|&byte| byte == b' ');
     let target = match words.clone().count() {
         0 | 1 => request,
-        _ => words.skip(1).next().unwrap_or(request),
+        _ => words.nth(1).unwrap_or(request),
     };
     target.split(|&byte| byte == b'?').next().unwrap_or(target)
 }

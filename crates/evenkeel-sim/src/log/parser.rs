@@ -22,7 +22,7 @@ pub struct Parser {
 enum Kind {
     Template(Box<Dialect>),
     Json(Objects),
-    Csv(Columns),
+    Csv(Box<Columns>),
 }
 
 /// What a line says.
@@ -103,7 +103,7 @@ impl Parser {
                 Kind::Json(Objects::new([time, duration, upstream, status, server], *stamp, key)?)
             }
             FormatConfig::Csv { time, stamp, service, status, delimiter } => {
-                Kind::Csv(Columns::new(time, service, status.as_deref(), *stamp, *delimiter, key)?)
+                Kind::Csv(Box::new(Columns::new(time, service, status.as_deref(), *stamp, *delimiter, key)?))
             }
         };
         let longest = config.longest.map_or(u64::MAX, crate::tally::nanos);

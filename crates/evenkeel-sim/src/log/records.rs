@@ -87,7 +87,7 @@ impl Records {
     /// # Errors
     ///
     /// Any [`LogError`]. After it there is nothing more to ask.
-    pub fn next(&mut self) -> Result<Option<Record>, LogError> {
+    pub fn read_next(&mut self) -> Result<Option<Record>, LogError> {
         loop {
             if let Some(record) = self.window.pop(self.is_ended) {
                 return Ok(Some(record));

@@ -56,7 +56,7 @@ impl Replayed {
 
 impl Arrivals for Replayed {
     fn next(&mut self) -> Option<Arrival> {
-        let record = match self.records.next() {
+        let record = match self.records.read_next() {
             Ok(Some(record)) => record,
             Ok(None) => {
                 self.compare();

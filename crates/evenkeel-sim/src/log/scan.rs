@@ -69,7 +69,7 @@ impl Scan {
         let mut last = 0;
         let mut servers = BTreeSet::new();
         let mut ends = std::collections::BinaryHeap::new();
-        while let Some(record) = records.next()? {
+        while let Some(record) = records.read_next()? {
             scan.from = scan.from.min(record.at);
             last = record.at;
             scan.mean_service += record.service as f64;

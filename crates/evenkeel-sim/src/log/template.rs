@@ -313,12 +313,11 @@ mod tests {
 
         #[test]
         fn nothing_panics(text in "[$%{}()\\[\\]a-z: ]{0,24}", line in any::<Vec<u8>>()) {
-            for made in [Template::nginx("f", &text), Template::haproxy("f", &text), Template::envoy("f", &text)] {
-                if let Ok(template) = made {
-                    let mut total = 0;
-                    let _ = template.read(&line, |_, value| total += value.len());
-                    prop_assert!(total <= line.len());
-                }
+            let made = [Template::nginx("f", &text), Template::haproxy("f", &text), Template::envoy("f", &text)];
+            for template in made.into_iter().flatten() {
+                let mut total = 0;
+                let _ = template.read(&line, |_, value| total += value.len());
+                prop_assert!(total <= line.len());
             }
         }
     }
