@@ -7,7 +7,7 @@ fn outcome(servers: &str, work: &str, load: f64, duration: u32, policy: &str) ->
         "name = 'theory'\nduration = '{duration}s'\nseeds = '1-3'\narrivals = {{ load = {load:?} }}\nwork = {work}\nservers = [{servers}]\n"
     );
     let options = Options { policies: vec![policy.to_owned()], threads: 2, ..Options::default() };
-    let mut report = run(&text, &options, &|_, _| ()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let mut report = run(&text, &options, &|_, _| ()).expect("a sound scenario");
     report.cases.remove(0)
 }
 
