@@ -5,11 +5,11 @@ use evenkeel_sim::{Options, Scenario, ScenarioError, run, schema};
 const PLAIN: &str = "name = 'plain'\nduration = '2s'\nseeds = '1'\narrivals = { load = 0.5 }\nwork = { type = 'exponential', mean = '10ms' }\nservers = [{ count = 3, discipline = 'fifo' }]\n";
 
 fn files() -> Vec<(String, String)> {
-    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios")).unwrap();
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios")).expect("readable");
     let mut files: Vec<_> = folder
         .map(|entry| {
-            let path = entry.unwrap().path();
-            (path.display().to_string(), std::fs::read_to_string(path).unwrap())
+            let path = entry.expect("readable").path();
+            (path.display().to_string(), std::fs::read_to_string(path).expect("readable"))
         })
         .collect();
     files.sort();

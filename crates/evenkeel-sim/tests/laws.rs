@@ -5,7 +5,7 @@ use evenkeel_sim::{Options, RunReport, run};
 fn runs(text: &str, policies: &[&str]) -> Vec<(String, Vec<RunReport>)> {
     let policies = policies.iter().map(|&name| name.to_owned()).collect();
     let options = Options { policies, threads: 2, ..Options::default() };
-    let report = run(text, &options, &|_, _| ()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let report = run(text, &options, &|_, _| ()).expect("a sound scenario");
     report
         .cases
         .into_iter()

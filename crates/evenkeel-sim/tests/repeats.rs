@@ -70,7 +70,7 @@ hedge = { after = { delay = "60ms" } }
 
 fn report(threads: usize) -> Report {
     let options = Options { threads, ..Options::default() };
-    run(ALL, &options, &|_, _| ()).unwrap_or_else(|error| panic!("{error}"))
+    run(ALL, &options, &|_, _| ()).expect("a sound scenario")
 }
 
 #[test]

@@ -171,7 +171,7 @@ pub(crate) fn judge(is_quick: bool, bands: &mut Bands) -> Result<(), ScenarioErr
     }
     let maglev = PolicyConfig::maglev();
     for (servers, published) in [(10, 0.24), (100, 0.58), (300, 0.88)] {
-        let moved = mean_of(rounds, |seed| moved(&maglev, servers, 1, keys, seed))?;
+        let moved = mean_of(10 * rounds, |seed| moved(&maglev, servers, 1, keys / 2, seed))?;
         bands.near(
             format!("maglev, 1 of {servers} leaves: % of other keys moved"),
             moved * 100.0,

@@ -62,7 +62,8 @@ fn row(page: &mut String, case: &CaseReport, name: &str) {
 
 fn bands(page: &mut String, board: &Scoreboard) {
     page.push_str("\n## Against what was published\n\n");
-    page.push_str("| | what | came out | published band | |\n|---|---|---:|---|---|\n");
+    page.push_str(BANDS);
+    page.push_str("| | what | came out | band | |\n|---|---|---:|---|---|\n");
     for band in &board.bands {
         let verdict = if band.is_met() { "met" } else { "**missed**" };
         let Band { id, what, value, .. } = band;
@@ -85,5 +86,9 @@ Made by `cargo run --release -p evenkeel-sim -- scoreboard --markdown docs/choos
 not, is said in [simulator.md](simulator.md); every policy is described in [algorithms.md](algorithms.md).
 
 ";
+
+const BANDS: &str = "Bands are the papers' where these give a figure or a formula (S1, S2, S11, S12, the ratios of S3 and S4), else \
+                     within 10 % of a reference simulation of the same setting, 30 % for policies that differ that much between seeds. \
+                     S5 runs at the load that the reference states; the request rate stated beside it does not fit that load.\n\n";
 
 const GUIDE: &str = include_str!("guide.md");

@@ -108,7 +108,7 @@ pub fn scoreboard(options: &ScoreboardOptions, progress: Progress<'_>) -> Result
 impl Scoreboard {
     /// Bands that are missed. Without those that are known to be if `known` are to be passed over.
     pub fn missed(&self, passes_known: bool) -> impl Iterator<Item = &Band> {
-        let counts = move |band: &&Band| !band.is_met() && !(passes_known && band.known.is_some());
+        let counts = move |band: &&Band| !(band.is_met() || passes_known && band.known.is_some());
         self.bands.iter().filter(counts)
     }
 
