@@ -1,15 +1,16 @@
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use evenkeel_types::{Address, Announced, Endpoint, Labels, Locality, Priority, Weight};
 use prost::Message;
 
-use crate::InvalidResource;
 use crate::invalid::cut;
 use crate::proto::{
     ClusterLoadAssignment, HealthStatus, HostAddress, HostEndpoint, Kind, LbEndpoint, LocalityLbEndpoints,
     Metadata, Policy as PolicyMessage,
 };
+use crate::{InvalidResource, wire};
 
 /// What a `ClusterLoadAssignment` says.
 ///
@@ -27,9 +28,10 @@ use crate::proto::{
 /// | `endpoint_name`, `leds_cluster_locality_config` | invalid: what they point to is elsewhere |
 /// | all others | not read |
 ///
-/// What xDS does not allow makes the whole assignment invalid. What it does allow and an
-/// [`Endpoint`] cannot hold (more than 8 addresses, 4 KiB of labels, an id above 256 bytes) costs that entry alone: see
-/// [`rejects`](Self::rejects).
+/// What xDS does not allow makes the whole assignment invalid; so do weights of a group's endpoints, or of the groups of
+/// one priority, whose sum does not fit into 32 bits, and more than 100 000 endpoints or groups. What it does allow and
+/// an [`Endpoint`] cannot hold (more than 8 addresses, 4 KiB of labels, an id above 256 bytes), or nobody can send to
+/// (port 0, an address of no or of many hosts), costs that entry alone: see [`rejects`](Self::rejects).
 ///
 /// Source: `envoy/config/endpoint/v3/endpoint.proto` and `endpoint_components.proto`,
 /// <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/endpoint/v3/endpoint.proto>.
@@ -90,6 +92,7 @@ impl Assignment {
     ///
     /// [`InvalidResource`] with the place.
     pub fn read(bytes: &[u8]) -> Result<Self, InvalidResource> {
+        wire::check_assignment(bytes).map_err(InvalidResource::whole)?;
         let message = ClusterLoadAssignment::decode(bytes)
             .map_err(|error| InvalidResource::whole(format!("cannot be read: {error}")))?;
         Self::of(&message)
@@ -105,8 +108,18 @@ impl Assignment {
         let count = message.endpoints.iter().map(|group| group.lb_endpoints.len()).sum();
         let mut read =
             Self { name: name.clone(), endpoints: Vec::with_capacity(count), policy, rejects: Vec::new() };
+        let mut sums = BTreeMap::new();
         for (number, group) in message.endpoints.iter().enumerate() {
             read.group(number, group).map_err(|error| error.of(name))?;
+            let level = group.priority;
+            let sum: &mut u64 = sums.entry(level).or_default();
+            *sum = sum.saturating_add(group.load_balancing_weight.unwrap_or(0).into());
+            if *sum > MAX_SUM {
+                let why =
+                    format!("weights of priority {level} add up to {sum}: at most {MAX_SUM} is allowed");
+                let place = format!("endpoints[{number}].load_balancing_weight");
+                return Err(InvalidResource::at(place, why).of(name));
+            }
         }
         Ok(read)
     }
@@ -133,11 +146,17 @@ impl Assignment {
         }
         let part = group.locality.clone().unwrap_or_default();
         let locality = Locality::new(&part.region, &part.zone, &part.sub_zone);
+        let mut sum = 0_u64;
         for (entry, lb_endpoint) in group.lb_endpoints.iter().enumerate() {
             let read = lb_entry(lb_endpoint).map_err(|(field, why)| {
                 let dot = if field.is_empty() { "" } else { "." };
                 InvalidResource::at(place(&format!("lb_endpoints[{entry}]{dot}{field}")), why)
             })?;
+            sum = sum.saturating_add(read.weight.get().into());
+            if sum > MAX_SUM {
+                let why = format!("weights add up to {sum}: at most {MAX_SUM} is allowed");
+                return Err(InvalidResource::at(place("lb_endpoints"), why));
+            }
             let labels = labels(lb_endpoint.metadata.as_ref(), group.load_balancing_weight);
             match read.build(lb_endpoint, labels) {
                 Ok(endpoint) => {
@@ -190,6 +209,7 @@ fn lb_entry(entry: &LbEndpoint) -> Result<Entry<'_>, Fault> {
 impl Entry<'_> {
     fn build(&self, entry: &LbEndpoint, labels: Result<Labels, String>) -> Result<Endpoint, String> {
         let (first, further) = self.addresses.split_first().ok_or("no address")?;
+        self.addresses.iter().try_for_each(reachable)?;
         let mut endpoint = Endpoint::at(first.clone()).map_err(|error| error.to_string())?;
         if !further.is_empty() {
             endpoint =
@@ -222,6 +242,19 @@ fn address(message: &HostAddress) -> Result<Address, String> {
     let port = u16::try_from(socket.port_value)
         .map_err(|_| format!("port_value is {}: at most 65535 is allowed", socket.port_value))?;
     Ok(Address::Socket(SocketAddr::new(ip, port)))
+}
+
+/// Whether anybody can send there.
+fn reachable(address: &Address) -> Result<(), String> {
+    let Some(socket) = address.socket_addr() else { return Ok(()) };
+    let ip = socket.ip();
+    if socket.port() == 0 {
+        return Err(format!("{socket}: nobody listens at port 0"));
+    }
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err(format!("{ip} is no address of one host"));
+    }
+    Ok(())
 }
 
 fn announced(status: i32) -> Announced {
@@ -289,10 +322,11 @@ fn policy(message: &PolicyMessage) -> Result<OverloadPolicy, InvalidResource> {
 
 const MAX_REJECTS: usize = 1000;
 
+/// Of weights, by `endpoint_components.proto`.
+const MAX_SUM: u64 = u32::MAX as u64;
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::proto::{Struct, Value};
 

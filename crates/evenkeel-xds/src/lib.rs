@@ -57,6 +57,7 @@ mod proto;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+mod wire;
 
 pub use adapter::{AssignmentStatus, Xds, XdsHandle, XdsStatus};
 pub use assignment::{Assignment, DropOverload, OverloadPolicy};
