@@ -7,6 +7,7 @@ use crate::slice::{BadEntry, Content, Entry, Port};
 
 /// How the entries of slices become endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "KubeMapping"))]
 #[serde(default, deny_unknown_fields)]
 pub struct Mapping {
     /// Which port of the pods to use. The default is the only one there is.
@@ -22,6 +23,7 @@ pub struct Mapping {
 
 /// Which port of a service with several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PortChoice {
@@ -36,6 +38,7 @@ pub enum PortChoice {
 
 /// A protocol of ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "KubeProtocol"))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Protocol {
@@ -60,6 +63,7 @@ pub enum Protocol {
 ///
 /// Conditions that are not said are: ready, serving, not terminating.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Readiness {
@@ -77,6 +81,7 @@ pub enum Readiness {
 
 /// An address family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "AddressFamily"))]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv4.
