@@ -17,10 +17,14 @@ if [ ${#packages[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
 fi
 dir=$(mktemp -d)
+chmod 755 "$dir"
 pids=()
 finish() {
   if [ -f "$dir/zookeeper/pid" ]; then pids+=("$(cat "$dir/zookeeper/pid")"); fi
-  for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}"; do
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
   rm -rf "$dir"
 }
 trap finish EXIT
