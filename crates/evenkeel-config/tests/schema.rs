@@ -89,9 +89,7 @@ fn unknown_keys_are_refused_by_both() {
 #[test]
 fn kinds_of_discovery_are_what_their_types_say() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
-    let of = |kind: &str, settings: Value| {
-        json!({ "clusters": [{ "name": "a", "discovery": [{ kind: settings }] }] })
-    };
+    let of = |kind: &str, settings: Value| json!({ "clusters": [{ "name": "a", "discovery": [{ kind: settings }] }] });
     let kube = of(
         "kube",
         json!({ "service": "users", "access": { "server": { "url": "https://k:6443", "ca_file": "/ca" } },
