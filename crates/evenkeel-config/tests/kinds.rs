@@ -52,6 +52,9 @@ fn wait_for(what: &str, holds: impl Fn() -> bool) {
     panic!("{what}");
 }
 
+/// A type, and names.
+type Asked = (String, Vec<String>);
+
 #[derive(Clone, Default)]
 struct Server {
     plane: Arc<Mutex<Plane>>,
@@ -59,7 +62,7 @@ struct Server {
     /// How many are open.
     open: Arc<AtomicUsize>,
     /// The names that each stream asks for, by type.
-    asked: Arc<Mutex<Vec<(String, Vec<String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {

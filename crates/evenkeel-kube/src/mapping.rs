@@ -122,7 +122,7 @@ impl Mapping {
             let read = entry.and_then(|entry| {
                 let id = id_of(&entry).map_err(|why| entry.bad(at, why))?;
                 let Some(port) = port.or_else(|| known(&id)) else { return Ok(None) };
-                self.endpoint(at, id, entry, port).map(Some)
+                self.endpoint(at, id, &entry, port).map(Some)
             });
             match read {
                 Ok(endpoint) => good.extend(endpoint),
@@ -177,8 +177,8 @@ impl Mapping {
         port.number.ok_or_else(|| format!("leaves port `{}` open: give endpoints.port a number", port.name))
     }
 
-    fn endpoint(&self, at: usize, id: EndpointId, entry: Entry, port: u16) -> Result<Endpoint, BadEntry> {
-        let announced = self.announced(&entry);
+    fn endpoint(&self, at: usize, id: EndpointId, entry: &Entry, port: u16) -> Result<Endpoint, BadEntry> {
+        let announced = self.announced(entry);
         let mut labels: Vec<(&str, &str)> = Vec::new();
         if let Some((kind, name)) = &entry.target {
             labels.push((if kind == "Pod" { "pod" } else { "target" }, name));

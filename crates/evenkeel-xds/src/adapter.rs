@@ -161,7 +161,7 @@ impl XdsHandle {
     ///
     /// [`XdsError::NoName`], [`XdsError::Stopped`].
     pub fn follow(&self, follow: Follow, feed: Feed) -> Result<(), XdsError> {
-        self.add(&follow, feed).map(drop)
+        self.add(follow, feed).map(drop)
     }
 
     /// The same for as long as what it gives is held; then the set stays, and its source is
@@ -171,12 +171,12 @@ impl XdsHandle {
     ///
     /// As [`follow`](Self::follow).
     pub fn follow_while(&self, follow: Follow, feed: Feed) -> Result<Followed, XdsError> {
-        let number = self.add(&follow, feed)?;
+        let number = self.add(follow.clone(), feed)?;
         Ok(Followed { shared: self.shared.clone(), follow, number })
     }
 
-    fn add(&self, follow: &Follow, feed: Feed) -> Result<u64, XdsError> {
-        let (Follow::Endpoints(name) | Follow::Cluster(name)) = follow;
+    fn add(&self, follow: Follow, feed: Feed) -> Result<u64, XdsError> {
+        let (Follow::Endpoints(name) | Follow::Cluster(name)) = &follow;
         if name.is_empty() {
             return Err(XdsError::NoName);
         }
@@ -228,11 +228,11 @@ impl XdsHandle {
 }
 
 impl State {
-    fn add(&mut self, follow: &Follow, feed: Feed) -> u64 {
+    fn add(&mut self, follow: Follow, feed: Feed) -> u64 {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        self.client.follow(follow);
-        self.feeds.entry(follow.clone()).or_default().push((number, feed));
+        self.client.follow(&follow);
+        self.feeds.entry(follow).or_default().push((number, feed));
         number
     }
 }
@@ -490,7 +490,7 @@ impl Running {
         // Not under the lock: it is somebody else's code.
         let Some(feed) = (self.open)(name) else { return };
         let mut state = self.shared.state.lock();
-        let _ = state.add(&follow, feed);
+        let _ = state.add(follow, feed);
     }
 
     async fn tell(&self, feed: &Feed, event: &Event) {

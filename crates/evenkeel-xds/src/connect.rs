@@ -152,8 +152,8 @@ async fn first_of(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpS
             Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(error)) => last = error,
             Err(_) => {
-                last =
-                    io::Error::new(io::ErrorKind::TimedOut, format!("{address}: no answer within {share:?}"))
+                let text = format!("{address}: no answer within {share:?}");
+                last = io::Error::new(io::ErrorKind::TimedOut, text);
             }
         }
     }

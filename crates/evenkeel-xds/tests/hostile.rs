@@ -262,35 +262,17 @@ fn clusters_that_are_gone_leave_room_for_others() {
     }
 }
 
-/// `endpoint_components.proto`: the sums must not exceed what `uint32` can hold.
+/// The files of the protocol bound the sums; Envoy 1.40 was seen to take those of endpoints.
 #[test]
-fn weights_whose_sum_overflows_are_refused() {
-    let weighed = |weight| {
-        let mut entry = lb_endpoint("10.0.0.1", 80);
-        entry.load_balancing_weight = Some(weight);
-        entry
+fn weights_whose_sum_is_above_32_bits_are_taken() {
+    let heavy = |ip: &str| proto::LbEndpoint { load_balancing_weight: Some(u32::MAX), ..lb_endpoint(ip, 80) };
+    let place = |ip: &str| proto::LocalityLbEndpoints {
+        load_balancing_weight: Some(u32::MAX),
+        ..group(vec![heavy(ip), heavy("10.0.0.9")])
     };
-    let other = |weight| {
-        let mut entry = weighed(weight);
-        entry.endpoint.as_mut().unwrap().address = lb_endpoint("10.0.0.2", 80).endpoint.unwrap().address;
-        entry
-    };
-    let read = |endpoints| Assignment::read(&encoded(&assignment("a", endpoints)));
-    assert!(read(vec![group(vec![weighed(u32::MAX - 1), other(1)])]).is_ok());
-    let why = read(vec![group(vec![weighed(u32::MAX), other(1)])]).unwrap_err().to_string();
-    assert!(why.contains("a: endpoints[0].lb_endpoints: weights add up to 4294967296"), "{why}");
-    // Of localities, level by level.
-    let place = |weight, priority| proto::LocalityLbEndpoints {
-        load_balancing_weight: Some(weight),
-        priority,
-        ..group(vec![])
-    };
-    assert!(read(vec![place(u32::MAX, 0), place(u32::MAX, 1)]).is_ok());
-    let why = read(vec![place(u32::MAX, 1), place(7, 0), place(1, 1)]).unwrap_err().to_string();
-    assert!(
-        why.contains("a: endpoints[2].load_balancing_weight: weights of priority 1 add up to 4294967296"),
-        "{why}"
-    );
+    let read =
+        Assignment::read(&encoded(&assignment("a", vec![place("10.0.0.1"), place("10.0.0.2")]))).unwrap();
+    assert_eq!(read.endpoints.len(), 4);
 }
 
 #[test]

@@ -108,6 +108,7 @@ fn start(
     discovery: &DiscoveryConfig,
     path: &Path,
     clock: MonotonicClock,
+    #[cfg_attr(not(feature = "xds"), expect(unused_variables, reason = "nobody else shares a stream"))]
     streams: &Streams,
 ) -> Result<Adapter, (Path, Problem)> {
     let kinds = discovery.kinds();

@@ -99,30 +99,10 @@ fn history() -> Vec<(&'static str, ClusterLoadAssignment)> {
                 socket(entry).named_port = "http".to_owned();
             }),
         ),
-        (
-            "weights that add up to 2^32",
-            assignment("users", vec![group(vec![heavy("10.4.0.1", u32::MAX), heavy("10.4.0.2", 1)])]),
-        ),
-        (
-            "weights of localities that add up to 2^32",
-            assignment("users", vec![place("a", u32::MAX, "10.4.0.1"), place("b", 1, "10.4.0.2")]),
-        ),
         ("10 000", assignment("users", vec![group(thousands)])),
         ("nobody", simple("users", &[])),
         ("one again", simple("users", &[4])),
     ]
-}
-
-fn heavy(ip: &str, weight: u32) -> LbEndpoint {
-    LbEndpoint { load_balancing_weight: Some(weight), ..lb_endpoint(ip, 80) }
-}
-
-fn place(zone: &str, weight: u32, ip: &str) -> LocalityLbEndpoints {
-    LocalityLbEndpoints {
-        locality: Some(Locality { zone: zone.to_owned(), ..Locality::default() }),
-        load_balancing_weight: Some(weight),
-        ..group(vec![lb_endpoint(ip, 80)])
-    }
 }
 
 /// The answers to a version, from both: what, at which version.
