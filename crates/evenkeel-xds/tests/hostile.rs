@@ -383,13 +383,13 @@ fn the_end_in_every_state() {
                             hear(&mut client, 3, &sotw(CDS, "1", vec![encoded(&cluster("a", "b"))]));
                         }
                         (1, Variant::Delta) => {
-                            hear(&mut client, 3, &delta(CDS, "1", vec![("a", encoded(&cluster("a", "b")))]))
+                            hear(&mut client, 3, &delta(CDS, "1", vec![("a", encoded(&cluster("a", "b")))]));
                         }
                         (3, Variant::StateOfTheWorld) => {
-                            hear(&mut client, 2, &sotw(EDS, "1", vec![encoded(&simple("b", &[1]))]))
+                            hear(&mut client, 2, &sotw(EDS, "1", vec![encoded(&simple("b", &[1]))]));
                         }
                         (3, Variant::Delta) => {
-                            hear(&mut client, 2, &delta(EDS, "1", vec![("b", encoded(&simple("b", &[1])))]))
+                            hear(&mut client, 2, &delta(EDS, "1", vec![("b", encoded(&simple("b", &[1])))]));
                         }
                         (5, _) => client.unfollow(&cds("a")),
                         _ => while client.next_request(at(1)).is_some() {},

@@ -8,8 +8,7 @@ use evenkeel_xds::{Follow, Variant, Xds};
 use crate::hub::{Hub, config, trusting};
 use crate::server::{ControlPlane, Envoy};
 use crate::support::proto::{
-    Cluster, ClusterLoadAssignment, DropOverload, HostEndpoint, LbEndpoint, Locality, LocalityLbEndpoints,
-    Policy, Span,
+    Cluster, ClusterLoadAssignment, DropOverload, HostEndpoint, LbEndpoint, Locality, Policy, Span,
 };
 use crate::support::{Resources, assignment, cluster, encoded, group, lb_endpoint, simple};
 
