@@ -169,7 +169,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test with real sockets")]
     fn an_address_that_swallows_packets_leaves_time_for_the_next() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
