@@ -145,12 +145,15 @@ impl Order {
     pub(crate) fn told(&self) -> String {
         match self {
             Self::Drain { reason, limit, .. } => {
-                let until = limit.map_or_else(String::new, |limit| format!(" for {limit:?}"));
+                let until = limit
+                    .map_or_else(String::new, |limit| format!(" for {}", humantime::format_duration(limit)));
                 let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 format!("drain{until}{why}")
             }
             Self::Undrain => "undrain".to_owned(),
-            Self::ForceOpen { limit, .. } => format!("force the breaker open for {limit:?}"),
+            Self::ForceOpen { limit, .. } => {
+                format!("force the breaker open for {}", humantime::format_duration(*limit))
+            }
             Self::Unforce => "end the force on the breaker".to_owned(),
             Self::Weigh { weight } => format!("weight {weight}"),
         }

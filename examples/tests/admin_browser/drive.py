@@ -87,7 +87,7 @@ class Browser:
 
     def click(self, selector):
         element = self.find(selector)
-        self.run("arguments[0].scrollIntoView({block: 'center'})", {ELEMENT: element})
+        self.run("arguments[0].scrollIntoView({block: 'center', inline: 'nearest'})", {ELEMENT: element})
         self.send("POST", f"{self.session}/element/{element}/click")
 
     def type(self, selector, text):
@@ -101,7 +101,7 @@ class Browser:
     def screenshot(self, path, scheme, width):
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-        self.run("scrollTo(0, 0); document.activeElement.blur()")
+        self.run("scrollTo(0, 0); document.activeElement.blur(); document.querySelectorAll('.scroll').forEach(box => box.scrollTo(0, 0))")
         picture = self.devtools("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(picture["data"]))
         print(f"    {path} ({path.stat().st_size // 1024} KiB)")
@@ -187,8 +187,14 @@ def use(browser, stage, program, pictures):
     if refused != 415:
         fail(f"a POST of plain text got {refused}")
 
+    until("all orders are listed", lambda: browser.text("#orders tbody").count("ago") == 3)
+    browser.devtools("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
     if browser.run("return document.documentElement.scrollWidth > document.documentElement.clientWidth"):
         fail("the page is wider than its window")
+    wide = browser.run("return [...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth)"
+                       ".map(box => [box.clientWidth, ...[...box.querySelectorAll('th[scope=col]')].map(cell => cell.innerText + ' ' + cell.offsetWidth)])")
+    if wide:
+        fail(f"a table does not fit a window of 1280: {wide}")
     pictures.mkdir(parents=True, exist_ok=True)
     for scheme in ["light", "dark"]:
         browser.screenshot(pictures / f"admin-{scheme}.png", scheme, 1280)

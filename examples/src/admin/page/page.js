@@ -45,8 +45,8 @@ function note(text) {
 
 const cards = new Map();
 
-const COLUMNS = [['Endpoint'], ['State'], ['Weight', 'num'], ['Share expected / actual', 'share'], ['Requests/s', 'num'],
-  ['In flight', 'num'], ['p50', 'num'], ['p99', 'num'], ['Failed', 'num'], ['Breaker'], ['Orders', 'acts']];
+const COLUMNS = [['Endpoint'], ['State'], ['Weight', 'num'], ['Share expected / actual', 'share'],
+  ['In flight', 'num'], ['p50 / p99', 'num'], ['Failed', 'num'], ['Breaker'], ['Orders', 'acts']];
 
 function newCard(name) {
   const card = { root: el('section'), rows: new Map() };
@@ -127,6 +127,7 @@ function drawNotes(card, told) {
     if (tier.left) line += ', left until it recovers';
     lines.push(line);
   }
+  card.notes.hidden = lines.length === 0;
   while (card.notes.children.length > lines.length) card.notes.lastChild.remove();
   lines.forEach((line, at) => {
     if (!card.notes.children[at]) card.notes.append(el('li'));
@@ -150,8 +151,9 @@ function newRow(cluster, id) {
   const bar = el('div', 'bar');
   bar.setAttribute('aria-hidden', 'true');
   bar.append(row.actual = el('i'), row.expected = el('b'));
-  share.append(row.share, bar);
-  [row.rate, row.flight, row.p50, row.p99, row.failed] = Array.from({ length: 5 }, () => cell('num'));
+  row.rate = el('small');
+  share.append(row.share, bar, row.rate);
+  [row.flight, row.latency, row.failed] = Array.from({ length: 3 }, () => cell('num'));
   const breaker = cell();
   breaker.append(row.breaker = el('span'), row.breakerWhy = el('small'));
   const acts = cell('acts');
@@ -164,7 +166,7 @@ function newRow(cluster, id) {
   };
   const name_of = order => order + ' ' + id;
   row.drain = button('Drain', () => order(cluster, id, row.isDrained ? 'undrain' : 'drain', {}));
-  row.force = button('Force open …', () => row.isForced ? order(cluster, id, 'unforce', {}) : askForce(cluster, id));
+  row.force = button('Force …', () => row.isForced ? order(cluster, id, 'unforce', {}) : askForce(cluster, id));
   row.weigh = button('Weight …', () => askWeight(cluster, id, row.weightNow));
   row.weigh.setAttribute('aria-label', name_of('Change the weight of'));
   return row;
@@ -188,10 +190,9 @@ function drawRow(row, told) {
   say(row.share, percent(told.expected_share) + ' / ' + percent(told.actual_share));
   row.actual.style.width = (told.actual_share || 0) * 100 + '%';
   row.expected.style.left = told.expected_share * 100 + '%';
-  say(row.rate, number(told.requests_per_s));
+  say(row.rate, told.requests_per_s === null ? 'not metered' : number(told.requests_per_s) + ' requests/s');
   say(row.flight, told.in_flight + (told.limit === null ? '' : ' / ' + told.limit));
-  say(row.p50, millis(told.p50_ms));
-  say(row.p99, millis(told.p99_ms));
+  say(row.latency, told.p99_ms === null ? dash : number(told.p50_ms) + ' / ' + millis(told.p99_ms));
   say(row.failed, percent(told.failed_share));
   const breaker = told.breaker;
   const open = breaker && (breaker.state === 'open' || breaker.state === 'forced_open');
@@ -203,7 +204,7 @@ function drawRow(row, told) {
   say(row.drain, row.isDrained ? 'Undrain' : 'Drain');
   row.drain.setAttribute('aria-label', (row.isDrained ? 'Undrain ' : 'Drain ') + told.id);
   row.force.hidden = !breaker;
-  say(row.force, row.isForced ? 'End force' : 'Force open …');
+  say(row.force, row.isForced ? 'End force' : 'Force …');
   row.force.setAttribute('aria-label', row.isForced ? 'End the force on the breaker of ' + told.id : 'Force the breaker of ' + told.id + ' open');
 }
 

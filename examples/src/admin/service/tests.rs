@@ -175,7 +175,7 @@ fn a_drain_is_seen_with_its_reason_and_age_and_ends() {
     assert_eq!(bench.whole()["endpoints"][0]["state"], "admin_drain");
     let told = read(&bench.get("/api/clusters"));
     let orders: Vec<_> = told["orders"].as_array().unwrap().iter().map(|order| &order["order"]).collect();
-    assert_eq!(orders, ["drain", "undrain", "drain for 600s: disk"]);
+    assert_eq!(orders, ["drain", "undrain", "drain for 10m: disk"]);
 }
 
 #[test]
