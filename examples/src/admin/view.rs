@@ -229,9 +229,7 @@ impl Seen {
             latency_ms: endpoint.latency.map(millis),
             breaker: endpoint.breaker.map(|state| Breaker {
                 by: match state {
-                    BreakerState::ForcedOpen { .. } => {
-                        log.forced_by(&self.report.name, &endpoint.id.to_string())
-                    }
+                    BreakerState::ForcedOpen { .. } => log.forced_by(&self.report.name, endpoint.id.as_str()),
                     _ => None,
                 },
                 ..Breaker::of(state, now)
