@@ -106,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn play(running: &Running<Meter>, draws: &mut SplitMix64, requests: usize) {
     let mut scratch = Scratch::default();
     for _ in 0..requests {
-        let path = if draws.next_u64() % 3 == 0 { "/checkout/pay" } else { "/" };
+        let path = if draws.next_u64().is_multiple_of(3) { "/checkout/pay" } else { "/" };
         let request = Incoming::new(Request::new("GET", "shop.example", path));
         let Ok(routed) = running.router().route(&request, &mut scratch) else { continue };
         let Some(mut exchange) = routed.into_exchange() else { continue };
@@ -114,7 +114,7 @@ fn play(running: &Running<Meter>, draws: &mut SplitMix64, requests: usize) {
         let Ok(pick) = exchange.pick() else { continue };
         pick.payload().picked(now);
         let taken = Duration::from_micros(2_000 + draws.next_u64() % 6_000);
-        let fails = pick.endpoint().id().as_str() == "web-2" && draws.next_u64() % 12 == 0;
+        let fails = pick.endpoint().id().as_str() == "web-2" && draws.next_u64().is_multiple_of(12);
         let outcome = if fails { Outcome::failure() } else { Outcome::success() }.with_latency(taken);
         pick.payload().ended(taken, outcome.verdict(), now);
         pick.finish(outcome);
