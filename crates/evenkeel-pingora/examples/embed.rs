@@ -3,6 +3,8 @@
 //! Keep an `Attempts` in the proxy's context: it picks a peer, tries another one after a failure, and tells the cluster how each request
 //! ended. Here two servers on loopback answer, and a third address refuses; no client sees that.
 
+#![allow(clippy::disallowed_methods, reason = "a program may start threads and wait")]
+
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::io::{self, Read, Write};
