@@ -372,6 +372,8 @@ TESTS = {
 }
 
 if __name__ == "__main__":
+    # So that what was started is ended when this is: `timeout` and CI send TERM.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     started = time.time()
     for name in sys.argv[1:] or TESTS:
         TESTS[name]()

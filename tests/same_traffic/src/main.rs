@@ -72,7 +72,9 @@ fn serve(client: TcpStream, running: &Running<()>) -> Result<(), Box<dyn Error>>
     let mut scratch = Scratch::default();
     while let Some(head) = read_head(&mut reader)? {
         let (status, body) = answer(&head, source, running, &mut scratch)?;
-        write!(writer, "HTTP/1.1 {status} -\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
+        // In one piece: small writes one by one wait for each other's acknowledgement.
+        let text = format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        writer.write_all(text.as_bytes())?;
     }
     Ok(())
 }
@@ -124,7 +126,7 @@ fn attempt(address: &str, head: &Head) -> (Ending, (u16, String)) {
 fn exchange_heads(mut stream: TcpStream, head: &Head) -> io::Result<(u16, String)> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let host = head.field("host").unwrap_or_default();
-    write!(stream, "{}\r\nhost: {host}\r\nconnection: close\r\n\r\n", head.line)?;
+    stream.write_all(format!("{}\r\nhost: {host}\r\nconnection: close\r\n\r\n", head.line).as_bytes())?;
     let mut reader = BufReader::new(stream);
     let closed = || io::Error::from(io::ErrorKind::UnexpectedEof);
     let answer = read_head(&mut reader)?.ok_or_else(closed)?;
