@@ -333,7 +333,7 @@ def path_host_canary():
 def zone_failover():
     say("zone-failover: zone a, then zone b, then far away")
     a1, a2, b1, b2, far = "10.0.1.1", "10.0.1.2", "10.0.2.1", "10.0.2.2", "10.0.3.1"
-    n = 2000
+    n = 1000
     for program in ALL:
         with running(program, "zone-failover", [a1, a2, b1, b2, far]) as (balancer, backends):
             settle(balancer)
