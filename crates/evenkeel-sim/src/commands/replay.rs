@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     servers: Option<u32>,
     /// How requests share a server.
     #[arg(long, value_enum, default_value = "sharing")]
-    discipline: Sharing,
+    discipline: Queueing,
     /// The cores of a server. Default: so many that the load is that of --load.
     #[arg(long)]
     cores: Option<f64>,
@@ -90,7 +90,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Sharing {
+enum Queueing {
     /// All at once, each at a part of the speed.
     Sharing,
     /// First come, first served.
@@ -172,9 +172,9 @@ impl Arguments {
         Fleet {
             servers: self.servers,
             discipline: match self.discipline {
-                Sharing::Sharing => Discipline::Sharing,
-                Sharing::Fifo => Discipline::Fifo,
-                Sharing::Delay => Discipline::Delay,
+                Queueing::Sharing => Discipline::Sharing,
+                Queueing::Fifo => Discipline::Fifo,
+                Queueing::Delay => Discipline::Delay,
             },
             cores: self.cores,
             load: self.load,
