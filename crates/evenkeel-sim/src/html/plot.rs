@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_few() {
         assert_eq!(Axis::linear(0.0, 1.0).ticks().len(), 6);
-        assert_eq!(Axis::log(1.0, 1000.0).ticks(), [1.0, 10.0, 100.0, 1000.0]);
+        assert_eq!(Axis::log(1.0, 1e4).ticks(), [1.0, 10.0, 100.0, 1000.0, 10_000.0]);
         assert_eq!(Axis::log(1.0, 10.0).ticks(), [1.0, 2.0, 5.0, 10.0]);
         for axis in
             [Axis::linear(0.0, 0.0), Axis::linear(3.0, 17.0), Axis::log(0.0, 0.0), Axis::log(5.0, 5.0)]
