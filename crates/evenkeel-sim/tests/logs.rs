@@ -8,7 +8,8 @@ use evenkeel_types::Ratio;
 use proptest::prelude::*;
 
 fn config(format: &str, log_format: Option<&str>) -> ReplayConfig {
-    let format = FormatConfig::named(format, log_format.map(str::to_owned)).unwrap();
+    let format = FormatConfig::named(format, log_format.map(str::to_owned))
+        .expect("a test's own log and settings are right");
     ReplayConfig::new("test.log".into(), format)
 }
 
@@ -23,7 +24,7 @@ fn read(config: &ReplayConfig, text: &[u8]) -> Result<(Vec<Record>, Counts), Log
 
 /// When it was sent, in milliseconds since 1970, its service time and what the proxy saw, in microseconds.
 fn one(config: &ReplayConfig, line: &str) -> (u64, u64, u64) {
-    let (records, counts) = read(config, line.as_bytes()).unwrap();
+    let (records, counts) = read(config, line.as_bytes()).expect("a test's own log and settings are right");
     assert_eq!(records.len(), 1, "{line} {counts:?}");
     (records[0].at / 1_000_000, records[0].service / 1000, records[0].seen / 1000)
 }

@@ -19,11 +19,15 @@ fn log(name: &str) -> ReplayConfig {
         let nanos = at as u64;
         let took = (work.exponential(8e6) as u64).max(1);
         let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-        writeln!(text, "{seconds}.{rest:09},{},0.{took:09}", number % 100).unwrap();
+        writeln!(text, "{seconds}.{rest:09},{},0.{took:09}", number % 100)
+            .expect("a test's own log and settings are right");
     }
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, text).unwrap();
-    ReplayConfig::new(path, FormatConfig::named("csv", None).unwrap())
+    std::fs::write(&path, text).expect("a test's own log and settings are right");
+    ReplayConfig::new(
+        path,
+        FormatConfig::named("csv", None).expect("a test's own log and settings are right"),
+    )
 }
 
 fn fleet(discipline: Discipline) -> Fleet {
@@ -36,7 +40,8 @@ fn outcome(replay: &Replay, policies: &[&str]) -> (Report, Comparison) {
         seeds: vec![1, 2],
         threads: 2,
     };
-    let report = run_cases(std::slice::from_ref(replay.case()), &options, &|_, _| {}).unwrap();
+    let report = run_cases(std::slice::from_ref(replay.case()), &options, &|_, _| {})
+        .expect("a test's own log and settings are right");
     let comparison = replay.compare(&report.cases[0]);
     (report, comparison)
 }
