@@ -145,8 +145,9 @@ fn judge(
     if let Some(path) = markdown {
         std::fs::write(path, board.markdown()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let missed = board.missed(passes_known).count();
-    println!("{} bands, {missed} missed", board.bands.len());
+    let (all, unknown) = (board.missed(false).count(), board.missed(true).count());
+    println!("{} bands, {all} missed, {} of them as known", board.bands.len(), all - unknown);
+    let missed = if passes_known { unknown } else { all };
     if missed > 0 { Err(format!("{missed} bands are missed")) } else { Ok(()) }
 }
 
