@@ -1,0 +1,52 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use super::connection;
+use super::listener::Listener;
+use super::worker::Place;
+
+/// Takes connections until the listener takes no more. While it is full, they wait in the queue of the kernel.
+pub(crate) async fn run(listener: Arc<Listener>, socket: TcpListener, place: Place) {
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = listener.accepting.closed() => break,
+            permit = Arc::clone(&listener.room).acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { break };
+        let accepted = tokio::select! {
+            biased;
+            () = listener.accepting.closed() => break,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, peer)) => {
+                place.shared.counters.accepted.one();
+                spawn_local(connection::serve(Arc::clone(&listener), client, peer, permit, place.clone()));
+            }
+            Err(_) => {
+                // Gone again, or no descriptors left: those that end make room.
+                place.shared.counters.accept_errors.one();
+                sleep(BREATH).await;
+            }
+        }
+    }
+    take_the_rest(&listener, &socket, &place).await;
+}
+
+/// Whoever has connected already is served: the kernel would reset those who wait in the queue of a socket that is closed.
+async fn take_the_rest(listener: &Arc<Listener>, socket: &TcpListener, place: &Place) {
+    while let Ok(permit) = Arc::clone(&listener.room).try_acquire_owned() {
+        // A queue that is empty answers at once; the time is for the loop to look.
+        let Ok(Ok((client, peer))) = tokio::time::timeout(BREATH, socket.accept()).await else { return };
+        place.shared.counters.accepted.one();
+        spawn_local(connection::serve(Arc::clone(listener), client, peer, permit, place.clone()));
+    }
+}
+
+/// So long a thread waits that has no descriptors left.
+const BREATH: Duration = Duration::from_millis(20);
