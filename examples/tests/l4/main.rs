@@ -1,0 +1,14 @@
+//! `l4_proxy` over real sockets on loopback.
+
+mod backend;
+mod child;
+mod client;
+mod endings;
+mod process;
+mod proxy_protocol;
+mod reload;
+mod settings;
+mod streams;
+mod tls;
+mod udp;
+mod wait;
