@@ -38,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     LocalSet::new().block_on(&runtime, run(address, rate, connections, seconds, &work))?;
     let mut taken = work.taken.take();
     taken.sort_unstable();
-    let at = |share: f64| taken.get(((taken.len() as f64 * share) as usize).min(taken.len().saturating_sub(1)));
+    let at =
+        |share: f64| taken.get(((taken.len() as f64 * share) as usize).min(taken.len().saturating_sub(1)));
     let at = |share| at(share).copied().unwrap_or_default() as f64 / 1_000.0;
     println!(
         "{{\"requests\": {}, \"failed\": {}, \"p50\": {:.1}, \"p99\": {:.1}, \"p999\": {:.1}}}",

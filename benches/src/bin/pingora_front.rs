@@ -23,7 +23,8 @@ impl ProxyHttp for Front {
 
     async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora_core::Result<Box<HttpPeer>> {
         let backend = self.0.select(b"", 256);
-        let backend = backend.ok_or_else(|| pingora_core::Error::new(pingora_core::ErrorType::ConnectNoRoute))?;
+        let backend =
+            backend.ok_or_else(|| pingora_core::Error::new(pingora_core::ErrorType::ConnectNoRoute))?;
         let mut peer = HttpPeer::new(backend, false, String::new());
         peer.options.idle_timeout = Some(Duration::from_secs(60));
         Ok(Box::new(peer))

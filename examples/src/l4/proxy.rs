@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -124,23 +124,38 @@ impl Proxy {
         self.core.apply(loaded)
     }
 
-    /// Follows a file from now on; `told` hears of each attempt.
+    /// Starts what a file describes, and follows it until the second result is dropped; `told` hears of each attempt. It is
+    /// watched before it is read, so no change is missed.
     ///
     /// # Errors
     ///
-    /// If the system has no thread to give.
-    pub fn watch(
-        &self,
+    /// As [`start`](Self::start).
+    pub fn follow(
         path: &Path,
         every: Duration,
         told: impl Fn(Result<Diff, ProxyError>) + Send + 'static,
-    ) -> io::Result<Watching> {
-        let core: Weak<Core> = Arc::downgrade(&self.core);
-        watch_changes(path, every, move |path| {
-            let Some(core) = core.upgrade() else { return ControlFlow::Break(()) };
+    ) -> Result<(Self, Watching), ProxyError> {
+        let (started, starting) = mpsc::channel::<Weak<Core>>();
+        let mut core = None;
+        let watching = watch_changes(path, every, move |path| {
+            if core.is_none() {
+                core = starting.recv().ok();
+            }
+            let Some(core) = core.as_ref().and_then(Weak::upgrade) else { return ControlFlow::Break(()) };
             told(Loaded::load(path).map_err(ProxyError::from).and_then(|loaded| core.apply(loaded)));
             ControlFlow::Continue(())
-        })
+        })?;
+        let proxy = Self::start(Loaded::load(path)?)?;
+        // Its thread waits for this at most; it is there as long as `watching`.
+        let _ = started.send(Arc::downgrade(&proxy.core));
+        Ok((proxy, watching))
+    }
+
+    /// The listeners, and where they listen.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        let listeners = self.core.listeners.lock();
+        listeners.iter().map(|(name, listener)| (name.clone(), listener.address)).collect()
     }
 
     /// Where the listener of this name listens.

@@ -41,7 +41,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<Proxied>, NoHeader> {
             let addresses = proxied.map(|proxied| (proxied.source, proxied.destination));
             Ok(Some(Proxied { addresses, length }))
         }
-        Err(Error::BufferTooShort) if !is_line => Ok(None),
+        Err(Error::BufferTooShort) if !is_line && !is_whole(bytes) => Ok(None),
         Err(_) => Err(NoHeader),
     }
 }
@@ -73,6 +73,12 @@ pub(crate) fn write(
 /// Whether this can be the beginning of a header, as far as it goes.
 fn may_begin(bytes: &[u8]) -> bool {
     [&b"PROXY "[..], V2].iter().any(|mark| bytes.iter().zip(*mark).all(|(given, wanted)| given == wanted))
+}
+
+/// Whether there is as much as a header of version 2 says that it has.
+fn is_whole(bytes: &[u8]) -> bool {
+    let length = bytes.get(14..16).map(|length| usize::from(length[0]) << 8 | usize::from(length[1]));
+    length.is_some_and(|length| bytes.len() >= 16 + length)
 }
 
 /// As every writer has to write it.

@@ -9,7 +9,8 @@ use crate::backend::{Backend, nobody, reset};
 use crate::client::{Setup, front, is_over, metric, read};
 use crate::wait::until;
 
-const BREAKER: &str = "policy = \"round_robin\"\nbreaker = { rules = [{ consecutive = { failures = 3 } }], open_for = \"1h\" }";
+const BREAKER: &str =
+    "policy = \"round_robin\"\nbreaker = { rules = [{ consecutive = { failures = 3 } }], open_for = \"1h\" }";
 
 fn breaker(proxy: &evenkeel_examples::l4::Proxy, endpoint: usize) -> String {
     let report = proxy.cluster("backs").unwrap();
@@ -74,11 +75,14 @@ fn the_verdict_depends_on_the_first_byte() {
 
 #[test]
 fn an_endpoint_that_dies_takes_only_its_own() {
-    let (dying, living) = (Backend::start(|mut socket| {
-        let _ = socket.write_all(b"d");
-        let _ = socket.read(&mut [0; 1]);
-        reset(socket);
-    }), Backend::echo("l"));
+    let (dying, living) = (
+        Backend::start(|mut socket| {
+            let _ = socket.write_all(b"d");
+            let _ = socket.read(&mut [0; 1]);
+            reset(socket);
+        }),
+        Backend::echo("l"),
+    );
     let proxy = Setup::of([dying.address, living.address]).start();
     let mut clients: Vec<_> = (0..20).map(|_| front(&proxy)).collect();
     let names: Vec<String> = clients.iter_mut().map(|client| read(client, 1)).collect();
@@ -108,7 +112,8 @@ fn those_beyond_the_limit_wait_and_are_served() {
     thread::sleep(Duration::from_millis(100));
     assert_eq!((proxy.connections(), backend.accepted()), (10, 10));
     // They come in any order; each that ends makes room for another one.
-    let reading: Vec<_> = flood.into_iter().map(|mut client| thread::spawn(move || read(&mut client, 1))).collect();
+    let reading: Vec<_> =
+        flood.into_iter().map(|mut client| thread::spawn(move || read(&mut client, 1))).collect();
     for thread in reading {
         assert_eq!(thread.join().unwrap(), "a");
     }
@@ -121,7 +126,8 @@ fn a_drained_endpoint_keeps_its_connections_until_the_deadline() {
     let program = "workers = 2\nendpoint_drain = \"700ms\"".to_owned();
     let proxy = Setup { program, ..Setup::of([a.address, b.address]) }.start();
     let mut clients: Vec<_> = (0..10).map(|_| front(&proxy)).collect();
-    let mut at_a: Vec<_> = clients.drain(..).filter_map(|mut client| (read(&mut client, 1) == "a").then_some(client)).collect();
+    let mut at_a: Vec<_> =
+        clients.drain(..).filter_map(|mut client| (read(&mut client, 1) == "a").then_some(client)).collect();
     assert!(!at_a.is_empty());
     assert!(proxy.drain("backs", "b0"));
     for _ in 0..10 {

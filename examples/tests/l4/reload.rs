@@ -79,10 +79,18 @@ fn a_listener_changes_in_place() {
     let setup = Setup::of([backend.address]);
     // A port of its own, since 0 would mean another one.
     let port = crate::backend::nobody();
-    let text = setup.text().replace("name = \"front\"\naddress = \"127.0.0.1:0\"", &format!("name = \"front\"\naddress = \"{port}\""));
+    let text = setup.text().replace(
+        "name = \"front\"\naddress = \"127.0.0.1:0\"",
+        &format!("name = \"front\"\naddress = \"{port}\""),
+    );
     let proxy = crate::client::start(&text).unwrap();
     for limit in [5, 50, 500] {
-        proxy.apply(load(&text.replace("protocol = \"tcp\"", &format!("protocol = \"tcp\"\nlimits = {{ max_connections = {limit} }}")))).unwrap();
+        proxy
+            .apply(load(&text.replace(
+                "protocol = \"tcp\"",
+                &format!("protocol = \"tcp\"\nlimits = {{ max_connections = {limit} }}"),
+            )))
+            .unwrap();
         assert_eq!(proxy.address("front"), Some(port));
         for _ in 0..20 {
             assert_eq!(read(&mut front(&proxy), 1), "a");
@@ -100,12 +108,23 @@ fn a_wrong_configuration_changes_nothing() {
         ("round_robin", "round_robbin", "round_robbin"),
         ("workers = 2", "worker = 2", "program.worker"),
         ("workers = 2", "attempts = 0", "program.attempts: is 0: allowed are 1 to 100"),
-        ("workers = 2", "listeners.fornt.accept_proxy.from = [\"::/0\"]", "program.listeners.fornt: there is no listener"),
+        (
+            "workers = 2",
+            "listeners.fornt.accept_proxy.from = [\"::/0\"]",
+            "program.listeners.fornt: there is no listener",
+        ),
         ("protocol = \"tcp\"", "protocol = \"http\"", "listeners[0].protocol: is http"),
-        ("name = \"front\"\naddress = \"127.0.0.1:0\"", &format!("name = \"front\"\naddress = \"{}\"", taken.local_addr().unwrap()), "cannot be opened"),
+        (
+            "name = \"front\"\naddress = \"127.0.0.1:0\"",
+            &format!("name = \"front\"\naddress = \"{}\"", taken.local_addr().unwrap()),
+            "cannot be opened",
+        ),
     ] {
         let text = setup.text().replacen(from, to, 1);
-        let error = evenkeel_config::Loaded::parse(&text, evenkeel_config::Syntax::Toml).map_err(Into::into).and_then(|loaded| proxy.apply(loaded)).unwrap_err();
+        let error = evenkeel_config::Loaded::parse(&text, evenkeel_config::Syntax::Toml)
+            .map_err(Into::into)
+            .and_then(|loaded| proxy.apply(loaded))
+            .unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(read(&mut front(&proxy), 1), "a");
     }

@@ -86,7 +86,8 @@ fn speak(mut socket: TcpStream, mut tls: ClientConnection, piece: usize) -> Stri
 
 #[test]
 fn the_server_name_decides_and_nothing_is_decrypted() {
-    let ((one, of_one), (two, of_two), special) = (server("one.example"), server("a.two.example"), Backend::echo("s"));
+    let ((one, of_one), (two, of_two), special) =
+        (server("one.example"), server("a.two.example"), Backend::echo("s"));
     let proxy = proxy(&one, &two, &special);
     for piece in [10_000, 100, 1] {
         assert_eq!(speak(front(&proxy), client("one.example", &of_one, &[]), piece), "one.example");
@@ -97,7 +98,8 @@ fn the_server_name_decides_and_nothing_is_decrypted() {
 
 #[test]
 fn a_handshake_in_many_records_arrives_as_it_was_sent() {
-    let ((one, of_one), (two, _), special) = (server("one.example"), server("a.two.example"), server("special.example").0);
+    let ((one, of_one), (two, _), special) =
+        (server("one.example"), server("a.two.example"), server("special.example").0);
     let proxy = proxy(&one, &two, &special);
     // The endpoint's TLS puts the records together too, so the bytes must be what the client sent.
     let mut tls = client("one.example", &of_one, &[]);
@@ -119,7 +121,8 @@ fn a_handshake_in_many_records_arrives_as_it_was_sent() {
 
 #[test]
 fn the_protocol_on_offer_can_decide() {
-    let ((one, of_one), (two, _), special) = (server("one.example"), server("a.two.example"), Backend::echo("s"));
+    let ((one, of_one), (two, _), special) =
+        (server("one.example"), server("a.two.example"), Backend::echo("s"));
     let proxy = proxy(&one, &two, &special);
     let mut tls = client("one.example", &of_one, &["h2", "special"]);
     let mut socket = front(&proxy);
@@ -129,7 +132,8 @@ fn the_protocol_on_offer_can_decide() {
 
 #[test]
 fn what_is_no_handshake_is_refused() {
-    let ((one, of_one), (two, _), special) = (server("one.example"), server("a.two.example"), Backend::echo("s"));
+    let ((one, of_one), (two, _), special) =
+        (server("one.example"), server("a.two.example"), Backend::echo("s"));
     let proxy = proxy(&one, &two, &special);
     // Not TLS; the half of one, then nothing; longer than the limit; a name that no route has.
     let mut hello = Vec::new();

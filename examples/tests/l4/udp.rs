@@ -69,7 +69,21 @@ fn ask(socket: &UdpSocket, what: &str) -> String {
             return String::from_utf8(buffer[..count].to_vec()).unwrap();
         }
     }
-    panic!("no answer to {what}");
+    panic!("no answer to {what} at {:?}", socket.local_addr());
+}
+
+/// The first datagram of a client is answered too: nothing is lost on an idle machine but by those who are refused.
+#[test]
+fn nothing_is_lost_at_the_beginning() {
+    let server = Server::start("a");
+    let proxy = setup(&[&server], "", "").start();
+    let front = proxy.address("front").unwrap();
+    for _ in 0..20 {
+        let client = client(1, front);
+        client.set_read_timeout(Some(crate::wait::LIMIT)).unwrap();
+        client.send(b"1").unwrap();
+        assert_eq!(client.recv(&mut [0; 10]).unwrap(), 2);
+    }
 }
 
 #[test]
@@ -133,7 +147,8 @@ fn the_sessions_of_a_drained_endpoint_move() {
 #[test]
 fn a_refusal_is_a_failure_and_moves_the_session() {
     let (a, b) = (Server::start("a"), Server::start("b"));
-    let cluster = "policy = \"maglev\"\nbreaker = { rules = [{ consecutive = { failures = 2 } }], open_for = \"1h\" }";
+    let cluster =
+        "policy = \"maglev\"\nbreaker = { rules = [{ consecutive = { failures = 2 } }], open_for = \"1h\" }";
     let proxy = setup(&[&a, &b], cluster, "").start();
     let front = proxy.address("front").unwrap();
     let clients: Vec<_> = (1..40).map(|last| client(last, front)).collect();

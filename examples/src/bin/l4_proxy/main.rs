@@ -1,5 +1,7 @@
 //! A layer 4 load balancer: `cargo run --release -p evenkeel-examples --bin l4_proxy -- examples/config/l4.toml`.
 
+use std::fmt::Arguments;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -37,25 +39,22 @@ fn run(options: &Options) -> Result<(), ProxyError> {
     if options.check {
         return Proxy::check(&loaded);
     }
-    let names: Vec<String> = loaded.config().listeners.iter().map(|listener| listener.name.clone()).collect();
     // Before anybody can be told that it runs.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt) = runtime.block_on(async {
         Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
     })?;
-    let proxy = Proxy::start(loaded)?;
-    for name in names {
-        if let Some(address) = proxy.address(&name) {
-            println!("listener {name} at {address}");
-        }
+    let (proxy, watching) =
+        Proxy::follow(&options.config, Duration::from_millis(500), |result| match result {
+            Ok(diff) => say(format_args!("reloaded: {}", diff.to_string().replace('\n', "; "))),
+            Err(error) => say(format_args!("not reloaded: {error}")),
+        })?;
+    for (name, address) in proxy.listeners() {
+        say(format_args!("listener {name} at {address}"));
     }
     if let Some(address) = proxy.admin() {
-        println!("admin at http://{address}");
+        say(format_args!("admin at http://{address}"));
     }
-    let watching = proxy.watch(&options.config, Duration::from_millis(500), |result| match result {
-        Ok(diff) => println!("reloaded: {}", diff.to_string().replace('\n', "; ")),
-        Err(error) => println!("not reloaded: {error}"),
-    })?;
     runtime.block_on(async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -63,7 +62,7 @@ fn run(options: &Options) -> Result<(), ProxyError> {
         }
     });
     drop(watching);
-    println!("draining {} connections", proxy.connections());
+    say(format_args!("draining {} connections", proxy.connections()));
     let stopping = std::thread::spawn(move || proxy.stop());
     runtime.block_on(async {
         while !stopping.is_finished() {
@@ -78,7 +77,12 @@ fn run(options: &Options) -> Result<(), ProxyError> {
     if stopping.is_finished()
         && let Ok(stopped) = stopping.join()
     {
-        println!("stopped, {} connections cut off", stopped.cut);
+        say(format_args!("stopped, {} connections cut off", stopped.cut));
     }
     Ok(())
+}
+
+/// Whether anybody reads it or not.
+fn say(line: Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use evenkeel::{Outcome, Pick, Tried};
+use evenkeel::route::affinity::AffinityRules;
+use evenkeel::{Cluster, Outcome, Pick, Request, Tried};
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
@@ -18,7 +20,10 @@ pub(super) struct Session {
     pub(super) client: SocketAddr,
     socket: UdpSocket,
     pick: RefCell<Pick<Arc<Backend>>>,
+    cluster: Cluster<Arc<Backend>>,
     was_usable: bool,
+    /// Whether a reply has come, and the verdict with it.
+    was_heard: Cell<bool>,
     tried: Tried,
     room: Cell<Option<OwnedSemaphorePermit>>,
     /// When something came last, from either side.
@@ -40,7 +45,9 @@ impl Session {
             client,
             socket: way.socket,
             pick: RefCell::new(way.pick),
+            cluster: way.cluster,
             was_usable,
+            was_heard: Cell::new(false),
             tried,
             room: Cell::new(Some(room)),
             last: Cell::new(Instant::now()),
@@ -52,7 +59,8 @@ impl Session {
     /// datagrams are.
     pub(super) fn send(&self, datagram: &[u8]) -> bool {
         self.last.set(Instant::now());
-        match self.socket.try_send(datagram) {
+        // Not by way of the runtime, which does not know yet that a new socket can be written, and would not try.
+        match SockRef::from(&self.socket).send(datagram) {
             Ok(_) => true,
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         }
@@ -67,8 +75,17 @@ impl Session {
         self.tried.clone()
     }
 
+    /// Nobody listens at its endpoint. A session that had its verdict already asks there once more, as it were.
     pub(super) fn refused(&self) {
-        self.pick.borrow_mut().record(Outcome::failure());
+        let mut pick = self.pick.borrow_mut();
+        pick.record(Outcome::failure());
+        if self.was_heard.get() {
+            let again =
+                self.cluster.pick_at(&pick.endpoint().id(), &Request::new(), &AffinityRules::default());
+            if let Ok(again) = again {
+                again.finish(Outcome::failure());
+            }
+        }
     }
 
     pub(super) fn end(&self) -> Option<OwnedSemaphorePermit> {
@@ -120,7 +137,9 @@ impl Session {
             match self.socket.try_recv(&mut buffer) {
                 Ok(count) => {
                     self.last.set(Instant::now());
-                    self.pick.borrow_mut().record(Outcome::success());
+                    if !self.was_heard.replace(true) {
+                        self.pick.borrow_mut().record(Outcome::success());
+                    }
                     match table.socket.try_send_to(&buffer[..count], self.client) {
                         Ok(_) => {
                             counters.replies.one();

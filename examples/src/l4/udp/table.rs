@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use evenkeel::route::matching::Connection;
 use evenkeel::router::StreamRouted;
-use evenkeel::{Outcome, Pick, Tried};
+use evenkeel::{Cluster, Outcome, Pick, Tried};
 use evenkeel_types::{Address, Origin};
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
@@ -29,6 +29,7 @@ pub(super) struct Table {
 
 /// Where a session goes.
 pub(super) struct Way {
+    pub(super) cluster: Cluster<Arc<Backend>>,
     pub(super) pick: Pick<Arc<Backend>>,
     pub(super) socket: UdpSocket,
 }
@@ -142,7 +143,7 @@ impl Table {
             let mut pick = pick.ok()?;
             tried.add(&pick);
             match connect(&pick.endpoint().address()) {
-                Ok(socket) => return Some(Way { pick, socket }),
+                Ok(socket) => return Some(Way { cluster: routed.cluster().clone(), pick, socket }),
                 Err(_) => {
                     self.place.shared.counters.connect_failures.one();
                     pick.record(Outcome::failure().with_origin(Origin::Local));
