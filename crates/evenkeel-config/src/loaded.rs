@@ -87,7 +87,7 @@ impl Loaded {
     /// assert_eq!(own.workers, 2);
     /// let wrong = Loaded::parse("program = { worker = 2 }", Syntax::Toml)?.program::<Own>().map(drop);
     /// let said = wrong.err().map(|errors| errors.to_string()).unwrap_or_default();
-    /// assert!(said.starts_with("1:13: program.worker: unknown field"), "{said}");
+    /// assert!(said.starts_with("1:13: program.worker: unknown key"), "{said}");
     /// # Ok::<(), evenkeel_config::ConfigErrors>(())
     /// ```
     ///
@@ -97,16 +97,22 @@ impl Loaded {
     pub fn program<P: DeserializeOwned + Default>(&self) -> Result<P, ConfigErrors> {
         let read = match (&self.document, &self.config.program) {
             (Some(document), _) => match document.root.entry("program") {
-                Some(entry) => {
-                    read(&entry.node).map_err(|error| error.under("program").in_files(&document.files))
-                }
+                Some(entry) => read(&entry.node).map_err(|error| error.under("program").in_files(&document.files)),
                 None => return Ok(P::default()),
             },
-            (None, Some(value)) => P::deserialize(value)
-                .map_err(|error| ConfigError::new(Problem::Invalid(error.to_string())).field_is("program")),
+            (None, Some(value)) => P::deserialize(value.clone()).map_err(|error| {
+                ConfigError::new(Problem::Invalid(error.to_string())).field_is("program")
+            }),
             (None, None) => return Ok(P::default()),
         };
         Ok(read?)
+    }
+
+    /// What a program says is wrong with its part.
+    pub(crate) fn refused(&self, why: String) -> ConfigErrors {
+        let error = ConfigError::new(Problem::Invalid(why)).field_is("program");
+        let Some(document) = &self.document else { return error.into() };
+        error.at(document.locate(&document::Path::from("program"))).in_files(&document.files).into()
     }
 
     /// The settings.

@@ -28,17 +28,37 @@ pub fn watch_file<T: Send + Sync + 'static>(
     every: Duration,
     told: impl Fn(Reload) + Send + 'static,
 ) -> io::Result<Watching> {
+    watch_file_with(running, path, every, |_| Ok(()), told)
+}
+
+/// As [`watch_file`]. `agree` is asked first, for programs that have a part of their own in the file: what it says is wrong with
+/// `program` refuses the whole.
+///
+/// # Errors
+///
+/// As there.
+pub fn watch_file_with<T: Send + Sync + 'static>(
+    running: &Arc<Running<T>>,
+    path: impl Into<PathBuf>,
+    every: Duration,
+    agree: impl Fn(&Loaded) -> Result<(), String> + Send + 'static,
+    told: impl Fn(Reload) + Send + 'static,
+) -> io::Result<Watching> {
     let running = Arc::downgrade(running);
     watch_changes(path, every, move |path| {
         let Some(running) = running.upgrade() else { return ControlFlow::Break(()) };
-        told(Reload { result: Loaded::load(path).and_then(|loaded| running.apply(loaded)) });
+        let result = Loaded::load(path).and_then(|loaded| {
+            agree(&loaded).map_err(|why| loaded.refused(why))?;
+            running.apply(loaded)
+        });
+        told(Reload { result });
         ControlFlow::Continue(())
     })
 }
 
 /// Looks at a configuration file, and at those that it includes, and calls `changed` with its path when they change: for
-/// programs with a part of their own in the file, who check that too before they apply the rest. Opt-in: a thread of its own,
-/// until the result is dropped or `changed` breaks.
+/// programs that do more than [`Running::apply`] then, such as opening sockets first. Opt-in: a thread of its own, until the
+/// result is dropped or `changed` breaks. Watch before the file is read for the first time, or a change in between is missed.
 ///
 /// It asks for size and time of change every `every` (1 s is plenty; at least 10 ms), which works on every file system. A change is
 /// taken when it has rested for one such interval, so that a file that is being written is not read in the middle; what is
