@@ -216,10 +216,16 @@ impl Proxy {
             let sessions = counters.sessions.value().saturating_sub(counters.sessions_ended.value());
             counters.active() == 0 && sessions == 0 && self.core.queues_are_served()
         };
+        let before = counters.closed_by_drain.value();
         while self.core.closing.sweep(Instant::now()) && !is_empty() {
             thread::sleep(LOOK);
         }
-        let cut = counters.active();
+        // Those that were told to end do so at once, but on their own threads.
+        let told = Instant::now();
+        while counters.active() > 0 && told.elapsed() < GRACE {
+            thread::sleep(LOOK);
+        }
+        let cut = counters.closed_by_drain.value().saturating_sub(before) + counters.active();
         self.end();
         Stopped { cut }
     }
@@ -328,3 +334,4 @@ fn settings(loaded: &Loaded) -> Result<Arc<Settings>, ProxyError> {
 }
 
 const LOOK: Duration = Duration::from_millis(20);
+const GRACE: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How many endpoints are tried for one connection, 1 to 100. Default 3.
     pub attempts: u32,
-    /// Whether streams of bytes go by `splice(2)`, without a copy into this program. Default yes. Only read at the start.
+    /// Whether streams of bytes go by `splice(2)`, without a copy into this program. Default yes.
     pub splice: bool,
     /// How long the connections of an endpoint go on that was withdrawn (drained, weight zero) or is gone, up to 7 days. Default
     /// 5 min, AWS's deregistration delay.
