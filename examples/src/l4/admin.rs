@@ -44,7 +44,7 @@ fn answer(method: &Method, path: &str, shared: &Shared, metrics: &Metrics) -> Re
     }
     match path {
         "/healthz" => of(StatusCode::OK, "text/plain", "ok\n"),
-        "/metrics" => of(StatusCode::OK, OPENMETRICS, metrics.write(shared, Exporter::default())),
+        "/metrics" => of(StatusCode::OK, OPENMETRICS, metrics.write(shared, &Exporter::default())),
         _ => of(StatusCode::NOT_FOUND, "text/plain", "there are /healthz and /metrics\n"),
     }
 }

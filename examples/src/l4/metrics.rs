@@ -22,7 +22,7 @@ impl Metrics {
     }
 
     /// Everything at this moment, in the form of OpenMetrics.
-    pub(crate) fn write(&self, shared: &Shared, exporter: Exporter) -> String {
+    pub(crate) fn write(&self, shared: &Shared, exporter: &Exporter) -> String {
         for cluster in shared.running.clusters() {
             exporter.add(&cluster, &self.counters(cluster.name()));
         }

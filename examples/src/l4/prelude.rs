@@ -58,26 +58,25 @@ async fn read_parts(
     waits_for: &mut Refused,
 ) -> io::Result<()> {
     let wrong = || io::Error::from(io::ErrorKind::InvalidData);
-    while wanted.header {
-        match proxy_header::read(&prelude.bytes).map_err(|_| wrong())? {
-            Some(proxied) => {
-                prelude.addresses = proxied.addresses;
-                prelude.bytes.drain(..proxied.length);
-                break;
+    if wanted.header {
+        let proxied = loop {
+            match proxy_header::read(&prelude.bytes).map_err(|_| wrong())? {
+                Some(proxied) => break proxied,
+                None => more(client, wanted.limit, tools, &mut prelude.bytes).await?,
             }
-            None => more(client, wanted.limit, tools, &mut prelude.bytes).await?,
-        }
+        };
+        prelude.addresses = proxied.addresses;
+        prelude.bytes.drain(..proxied.length);
     }
     *waits_for = Refused::Hello;
-    let mut reader = HelloReader::new();
-    while wanted.hello {
-        match reader.read(&prelude.bytes).map_err(|_| wrong())? {
-            Some(hello) => {
-                prelude.hello = hello;
-                break;
+    if wanted.hello {
+        let mut reader = HelloReader::new();
+        prelude.hello = loop {
+            match reader.read(&prelude.bytes).map_err(|_| wrong())? {
+                Some(hello) => break hello,
+                None => more(client, wanted.limit, tools, &mut prelude.bytes).await?,
             }
-            None => more(client, wanted.limit, tools, &mut prelude.bytes).await?,
-        }
+        };
     }
     Ok(())
 }
