@@ -2,3 +2,8 @@
 
 pub mod admin;
 pub mod l4;
+
+/// The example of the page on the status page, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/admin.md")]
+struct StatusPage;
