@@ -1,5 +1,7 @@
 //! `l4_proxy` over real sockets on loopback.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod backend;
 mod child;
 mod client;
