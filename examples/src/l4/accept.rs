@@ -1,9 +1,11 @@
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::connection;
 use super::listener::Listener;
@@ -39,14 +41,23 @@ pub(crate) async fn run(listener: Arc<Listener>, socket: TcpListener, place: Pla
 }
 
 /// Whoever has connected already is served: the kernel would reset those who wait in the queue of a socket that is closed.
+/// Those who come meanwhile are not waited for, or it would never close under load.
 async fn take_the_rest(listener: &Arc<Listener>, socket: &TcpListener, place: &Place) {
-    while let Ok(permit) = Arc::clone(&listener.room).try_acquire_owned() {
-        // A queue that is empty answers at once; the time is for the loop to look.
-        let Ok(Ok((client, peer))) = tokio::time::timeout(BREATH, socket.accept()).await else { return };
+    // One look of the runtime at its sockets.
+    tokio::task::yield_now().await;
+    let end = Instant::now() + BREATH;
+    while Instant::now() < end
+        && let Ok(permit) = Arc::clone(&listener.room).try_acquire_owned()
+    {
+        let waiting = poll_fn(|cx| match socket.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let Some((client, peer)) = waiting.await else { return };
         place.shared.counters.accepted.one();
         spawn_local(connection::serve(Arc::clone(listener), client, peer, permit, place.clone()));
     }
 }
 
-/// So long a thread waits that has no descriptors left.
+/// So long a thread waits that has no descriptors left, and so long at most a queue is emptied.
 const BREATH: Duration = Duration::from_millis(20);
