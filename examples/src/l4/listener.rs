@@ -78,13 +78,8 @@ impl Listener {
 
 fn sockets(address: SocketAddr, protocol: Protocol, threads: usize) -> io::Result<(SocketAddr, Sockets)> {
     let kind = if protocol == Protocol::Udp { Type::DGRAM } else { Type::STREAM };
-    let first = bound(address, kind)?;
-    // With port 0 the system has chosen one.
-    let address = first.local_addr()?.as_socket().unwrap_or(address);
-    let mut all = vec![first];
-    for _ in 1..threads {
-        all.push(bound(address, kind)?);
-    }
+    let address = if address.port() == 0 { free(address, kind)? } else { address };
+    let all: Vec<Socket> = (0..threads).map(|_| bound(address, kind)).collect::<io::Result<_>>()?;
     if protocol == Protocol::Udp {
         return Ok((address, Sockets::Udp(all.into_iter().map(UdpSocket::from).collect())));
     }
@@ -92,6 +87,14 @@ fn sockets(address: SocketAddr, protocol: Protocol, threads: usize) -> io::Resul
         socket.listen(BACKLOG)?;
     }
     Ok((address, Sockets::Tcp(all.into_iter().map(TcpListener::from).collect())))
+}
+
+/// The same address with a port of its own: asked with `SO_REUSEPORT`, the system may choose one that another program of this
+/// user shares out.
+fn free(address: SocketAddr, kind: Type) -> io::Result<SocketAddr> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    socket.bind(&address.into())?;
+    Ok(socket.local_addr()?.as_socket().unwrap_or(address))
 }
 
 fn bound(address: SocketAddr, kind: Type) -> io::Result<Socket> {

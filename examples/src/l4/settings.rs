@@ -108,7 +108,7 @@ impl Settings {
                 return Err(SettingsError::new(format!("program.clusters.{name}"), text));
             }
         }
-        config.listeners.iter().enumerate().try_for_each(|(i, listener)| served(i, listener))
+        config.listeners.iter().enumerate().try_for_each(|(i, listener)| served(i, listener, self.threads()))
     }
 
     fn ranges(&self) -> Result<(), SettingsError> {
@@ -135,7 +135,7 @@ impl Settings {
 }
 
 /// Whether this proxy can open such a listener.
-fn served(i: usize, listener: &ListenerConfig) -> Result<(), SettingsError> {
+fn served(i: usize, listener: &ListenerConfig, threads: usize) -> Result<(), SettingsError> {
     let field = |key: &str| format!("listeners[{i}].{key}");
     if listener.protocol == Protocol::Http {
         let text = "is http: this proxy has tcp, udp and tls_passthrough; l7_proxy has http";
@@ -144,6 +144,12 @@ fn served(i: usize, listener: &ListenerConfig) -> Result<(), SettingsError> {
     if listener.tls.is_some() {
         let text = "this proxy does not end TLS: use tls_passthrough, or l7_proxy";
         return Err(SettingsError::new(field("tls"), text));
+    }
+    let room = listener.limits.max_connections;
+    if listener.protocol != Protocol::Udp && (room as usize) < threads {
+        // Each thread holds room for the next connection while it waits for one.
+        let text = format!("is {room}: there are {threads} workers, and each needs room for one");
+        return Err(SettingsError::new(field("limits.max_connections"), text));
     }
     if !matches!(listener.address, Address::Socket(_)) {
         let text = "is no IP address with a port: this proxy opens no other sockets";
