@@ -1,6 +1,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,41 +16,84 @@ use crate::running::{Diff, Running};
 /// Looks at a configuration file, and at those that it includes, and goes over to what is in them when they change. Opt-in: a
 /// thread of its own, until the result is dropped.
 ///
-/// It asks for size and time of change every `every` (1 s is plenty; at least 10 ms), which works on every file system. A change is
-/// taken when it has rested for one such interval, so that a file that is being written is not read in the middle; what is
-/// read too early all the same is a syntax error or a shorter list: replace files by renaming. `told` hears of each attempt, on that
-/// thread. What is wrong changes nothing, and is not tried again before the files change.
+/// When a change is taken is told at [`watch_changes`]. `told` hears of each attempt, on that thread. What is wrong changes
+/// nothing, and is not tried again before the files change.
 ///
 /// # Errors
 ///
 /// If the operating system has no thread to give.
-#[expect(clippy::disallowed_methods, reason = "a thread that waits, started on request")]
 pub fn watch_file<T: Send + Sync + 'static>(
     running: &Arc<Running<T>>,
     path: impl Into<PathBuf>,
     every: Duration,
     told: impl Fn(Reload) + Send + 'static,
 ) -> io::Result<Watching> {
+    watch_file_with(running, path, every, |_| Ok(()), told)
+}
+
+/// As [`watch_file`]. `agree` is asked first, for programs that have a part of their own in the file: what it says is wrong with
+/// `program` refuses the whole.
+///
+/// # Errors
+///
+/// As there.
+pub fn watch_file_with<T: Send + Sync + 'static>(
+    running: &Arc<Running<T>>,
+    path: impl Into<PathBuf>,
+    every: Duration,
+    agree: impl Fn(&Loaded) -> Result<(), String> + Send + 'static,
+    told: impl Fn(Reload) + Send + 'static,
+) -> io::Result<Watching> {
+    let running = Arc::downgrade(running);
+    watch_changes(path, every, move |path| {
+        let Some(running) = running.upgrade() else { return ControlFlow::Break(()) };
+        let result = Loaded::load(path).and_then(|loaded| {
+            agree(&loaded).map_err(|why| loaded.refused(why))?;
+            running.apply(loaded)
+        });
+        told(Reload { result });
+        ControlFlow::Continue(())
+    })
+}
+
+/// Looks at a configuration file, and at those that it includes, and calls `changed` with its path when they change: for
+/// programs that do more than [`Running::apply`] then, such as opening sockets first. Opt-in: a thread of its own, until the
+/// result is dropped or `changed` breaks. Watch before the file is read for the first time, or a change in between is missed.
+///
+/// It asks for size and time of change every `every` (1 s is plenty; at least 10 ms), which works on every file system. A change is
+/// taken when it has rested for one such interval, so that a file that is being written is not read in the middle; what is
+/// read too early all the same is a syntax error or a shorter list: replace files by renaming.
+///
+/// # Errors
+///
+/// If the operating system has no thread to give.
+#[expect(clippy::disallowed_methods, reason = "a thread that waits, started on request")]
+pub fn watch_changes(
+    path: impl Into<PathBuf>,
+    every: Duration,
+    mut changed: impl FnMut(&Path) -> ControlFlow<()> + Send + 'static,
+) -> io::Result<Watching> {
     let stopped = Arc::new(AtomicBool::new(false));
-    let (flag, running, path) = (Arc::clone(&stopped), Arc::downgrade(running), path.into());
+    let (flag, path) = (Arc::clone(&stopped), path.into());
     let every = every.max(Duration::from_millis(10));
     let mut seen = Seen::of(&path, None);
     let run = move || {
-        let mut changed: Option<Seen> = None;
+        let mut resting: Option<Seen> = None;
         while !flag.load(Ordering::Acquire) {
             thread::park_timeout(every);
-            let now = Seen::of(&path, Some(changed.as_ref().unwrap_or(&seen)));
+            let now = Seen::of(&path, Some(resting.as_ref().unwrap_or(&seen)));
             if now == seen {
-                changed = None;
+                resting = None;
                 continue;
             }
-            if changed.as_ref() != Some(&now) {
-                changed = Some(now);
+            if resting.as_ref() != Some(&now) {
+                resting = Some(now);
                 continue;
             }
-            let Some(running) = running.upgrade() else { return };
-            told(Reload { result: Loaded::load(&path).and_then(|loaded| running.apply(loaded)) });
-            (seen, changed) = (now, None);
+            if changed(&path).is_break() {
+                return;
+            }
+            (seen, resting) = (now, None);
         }
     };
     let thread = thread::Builder::new().name("evenkeel-watch".to_owned());

@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use evenkeel::{CheckState, Notice, Observer};
-use evenkeel_config::{Loaded, Running, Syntax, watch_file};
+use evenkeel_config::{Loaded, Running, Syntax, watch_changes, watch_file};
 
 struct Tell(mpsc::Sender<()>);
 
@@ -171,6 +172,25 @@ fn a_watched_file_is_reloaded_and_mistakes_are_told() {
     let errors = told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap_err();
     assert!(errors.to_string().contains("main.toml:1:1: clusterz"), "{errors}");
     assert_eq!(running.cluster("users").unwrap().len(), 1);
+    drop(watching);
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_change_can_be_left_to_the_program() {
+    let folder = folder("changes");
+    let file = folder.join("main.toml");
+    fs::write(&file, "").unwrap();
+    let (tell, told) = mpsc::channel();
+    let watching = watch_changes(&file, Duration::from_millis(10), move |path| {
+        tell.send(fs::read_to_string(path).unwrap()).unwrap();
+        ControlFlow::Break(())
+    });
+    let watching = watching.unwrap();
+    fs::write(&file, "# more").unwrap();
+    assert_eq!(told.recv_timeout(Duration::from_secs(30)).unwrap(), "# more");
+    // It has broken off, and its end of the channel is gone.
+    assert!(told.recv_timeout(Duration::from_secs(30)).is_err());
     drop(watching);
     let _ = fs::remove_dir_all(folder);
 }

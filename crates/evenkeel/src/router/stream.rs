@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use evenkeel_route::matching::{
@@ -19,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::error::PickError;
 use crate::lanes::Lanes;
 use crate::pick::Pick;
-use crate::request::Request;
+use crate::request::{Request, Tried};
 use crate::sync::Swap;
 
 /// Which cluster serves a connection: by its listener, its addresses, its server name and protocols.
@@ -79,7 +79,7 @@ pub struct StreamRouted<T> {
     route: u32,
     cluster: u32,
     why: ArmReason,
-    source: IpAddr,
+    source: Source,
 }
 
 /// No route takes the connection: close it.
@@ -154,10 +154,8 @@ impl<T> StreamRouter<T> {
         let table = self.shared.current.load_full();
         let number = table.rules.find(connection, scratch).ok_or(NoStreamRoute)?;
         let source = connection.source.ip().to_canonical();
-        let hash = match source {
-            IpAddr::V4(ip) => key_hash(table.hash_seed, &ip.octets()),
-            IpAddr::V6(ip) => key_hash(table.hash_seed, &ip.octets()),
-        };
+        let source = Source::new(source);
+        let hash = key_hash(table.hash_seed, source.octets());
         let draw = self.shared.lanes.mine().draw();
         let target = &table.routes[number].target;
         let no_request = Parts::new("", "", "");
@@ -192,18 +190,21 @@ impl<T> StreamRouted<T> {
     ///
     /// [`PickError`], that of the cluster itself.
     pub fn pick(&self) -> Result<Pick<T>, PickError> {
-        let (v4, v6);
-        let octets: &[u8] = match self.source {
-            IpAddr::V4(ip) => {
-                v4 = ip.octets();
-                &v4
-            }
-            IpAddr::V6(ip) => {
-                v6 = ip.octets();
-                &v6
-            }
-        };
-        let request = Request::with_key(octets).from_address(self.source);
+        self.pick_by(|request| request)
+    }
+
+    /// Picks another endpoint than those `tried`, when no connection could be made to them. The cluster's budget of extra load
+    /// is asked, as for every retry.
+    ///
+    /// # Errors
+    ///
+    /// [`PickError`], that of the cluster itself: it may have no other, or no budget.
+    pub fn pick_elsewhere(&self, tried: &Tried) -> Result<Pick<T>, PickError> {
+        self.pick_by(|request| request.excluding(tried))
+    }
+
+    fn pick_by<'a>(&'a self, of: impl FnOnce(Request<'a>) -> Request<'a>) -> Result<Pick<T>, PickError> {
+        let request = of(Request::with_key(self.source.octets()).from_address(self.source.ip()));
         let mut at = Some(self.cluster);
         let mut first = None;
         while let Some(cluster) = at {
@@ -214,6 +215,36 @@ impl<T> StreamRouted<T> {
             at = self.table.clusters.fallback(cluster);
         }
         first.map_or_else(|| self.cluster().pick(&request), Err)
+    }
+}
+
+/// The address of a client, whose octets are its key.
+#[derive(Clone, Copy)]
+enum Source {
+    V4(Ipv4Addr, [u8; 4]),
+    V6(Ipv6Addr, [u8; 16]),
+}
+
+impl Source {
+    const fn new(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self::V4(ip, ip.octets()),
+            IpAddr::V6(ip) => Self::V6(ip, ip.octets()),
+        }
+    }
+
+    const fn ip(&self) -> IpAddr {
+        match self {
+            Self::V4(ip, _) => IpAddr::V4(*ip),
+            Self::V6(ip, _) => IpAddr::V6(*ip),
+        }
+    }
+
+    const fn octets(&self) -> &[u8] {
+        match self {
+            Self::V4(_, octets) => octets,
+            Self::V6(_, octets) => octets,
+        }
     }
 }
 

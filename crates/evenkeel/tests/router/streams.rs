@@ -2,6 +2,7 @@
 
 use evenkeel::route::matching::{Connection, Scratch};
 use evenkeel::router::{NoStreamRoute, StreamRouter, StreamRouterConfig};
+use evenkeel::{PickError, Tried};
 
 use crate::world::cluster;
 
@@ -84,4 +85,18 @@ fn reloads_and_refusals() {
         vec![evenkeel::route::matching::PortRange { first: 2, last: 1 }];
     let error = router.apply(&config, []).unwrap_err().to_string();
     assert!(error.starts_with("routes[0].match.destination_ports[0]: ports 2 to 1"), "{error}");
+}
+
+#[test]
+fn a_connection_that_could_not_be_made_goes_elsewhere() {
+    let (router, mut scratch) = (router(), Scratch::default());
+    let connection = connection("tls", "10.1.1.1:1", "", &[]);
+    let routed = router.route(&connection, &mut scratch).expect("a route");
+    let mut tried = Tried::default();
+    let first = routed.pick().expect("an endpoint");
+    tried.add(&first);
+    let second = routed.pick_elsewhere(&tried).expect("the other endpoint");
+    assert_ne!(first.endpoint().id(), second.endpoint().id());
+    tried.add(&second);
+    assert!(matches!(routed.pick_elsewhere(&tried), Err(PickError::AllTried { tried: 2 })));
 }

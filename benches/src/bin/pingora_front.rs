@@ -1,0 +1,48 @@
+//! The least proxy that pingora can be, for `benches/end_to_end/run`: `pingora_front LISTEN BACKEND...`, one thread, round robin.
+
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::server::Server;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::services::background::background_service;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_load_balancing::LoadBalancer;
+use pingora_load_balancing::selection::RoundRobin;
+use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
+
+struct Front(Arc<LoadBalancer<RoundRobin>>);
+
+#[async_trait]
+impl ProxyHttp for Front {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora_core::Result<Box<HttpPeer>> {
+        let backend = self.0.select(b"", 256);
+        let backend =
+            backend.ok_or_else(|| pingora_core::Error::new(pingora_core::ErrorType::ConnectNoRoute))?;
+        let mut peer = HttpPeer::new(backend, false, String::new());
+        peer.options.idle_timeout = Some(Duration::from_secs(60));
+        Ok(Box::new(peer))
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = env::args().skip(1);
+    let listen = arguments.next().ok_or("usage: pingora_front LISTEN BACKEND...")?;
+    let backends: Vec<String> = arguments.collect();
+    let conf = ServerConf { threads: 1, upstream_keepalive_pool_size: 128, ..ServerConf::default() };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    let balancer = LoadBalancer::try_from_iter(backends)?;
+    let background = background_service("balancer", balancer);
+    let mut proxy = http_proxy_service(&server.configuration, Front(background.task()));
+    proxy.add_tcp(&listen);
+    server.add_service(proxy);
+    server.add_service(background);
+    server.run_forever()
+}

@@ -1,0 +1,35 @@
+use std::sync::Arc;
+
+use evenkeel_config::Running;
+use parking_lot::RwLock;
+
+use super::backend::{Backend, Backends};
+use super::counters::Counters;
+use super::settings::Settings;
+
+/// What all threads share.
+pub(crate) struct Shared {
+    pub(crate) running: Running<Arc<Backend>>,
+    pub(crate) backends: Arc<Backends>,
+    pub(crate) counters: Counters,
+    settings: RwLock<Arc<Settings>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        running: Running<Arc<Backend>>,
+        backends: Arc<Backends>,
+        settings: Arc<Settings>,
+    ) -> Self {
+        Self { running, backends, counters: Counters::default(), settings: RwLock::new(settings) }
+    }
+
+    /// Those in force now; a connection keeps those with which it began.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
+    }
+
+    pub(crate) fn set_settings(&self, settings: Arc<Settings>) {
+        *self.settings.write() = settings;
+    }
+}
