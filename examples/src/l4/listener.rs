@@ -1,6 +1,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use evenkeel_config::{ListenerConfig, Protocol};
 use evenkeel_types::Address;
@@ -22,8 +22,10 @@ pub(crate) struct Listener {
     pub(crate) room: Arc<Semaphore>,
     /// Closed when it takes no more connections.
     pub(crate) accepting: Gate,
-    /// Closed when its connections have had their time.
-    pub(crate) lasting: Gate,
+    /// Closed when its connections have had their time, and those that it had under other settings.
+    pub(crate) lasting: Arc<Gate>,
+    /// Who goes on at the same sockets, under other settings.
+    pub(crate) successor: OnceLock<Arc<Self>>,
 }
 
 /// The sockets of a listener, one for each thread: the kernel spreads connections over them.
@@ -60,10 +62,21 @@ impl Listener {
             address: config.address.clone(),
             error,
         })?;
-        Ok((Arc::new(Self::new(config, part, address)), sockets))
+        Ok((Arc::new(Self::new(config, part, address, Arc::default())), sockets))
     }
 
-    fn new(config: &ListenerConfig, part: ListenerPart, address: SocketAddr) -> Self {
+    /// Whether another one could go on at the sockets of this one. Sessions of datagrams keep their settings, and begin anew.
+    pub(crate) fn can_become(&self, config: &ListenerConfig) -> bool {
+        let same = self.config.address == config.address && self.config.protocol == config.protocol;
+        same && config.protocol != Protocol::Udp
+    }
+
+    /// The one that goes on at the same sockets, once it is made the successor.
+    pub(crate) fn become_other(&self, config: &ListenerConfig, part: ListenerPart) -> Arc<Self> {
+        Arc::new(Self::new(config, part, self.address, Arc::clone(&self.lasting)))
+    }
+
+    fn new(config: &ListenerConfig, part: ListenerPart, address: SocketAddr, lasting: Arc<Gate>) -> Self {
         let room = usize::try_from(config.limits.max_connections).unwrap_or(usize::MAX);
         Self {
             config: config.clone(),
@@ -71,7 +84,8 @@ impl Listener {
             address,
             room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
             accepting: Gate::default(),
-            lasting: Gate::default(),
+            lasting,
+            successor: OnceLock::new(),
         }
     }
 }

@@ -270,15 +270,22 @@ impl Core {
         let mut known = self.listeners.lock();
         let workers = self.workers.lock();
         for (listener, sockets) in opened.new {
+            let stays = sockets.is_none();
             match sockets {
-                Sockets::Tcp(sockets) => workers.iter().zip(sockets).for_each(|(worker, socket)| {
+                None => {}
+                Some(Sockets::Tcp(sockets)) => workers.iter().zip(sockets).for_each(|(worker, socket)| {
                     worker.order(Order::Tcp(Arc::clone(&listener), socket));
                 }),
-                Sockets::Udp(sockets) => workers.iter().zip(sockets).for_each(|(worker, socket)| {
+                Some(Sockets::Udp(sockets)) => workers.iter().zip(sockets).for_each(|(worker, socket)| {
                     worker.order(Order::Udp(Arc::clone(&listener), socket));
                 }),
             }
             if let Some(old) = known.insert(listener.config.name.clone(), Arc::clone(&listener)) {
+                if stays {
+                    let _ = old.successor.set(listener);
+                    old.accepting.close();
+                    continue;
+                }
                 self.closing.begin(&old);
                 if old.config.protocol == Protocol::Udp {
                     // The kernel would go on giving it datagrams: sessions begin anew, at the same endpoints.
@@ -302,7 +309,8 @@ impl Core {
 /// Listeners of a configuration: all names, and the sockets of those that are new.
 struct Opened {
     names: Vec<String>,
-    new: Vec<(Arc<Listener>, Sockets)>,
+    /// Without sockets, if it goes on at those of the one before.
+    new: Vec<(Arc<Listener>, Option<Sockets>)>,
 }
 
 fn open(
@@ -319,7 +327,13 @@ fn open(
     for listener in &config.listeners {
         let part = part(&listener.name);
         if !is_known(listener, &part) {
-            new.push(Listener::open(listener, part, threads)?);
+            new.push(match known.get(&listener.name).filter(|known| known.can_become(listener)) {
+                Some(known) => (known.become_other(listener, part), None),
+                None => {
+                    let (listener, sockets) = Listener::open(listener, part, threads)?;
+                    (listener, Some(sockets))
+                }
+            });
         }
     }
     let names = config.listeners.iter().map(|listener| listener.name.clone()).collect();
