@@ -2,10 +2,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use evenkeel_file::Syntax;
+use serde::de::DeserializeOwned;
 
 use crate::check::check;
 use crate::document::{self, Bounds, Document};
-use crate::error::{ConfigErrors, Warning};
+use crate::error::{ConfigError, ConfigErrors, Problem, Warning};
 use crate::model::Config;
 use crate::read::read;
 
@@ -68,6 +69,50 @@ impl Loaded {
     /// All that is wrong, with places, in the order of the configuration.
     pub fn check(&self) -> Result<Vec<Warning>, ConfigErrors> {
         check(self)
+    }
+
+    /// The part `program`, which belongs to the program that reads this configuration. Its defaults, if it is not there.
+    ///
+    /// Let `P` deny unknown fields: nobody else looks at them.
+    ///
+    /// ```
+    /// use evenkeel_config::{Loaded, Syntax};
+    ///
+    /// #[derive(Default, serde::Deserialize)]
+    /// #[serde(default, deny_unknown_fields)]
+    /// struct Own {
+    ///     workers: usize,
+    /// }
+    /// let own: Own = Loaded::parse("program = { workers = 2 }", Syntax::Toml)?.program()?;
+    /// assert_eq!(own.workers, 2);
+    /// let wrong = Loaded::parse("program = { worker = 2 }", Syntax::Toml)?.program::<Own>().map(drop);
+    /// let said = wrong.err().map(|errors| errors.to_string()).unwrap_or_default();
+    /// assert!(said.starts_with("1:13: program.worker: unknown field"), "{said}");
+    /// # Ok::<(), evenkeel_config::ConfigErrors>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first thing that cannot be read, with its place.
+    pub fn program<P: DeserializeOwned + Default>(&self) -> Result<P, ConfigErrors> {
+        let read = match (&self.document, &self.config.program) {
+            (Some(document), _) => match document.root.entry("program") {
+                Some(entry) => read(&entry.node).map_err(|error| error.under("program").in_files(&document.files)),
+                None => return Ok(P::default()),
+            },
+            (None, Some(value)) => P::deserialize(value.clone()).map_err(|error| {
+                ConfigError::new(Problem::Invalid(error.to_string())).field_is("program")
+            }),
+            (None, None) => return Ok(P::default()),
+        };
+        Ok(read?)
+    }
+
+    /// What a program says is wrong with its part.
+    pub(crate) fn refused(&self, why: String) -> ConfigErrors {
+        let error = ConfigError::new(Problem::Invalid(why)).field_is("program");
+        let Some(document) = &self.document else { return error.into() };
+        error.at(document.locate(&document::Path::from("program"))).in_files(&document.files).into()
     }
 
     /// The settings.

@@ -23,11 +23,27 @@ use crate::running::{Diff, Running};
 /// # Errors
 ///
 /// If the operating system has no thread to give.
-#[expect(clippy::disallowed_methods, reason = "a thread that waits, started on request")]
 pub fn watch_file<T: Send + Sync + 'static>(
     running: &Arc<Running<T>>,
     path: impl Into<PathBuf>,
     every: Duration,
+    told: impl Fn(Reload) + Send + 'static,
+) -> io::Result<Watching> {
+    watch_file_with(running, path, every, |_| Ok(()), told)
+}
+
+/// As [`watch_file`]. `agree` is asked first, for programs that have a part of their own in the file: what it says is wrong with
+/// `program` refuses the whole.
+///
+/// # Errors
+///
+/// As there.
+#[expect(clippy::disallowed_methods, reason = "a thread that waits, started on request")]
+pub fn watch_file_with<T: Send + Sync + 'static>(
+    running: &Arc<Running<T>>,
+    path: impl Into<PathBuf>,
+    every: Duration,
+    agree: impl Fn(&Loaded) -> Result<(), String> + Send + 'static,
     told: impl Fn(Reload) + Send + 'static,
 ) -> io::Result<Watching> {
     let stopped = Arc::new(AtomicBool::new(false));
@@ -48,7 +64,11 @@ pub fn watch_file<T: Send + Sync + 'static>(
                 continue;
             }
             let Some(running) = running.upgrade() else { return };
-            told(Reload { result: Loaded::load(&path).and_then(|loaded| running.apply(loaded)) });
+            let result = Loaded::load(&path).and_then(|loaded| {
+                agree(&loaded).map_err(|why| loaded.refused(why))?;
+                running.apply(loaded)
+            });
+            told(Reload { result });
             (seen, changed) = (now, None);
         }
     };

@@ -62,6 +62,10 @@ pub struct Config {
     #[serde(with = "evenkeel_types::human_duration")]
     #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub tick: Duration,
+    /// What belongs to the program that reads this file, in its own words: nothing here looks at it.
+    /// [`Loaded::program`](crate::Loaded::program) reads it into a type of the program, with places. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<serde_json::Value>,
 }
 
 impl Default for Config {
@@ -75,6 +79,7 @@ impl Default for Config {
             clusters: Vec::new(),
             prober: ProberConfig::default(),
             tick: Duration::from_millis(100),
+            program: None,
         }
     }
 }

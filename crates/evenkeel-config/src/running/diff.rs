@@ -69,6 +69,7 @@ impl Diff {
             ("admin", old.admin != new.admin),
             ("prober", old.prober != new.prober),
             ("tick", old.tick != new.tick),
+            ("program", old.program != new.program),
         ];
         for (what, _) in settings.iter().filter(|(_, changed)| *changed) {
             self.add(*what, "changed");

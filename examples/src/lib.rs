@@ -1,0 +1,3 @@
+//! The programs of the examples, as parts that tests can use too.
+
+pub mod l7;
