@@ -15,6 +15,18 @@ fn sockets() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+/// Connections of this process, at either end, as the system has them.
+fn connections() -> usize {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    let own: Vec<String> = links
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned()))
+        .collect();
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    // State 0A listens.
+    rows.filter(|row| row[3] != "0A" && own.iter().any(|inode| inode == row[9])).count()
+}
+
 fn memory_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -77,23 +89,25 @@ fn nothing_is_left_over() {
     );
     let before_all = sockets();
     let proxy = Proxy::start(&Loaded::parse(&text, Syntax::Toml).unwrap()).unwrap();
-    let (address, started) = (proxy.address("web").unwrap(), sockets());
+    let address = proxy.address("web").unwrap();
     round(address, 500);
     let settle = || {
         for _ in 0..3000 {
-            if sockets() <= started {
+            if connections() == 0 {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("{} handles, {started} when it had started", sockets());
+        panic!("{} connections are left", connections());
     };
+    // Now every worker has its runtime.
     settle();
-    let memory = memory_kib();
+    let (memory, handles) = (memory_kib(), sockets());
     round(address, 3000);
     settle();
     let more = memory_kib().saturating_sub(memory);
     assert!(more < 4096, "{more} KiB more after 3,000 requests: more than 1.3 KiB each");
+    assert_eq!(sockets(), handles);
     let in_flight: usize = proxy.running().cluster("all").unwrap().report().endpoints.iter().map(|one| one.in_flight as usize).sum();
     assert_eq!(in_flight, 0);
     assert_eq!(proxy.counts().map(|counts| counts.clients.get()).sum::<u64>(), 0);

@@ -87,7 +87,7 @@ impl Loaded {
     /// assert_eq!(own.workers, 2);
     /// let wrong = Loaded::parse("program = { worker = 2 }", Syntax::Toml)?.program::<Own>().map(drop);
     /// let said = wrong.err().map(|errors| errors.to_string()).unwrap_or_default();
-    /// assert!(said.starts_with("1:13: program.worker: unknown field"), "{said}");
+    /// assert!(said.starts_with("1:13: program.worker: unknown key"), "{said}");
     /// # Ok::<(), evenkeel_config::ConfigErrors>(())
     /// ```
     ///

@@ -109,11 +109,17 @@ pub async fn attempt(
         let mut connection = match kept {
             Some(connection) => connection,
             None => {
+                let is_shared = speaking.protocol != UpstreamProtocol::Http1;
+                let dialing = if is_shared { upstream.dial(worker.index).await } else { None };
+                if is_shared && !is_new && upstream.shared(worker.index, speaking.number).is_some() {
+                    continue;
+                }
                 let (stream, is_h2) = connect(&upstream.address, speaking).await?;
                 worker.counts.opened.add(1);
                 if is_h2 {
                     let shared = H2::new(stream, speaking.number).await?;
                     upstream.share(worker.index, &shared);
+                    drop(dialing);
                     return match over_h2(shared, speaking, message, body, deadline).await {
                         Ok(answer) => Ok(answer),
                         Err(failure) => Err(failure.unwrap_or_else(|| Cause::Reset.into())),

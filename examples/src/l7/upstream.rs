@@ -16,6 +16,8 @@ pub struct Upstream {
     /// Where it listens.
     pub address: Address,
     shelves: Box<[CachePadded<Mutex<Shelf>>]>,
+    /// Held while a connection is made that many are to share.
+    dialing: Box<[tokio::sync::Mutex<()>]>,
 }
 
 #[derive(Default)]
@@ -29,7 +31,8 @@ impl Upstream {
     /// For an endpoint, with a shelf for each worker.
     pub fn new(endpoint: &Endpoint, workers: usize) -> Self {
         let shelves = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
-        Self { address: endpoint.address().clone(), shelves }
+        let dialing = (0..workers.max(1)).map(|_| tokio::sync::Mutex::default()).collect();
+        Self { address: endpoint.address().clone(), shelves, dialing }
     }
 
     fn shelf(&self, worker: usize) -> Option<&Mutex<Shelf>> {
@@ -65,6 +68,11 @@ impl Upstream {
     pub fn shared(&self, worker: usize, number: u64) -> Option<H2> {
         let shelf = self.shelf(worker)?.lock();
         shelf.shared.clone().filter(|shared| shared.number == number && shared.is_usable())
+    }
+
+    /// The right to make the shared connection. Who has waited for it looks first whether there is one by now.
+    pub async fn dial(&self, worker: usize) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        Some(self.dialing.get(worker)?.lock().await)
     }
 
     /// Makes this the shared connection.

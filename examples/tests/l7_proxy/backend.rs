@@ -13,43 +13,44 @@ type Script = dyn Fn(&mut TcpStream, &Seen) -> io::Result<bool> + Send + Sync;
 
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    pub fn line(&self) -> &str {
+    pub(crate) fn line(&self) -> &str {
         self.head.lines().next().unwrap_or_default()
     }
 
     /// All values of a field.
-    pub fn values(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         lines.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
 }
 
-pub struct Backend {
-    pub address: SocketAddr,
+#[derive(Debug)]
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
-    pub connections: Arc<AtomicUsize>,
+    pub(crate) connections: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Backend {
     /// Answers everything with its name.
-    pub fn named(name: &'static str) -> Self {
+    pub(crate) fn named(name: &'static str) -> Self {
         Self::new(move |stream, _| answer(stream, 200, &[("x-backend", name)], name.as_bytes()))
     }
 
     /// Does as `script` says; it says whether the connection goes on.
-    pub fn new(script: impl Fn(&mut TcpStream, &Seen) -> io::Result<bool> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(script: impl Fn(&mut TcpStream, &Seen) -> io::Result<bool> + Send + Sync + 'static) -> Self {
         Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    pub fn at(
+    pub(crate) fn at(
         listener: TcpListener,
         script: impl Fn(&mut TcpStream, &Seen) -> io::Result<bool> + Send + Sync + 'static,
     ) -> Self {
@@ -85,12 +86,12 @@ impl Backend {
         backend
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().clone()
     }
 
     /// As if its process had been killed.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.stopped.store(true, Ordering::Release);
         let _ = TcpStream::connect(self.address);
         for stream in self.open.lock().drain(..) {
@@ -117,7 +118,7 @@ fn serve(mut stream: TcpStream, script: &Script, seen: &Mutex<Vec<Seen>>) -> io:
 }
 
 /// A message with a length, in chunks, or without a body.
-pub fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Seen>> {
+pub(crate) fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Seen>> {
     let end = loop {
         if let Some(end) = find(buffer, b"\r\n\r\n") {
             break end + 4;
@@ -190,7 +191,7 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 /// A whole answer.
-pub fn answer(stream: &mut TcpStream, status: u16, headers: &[(&str, &str)], body: &[u8]) -> io::Result<bool> {
+pub(crate) fn answer(stream: &mut TcpStream, status: u16, headers: &[(&str, &str)], body: &[u8]) -> io::Result<bool> {
     let mut text = format!("HTTP/1.1 {status} Words\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");
@@ -203,7 +204,7 @@ pub fn answer(stream: &mut TcpStream, status: u16, headers: &[(&str, &str)], bod
 }
 
 /// Waits until something holds; nobody's clock decides, but this one gives up at last.
-pub fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..6000 {
         if holds() {
             return;

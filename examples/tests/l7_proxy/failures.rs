@@ -135,7 +135,7 @@ fn an_answer_that_breaks_off_is_seen_as_broken() {
     let (proxy, address) = start(&(route("") + &cluster("all", &[&backend], "")));
     let mut client = Client::new(address);
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(client.try_answer().is_err(), "half an answer is none");
+    assert!(!matches!(client.try_answer(), Ok(Some(_))), "half an answer is none");
     until("it is counted", || proxy.counts().map(|counts| counts.broken.get()).sum::<u64>() == 1);
     // The next connection is a new one.
     assert_eq!(backend.connections.load(std::sync::atomic::Ordering::Relaxed), 1);

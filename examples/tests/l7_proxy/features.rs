@@ -150,7 +150,7 @@ fn operators_see_health_numbers_and_lines() {
     );
     let (proxy, address) = start(&(route("") + &cluster("all", &[&one], "") + &program));
     assert_eq!(get(address, "/-/healthz").text(), "ok\n");
-    assert_eq!(get(address, "/x?y=\"z\"").status, 200);
+    assert_eq!(get(address, "/x?y='z'").status, 200);
     let admin = proxy.admin().unwrap();
     assert_eq!(get(admin, "/healthz").text(), "ok\n");
     let numbers = get(admin, "/metrics").text();

@@ -208,6 +208,16 @@ fn the_program_ends_on_sigterm() {
     std::fs::write(&file, "program.worker = 2\n").unwrap();
     let wrong = std::process::Command::new(program).arg(&file).output().unwrap();
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
-    assert!(!wrong.status.success() && said.contains("program.worker: unknown field"), "{said}");
+    assert!(!wrong.status.success() && said.contains("program.worker: unknown key"), "{said}");
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The example that the README names.
+#[test]
+fn the_example_is_right() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/l7.toml");
+    let loaded = Loaded::load(path).unwrap();
+    assert_eq!(loaded.check().unwrap(), []);
+    let settings = loaded.program().unwrap();
+    evenkeel_examples::l7::live::Live::new(settings, loaded.config(), None).unwrap();
 }

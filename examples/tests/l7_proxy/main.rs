@@ -20,7 +20,7 @@ use evenkeel_examples::l7::Proxy;
 use backend::Backend;
 
 /// One listener `web`, one worker, and the routes and clusters of `rest`.
-pub fn start(rest: &str) -> (Proxy, SocketAddr) {
+pub(crate) fn start(rest: &str) -> (Proxy, SocketAddr) {
     let text = if rest.contains("[[listeners]]") {
         rest.to_owned()
     } else {
@@ -34,12 +34,12 @@ pub fn start(rest: &str) -> (Proxy, SocketAddr) {
 }
 
 /// A cluster of these backends.
-pub fn cluster(name: &str, backends: &[&Backend], more: &str) -> String {
+pub(crate) fn cluster(name: &str, backends: &[&Backend], more: &str) -> String {
     let addresses: Vec<SocketAddr> = backends.iter().map(|backend| backend.address).collect();
     cluster_at(name, &addresses, more)
 }
 
-pub fn cluster_at(name: &str, addresses: &[SocketAddr], more: &str) -> String {
+pub(crate) fn cluster_at(name: &str, addresses: &[SocketAddr], more: &str) -> String {
     let endpoints = addresses.iter().enumerate();
     let endpoints: Vec<String> = endpoints
         .map(|(i, address)| format!("{{ id = \"{name}-{}\", address = \"{address}\" }}", i + 1))
@@ -48,6 +48,6 @@ pub fn cluster_at(name: &str, addresses: &[SocketAddr], more: &str) -> String {
 }
 
 /// A route for everything, to the cluster `all`.
-pub fn route(more: &str) -> String {
+pub(crate) fn route(more: &str) -> String {
     format!("[[http.routes]]\nname = \"all\"\naction = {{ cluster = \"all\" }}\n{more}\n")
 }

@@ -158,7 +158,7 @@ fn the_two_sides_need_not_speak_the_same() {
 fn failing_calls_open_the_breaker_though_their_status_is_200() {
     let runtime = runtime();
     let (server, _) = h2_server(&runtime);
-    let breaker = "[clusters.breaker]\nrules = { consecutive = { failures = 3 } }\n";
+    let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 3 } }]\n";
     let program = "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
     let (proxy, address) = start(&(route("") + &cluster_at("all", &[server], breaker) + program));
     runtime.block_on(async {
