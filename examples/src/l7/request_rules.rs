@@ -1,7 +1,8 @@
 //! Which requests are looked at further: the rules against smuggling (RFC 9112, sections 3.2 and 6.3), and the limits.
 //!
 //! hyper refuses by itself: control characters and spaces in names, folded lines, lengths that are no numbers or differ,
-//! codings that do not end in `chunked`, chunk sizes that overflow. What it lets through is refused here.
+//! codings that do not end in `chunked`, chunk sizes that overflow. Beside a coding it takes a length off, and nothing here can see
+//! that there was one; the upstream gets our own framing. What else it lets through is refused here.
 
 use evenkeel_config::ListenerLimits;
 use hyper::header::{self, HeaderValue};
