@@ -17,7 +17,8 @@ fn sockets() -> usize {
 
 /// Connections of this process, at either end, as the system has them.
 fn connections() -> usize {
-    let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    let links =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
     let own: Vec<String> = links
         .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned()))
         .collect();
@@ -108,7 +109,8 @@ fn nothing_is_left_over() {
     let more = memory_kib().saturating_sub(memory);
     assert!(more < 4096, "{more} KiB more after 3,000 requests: more than 1.3 KiB each");
     assert_eq!(sockets(), handles);
-    let in_flight: usize = proxy.running().cluster("all").unwrap().report().endpoints.iter().map(|one| one.in_flight as usize).sum();
+    let in_flight: usize =
+        proxy.running().cluster("all").unwrap().report().endpoints.iter().map(|one| one.in_flight).sum();
     assert_eq!(in_flight, 0);
     assert_eq!(proxy.counts().map(|counts| counts.clients.get()).sum::<u64>(), 0);
     assert_eq!(proxy.drain(), 0);

@@ -97,12 +97,13 @@ impl Loaded {
     pub fn program<P: DeserializeOwned + Default>(&self) -> Result<P, ConfigErrors> {
         let read = match (&self.document, &self.config.program) {
             (Some(document), _) => match document.root.entry("program") {
-                Some(entry) => read(&entry.node).map_err(|error| error.under("program").in_files(&document.files)),
+                Some(entry) => {
+                    read(&entry.node).map_err(|error| error.under("program").in_files(&document.files))
+                }
                 None => return Ok(P::default()),
             },
-            (None, Some(value)) => P::deserialize(value.clone()).map_err(|error| {
-                ConfigError::new(Problem::Invalid(error.to_string())).field_is("program")
-            }),
+            (None, Some(value)) => P::deserialize(value.clone())
+                .map_err(|error| ConfigError::new(Problem::Invalid(error.to_string())).field_is("program")),
             (None, None) => return Ok(P::default()),
         };
         Ok(read?)

@@ -276,7 +276,8 @@ fn a_program_may_refuse_a_file() {
     let running = std::sync::Arc::new(Running::<()>::start(Loaded::load(&file).unwrap()).unwrap());
     let (tell, told) = std::sync::mpsc::channel();
     let agree = |loaded: &Loaded| {
-        let own: std::collections::BTreeMap<String, u32> = loaded.program().map_err(|errors| errors.to_string())?;
+        let own: std::collections::BTreeMap<String, u32> =
+            loaded.program().map_err(|errors| errors.to_string())?;
         if own["limit"] > 500 { Err(format!("limit: is {}: at most 500", own["limit"])) } else { Ok(()) }
     };
     let every = std::time::Duration::from_millis(10);

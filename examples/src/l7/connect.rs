@@ -38,7 +38,8 @@ async fn dial(address: &Address, speaking: &Speaking) -> Result<(Stream, bool), 
     let stream = stream.map_err(|_| Cause::ConnectFailed)?;
     let _ = stream.set_nodelay(true);
     let Some(asking) = &speaking.tls else { return Ok((Stream::Tcp(stream), is_h2)) };
-    let stream = asking.connector.connect(asking.name.clone(), stream).await.map_err(|error| tls_cause(&error))?;
+    let stream =
+        asking.connector.connect(asking.name.clone(), stream).await.map_err(|error| tls_cause(&error))?;
     let is_h2 = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => true,
         Some(_) => false,

@@ -86,8 +86,7 @@ where
         builder
             .timer(TokioTimer::new())
             .max_header_list_size(limits.header_bytes)
-            .max_concurrent_streams(STREAMS)
-            .enable_connect_protocol();
+            .max_concurrent_streams(STREAMS);
         run(pin!(builder.serve_connection(io, service)), &client, stop, true).await;
     } else {
         let mut builder = http1::Builder::new();
@@ -131,7 +130,12 @@ where
 ///
 /// A client that keeps a connection may be sending a request at the very moment at which we would close it. So one that waits is
 /// given a while to send one more, whose answer says that it was the last; HTTP/2 has words for that.
-async fn run<C: Graceful>(mut connection: Pin<&mut C>, client: &Client, mut stop: watch::Receiver<bool>, is_h2: bool) {
+async fn run<C: Graceful>(
+    mut connection: Pin<&mut C>,
+    client: &Client,
+    mut stop: watch::Receiver<bool>,
+    is_h2: bool,
+) {
     let timeouts = &client.listener.config.timeouts;
     let mut timer = LazyTimer::new();
     let mut stopped = pin!(async move {

@@ -7,26 +7,26 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
 /// What upstreams are told of the client.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ForwardedSettings {
     /// `X-Forwarded-For`, `-Proto` and `-Host`. Default [`Policy::Replace`].
     pub x_forwarded: Policy,
     /// `Forwarded` of RFC 7239. Default `drop`: few read it, and one that is passed on unseen is a lie that somebody may believe.
-    #[serde(default = "drop_it")]
     pub forwarded: Policy,
 }
 
-const fn drop_it() -> Policy {
-    Policy::Drop
+impl Default for ForwardedSettings {
+    fn default() -> Self {
+        Self { x_forwarded: Policy::Replace, forwarded: Policy::Drop }
+    }
 }
 
 /// What becomes of a field that says where a request comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// What the client says is forgotten, what we see is told: right at the edge.
-    #[default]
     Replace,
     /// What we see is added at the end: right behind another proxy that one trusts.
     Append,
@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn each_policy_says_what_it_says() {
-        let lies = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2"), ("forwarded", "for=1.1.1.1")];
+        let lies =
+            [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2"), ("forwarded", "for=1.1.1.1")];
         assert_eq!(
             after(Policy::Replace, &lies),
             [

@@ -39,9 +39,12 @@ impl H2 {
     /// If hyper cannot begin.
     pub async fn new(stream: Stream, number: u64) -> Result<Self, Cause> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG).adaptive_window(true);
-        let (sender, driver) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(|_| Cause::Reset)?;
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG)
+            .adaptive_window(true);
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Cause::Reset)?;
         // It ends when the connection does, or when nobody has a handle or a stream.
         drop(tokio::spawn(driver));
         Ok(Self { sender, number })

@@ -23,8 +23,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg, sockopt,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg, sockopt,
 };
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,9 @@ impl Predecessor {
     pub fn ask(path: &Path) -> io::Result<Option<(Self, Vec<Sockets>)>> {
         let mut stream = match UnixStream::connect(path) {
             Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -150,7 +152,10 @@ fn give(mut stream: UnixStream, sockets: &[Sockets]) -> io::Result<()> {
 /// The sockets go with the first byte; then the length of the text, and the text.
 fn send(stream: &mut UnixStream, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     if fds.len() > MOST_SOCKETS {
-        return Err(io::Error::other(format!("{} sockets are more than the {MOST_SOCKETS} that one message takes", fds.len())));
+        return Err(io::Error::other(format!(
+            "{} sockets are more than the {MOST_SOCKETS} that one message takes",
+            fds.len()
+        )));
     }
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut room);
@@ -194,7 +199,10 @@ fn is_same_user(stream: &UnixStream) -> io::Result<()> {
     if other.uid == rustix::process::geteuid() {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, "the process at the other end belongs to another user"))
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "the process at the other end belongs to another user",
+    ))
 }
 
 const MARK: u8 = 1;

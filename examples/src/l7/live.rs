@@ -19,6 +19,17 @@ pub struct Live {
     plain: Arc<Speaking>,
 }
 
+/// The same for one worker, whose references no other thread counts: what all count would be a line of memory that all write.
+pub struct Own(pub Arc<Live>);
+
+impl std::ops::Deref for Own {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.0
+    }
+}
+
 /// How a cluster is spoken to.
 pub struct Speaking {
     /// What is spoken.
@@ -61,7 +72,10 @@ impl Live {
             let number = known.map_or(next, |known| known.number);
             next = next.max(number + 1);
             let (protocol, connect) = (upstream.protocol, settings.timeouts.connect);
-            all.push((name.clone(), Arc::new(Speaking { protocol, tls, connect, number, settings: upstream.clone() })));
+            all.push((
+                name.clone(),
+                Arc::new(Speaking { protocol, tls, connect, number, settings: upstream.clone() }),
+            ));
         }
         let plain = Speaking {
             protocol: UpstreamProtocol::Http1,

@@ -59,12 +59,28 @@ impl Metrics {
         counter("refusals", "Answers in the words of the proxy", &causes);
         let plain = |value| [(String::new(), value)];
         counter("connections", "Connections of clients", &plain(self.sum(|counts| &counts.accepted)));
-        counter("upstream_connections", "Connections to endpoints", &plain(self.sum(|counts| &counts.opened)));
+        counter(
+            "upstream_connections",
+            "Connections to endpoints",
+            &plain(self.sum(|counts| &counts.opened)),
+        );
         counter("attempts_again", "Retries and hedges", &plain(self.sum(|counts| &counts.again)));
         counter("copies", "Copies that were sent", &plain(self.sum(|counts| &counts.copied)));
-        counter("copies_left_out", "Copies that were not sent", &plain(self.sum(|counts| &counts.not_copied)));
-        counter("bodies_broken", "Bodies of endpoints that broke off", &plain(self.sum(|counts| &counts.broken)));
-        counter("clients_too_slow", "Connections closed for slowness", &plain(self.sum(|counts| &counts.too_slow)));
+        counter(
+            "copies_left_out",
+            "Copies that were not sent",
+            &plain(self.sum(|counts| &counts.not_copied)),
+        );
+        counter(
+            "bodies_broken",
+            "Bodies of endpoints that broke off",
+            &plain(self.sum(|counts| &counts.broken)),
+        );
+        counter(
+            "clients_too_slow",
+            "Connections closed for slowness",
+            &plain(self.sum(|counts| &counts.too_slow)),
+        );
         counter("body_bytes", "Bytes of bodies to clients", &plain(self.sum(|counts| &counts.bytes)));
         let lost = self.log.as_ref().map_or(0, AccessLog::lost);
         counter("log_lines_lost", "Lines of the access log that were lost", &plain(lost));

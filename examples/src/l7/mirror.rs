@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use evenkeel::router::{Exchange, outcome_of};
 use evenkeel::route::retry::Ending;
+use evenkeel::router::{Exchange, outcome_of};
 use http_body_util::BodyExt;
 use hyper::header::{self, HeaderValue};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt::{Via, attempt};
-use super::live::Live;
+use super::live::Own;
 use super::message::{Message, Outgoing};
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -18,7 +18,7 @@ use super::worker::Worker;
 /// Sends a copy, if the route says so and the body is kept.
 pub fn copy(
     worker: &Arc<Worker>,
-    live: &Arc<Live>,
+    live: &Arc<Own>,
     exchange: &Exchange<Upstream>,
     message: &Message,
     body: &Outgoing,

@@ -11,7 +11,10 @@
 //! is shared with another one, but for the counts of the library. `Running` of `evenkeel-config` is everything else: clusters,
 //! routes, checks, discovery and reloads.
 
-#![expect(missing_debug_implementations, reason = "most of it holds sockets, futures or closures, of which nothing can be shown")]
+#![expect(
+    missing_debug_implementations,
+    reason = "most of it holds sockets, futures or closures, of which nothing can be shown"
+)]
 
 pub mod access_log;
 pub mod admin;

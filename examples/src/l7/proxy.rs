@@ -87,7 +87,8 @@ impl Proxy {
         let live = Live::new(settings.clone(), config, None)?;
         let mut inherited = Inherited::default();
         if let Some(path) = &settings.handover {
-            inherited = Inherited::ask(path).map_err(|error| StartError::Handover { path: path.clone(), error })?;
+            inherited =
+                Inherited::ask(path).map_err(|error| StartError::Handover { path: path.clone(), error })?;
         }
         let control = Builder::new_current_thread().enable_all().build()?;
         let opened = Opened::open(config, settings.workers, &mut inherited, &control)?;
@@ -229,7 +230,8 @@ impl Proxy {
     ///
     /// What is wrong with it; then everything is as it was.
     pub fn reload(&self, loaded: &Loaded) -> Result<evenkeel_config::Diff, StartError> {
-        let before = InForce::read(loaded, &self.shared, &self.listeners)?.install(&self.shared, &self.listeners);
+        let before =
+            InForce::read(loaded, &self.shared, &self.listeners)?.install(&self.shared, &self.listeners);
         self.shared.running.apply(loaded.clone()).map_err(|errors| {
             let _ = before.install(&self.shared, &self.listeners);
             errors.into()
@@ -249,7 +251,8 @@ impl Proxy {
 
     fn end(&mut self) -> usize {
         self.watching = None;
-        let cut = self.threads.drain(..).map(|thread| thread.join().ok().and_then(Result::ok).unwrap_or_default());
+        let cut =
+            self.threads.drain(..).map(|thread| thread.join().ok().and_then(Result::ok).unwrap_or_default());
         let cut = cut.sum();
         self.ended.store(true, Ordering::Release);
         drop(self.admin_ends.take());
@@ -379,7 +382,10 @@ impl Opened {
         if let Some(admin) = &config.admin {
             let sockets = match inherited.take(None, admin.address) {
                 Some(inherited) => inherited.sockets,
-                None => vec![admin::open(admin.address).map_err(|error| StartError::Listen { address: admin.address, error })?],
+                None => vec![
+                    admin::open(admin.address)
+                        .map_err(|error| StartError::Listen { address: admin.address, error })?,
+                ],
             };
             opened.give(None, admin.address, &sockets)?;
             opened.admin = sockets.into_iter().next();

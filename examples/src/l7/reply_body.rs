@@ -25,6 +25,7 @@ pub struct ReplyBody {
     _busy: Option<Busy>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a box would allocate for every request")]
 enum Kind {
     Own(Bytes),
     Passing(Passing),

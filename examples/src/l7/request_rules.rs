@@ -44,7 +44,8 @@ fn framing(head: &Parts) -> Result<(), Cause> {
     }
     if is_coded {
         let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-        let is_chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        let is_chunked =
+            codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
         // Others could be understood differently by an upstream, and nobody uses them.
         if !is_chunked || codings.next().is_some() {
             return Err(Cause::BadRequest("a Transfer-Encoding other than chunked"));
@@ -70,7 +71,9 @@ fn host(head: &Parts) -> Result<HeaderValue, Cause> {
         return Err(Cause::BadRequest("more than one Host"));
     }
     match (head.uri.authority(), given) {
-        (Some(authority), Some(host)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
             Err(Cause::BadRequest("Host differs from the address"))
         }
         (Some(authority), None) if head.version < Version::HTTP_2 && head.version > Version::HTTP_10 => {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use evenkeel::PickError;
 use evenkeel::route::matching::Request as Asked;
-use evenkeel::router::{Decision, Exchange, Incoming as Arriving, RouteError, Scratch, SendError, StaticResponse};
+use evenkeel::router::{
+    Decision, Exchange, Incoming as Arriving, RouteError, Scratch, SendError, StaticResponse,
+};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -23,7 +25,7 @@ use super::forward::{Forwarded, Lost, Way, forward};
 use super::forwarded::{self, Origin};
 use super::hop_by_hop;
 use super::listener::Listener;
-use super::live::Live;
+use super::live::Own;
 use super::message::{Message, Outgoing};
 use super::reply_body::{Beginning, ReplyBody};
 use super::request_body::{Fate, RequestBody, Streaming};
@@ -53,7 +55,7 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     let worker = &client.worker;
     let mut record = worker.log.as_ref().map(|_| begin_record(&client, &request));
     let is_grpc = grpc::is_grpc(request.headers());
-    let live = worker.shared.live.load_full();
+    let live = settings(worker);
     let protocol = upgrade::asked(&request);
     let tunnel = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
@@ -61,17 +63,16 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     match coming.answer(&mut record, tunnel).await {
         Ok(Reply::Own(response)) => own(worker, response, record, started, busy),
         Ok(Reply::Tunnel(response)) => own(worker, response, record, started, busy),
-        Ok(Reply::Passing(mut response, beginning)) => {
+        Ok(Reply::Passing(mut response, mut beginning)) => {
             worker.counts.answered(response.status().as_u16());
             if let Some(mut record) = record {
                 record.number("status", response.status().as_u16().into());
-                let mut beginning = *beginning;
                 beginning.record = Some((record, started));
                 let body = ReplyBody::passing(beginning, Arc::clone(worker), busy);
                 return finish(response, body);
             }
             *response.version_mut() = Version::HTTP_11;
-            let body = ReplyBody::passing(*beginning, Arc::clone(worker), busy);
+            let body = ReplyBody::passing(beginning, Arc::clone(worker), busy);
             finish(response, body)
         }
         Err(Refusal { cause, retry_after, body }) => {
@@ -95,17 +96,18 @@ fn finish(response: Response<()>, body: ReplyBody) -> Response<ReplyBody> {
 /// A request, and what is known of it.
 struct Coming<'a> {
     client: &'a Client,
-    live: &'a Arc<Live>,
+    live: &'a Arc<Own>,
     head: Parts,
     body: Incoming,
     protocol: Option<HeaderValue>,
     started: Instant,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a box would allocate for every request")]
 enum Reply {
     Own(Response<Bytes>),
     Tunnel(Response<Bytes>),
-    Passing(Response<()>, Box<Beginning>),
+    Passing(Response<()>, Beginning),
 }
 
 /// Why a request is not forwarded, or brought no answer.
@@ -167,11 +169,14 @@ impl Coming<'_> {
             Outgoing::Kept(Bytes::new())
         } else {
             let told = Arc::<Fate>::default();
-            let streaming = RequestBody::Streaming(Box::new(Streaming::new(body, limits.body_bytes, idle, &told)));
+            let streaming =
+                RequestBody::Streaming(Box::new(Streaming::new(body, limits.body_bytes, idle, &told)));
             if can_keep && (exchange.may_send_again() || exchange.mirror().is_some()) {
                 match streaming.collect().await {
                     Ok(all) => Outgoing::Kept(all.to_bytes()),
-                    Err(_) => return Err(told.cause().unwrap_or(Cause::BadRequest("the body broke off")).into()),
+                    Err(_) => {
+                        return Err(told.cause().unwrap_or(Cause::BadRequest("the body broke off")).into());
+                    }
                 }
             } else {
                 fate = Some(told);
@@ -227,10 +232,11 @@ impl Coming<'_> {
         let idle = live.settings.timeouts.idle;
         // A call may be as long as it likes, if its route has no time limit.
         let beginning = Beginning { body, via: answer.via, pick, verdict, call, until, idle, record: None };
-        Ok(Reply::Passing(Response::from_parts(head, ()), Box::new(beginning)))
+        Ok(Reply::Passing(Response::from_parts(head, ()), beginning))
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "a box would allocate for every request")]
 enum Routed {
     Send(Exchange<Upstream>, Option<PathAndQuery>),
     Own(Response<Bytes>),
@@ -238,6 +244,18 @@ enum Routed {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch<Upstream>> = RefCell::default();
+    static LIVE: RefCell<Option<Arc<Own>>> = const { RefCell::new(None) };
+}
+
+/// The settings, in a reference that only this thread counts: one that all count would be a line of memory that all write.
+fn settings(worker: &Worker) -> Arc<Own> {
+    LIVE.with_borrow_mut(|kept| {
+        let current = worker.shared.live.load();
+        match kept {
+            Some(kept) if Arc::ptr_eq(&kept.0, &current) => Arc::clone(kept),
+            _ => Arc::clone(kept.insert(Arc::new(Own(Arc::clone(&current))))),
+        }
+    })
 }
 
 /// Asks the router, on this thread's scratch.
@@ -269,12 +287,14 @@ fn route(
         };
         match routed.decision {
             Decision::Send(exchange) => {
-                let changed = (matched.path() != path).then(|| new_path(matched.path(), query)).transpose()?;
+                let changed =
+                    (matched.path() != path).then(|| new_path(matched.path(), query)).transpose()?;
                 Ok(Routed::Send(exchange, changed))
             }
             Decision::Redirect { status, location } => {
                 let mut response = Response::new(Bytes::new());
-                *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::TEMPORARY_REDIRECT);
+                *response.status_mut() =
+                    StatusCode::from_u16(status).unwrap_or(StatusCode::TEMPORARY_REDIRECT);
                 if let Ok(location) = HeaderValue::from_str(&location) {
                     response.headers_mut().insert(header::LOCATION, location);
                 }
@@ -291,7 +311,9 @@ fn not_routed(error: RouteError) -> Refusal {
         RouteError::Limited { retry_after, .. } => {
             Refusal { cause: Cause::Limited, retry_after: Some(retry_after), body: None }
         }
-        RouteError::NoKey { .. } => Cause::BadRequest("a key is missing by which requests are limited").into(),
+        RouteError::NoKey { .. } => {
+            Cause::BadRequest("a key is missing by which requests are limited").into()
+        }
         _ => Cause::NoRoute.into(),
     }
 }
@@ -351,7 +373,11 @@ fn refuse(
         Some(fixed) => fixed_answer(&fixed),
         None => {
             let is_theirs = matches!(cause, Cause::BadRequest(_));
-            let text = if is_theirs { format!("{}: {}\n", cause.word(), cause.detail()) } else { format!("{}\n", cause.word()) };
+            let text = if is_theirs {
+                format!("{}: {}\n", cause.word(), cause.detail())
+            } else {
+                format!("{}\n", cause.word())
+            };
             let mut response = Response::new(Bytes::from(text));
             *response.status_mut() = cause.status();
             let kind = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -21,14 +21,16 @@ use super::settings::{UpstreamProtocol, UpstreamTls};
 /// Which file is wrong, and how.
 pub fn acceptor(tls: &ListenerTls) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&tls.cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|error| TlsError::file(&tls.key_file, error))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|error| TlsError::file(&tls.key_file, error))?;
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Settings)?;
     let builder = match &tls.client_ca_file {
         None => builder.with_no_client_auth(),
         Some(file) => {
             let provider = Arc::new(ring::default_provider());
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(file)?), provider).build();
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots(file)?), provider).build();
             builder.with_client_cert_verifier(verifier.map_err(|error| TlsError::file(file, error))?)
         }
     };
@@ -97,7 +99,9 @@ pub fn certificate_fault(error: &std::io::Error) -> Option<&'static str> {
     Some(match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not valid yet",
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "for another name",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "for another name"
+        }
         CertificateError::UnknownIssuer => "from an unknown issuer",
         CertificateError::Revoked => "revoked",
         _ => "not valid",

@@ -26,7 +26,8 @@ use super::worker::Worker;
 
 /// The protocol that a client asks for, if it is one that we pass on. `h2c` is not: it is about this connection only.
 pub fn asked<B>(request: &Request<B>) -> Option<HeaderValue> {
-    if request.version() != Version::HTTP_11 || !has_token(request.headers(), header::CONNECTION, b"upgrade") {
+    if request.version() != Version::HTTP_11 || !has_token(request.headers(), header::CONNECTION, b"upgrade")
+    {
         return None;
     }
     let protocol = request.headers().get(header::UPGRADE)?;
@@ -67,7 +68,13 @@ pub async fn attempt(
 }
 
 /// Lets both sides talk, until both have ended, or neither has said anything for a while. The pick is held as long.
-pub fn tunnel(worker: &Arc<Worker>, client: OnUpgrade, upstream: OnUpgrade, pick: Pick<Upstream>, idle: Duration) {
+pub fn tunnel(
+    worker: &Arc<Worker>,
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    pick: Pick<Upstream>,
+    idle: Duration,
+) {
     let open = Open::new(worker);
     drop(tokio::spawn(async move {
         let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };

@@ -21,6 +21,7 @@ pub struct Upstream {
 }
 
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "a connection moves from hand to hand, and is large")]
 struct Shelf {
     /// The last one used is the last one here, and the first to be used again: those that are not needed grow old.
     idle: Vec<Box<H1>>,

@@ -127,7 +127,8 @@ async fn accept_all(worker: Arc<Worker>, shared: SharedListener, socket: TcpList
         match accepted {
             Ok((stream, peer)) => {
                 let count = Connected::new(&worker);
-                let serving = serve_tcp(Arc::clone(&worker), shared.load_full(), stream, peer, stopped.clone());
+                let serving =
+                    serve_tcp(Arc::clone(&worker), shared.load_full(), stream, peer, stopped.clone());
                 connections.spawn(async move {
                     serving.await;
                     drop((permit, count));

@@ -46,7 +46,9 @@ impl Backend {
     }
 
     /// Does as `script` says; it says whether the connection goes on.
-    pub(crate) fn new(script: impl Fn(&mut TcpStream, &Seen) -> io::Result<bool> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        script: impl Fn(&mut TcpStream, &Seen) -> io::Result<bool> + Send + Sync + 'static,
+    ) -> Self {
         Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
@@ -191,7 +193,12 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 /// A whole answer.
-pub(crate) fn answer(stream: &mut TcpStream, status: u16, headers: &[(&str, &str)], body: &[u8]) -> io::Result<bool> {
+pub(crate) fn answer(
+    stream: &mut TcpStream,
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<bool> {
     let mut text = format!("HTTP/1.1 {status} Words\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");

@@ -16,7 +16,8 @@ fn limited(limits: &str, timeouts: &str) -> String {
 #[test]
 fn a_slow_loris_is_closed_and_others_are_served() {
     let backend = Backend::named("one");
-    let config = limited("", "header = \"300ms\", idle = \"60s\"") + &route("") + &cluster("all", &[&backend], "");
+    let config =
+        limited("", "header = \"300ms\", idle = \"60s\"") + &route("") + &cluster("all", &[&backend], "");
     let (_proxy, address) = start(&config);
     let mut others = Client::new(address);
     let slow: Vec<_> = (0..20)
@@ -74,11 +75,15 @@ fn heads_and_bodies_beyond_the_limits_are_refused() {
     assert_eq!(status(format!("GET / HTTP/1.1\r\nHost: a\r\n{too_many}\r\n")), 431);
     let body = "y".repeat(200);
     assert_eq!(status(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n{body}")), 413);
-    let chunked = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nc8\r\n{body}\r\n0\r\n\r\n");
+    let chunked =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nc8\r\n{body}\r\n0\r\n\r\n");
     assert_eq!(status(chunked), 413);
     let seen = backend.seen();
     assert!(seen.is_empty(), "{seen:?}");
-    assert_eq!(status(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{}", &body[..100])), 200);
+    assert_eq!(
+        status(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{}", &body[..100])),
+        200
+    );
 }
 
 /// More than are allowed wait in the queue of the listener: none is refused, and those inside are served.
@@ -121,7 +126,9 @@ fn long_bodies_stream_both_ways() {
     let answer = client.answer();
     assert_eq!((answer.status, answer.seen.body.len()), (200, LONG));
     assert_eq!(backend.seen()[0].body.len(), LONG);
-    until("bytes are counted", || proxy.counts().map(|counts| counts.bytes.get()).sum::<u64>() == LONG as u64);
+    until("bytes are counted", || {
+        proxy.counts().map(|counts| counts.bytes.get()).sum::<u64>() == LONG as u64
+    });
 }
 
 /// A client that leaves in the middle takes nothing with it: the endpoint is not blamed, and nothing stays in flight.

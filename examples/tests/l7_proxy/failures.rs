@@ -17,7 +17,8 @@ const RETRY: &str = "retry = { attempts = 2 }\n";
 #[test]
 fn a_backend_is_killed_and_nobody_notices() {
     let (one, two) = (Backend::named("one"), Backend::named("two"));
-    let (_proxy, address) = start(&(route(RETRY) + &cluster("all", &[&one, &two], "policy = \"round_robin\"")));
+    let (_proxy, address) =
+        start(&(route(RETRY) + &cluster("all", &[&one, &two], "policy = \"round_robin\"")));
     let mut client = Client::new(address);
     for turn in 0..200 {
         if turn == 100 {
@@ -121,7 +122,8 @@ fn each_failure_has_its_status_and_its_word() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (_proxy, address) = start(&(route("") + &cluster_at("all", &[gone], "")));
     assert_eq!((get(address, "/").status, get(address, "/").text()), word(502, "upstream_connect_failed\n"));
-    let (_proxy, address) = start(&(route("") + &cluster_at("all", &[gone], "").replace("address", "weight = 0, address")));
+    let (_proxy, address) =
+        start(&(route("") + &cluster_at("all", &[gone], "").replace("address", "weight = 0, address")));
     assert_eq!((get(address, "/").status, get(address, "/").text()), word(503, "no_endpoint\n"));
 }
 
@@ -147,7 +149,9 @@ fn a_body_is_sent_again_only_if_it_was_kept() {
     let fails = Backend::new(|stream, _| answer(stream, 503, &[], b"no"));
     let works = Backend::named("works");
     let retry = route("retry = { attempts = 2 }");
-    let config = retry + &cluster("all", &[&fails, &works], "policy = \"round_robin\"") + "[program]\nworkers = 1\nreplay_bytes = 10\n";
+    let config = retry
+        + &cluster("all", &[&fails, &works], "policy = \"round_robin\"")
+        + "[program]\nworkers = 1\nreplay_bytes = 10\n";
     let (_proxy, address) = start(&config);
     let put = |body: &str| {
         let mut client = Client::new(address);

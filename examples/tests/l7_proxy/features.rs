@@ -10,7 +10,8 @@ use super::{cluster, route, start};
 fn a_bad_answer_is_asked_for_again_elsewhere() {
     let bad = Backend::new(|stream, _| answer(stream, 503, &[], b"bad"));
     let good = Backend::named("good");
-    let config = route("retry = { attempts = 2 }") + &cluster("all", &[&bad, &good], "policy = \"round_robin\"");
+    let config =
+        route("retry = { attempts = 2 }") + &cluster("all", &[&bad, &good], "policy = \"round_robin\"");
     let (proxy, address) = start(&config);
     let mut client = Client::new(address);
     for _ in 0..20 {
@@ -71,7 +72,9 @@ fn too_many_requests_are_told_when_to_come_again() {
 
 #[test]
 fn routes_answer_redirect_and_change_headers() {
-    let one = Backend::new(|stream, _| answer(stream, 200, &[("server", "secret"), ("x-hop", "1"), ("connection", "x-hop")], b"one"));
+    let one = Backend::new(|stream, _| {
+        answer(stream, 200, &[("server", "secret"), ("x-hop", "1"), ("connection", "x-hop")], b"one")
+    });
     let routes = r#"
         [[http.routes]]
         name = "fixed"
@@ -93,7 +96,10 @@ fn routes_answer_redirect_and_change_headers() {
     let (_proxy, address) = start(&(routes.to_owned() + &cluster("all", &[&one], "")));
     let mut client = Client::new(address);
     let fixed = client.get("/fixed");
-    assert_eq!((fixed.status, fixed.text().as_str(), fixed.field("x-pot")), (418, "short and stout", Some("tea")));
+    assert_eq!(
+        (fixed.status, fixed.text().as_str(), fixed.field("x-pot")),
+        (418, "short and stout", Some("tea"))
+    );
     let moved = client.get("/old/x?y=1");
     assert_eq!((moved.status, moved.field("location")), (308, Some("https://test/old/x?y=1")));
     let api = client.get_with("/api", "X-Secret: 1\r\n");
@@ -118,7 +124,8 @@ fn copies_go_aside_and_change_nothing() {
     for i in 0..5 {
         assert_eq!(get(address, &format!("/{i}")).text(), "one");
     }
-    let body = Client::new(address).send("POST /b HTTP/1.1\r\nHost: a:80\r\nContent-Length: 2\r\n\r\nab").answer();
+    let body =
+        Client::new(address).send("POST /b HTTP/1.1\r\nHost: a:80\r\nContent-Length: 2\r\n\r\nab").answer();
     assert_eq!(body.status, 200);
     until("all copies have come", || shadow.seen().len() == 6);
     let seen = shadow.seen();
@@ -131,7 +138,8 @@ fn copies_go_aside_and_change_nothing() {
 fn another_cluster_serves_when_the_first_cannot() {
     let spare = Backend::named("spare");
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let config = route("") + "[http.fallbacks]\nall = \"spare\"\n"
+    let config = route("")
+        + "[http.fallbacks]\nall = \"spare\"\n"
         + &super::cluster_at("all", &[gone], "").replace("address", "weight = 0, address")
         + &cluster("spare", &[&spare], "");
     let (_proxy, address) = start(&config);
@@ -154,7 +162,9 @@ fn operators_see_health_numbers_and_lines() {
     let admin = proxy.admin().unwrap();
     assert_eq!(get(admin, "/healthz").text(), "ok\n");
     let numbers = get(admin, "/metrics").text();
-    for line in ["l7_answers_total{class=\"2xx\"} ", "evenkeel_cluster_membership{cluster=\"all\"} 1", "# EOF"] {
+    for line in
+        ["l7_answers_total{class=\"2xx\"} ", "evenkeel_cluster_membership{cluster=\"all\"} 1", "# EOF"]
+    {
         assert!(numbers.contains(line), "{line} not in {numbers}");
     }
     assert_eq!(get(admin, "/nothing").status, 404);
@@ -163,7 +173,10 @@ fn operators_see_health_numbers_and_lines() {
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2, "{log}");
     let line = lines.iter().find(|line| line["route"] == "all").unwrap();
-    assert_eq!((&line["endpoint"], &line["status"], &line["bytes"]), (&"all-1".into(), &200.into(), &3.into()));
+    assert_eq!(
+        (&line["endpoint"], &line["status"], &line["bytes"]),
+        (&"all-1".into(), &200.into(), &3.into())
+    );
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -175,8 +188,10 @@ fn checks_and_outliers_are_those_of_the_configuration() {
         let status = if seen.line().contains("/health") { 500 } else { 200 };
         answer(stream, status, &[], b"sick")
     });
-    let check = "[clusters.check]\nprobe = { http = { path = \"/health\" } }\nschedule = { interval = \"50ms\" }\n";
-    let (proxy, address) = start(&(route("") + &cluster("all", &[&good, &sick], &format!("policy = \"round_robin\"\n{check}"))));
+    let check =
+        "[clusters.check]\nprobe = { http = { path = \"/health\" } }\nschedule = { interval = \"50ms\" }\n";
+    let (proxy, address) =
+        start(&(route("") + &cluster("all", &[&good, &sick], &format!("policy = \"round_robin\"\n{check}"))));
     until("the sick one is found out", || {
         let report = proxy.running().cluster("all").unwrap().report();
         report.endpoints.iter().filter(|endpoint| endpoint.usable).count() == 1

@@ -133,7 +133,8 @@ fn a_drain_ends_at_its_deadline() {
         std::thread::sleep(Duration::from_secs(120));
         Ok(false)
     });
-    let listener = "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\ntimeouts = { drain = \"300ms\" }\n";
+    let listener =
+        "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\ntimeouts = { drain = \"300ms\" }\n";
     let (proxy, address) = start(&(listener.to_owned() + &route("") + &cluster("all", &[&one], "")));
     let mut client = Client::new(address);
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -181,7 +182,8 @@ fn restarts_under_load_lose_nothing() {
 
 fn is_draining(proxy: &Proxy) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let told = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(10), proxy.draining()).await });
+    let told =
+        runtime.block_on(async { tokio::time::timeout(Duration::from_millis(10), proxy.draining()).await });
     told.is_ok()
 }
 
@@ -191,9 +193,10 @@ fn the_program_ends_on_sigterm() {
     let folder = folder("program");
     let one = Backend::named("one");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let text = format!("program.workers = 2\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:{port}\"\n")
-        + &route("")
-        + &cluster("all", &[&one], "");
+    let text =
+        format!("program.workers = 2\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:{port}\"\n")
+            + &route("")
+            + &cluster("all", &[&one], "");
     let file = folder.join("l7.toml");
     std::fs::write(&file, text).unwrap();
     let program = env!("CARGO_BIN_EXE_l7_proxy");

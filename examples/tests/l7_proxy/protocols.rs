@@ -38,7 +38,10 @@ fn a_web_socket_goes_through_and_counts_as_in_flight() {
     let mut client = Client::new(address);
     client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n");
     let agreed = client.answer();
-    assert_eq!((agreed.status, agreed.field("upgrade"), agreed.field("x-ok")), (101, Some("websocket"), Some("1")));
+    assert_eq!(
+        (agreed.status, agreed.field("upgrade"), agreed.field("x-ok")),
+        (101, Some("websocket"), Some("1"))
+    );
     for i in 0..100_u8 {
         let sent = [i; 500];
         client.stream.write_all(&sent).unwrap();
@@ -48,7 +51,7 @@ fn a_web_socket_goes_through_and_counts_as_in_flight() {
     }
     let in_flight = |so_many: usize| {
         let report = proxy.running().cluster("all").unwrap().report();
-        report.endpoints[0].in_flight as usize == so_many
+        report.endpoints[0].in_flight == so_many
     };
     assert!(in_flight(1));
     drop(client);
@@ -83,7 +86,9 @@ fn h2_server(runtime: &Runtime) -> (SocketAddr, Arc<AtomicUsize>) {
                     trailers.insert("grpc-status", code.parse().unwrap());
                     frames.push(Ok(Frame::trailers(trailers)));
                 }
-                Ok::<_, Infallible>(response.body(StreamBody::new(futures_util::stream::iter(frames))).unwrap())
+                Ok::<_, Infallible>(
+                    response.body(StreamBody::new(futures_util::stream::iter(frames))).unwrap(),
+                )
             });
             let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
@@ -104,7 +109,9 @@ async fn h2_client(address: SocketAddr) -> hyper::client::conn::http2::SendReque
 fn http_2_on_both_sides_with_trailers() {
     let runtime = runtime();
     let (server, connections) = h2_server(&runtime);
-    let config = route("") + &cluster_at("all", &[server], "") + "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let config = route("")
+        + &cluster_at("all", &[server], "")
+        + "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
     let (proxy, address) = start(&config);
     runtime.block_on(async {
         let sender = h2_client(address).await;
@@ -147,9 +154,12 @@ fn the_two_sides_need_not_speak_the_same() {
     });
     assert_eq!(one.seen()[0].values("host"), ["shop.example"]);
     let (server, _) = h2_server(&runtime);
-    let config = route("") + &cluster_at("all", &[server], "") + "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let config = route("")
+        + &cluster_at("all", &[server], "")
+        + "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
     let (_proxy, address) = start(&config);
-    let answer = Client::new(address).send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").answer();
+    let answer =
+        Client::new(address).send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").answer();
     assert_eq!((answer.status, answer.text().as_str(), answer.field("x-authority")), (200, "ab", Some("a")));
 }
 
@@ -174,9 +184,7 @@ fn failing_calls_open_the_breaker_though_their_status_is_200() {
             let _ = response.into_body().collect().await.unwrap();
         }
     });
-    until("the breaker is open", || {
-        !proxy.running().cluster("all").unwrap().report().endpoints[0].usable
-    });
+    until("the breaker is open", || !proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
     // A client of gRPC is told in its own words.
     runtime.block_on(async {
         let mut sender = h2_client(address).await;

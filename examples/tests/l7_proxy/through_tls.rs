@@ -50,7 +50,8 @@ impl Authority {
             params.not_after = (long_ago + Duration::from_secs(86_400)).into();
         }
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let (cert, private) = (self.folder.join(format!("{file}.crt")), self.folder.join(format!("{file}.key")));
+        let (cert, private) =
+            (self.folder.join(format!("{file}.crt")), self.folder.join(format!("{file}.key")));
         std::fs::write(&cert, certificate.pem()).unwrap();
         std::fs::write(&private, key.serialize_pem()).unwrap();
         (cert, private)
@@ -71,7 +72,8 @@ impl Drop for Authority {
 fn server(runtime: &tokio::runtime::Runtime, files: &(PathBuf, PathBuf)) -> SocketAddr {
     let (chain, key) = read(files);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -153,8 +155,9 @@ fn a_listener_ends_tls_and_speaks_what_is_asked_for() {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(authority.own.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config =
-            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
@@ -173,7 +176,8 @@ fn a_listener_ends_tls_and_speaks_what_is_asked_for() {
                 let (mut sender, connection) =
                     hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
                 tokio::spawn(connection);
-                let request = Request::get("/").header("host", "web.test").body(Full::<Bytes>::default()).unwrap();
+                let request =
+                    Request::get("/").header("host", "web.test").body(Full::<Bytes>::default()).unwrap();
                 sender.send_request(request).await.unwrap().into_body()
             };
             assert_eq!(body.collect().await.unwrap().to_bytes(), "one");
