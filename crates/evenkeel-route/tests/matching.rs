@@ -4,8 +4,8 @@
 
 use evenkeel_route::matching::{
     Connection, CookieMatch, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig,
-    PathMatch, PathOptions, PortRange, Precedence, QueryMatch, Request, Scratch, StreamRule, StreamRules,
-    StreamRulesConfig, ValueMatch, normalise,
+    NoHeaders, PathMatch, PathOptions, PortRange, Precedence, QueryMatch, Request, Scratch, Shadow,
+    StreamRule, StreamRules, StreamRulesConfig, ValueMatch, normalise,
 };
 use evenkeel_types::Ratio;
 use proptest::prelude::*;
@@ -250,7 +250,11 @@ proptest! {
                 sni: sni.as_bytes(),
                 alpn: &[b"h2"],
             };
-            prop_assert_eq!(rules.find(&connection, &mut Scratch::default()), rules.find_slowly(&connection));
+            let found = rules.find(&connection, &mut Scratch::default());
+            prop_assert_eq!(found, rules.find_slowly(&connection));
+            for shadow in rules.shadowed().iter().filter(|shadow| shadow.is_whole()) {
+                prop_assert_ne!(found, Some(shadow.rule), "{:?}", shadow);
+            }
         }
     }
 }
@@ -303,6 +307,65 @@ fn connection() -> impl Strategy<Value = (&'static str, &'static str, &'static s
         ])
     };
     (select(vec!["a", "b", "c"]), address(), address(), select(vec!["", "a.b", "x.a.b", "A.C.", "q"]))
+}
+
+#[test]
+fn a_rule_may_ask_for_listeners() {
+    let rule = |listeners: &[&str]| HttpRule {
+        listeners: listeners.iter().map(|name| (*name).to_owned()).collect(),
+        ..HttpRule::default()
+    };
+    let config = |rules| HttpRulesConfig { rules, ..HttpRulesConfig::default() };
+    let rules = HttpRules::new(&config(vec![rule(&["plain"]), rule(&["tls", "quic"]), rule(&[])])).unwrap();
+    let mut scratch = Scratch::default();
+    for (listener, expected) in [("plain", 0), ("tls", 1), ("quic", 1), ("", 2), ("other", 2)] {
+        let request = Request::new("GET", "a.b", "/").at_listener(listener);
+        assert_eq!(rules.find(&request, &mut scratch).unwrap().unwrap().rule(), expected, "{listener}");
+        assert_eq!(rules.explain(&request, &mut scratch).unwrap().rule, Some(expected));
+    }
+    let with_headers =
+        Request::new("GET", "a.b", "/").at_listener("tls").with_headers(&NoHeaders).with_hash(7);
+    assert_eq!(rules.find(&with_headers, &mut scratch).unwrap().unwrap().rule(), 1, "it is kept");
+    let covered = |earlier: &[&str], later: &[&str]| {
+        !HttpRules::new(&config(vec![rule(earlier), rule(later)])).unwrap().shadowed().is_empty()
+    };
+    assert!(covered(&[], &["a"]) && covered(&["a", "b"], &["b"]));
+    assert!(!covered(&["a"], &[]) && !covered(&["a"], &["a", "b"]));
+    let error = HttpRules::new(&config(vec![rule(&["a", ""])])).unwrap_err();
+    assert_eq!(error.to_string(), "rules[0].listeners[1]: \"\" names no listener: it takes 1 to 255 bytes");
+}
+
+#[test]
+fn shadowed_rules_for_connections_are_reported() {
+    let rule = |sni: &[&str], sources: &[&str], ports: Option<(u16, u16)>, listeners: &[&str]| StreamRule {
+        sni: sni.iter().map(|name| name.parse().unwrap()).collect(),
+        sources: sources.iter().map(|range| range.parse().unwrap()).collect(),
+        destination_ports: ports.map(|(first, last)| PortRange { first, last }).into_iter().collect(),
+        listeners: listeners.iter().map(|name| (*name).to_owned()).collect(),
+        ..StreamRule::default()
+    };
+    let all = || rule(&[], &[], None, &[]);
+    // earlier rule, later rule, whether the later one takes nothing
+    let cases = [
+        (all(), rule(&["a.b"], &["10.0.0.0/8"], Some((1, 2)), &["x"]), true),
+        (rule(&["*"], &[], None, &[]), all(), true),
+        (rule(&["*.b"], &[], None, &[]), rule(&["*.a.b", "q.b"], &[], None, &[]), true),
+        (rule(&["*.b"], &[], None, &[]), rule(&["b"], &[], None, &[]), false),
+        (rule(&["a.b"], &[], None, &[]), all(), false),
+        (rule(&[], &["10.0.0.0/8"], None, &[]), rule(&[], &["10.1.0.0/16", "10.2.3.4/32"], None, &[]), true),
+        (rule(&[], &["10.0.0.0/8"], None, &[]), rule(&[], &["10.1.0.0/16", "::/0"], None, &[]), false),
+        (rule(&[], &["10.0.0.0/9", "10.128.0.0/9"], None, &[]), rule(&[], &["10.0.0.0/8"], None, &[]), false),
+        (rule(&[], &[], Some((1, 1023)), &[]), rule(&[], &[], Some((80, 80)), &[]), true),
+        (rule(&[], &[], Some((1, 1023)), &[]), rule(&[], &[], Some((80, 1024)), &[]), false),
+        (rule(&[], &[], None, &["x", "y"]), rule(&[], &[], None, &["y"]), true),
+    ];
+    for (earlier, later, expected) in cases {
+        let rules = vec![earlier, later];
+        let config = StreamRulesConfig { rules, ..Default::default() };
+        let found = StreamRules::new(&config).unwrap();
+        assert_eq!(found.shadowed().iter().any(Shadow::is_whole), expected, "{:?}", config.rules);
+        assert!(found.shadowed().iter().all(|shadow| (shadow.rule, shadow.by) == (1, 0)));
+    }
 }
 
 #[test]

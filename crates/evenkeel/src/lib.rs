@@ -44,6 +44,20 @@
 //! - The last nanoseconds: [`Cluster::picker`].
 //! - Configuration in TOML: [`ClusterConfig`].
 //!
+//! # Other crates
+//!
+//! | for | take |
+//! |---|---|
+//! | a tower `Service`: hyper, axum, tonic, reqwest | [`evenkeel-tower`](https://docs.rs/evenkeel-tower) |
+//! | a proxy with pingora | [`evenkeel-pingora`](https://docs.rs/evenkeel-pingora) |
+//! | one configuration file for all of it, reloaded while running | [`evenkeel-config`](https://docs.rs/evenkeel-config) |
+//! | active checks over the network | [`evenkeel-probe`](https://docs.rs/evenkeel-probe) |
+//! | endpoints from files, DNS, Kubernetes | `evenkeel-file`, `evenkeel-dns`, `evenkeel-kube` |
+//! | endpoints from xDS, etcd, Consul, ZooKeeper | `evenkeel-xds`, `evenkeel-etcd`, `evenkeel-consul`, `evenkeel-zookeeper` |
+//! | metrics, traces, dashboards | [`evenkeel-metrics`](https://docs.rs/evenkeel-metrics) |
+//! | configuration of nginx, HAProxy or Envoy | [`evenkeel-convert`](https://docs.rs/evenkeel-convert) |
+//! | one part alone | `evenkeel-balance`, `evenkeel-breaker`, `evenkeel-health`, `evenkeel-limit`, `evenkeel-route`, `evenkeel-registry`, `evenkeel-stats` |
+//!
 //! # Features
 //!
 //! | feature | default | adds |

@@ -1,14 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel::Cluster;
-use evenkeel::route::matching::HttpRules;
+use evenkeel::route::matching::{HttpRules, Shadow};
 use evenkeel::route::split::SplitConfig;
-use evenkeel::router::{Action, Router, RouterConfig, RouterError, StreamAction, StreamRouter};
+use evenkeel::router::{
+    Action, Router, RouterConfig, RouterError, StreamAction, StreamRouter, StreamRouterConfig,
+};
 
 use super::Faults;
 use crate::document::{Path, Step};
 use crate::error::Problem;
-use crate::model::Config;
+use crate::model::{Config, ListenerConfig, Protocol};
 
 /// Names, references and circles: what many errors at once can be told of.
 pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
@@ -21,17 +23,38 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
             faults.unknown(&path, "cluster", &name, known.iter().copied());
         }
     }
-    let listeners: BTreeSet<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
-    for (i, route) in config.stream.routes.iter().enumerate() {
-        for (j, name) in route.rule.listeners.iter().enumerate() {
-            if !listeners.contains(name.as_str()) {
-                let path = Path::from("stream.routes").index(i).join("match.listeners").index(j);
-                faults.unknown(&path, "listener", name, listeners.iter().copied());
+    let http = config.http.routes.iter().map(|route| &route.rule.listeners);
+    listeners(config, "http.routes", http, |listener| listener.protocol == Protocol::Http, faults);
+    let stream = config.stream.routes.iter().map(|route| &route.rule.listeners);
+    listeners(config, "stream.routes", stream, |listener| listener.protocol != Protocol::Http, faults);
+    circles("http", &config.http.fallbacks, faults);
+    circles("stream", &config.stream.fallbacks, faults);
+}
+
+/// Routes ask for listeners that there are, and that are theirs.
+fn listeners<'a>(
+    config: &Config,
+    list: &str,
+    asked: impl Iterator<Item = &'a Vec<String>>,
+    is_theirs: impl Fn(&ListenerConfig) -> bool,
+    faults: &mut Faults<'_>,
+) {
+    for (i, names) in asked.enumerate() {
+        for (j, name) in names.iter().enumerate() {
+            let path = Path::from(list).index(i).join("match.listeners").index(j);
+            match config.listeners.iter().find(|listener| listener.name == *name) {
+                Some(listener) if is_theirs(listener) => {}
+                Some(_) => {
+                    let text = format!("names {name:?}, whose protocol is not that of {list}");
+                    faults.error(&path, Problem::Invalid(text));
+                }
+                None => {
+                    let theirs = config.listeners.iter().filter(|listener| is_theirs(listener));
+                    faults.unknown(&path, "listener", name, theirs.map(|listener| listener.name.as_str()));
+                }
             }
         }
     }
-    circles("http", &config.http.fallbacks, faults);
-    circles("stream", &config.stream.fallbacks, faults);
 }
 
 /// Everywhere that a cluster is named.
@@ -105,8 +128,9 @@ pub(super) fn try_out(config: &Config, clusters: Vec<Cluster<()>>, faults: &mut 
         Ok(router) => shadows(&config.http, &router.rules(), faults),
         Err(error) => http_error(&error, faults),
     }
-    if let Err(error) = StreamRouter::new(&config.stream, clusters) {
-        stream_error(&error, faults);
+    match StreamRouter::new(&config.stream, clusters) {
+        Ok(router) => stream_shadows(&config.stream, &router.shadowed(), faults),
+        Err(error) => stream_error(&error, faults),
     }
 }
 
@@ -135,6 +159,16 @@ fn router_error(list: &str, error: &RouterError, faults: &mut Faults<'_>) {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = text.strip_prefix(": ").unwrap_or(&text);
     faults.error(&path, Problem::invalid(text));
+}
+
+fn stream_shadows(config: &StreamRouterConfig, shadowed: &[Shadow], faults: &mut Faults<'_>) {
+    let name = |rule: usize| config.routes.get(rule).map_or("", |route| route.name.as_str());
+    let at = |rule: usize| Path::from("stream.routes").index(rule);
+    for shadow in shadowed.iter().filter(|shadow| shadow.is_whole()) {
+        let (route, by) = (name(shadow.rule), name(shadow.by));
+        let text = format!("the route {route:?} never takes a connection: {by:?} takes them all");
+        faults.warn(&at(shadow.rule), text, Some((&at(shadow.by), "which is in")));
+    }
 }
 
 fn shadows(config: &RouterConfig, rules: &HttpRules, faults: &mut Faults<'_>) {

@@ -49,6 +49,12 @@ impl Cidr {
         address.is_ipv4() == self.address.is_ipv4() && masked(address, self.length) == self.address
     }
 
+    /// Whether all of `other` is in the range.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.length <= other.length && self.contains(other.address)
+    }
+
     /// The first address.
     #[must_use]
     pub const fn address(&self) -> IpAddr {

@@ -19,7 +19,7 @@ pub struct Shadow {
     pub rule: usize,
     /// The number of the first rule that takes its requests.
     pub by: usize,
-    /// How many of its pairs of host and path are taken. If it is all of them, the rule can be deleted.
+    /// How many of its pairs of host and path (of ranges, in rules for connections) are taken. If it is all of them, the rule can be deleted.
     pub taken: usize,
     /// How many pairs it has.
     pub of: usize,
@@ -137,7 +137,10 @@ fn asks_no_more(earlier: &HttpRule, later: &HttpRule) -> bool {
         (Some(_), None) => false,
         (Some(earlier), Some(later)) => earlier.salt == later.salt && earlier.share >= later.share,
     };
+    let listeners = earlier.listeners.is_empty()
+        || !later.listeners.is_empty() && later.listeners.iter().all(|name| earlier.listeners.contains(name));
     fraction
+        && listeners
         && earlier.headers.iter().all(|a| later.headers.iter().any(|b| same_header(a, b)))
         && earlier.query.iter().all(|a| later.query.contains(a))
         && earlier.cookies.iter().all(|a| later.cookies.contains(a))

@@ -63,6 +63,9 @@ pub enum RuleProblem {
     /// The name is empty or not a token of HTTP.
     #[error("{0:?} is not a name: letters, digits and !#$%&'*+-.^_`|~ are allowed")]
     Name(String),
+    /// The name of a listener is empty or too long.
+    #[error("{0:?} names no listener: it takes 1 to 255 bytes")]
+    Listener(String),
     /// The rules together name more methods than fit.
     #[error("{0:?} is one method too many: rules may name 32 different ones")]
     TooManyMethods(String),

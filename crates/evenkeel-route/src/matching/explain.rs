@@ -36,6 +36,8 @@ pub struct Considered {
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Because {
+    /// None of its listeners.
+    Listener,
     /// None of its hosts.
     Host,
     /// None of its paths.
@@ -105,6 +107,7 @@ impl HttpRules {
 
 const fn because(place: Place) -> Because {
     match place {
+        Place::Listener => Because::Listener,
         Place::Header(i) => Because::Header(i),
         Place::Query(i) => Because::Query(i),
         Place::Cookie(i) => Because::Cookie(i),

@@ -17,6 +17,8 @@ pub struct HttpRule {
     pub name: String,
     /// Heavier rules are asked first; rules of equal weight in the order in which they stand. Default 0.
     pub weight: u32,
+    /// Came in at any of these listeners, by their names. Default: all of them.
+    pub listeners: Vec<String>,
     /// Any of these hosts. Default: all of them.
     pub hosts: Vec<HostMatch>,
     /// Any of these paths. Default: all of them.

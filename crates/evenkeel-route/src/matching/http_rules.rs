@@ -346,6 +346,7 @@ impl Index {
 /// What a rule asks for besides host, path and method.
 #[derive(PartialEq, Eq, Hash)]
 struct Conditions {
+    listeners: Vec<String>,
     headers: Vec<HeaderMatch>,
     query: Vec<QueryMatch>,
     cookies: Vec<CookieMatch>,
@@ -415,6 +416,7 @@ impl Compiler {
         limits: &Limits,
     ) -> Result<(u32, u16), RulesError> {
         let asked = Conditions {
+            listeners: rule.listeners.clone(),
             headers: rule.headers.clone(),
             query: rule.query.clone(),
             cookies: rule.cookies.clone(),

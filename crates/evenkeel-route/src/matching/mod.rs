@@ -19,6 +19,7 @@ mod raw_prefixes;
 mod regexes;
 mod request;
 mod stream;
+mod stream_coverage;
 mod stream_index;
 
 mod trie;

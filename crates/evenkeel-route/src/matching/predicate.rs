@@ -11,6 +11,7 @@ use super::value::{Value, ValueMatch};
 /// One condition.
 #[derive(Clone, Debug)]
 pub(crate) enum Predicate {
+    Listener(Box<[Box<str>]>),
     Header { name: Box<str>, value: Value, invert: bool },
     Query { name: Box<str>, value: Value, invert: bool },
     Cookie { name: Box<str>, value: Value, invert: bool },
@@ -20,6 +21,7 @@ pub(crate) enum Predicate {
 /// Where a predicate stands in its rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
+    Listener,
     Header(usize),
     Query(usize),
     Cookie(usize),
@@ -33,6 +35,17 @@ pub(crate) fn predicates_of(
     limits: &Limits,
 ) -> Result<Vec<(Place, Predicate)>, RulesError> {
     let mut all = Vec::new();
+    if !rule.listeners.is_empty() {
+        let check = |(i, name): (usize, &String)| {
+            if name.is_empty() || name.len() > 255 {
+                let field = format!("{field}.listeners[{i}]");
+                return Err(RulesError::new(field, RuleProblem::Listener(name.clone())));
+            }
+            Ok(name.as_str().into())
+        };
+        let names = rule.listeners.iter().enumerate().map(check).collect::<Result<_, _>>()?;
+        all.push((Place::Listener, Predicate::Listener(names)));
+    }
     if let Some(fraction) = rule.fraction {
         all.push((Place::Fraction, Predicate::Fraction(fraction)));
     }
@@ -68,6 +81,7 @@ impl Predicate {
     /// Whether it holds. `decoded` is room for decoding.
     pub(crate) fn holds<H: Headers + ?Sized>(&self, request: &Request<'_, H>, decoded: &mut Vec<u8>) -> bool {
         match self {
+            Self::Listener(names) => names.iter().any(|name| **name == *request.listener),
             Self::Header { name, value, invert } => {
                 value.judge(request.headers.any(name, &mut |given| value.takes(given))) != *invert
             }

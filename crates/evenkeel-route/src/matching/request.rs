@@ -18,6 +18,8 @@ pub struct Request<'a, H: ?Sized = NoHeaders> {
     pub query: &'a [u8],
     /// The header fields.
     pub headers: &'a H,
+    /// The name of the listener where it came in; empty if nobody tells.
+    pub listener: &'a str,
     /// What fractions are decided by: the hash of a user's key, or a random number.
     pub hash: u64,
 }
@@ -37,7 +39,7 @@ impl<'a> Request<'a> {
             Some(at) => (&target[..at], &target[at + 1..]),
             None => (target, &b""[..]),
         };
-        Self { method, host: host.as_ref(), path, query, headers: &NoHeaders, hash: 0 }
+        Self { method, host: host.as_ref(), path, query, headers: &NoHeaders, listener: "", hash: 0 }
     }
 }
 
@@ -45,8 +47,14 @@ impl<'a, H: ?Sized> Request<'a, H> {
     /// The same with these header fields.
     #[must_use]
     pub fn with_headers<G: ?Sized>(self, headers: &'a G) -> Request<'a, G> {
-        let Self { method, host, path, query, hash, .. } = self;
-        Request { method, host, path, query, headers, hash }
+        let Self { method, host, path, query, listener, hash, .. } = self;
+        Request { method, host, path, query, headers, listener, hash }
+    }
+
+    /// The same, come in at the listener of this name.
+    #[must_use]
+    pub fn at_listener(self, listener: &'a str) -> Self {
+        Self { listener, ..self }
     }
 
     /// The same with this hash.

@@ -2,9 +2,11 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 
 use super::cidr::Cidr;
+use super::coverage::Shadow;
 use super::error::{RuleProblem, RulesError};
 use super::host::{HostMatch, LONGEST_AUTHORITY, bare_host};
 use super::http_rules::Scratch;
+use super::stream_coverage;
 use super::stream_index::{Key, StreamIndex};
 
 /// What a connection must be like, for a rule to take it. Everything that is given must hold.
@@ -140,13 +142,26 @@ pub struct StreamRules {
     rules: Box<[StreamRule]>,
     entries: Box<[Entry]>,
     index: StreamIndex,
+    shadowed: Box<[Shadow]>,
 }
 
 /// A rule; under the longest prefix with one of its pairs of ranges.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    rule: u32,
+pub(super) struct Entry {
+    pub(super) rule: u32,
     pair: Option<(Option<Cidr>, Option<Cidr>)>,
+}
+
+impl Entry {
+    /// The ranges of sources that it takes; none stands for all.
+    pub(super) fn sources(&self, rule: &StreamRule) -> Vec<Cidr> {
+        self.pair.map_or_else(|| rule.sources.clone(), |(source, _)| Vec::from_iter(source))
+    }
+
+    /// The ranges of destinations that it takes; none stands for all.
+    pub(super) fn destinations(&self, rule: &StreamRule) -> Vec<Cidr> {
+        self.pair.map_or_else(|| rule.destinations.clone(), |(_, destination)| Vec::from_iter(destination))
+    }
 }
 
 impl StreamRules {
@@ -193,9 +208,20 @@ impl StreamRules {
             entries.iter().map(|entry| keys_of(entry, &config.rules[entry.rule as usize])).collect();
         Ok(Self {
             rules: config.rules.clone().into(),
+            shadowed: stream_coverage::find(&config.rules, &entries).into(),
             entries: entries.into(),
             index: StreamIndex::new(&keys),
         })
+    }
+
+    /// Rules that never take a connection, because an earlier one takes all of it; under [`Precedence::LongestPrefix`] also those
+    /// of which that holds for some of their pairs of ranges.
+    ///
+    /// What is listed is certain. Not everything is found: two rules that cover a third only together are not seen, and of more
+    /// than 2,000 rules only the first are compared.
+    #[must_use]
+    pub fn shadowed(&self) -> &[Shadow] {
+        &self.shadowed
     }
 
     /// The rules as they were given.
@@ -277,11 +303,13 @@ fn check(rule: &StreamRule, field: &str) -> Result<(), RulesError> {
             .parse::<HostMatch>()
             .map_err(|error| RulesError::new(format!("{field}.sni[{i}]"), RuleProblem::Host(error)))?;
     }
-    for (kind, names) in [("listeners", &rule.listeners), ("alpn", &rule.alpn)] {
-        if let Some((i, name)) =
-            names.iter().enumerate().find(|(_, name)| name.is_empty() || name.len() > 255)
-        {
-            return Err(RulesError::new(format!("{field}.{kind}[{i}]"), RuleProblem::Name(name.clone())));
+    type ProblemOf = fn(String) -> RuleProblem;
+    let kinds: [(_, _, ProblemOf); 2] =
+        [("listeners", &rule.listeners, RuleProblem::Listener), ("alpn", &rule.alpn, RuleProblem::Name)];
+    for (kind, names, problem) in kinds {
+        let mut names = names.iter().enumerate();
+        if let Some((i, name)) = names.find(|(_, name)| name.is_empty() || name.len() > 255) {
+            return Err(RulesError::new(format!("{field}.{kind}[{i}]"), problem(name.clone())));
         }
     }
     Ok(())
@@ -303,10 +331,7 @@ fn keys_of(entry: &Entry, rule: &StreamRule) -> Vec<Vec<Key>> {
     } else {
         rule.sni.iter().map(|name| Key::Sni(name.to_string())).collect()
     };
-    let (sources, destinations) = match entry.pair {
-        Some((source, destination)) => (Vec::from_iter(source), Vec::from_iter(destination)),
-        None => (rule.sources.clone(), rule.destinations.clone()),
-    };
+    let (sources, destinations) = (entry.sources(rule), entry.destinations(rule));
     let all = vec![
         sni,
         destinations.into_iter().map(Key::Destination).collect(),

@@ -21,6 +21,7 @@ impl<'a> Request<'a, http::HeaderMap> {
             path: uri.path().as_bytes(),
             query: uri.query().unwrap_or_default().as_bytes(),
             headers: request.headers(),
+            listener: "",
             hash: 0,
         }
     }

@@ -89,6 +89,13 @@ impl RetryPolicy {
         RetryPlan { policy: self, progress: RetryProgress::new(now, deadline, may_repeat) }
     }
 
+    /// Whether an attempt that ended so is one to be retried. If not, [`RetryPlan::ended`] says [`Next::Answer`], and neither the
+    /// time nor a draw need be had for it.
+    #[must_use]
+    pub fn minds(&self, ending: &Ending) -> bool {
+        self.0.on.is_met(ending)
+    }
+
     /// The settings.
     #[must_use]
     pub const fn config(&self) -> &RetryConfig {

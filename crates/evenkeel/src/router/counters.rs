@@ -8,7 +8,8 @@ use crate::lanes;
 /// What is counted of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
-    Matched,
+    /// The route answered by itself: it has no arms.
+    Answered,
     Limited,
     Unsent,
     Retried,
@@ -25,7 +26,8 @@ const KINDS: usize = 9;
 #[derive(Debug)]
 pub(crate) struct Counters {
     arms: usize,
-    stripes: OnceLock<Box<[Box<[AtomicU64]>]>>,
+    /// All stripes in one piece: one step from here to a count.
+    stripes: OnceLock<Box<[AtomicU64]>>,
 }
 
 impl Counters {
@@ -46,14 +48,27 @@ impl Counters {
     }
 
     fn add_at(&self, at: usize) {
-        let stripes = self.stripes.get_or_init(|| {
-            // Room in front and behind, so that what two threads write lies on different lines wherever it is put.
-            let length = APART + KINDS + self.arms + APART;
-            (0..STRIPES).map(|_| (0..length).map(|_| AtomicU64::new(0)).collect()).collect()
-        });
-        if let Some(count) = stripes[lanes::ordinal() as usize % STRIPES].get(APART + at) {
+        let stripes = self.stripes.get_or_init(|| self.zeroes());
+        let stripe = lanes::ordinal() as usize % STRIPES;
+        if let Some(count) = stripes.get(stripe * self.stride() + at) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// From one stripe to the next: a cache line lies between what two threads write, wherever the piece begins.
+    const fn stride(&self) -> usize {
+        KINDS + self.arms + LINE
+    }
+
+    #[cold]
+    fn zeroes(&self) -> Box<[AtomicU64]> {
+        (0..STRIPES * self.stride()).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    /// All requests that the route took: each of them was limited, answered, or sent to an arm.
+    pub(crate) fn matched(&self) -> u64 {
+        let arms = (0..self.arms).map(|arm| self.read_arm(arm));
+        arms.fold(self.read(Count::Limited).wrapping_add(self.read(Count::Answered)), u64::wrapping_add)
     }
 
     pub(crate) fn read(&self, what: Count) -> u64 {
@@ -66,11 +81,11 @@ impl Counters {
 
     fn read_at(&self, at: usize) -> u64 {
         let Some(stripes) = self.stripes.get() else { return 0 };
-        let counts = stripes.iter().filter_map(|stripe| stripe.get(APART + at));
+        let counts = stripes.iter().skip(at).step_by(self.stride());
         counts.fold(0, |sum: u64, count| sum.wrapping_add(count.load(Ordering::Relaxed)))
     }
 }
 
 const STRIPES: usize = 8;
-/// Half a cache line.
-const APART: usize = 4;
+/// A cache line of counts.
+const LINE: usize = 8;

@@ -489,7 +489,7 @@ impl Journey {
         if let Target::Ramp { ramp, .. } = &route.target {
             ramp.record(self.arm.arm as usize, outcome, core.now());
         }
-        if route.retry.is_none() && route.hedge.is_none() {
+        if route.hedge.is_none() && route.retry.as_ref().is_none_or(|retry| !retry.minds(ending)) {
             return Next::Done;
         }
         let now = core.now();

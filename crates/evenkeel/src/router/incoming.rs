@@ -55,8 +55,8 @@ impl<'a, H: ?Sized> Incoming<'a, H> {
 
     /// The request with this hash.
     pub(crate) const fn hashed(&self, hash: u64) -> Request<'a, H> {
-        let Request { method, host, path, query, headers, .. } = self.request;
-        Request { method, host, path, query, headers, hash }
+        let Request { method, host, path, query, headers, listener, .. } = self.request;
+        Request { method, host, path, query, headers, listener, hash }
     }
 }
 

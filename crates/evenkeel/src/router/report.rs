@@ -88,7 +88,7 @@ impl RouteReport {
         };
         Self {
             name: route.name.to_string(),
-            matched: read(Count::Matched),
+            matched: route.counters.matched(),
             limited: read(Count::Limited),
             unsent: read(Count::Unsent),
             retried: read(Count::Retried),

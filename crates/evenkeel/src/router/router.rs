@@ -25,7 +25,7 @@ use super::sticky::Sought;
 use super::table::{Core, Current, Route, Seat, Table};
 use super::target::Target;
 use crate::cluster::Cluster;
-use crate::sync::Swap;
+use crate::sync::{AtomicU64, Ordering, Swap};
 
 /// Which cluster serves a request, and how it gets there.
 ///
@@ -62,6 +62,8 @@ pub struct Router<T> {
 
 struct Shared<T> {
     current: Swap<Current<T>>,
+    /// That of the current table, once it is current: a request that knows this one need not ask for the table.
+    generation: AtomicU64,
     core: Arc<Core>,
     strays: Counters,
     /// Tables that requests may still hold. No request frees one. The lock is that of updates.
@@ -197,6 +199,7 @@ impl<T> Router<T> {
         let core = Arc::new(core);
         let table = build(&core, config, clusters, None)?;
         let shared = Shared {
+            generation: AtomicU64::new(table.generation),
             current: Swap::new(Current::new(table)),
             core,
             strays: Counters::new(0),
@@ -225,7 +228,9 @@ impl<T> Router<T> {
         let before = shared.current.load_full();
         let table = build(&shared.core, config, clusters, Some(&before.table))?;
         drop(before);
+        let generation = table.generation;
         retired.push(shared.current.swap(Arc::new(Current::new(table))));
+        shared.generation.store(generation, Ordering::Release);
         let free = sweep(&mut retired);
         drop(retired);
         drop(free);
@@ -281,7 +286,6 @@ impl<T> Router<T> {
         };
         let number = found.rule() as u32;
         let route = table.route(number);
-        route.counters.add(Count::Matched);
         let asked = Asked { request: &request, source: incoming.source, path: found.path() };
         if !route.limits.is_empty() {
             limit(route, number, &asked)?;
@@ -290,6 +294,7 @@ impl<T> Router<T> {
         let key = if route.key.is_empty() { None } else { asked.key(&route.key) };
         let hash = key.as_ref().map(|key| key_hash(table.config.hash_seed, key));
         let Some(arm) = route.target.choose(&request, hash, lane.draw(), || moment.now()) else {
+            route.counters.add(Count::Answered);
             let decision = answer(route, incoming, &found);
             return Ok(Routed { matched, decision });
         };
@@ -316,11 +321,16 @@ impl<T> Router<T> {
 
     /// The current table, remembered from the last request if that is still current.
     fn seat<'s>(&self, seat: &'s mut Option<Arc<Seat<T>>>) -> &'s Arc<Seat<T>> {
-        let current = self.shared.current.load();
-        if seat.as_ref().is_some_and(|seat| !Arc::ptr_eq(&seat.table, &current.table)) {
+        let shared = &*self.shared;
+        // The seat may also be of another router.
+        let generation = shared.generation.load(Ordering::Acquire);
+        let is_current = |seat: &Arc<Seat<T>>| {
+            seat.table.generation >= generation && Arc::ptr_eq(&seat.table.core, &shared.core)
+        };
+        if !seat.as_ref().is_some_and(is_current) {
             *seat = None;
         }
-        seat.get_or_insert_with(|| current.seat())
+        seat.get_or_insert_with(|| shared.current.load().seat())
     }
 
     /// Why a request would go where it would go. Sends nothing, takes nothing from rate limits, moves no draw. What it reads of

@@ -2,7 +2,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use evenkeel_route::matching::{Connection, Request as Parts, StreamRule, StreamRules, StreamRulesConfig};
+use evenkeel_route::matching::{
+    Connection, Request as Parts, Shadow, StreamRule, StreamRules, StreamRulesConfig,
+};
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -131,6 +133,12 @@ impl<T> StreamRouter<T> {
         drop(updates);
         drop((old, before));
         Ok(())
+    }
+
+    /// Routes that never take a connection, by their numbers; see [`StreamRules::shadowed`].
+    #[must_use]
+    pub fn shadowed(&self) -> Vec<Shadow> {
+        self.shared.current.load().rules.shadowed().to_vec()
     }
 
     /// Where a connection goes. Takes no lock and allocates nothing.

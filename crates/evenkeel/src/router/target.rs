@@ -126,8 +126,8 @@ fn divide<H: Headers + ?Sized>(
     hash: Option<u64>,
     draw: u64,
 ) -> (usize, ArmReason) {
-    let Request { method, host, path, query, headers, .. } = *request;
-    let keyed = Request { method, host, path, query, headers, hash: hash.unwrap_or(draw) };
+    let Request { method, host, path, query, headers, listener, .. } = *request;
+    let keyed = Request { method, host, path, query, headers, listener, hash: hash.unwrap_or(draw) };
     let chosen = split.choose(&keyed, draw);
     let why = match (chosen.why, stickiness) {
         (ArmWhy::Canary(canary), _) => ArmReason::Canary(canary),

@@ -61,6 +61,17 @@ fn clusters_are_replaced_by_name_and_requests_keep_theirs() {
 }
 
 #[test]
+fn routers_of_one_generation_may_share_a_scratch() {
+    let (mut one, two) = (world(LIMITED, vec![cluster("v1", 1)]), world(LIMITED, vec![cluster("v1", 1)]));
+    let counts = |world: &crate::world::World| world.router.report().routes[0].matched;
+    let _ = one.send("/", &[]);
+    let request = Incoming::new(Request::new("GET", "example.com", "/"));
+    assert!(two.router.route(&request, &mut one.scratch).is_ok());
+    let _ = one.send("/", &[]);
+    assert_eq!((counts(&one), counts(&two)), (2, 1), "each saw its own requests");
+}
+
+#[test]
 fn ramps_and_copies_go_on_where_they_were() {
     let text = "[[routes]]\nname = \"all\"\nmirror = { cluster = \"v1\", share = 0.5 }\n\
         action = { ramp = { old = \"v1\", new = \"v2\", plan = { steps = [{ share = 1.0, hold = \"10s\" }] } } }";
