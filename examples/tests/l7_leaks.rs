@@ -88,6 +88,8 @@ fn nothing_is_left_over() {
          [[clusters]]\nname = \"all\"\nendpoints = [{{ id = \"one\", address = \"{}\" }}]\n",
         upstream()
     );
+    // What tokio opens once for the whole program, for signals, is not the proxy's.
+    drop(tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
     let before_all = sockets();
     let proxy = Proxy::start(&Loaded::parse(&text, Syntax::Toml).unwrap()).unwrap();
     let address = proxy.address("web").unwrap();

@@ -141,7 +141,7 @@ impl Coming<'_> {
             return Err(Cause::BadRequest("a body before another protocol").into());
         }
         let can_keep = !has_body || length.is_some_and(|length| length <= live.settings.replay_bytes);
-        let (mut exchange, path) = match route(worker, client.ip, &head, &host, can_keep, record)? {
+        let (mut exchange, path) = match route(client, &head, &host, can_keep, record)? {
             Routed::Send(exchange, path) => (exchange, path),
             Routed::Own(response) => return Ok(Reply::Own(response)),
         };
@@ -260,8 +260,7 @@ fn settings(worker: &Worker) -> Arc<Own> {
 
 /// Asks the router, on this thread's scratch.
 fn route(
-    worker: &Worker,
-    ip: Option<IpAddr>,
+    client: &Client,
     head: &Parts,
     host: &HeaderValue,
     can_keep: bool,
@@ -269,14 +268,15 @@ fn route(
 ) -> Result<Routed, Refusal> {
     let (path, query) = (head.uri.path().as_bytes(), head.uri.query().unwrap_or_default().as_bytes());
     let method = head.method.as_str();
-    let asked = Asked { method, host: host.as_bytes(), path, query, headers: &head.headers, hash: 0 };
+    let (listener, headers) = (client.listener.config.name.as_str(), &head.headers);
+    let asked = Asked { method, host: host.as_bytes(), path, query, headers, listener, hash: 0 };
     let arriving = Arriving::new(asked).repeatable(can_keep && head.method.is_idempotent());
-    let arriving = match ip {
+    let arriving = match client.ip {
         Some(ip) => arriving.from_address(ip),
         None => arriving,
     };
     SCRATCH.with_borrow_mut(|scratch| {
-        let routed = worker.router.route(&arriving, scratch).map_err(not_routed)?;
+        let routed = client.worker.router.route(&arriving, scratch).map_err(not_routed)?;
         let matched = routed.matched;
         if let Some(record) = record {
             record.text("route", matched.name().as_bytes());
