@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         BreakerSet::new(&BreakerSetConfig { breaker, ..BreakerSetConfig::default() })?;
 
     let now = Cell::new(Timestamp::from_secs(100));
+    let (mut asked, mut refused) = (0, 0);
     let payments = breakers.get("payments", now.get()).breaker;
     for second in 0..20 {
         now.set(Timestamp::from_secs(100 + second));
@@ -34,14 +35,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let weight = payments.factor(now.get());
         match payments.call(|| now.get(), || HttpStatus(answer)) {
             Ok(called) => {
+                asked += u32::from((3..12).contains(&second));
                 print!("{second:2} s: answered {}, weight {weight:.2}", called.answer.0);
                 for change in [called.before, called.after].into_iter().flatten() {
                     print!(", {:?} ({:?})", change.to, change.reason);
                 }
                 println!();
             }
-            Err(refusal) => println!("{second:2} s: {refusal}, ask again at {:?}", refusal.retry_at),
+            Err(refusal) => {
+                refused += 1;
+                println!("{second:2} s: {refusal}, ask again at {:?}", refusal.retry_at);
+            }
         }
     }
+    assert!(asked < 9 && refused > 0, "while it is down it is asked less: {asked}, {refused}");
     Ok(())
 }

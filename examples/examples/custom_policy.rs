@@ -82,6 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     held.push(cluster.pick(&Request::new())?);
     held.push(cluster.pick(&Request::new())?);
     println!("two more go to the least loaded: {}", in_flight(&cluster));
+    assert!(!in_flight(&cluster).split(' ').any(|count| count == "0"));
     Ok(())
 }
 

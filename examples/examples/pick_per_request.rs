@@ -29,8 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for endpoint in cluster.report().endpoints {
         println!("  {}: weight {}, {} in flight", endpoint.id, endpoint.weight.get(), endpoint.in_flight);
     }
+    assert_eq!(cluster.report().endpoints.iter().map(|endpoint| endpoint.in_flight).sum::<usize>(), 8);
     drop(held);
     let first: EndpointId = "users-1".parse()?;
+    assert_eq!(cluster.in_flight(&first), Some(0));
     println!("and when they have ended: {} in flight at {first}", cluster.in_flight(&first).unwrap_or(0));
     Ok(())
 }

@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("failing   load with a budget of 0.2   load with 3 retries always");
     for percent in [1, 10, 50, 100] {
         let (budgeted, unlimited) = (load(percent, Some(&budget()?)), load(percent, None));
+        assert!(budgeted < 1.25, "the load grows by the ratio and no more: {budgeted}");
         println!("{percent:>6} %   {budgeted:>24.2}   {unlimited:>25.2}");
     }
 

@@ -55,6 +55,32 @@ fn dead_backends_are_answered_for_with_a_reason() {
 }
 
 #[test]
+fn the_status_page_knows_what_was_sent() {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = server.local_addr().unwrap();
+    thread::spawn(move || server.incoming().flatten().for_each(echo_head));
+    let proxy = Proxy::start(&[address]);
+    let tell = |path: &str| {
+        Proxy::ask(
+            proxy.admin,
+            &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"),
+        )
+    };
+    assert!(proxy.get("/").starts_with("HTTP/1.1 200"));
+    let told = tell("/api/clusters/demo");
+    assert!(
+        told.contains("\"actual_share\":1.0") && told.contains(&format!("\"id\":\"{address}\"")),
+        "{told}"
+    );
+    assert!(tell("/").contains("<title>evenkeel status</title>"));
+    assert!(tell("/metrics").contains("evenkeel_cluster_membership_healthy{cluster=\"demo\"}"));
+
+    let output = demo(&["--seconds", "3", "--admin", "0.0.0.0:0"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("--admin: 0.0.0.0:0 is open to others"), "{told}");
+}
+
+#[test]
 fn your_own_server_is_served() {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let proxy = Proxy::start(&[server.local_addr().unwrap()]);
@@ -99,6 +125,7 @@ fn echo_head(stream: TcpStream) {
 struct Proxy {
     process: Child,
     address: SocketAddr,
+    admin: SocketAddr,
     /// Kept open, or the proxy could not print.
     _output: BufReader<ChildStdout>,
 }
@@ -106,22 +133,29 @@ struct Proxy {
 impl Proxy {
     fn start(backends: &[SocketAddr]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
-        command.args(["--listen", "127.0.0.1:0", "--backend"]);
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--backend"]);
         command.args(backends.iter().map(ToString::to_string));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut first = String::new();
-        output.read_line(&mut first).unwrap();
-        let address = first.trim_end().strip_prefix("listening on http://").unwrap().parse().unwrap();
-        Self { process, address, _output: output }
+        let mut told = |start: &str| {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            line.trim_end().strip_prefix(start).unwrap().parse().unwrap()
+        };
+        let (address, admin) = (told("listening on http://"), told("status page on http://"));
+        Self { process, address, admin, _output: output }
     }
 
     fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let request = format!(
+        let head = format!(
             "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close, x-private\r\nx-private: 1\r\n\r\n"
         );
+        Self::ask(self.address, &head)
+    }
+
+    fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -30,7 +30,8 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `consul`, `dns`, `etcd`, `zookeeper` | yes | discovery of that kind; files and lists are always there |
+//! | `consul`, `dns`, `etcd`, `xds`, `zookeeper` | yes | discovery of that kind; files and lists are always there |
+//! | `kube` | no | discovery from Kubernetes; the program must choose a version of `k8s-openapi` |
 //! | `schema` | no | `schema()`, the JSON Schema of the configuration |
 //! | `cli` | no | the program `evenkeel-config` |
 
@@ -54,6 +55,8 @@ pub use model::{
     AdminConfig, CheckSettings, ClusterSettings, Config, DiscoveryConfig, Kind, ListenerConfig,
     ListenerLimits, ListenerTimeouts, ListenerTls, Protocol,
 };
+#[cfg(feature = "xds")]
+pub use model::{XdsResource, XdsSettings};
 pub use running::{Diff, Difference, Running, RunningReport, SourceReport};
 #[cfg(feature = "schema")]
 pub use schema::schema;

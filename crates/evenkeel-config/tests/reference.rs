@@ -1,7 +1,8 @@
 //! `docs/configuration.md` is written from the schema. Run with `EVENKEEL_BLESS=1` to write it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-#![cfg(feature = "schema")]
+// The page is about all kinds of discovery, which the program has.
+#![cfg(feature = "cli")]
 
 use std::fmt::Write;
 

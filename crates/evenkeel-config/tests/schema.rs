@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 const COPY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/config.schema.json");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
 
+// The copy is about all kinds of discovery, which the program has.
+#[cfg(feature = "cli")]
 #[test]
 fn the_copy_is_fresh() {
     let text = format!("{:#}\n", schema());
@@ -79,6 +81,43 @@ fn unknown_keys_are_refused_by_both() {
         broken.pointer_mut(&place).unwrap()["unheard_of"] = json!(1);
         assert!(Loaded::parse(&broken.to_string(), Syntax::Json).is_err(), "types: {place}");
         assert!(!validator.is_valid(&broken), "schema: {place}");
+    }
+}
+
+/// What stands in no example: it needs a feature that is off by default.
+#[cfg(feature = "cli")]
+#[test]
+fn kinds_of_discovery_are_what_their_types_say() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let of = |kind: &str, settings: Value| json!({ "clusters": [{ "name": "a", "discovery": [{ kind: settings }] }] });
+    let kube = of(
+        "kube",
+        json!({ "service": "users", "access": { "server": { "url": "https://k:6443", "ca_file": "/ca" } },
+                "endpoints": { "port": { "number": 80 }, "readiness": "actual" }, "bounds": { "resync_every": "1h" } }),
+    );
+    let xds = of(
+        "xds",
+        json!({ "resource": "cluster", "control_plane": { "node": { "id": "n", "locality": { "zone": "z" } },
+                "connection": { "servers": ["https://cp:443"], "headers": { "authorization": "x" } }, "variant": "delta" } }),
+    );
+    for (kind, right) in [("kube", kube), ("xds", xds)] {
+        let loaded = Loaded::parse(&right.to_string(), Syntax::Json).unwrap();
+        let written = serde_json::to_value(loaded.config()).unwrap();
+        for value in [&right, &written] {
+            let errors: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{kind}: {errors:#?}");
+        }
+        let mut places = Vec::new();
+        tables(&written, "", &mut places);
+        for place in places.iter().filter(|place| place.contains(kind)) {
+            if place.ends_with("/headers") || place.ends_with("/metadata") {
+                continue;
+            }
+            let mut broken = written.clone();
+            broken.pointer_mut(place).unwrap()["unheard_of"] = json!(1);
+            assert!(Loaded::parse(&broken.to_string(), Syntax::Json).is_err(), "types: {place}");
+            assert!(!validator.is_valid(&broken), "schema: {place}");
+        }
     }
 }
 

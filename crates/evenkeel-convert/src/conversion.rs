@@ -75,6 +75,7 @@ fn read_text(
         Dialect::Evenkeel => {
             Ok(Conversion { setup: Setup::from_toml(&text.text, &text.name)?, report: Report::default() })
         }
+        Dialect::Config => crate::config::read(text),
         Dialect::Nginx => nginx::read(files, text, options),
         Dialect::Haproxy => haproxy::read(files, text, options),
         Dialect::Envoy => envoy::read(files, text, options),
@@ -86,6 +87,7 @@ fn read_text(
 pub fn write(to: Dialect, setup: &Setup) -> Written {
     match to {
         Dialect::Evenkeel => crate::own::write(setup),
+        Dialect::Config => crate::config::write(setup),
         Dialect::Nginx => nginx::write(setup),
         Dialect::Haproxy => haproxy::write(setup),
         Dialect::Envoy => envoy::write(setup),

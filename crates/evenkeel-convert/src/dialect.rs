@@ -8,8 +8,10 @@ use thiserror::Error;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Dialect {
-    /// evenkeel's own, in TOML: a [`Setup`](crate::Setup).
+    /// evenkeel's own, in TOML: a [`Setup`](crate::Setup), which says everything, keys to the bit among it.
     Evenkeel,
+    /// The file of `evenkeel-config`, in TOML: what programs start from.
+    Config,
     /// nginx.
     Nginx,
     /// HAProxy.
@@ -20,13 +22,14 @@ pub enum Dialect {
 
 impl Dialect {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Evenkeel, Self::Nginx, Self::Haproxy, Self::Envoy];
+    pub const ALL: [Self; 5] = [Self::Evenkeel, Self::Config, Self::Nginx, Self::Haproxy, Self::Envoy];
 
     /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Evenkeel => "evenkeel",
+            Self::Config => "config",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
@@ -83,5 +86,5 @@ impl FromStr for Dialect {
 
 /// There is no dialect of this name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("unknown dialect {0:?}: allowed are evenkeel, nginx, haproxy, envoy")]
+#[error("unknown dialect {0:?}: allowed are evenkeel, config, nginx, haproxy, envoy")]
 pub struct UnknownDialect(pub String);

@@ -27,6 +27,7 @@
 //! nginx's and HAProxy's syntaxes are read by lexers of our own, for no kept crate reads them with positions; YAML and JSON
 //! by `saphyr-parser`.
 
+mod config;
 mod conversion;
 mod cursor;
 mod dialect;

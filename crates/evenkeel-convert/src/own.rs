@@ -6,6 +6,7 @@ use evenkeel::router::{
     Action, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig, StreamRouterConfig,
 };
 use evenkeel::{ClusterConfig, PolicyConfig};
+use evenkeel_config::{ClusterSettings, Config, ListenerLimits, ListenerTimeouts};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -39,35 +40,84 @@ pub(crate) fn to_toml(setup: &Setup) -> Result<String, toml::ser::Error> {
             prune_router(router);
         }
         if let Some(Value::Table(router)) = serves.get_mut("stream") {
-            let action = StreamAction::Cluster(String::new());
-            let route = StreamRouteConfig { name: String::new(), rule: Default::default(), action };
-            prune_routes(router, &table(&route));
-            prune(router, &table(&StreamRouterConfig::default()));
+            prune_stream(router);
         }
     }
     if let Some(Value::Table(checks)) = root.get_mut("checks") {
-        let schedule = table(&evenkeel_health::CheckConfig::default());
-        let probes = [
-            ("tcp", table(&evenkeel_probe::TcpProbe::default())),
-            ("http", table(&evenkeel_probe::HttpProbe::default())),
-            ("grpc", table(&evenkeel_probe::GrpcProbe::default())),
-        ];
-        for (_, check) in checks.iter_mut() {
-            let Some(check) = check.as_table_mut() else { continue };
-            if let Some(Value::Table(found)) = check.get_mut("schedule") {
-                prune(found, &schedule);
-            }
-            for (kind, default) in &probes {
-                let probe = check.get_mut("probe").and_then(|probe| probe.get_mut(kind));
-                if let Some(Value::Table(found)) = probe {
-                    prune(found, default);
-                }
-            }
-        }
+        checks.iter_mut().filter_map(|(_, check)| check.as_table_mut()).for_each(prune_check);
     }
     let mut text = String::new();
     emit(&root, "", &mut text);
     Ok(text.trim_start().to_owned())
+}
+
+/// The text of a file of `evenkeel-config`.
+pub(crate) fn config_toml(config: &Config) -> Result<String, toml::ser::Error> {
+    let mut root = Table::try_from(config)?;
+    let default = table(&Config::default());
+    let cluster = table(&ClusterSettings::new(ClusterConfig::new("")));
+    for (number, value) in list(&mut root, "clusters").iter_mut().enumerate() {
+        let Value::Table(table) = value else { continue };
+        prune(table, &cluster);
+        prune_policy(table, config.clusters.get(number).map(|settings| &settings.cluster.policy));
+        if let Some(Value::Table(check)) = table.get_mut("check") {
+            prune_check(check);
+        }
+    }
+    for listener in list(&mut root, "listeners") {
+        let Value::Table(listener) = listener else { continue };
+        if listener.get("protocol").and_then(Value::as_str) == Some("http") {
+            listener.remove("protocol");
+        }
+        for (key, default) in
+            [("limits", table(&ListenerLimits::default())), ("timeouts", table(&ListenerTimeouts::default()))]
+        {
+            if let Some(Value::Table(found)) = listener.get_mut(key) {
+                prune(found, &default);
+                if found.is_empty() {
+                    listener.remove(key);
+                }
+            }
+        }
+    }
+    if let Some(Value::Table(router)) = root.get_mut("http") {
+        prune_router(router);
+    }
+    if let Some(Value::Table(router)) = root.get_mut("stream") {
+        prune_stream(router);
+    }
+    prune(&mut root, &default);
+    let mut text = String::new();
+    emit(&root, "", &mut text);
+    Ok(text.trim_start().to_owned())
+}
+
+fn prune_stream(router: &mut Table) {
+    let action = StreamAction::Cluster(String::new());
+    let route = StreamRouteConfig { name: String::new(), rule: Default::default(), action };
+    prune_routes(router, &table(&route));
+    prune(router, &table(&StreamRouterConfig::default()));
+}
+
+fn prune_check(check: &mut Table) {
+    let schedule = table(&evenkeel_health::CheckConfig::default());
+    let probes = [
+        ("tcp", table(&evenkeel_probe::TcpProbe::default())),
+        ("http", table(&evenkeel_probe::HttpProbe::default())),
+        ("grpc", table(&evenkeel_probe::GrpcProbe::default())),
+    ];
+    if let Some(Value::Table(found)) = check.get_mut("schedule") {
+        prune(found, &schedule);
+        if found.is_empty() {
+            check.remove("schedule");
+        }
+    }
+    for (kind, default) in &probes {
+        let probe = check.get_mut("probe").and_then(|probe| probe.get_mut(kind));
+        if let Some(Value::Table(found)) = probe {
+            prune(found, default);
+        }
+    }
 }
 
 fn prune_router(router: &mut Table) {
@@ -135,7 +185,10 @@ const HEADED: [&str; 4] = ["listeners", "routes", "clusters", "endpoints"];
 fn has_header(key: &str, value: &Value, path: &str) -> bool {
     match value {
         Value::Table(_) => {
-            path == "checks" || ["serves", "checks"].contains(&key) || path.ends_with("serves")
+            path == "checks"
+                || ["serves", "checks"].contains(&key)
+                || path.ends_with("serves")
+                || path.is_empty() && ["http", "stream"].contains(&key)
         }
         Value::Array(values) => HEADED.contains(&key) && values.iter().all(Value::is_table),
         _ => false,

@@ -17,6 +17,7 @@ use crate::{Mapping, PortChoice};
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct KubeConfig {
     /// Where the API server is, and who we are to it.
@@ -62,6 +63,7 @@ impl KubeConfig {
 /// Where the API server is, and who we are to it. All files are read again for each new connection: after each failure
 /// and each [`Bounds::resync_every`]. Token files are moreover read again once a minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "KubeAccess"))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Access {
@@ -85,6 +87,7 @@ pub enum Access {
 
 /// A server, without a kubeconfig.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "KubeServer"))]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// `https://host:port`, or `http://` for `kubectl proxy`.
@@ -117,6 +120,7 @@ impl Access {
 
 /// Times and bounds of following.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "KubeBounds"))]
 #[serde(default, deny_unknown_fields)]
 pub struct Bounds {
     /// For how long the server is asked to keep one watch, in whole seconds. Its end and the start of the next show that
@@ -124,23 +128,29 @@ pub struct Bounds {
     /// default is 30 s, one request in 30 s; between watches nothing is lost. (Others ask for 5 to 10 minutes and notice
     /// a silent partition after as long. Bookmarks come once a minute.)
     #[serde(with = "evenkeel_types::human_duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub watch_for: Duration,
     /// How long the beginning of an answer may take, and by how much a watch may outlast its time. The default is 10 s.
     #[serde(with = "evenkeel_types::human_duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub answer_timeout: Duration,
     /// How long a whole list may take. The default is 60 s, the API server's own bound for a request.
     #[serde(with = "evenkeel_types::human_duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub list_timeout: Duration,
     /// How long a connection may take, TLS not included. The default is 5 s.
     #[serde(with = "evenkeel_types::human_duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub connect_timeout: Duration,
     /// How often everything is listed again, in case something was missed; `None` for never. The default is 10 min. What
     /// it is for: an API server restored from a backup says nothing of it to a watch from a position it has not reached.
     #[serde(with = "evenkeel_types::human_duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     pub resync_every: Option<Duration>,
     /// For how long an endpoint that vanishes from its slice without terminating is kept, because a move between two
     /// slices is two writes. The default is 500 ms: the controller makes both within one round, in milliseconds.
     #[serde(with = "evenkeel_types::human_duration")]
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub linger: Duration,
     /// How many slices a page of a list has. The default is 100, with 100 endpoints each about 4 MB. (The usual 500 are
     /// meant for smaller objects.)

@@ -245,7 +245,8 @@ impl Follower {
                 }
                 () = tokio::time::sleep_until(silent_at) => return Err(Trouble::silent(what, bound).into()),
                 () = after(wake) => self.slices.tick(self.feed.now()),
-                () = until(resync_at) => return Ok(()),
+                // A list is finished first, however long it takes.
+                () = until(resync_at), if !listing => return Ok(()),
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::slice::{BadEntry, Content, Entry, Port};
 
 /// How the entries of slices become endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "KubeMapping"))]
 #[serde(default, deny_unknown_fields)]
 pub struct Mapping {
     /// Which port of the pods to use. The default is the only one there is.
@@ -22,6 +23,7 @@ pub struct Mapping {
 
 /// Which port of a service with several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PortChoice {
@@ -36,6 +38,7 @@ pub enum PortChoice {
 
 /// A protocol of ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "KubeProtocol"))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Protocol {
@@ -60,6 +63,7 @@ pub enum Protocol {
 ///
 /// Conditions that are not said are: ready, serving, not terminating.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Readiness {
@@ -77,6 +81,7 @@ pub enum Readiness {
 
 /// An address family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "AddressFamily"))]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv4.
@@ -87,7 +92,8 @@ pub enum Family {
 }
 
 impl Mapping {
-    /// The endpoints of a slice, with what is bad about others.
+    /// The endpoints of a slice, with what is bad about others. `known` gives the port at which an endpoint was in this slice
+    /// before: if it does not tell the port any more, those go on with that one, and nobody joins them.
     ///
     /// # Errors
     ///
@@ -96,16 +102,30 @@ impl Mapping {
         &self,
         service: &str,
         content: Content,
+        known: impl Fn(&EndpointId) -> Option<u16>,
     ) -> Result<(Vec<Endpoint>, Vec<BadEntry>), String> {
         if content.service.as_deref() != Some(service) {
             let other = content.service.unwrap_or_default();
             return Err(format!("belongs to the service `{other}`, and `{service}` was asked for"));
         }
-        let port = self.number(&content.ports)?;
         let (mut good, mut bad) = (Vec::with_capacity(content.entries.len()), Vec::new());
+        let port = match self.number(&content.ports) {
+            Ok(port) => Some(port),
+            // A service without pods has one slice, without ports and entries.
+            Err(_) if content.entries.is_empty() => return Ok((good, bad)),
+            Err(why) => {
+                bad.push(BadEntry { which: String::new(), why });
+                None
+            }
+        };
         for (at, entry) in content.entries.into_iter().enumerate() {
-            match entry.and_then(|entry| self.endpoint(at, entry, port)) {
-                Ok(endpoint) => good.push(endpoint),
+            let read = entry.and_then(|entry| {
+                let id = id_of(&entry).map_err(|why| entry.bad(at, why))?;
+                let Some(port) = port.or_else(|| known(&id)) else { return Ok(None) };
+                self.endpoint(at, id, &entry, port).map(Some)
+            });
+            match read {
+                Ok(endpoint) => good.extend(endpoint),
                 Err(entry) => bad.push(entry),
             }
         }
@@ -157,27 +177,37 @@ impl Mapping {
         port.number.ok_or_else(|| format!("leaves port `{}` open: give endpoints.port a number", port.name))
     }
 
-    fn endpoint(&self, at: usize, entry: Entry, port: u16) -> Result<Endpoint, BadEntry> {
-        let named = entry.target.as_ref().map_or_else(|| entry.ip.to_string(), |(_, name)| name.clone());
-        let bad = |why: String| BadEntry { which: format!("#{at} {named}"), why };
-        let id = entry.uid.clone().unwrap_or_else(|| entry.ip.to_string());
-        let id = EndpointId::new(id).map_err(|error| bad(error.to_string()))?;
-        let announced = self.announced(&entry);
-        let mut labels: Vec<(&str, String)> = Vec::new();
-        if let Some((kind, name)) = entry.target {
+    fn endpoint(&self, at: usize, id: EndpointId, entry: &Entry, port: u16) -> Result<Endpoint, BadEntry> {
+        let announced = self.announced(entry);
+        let mut labels: Vec<(&str, &str)> = Vec::new();
+        if let Some((kind, name)) = &entry.target {
             labels.push((if kind == "Pod" { "pod" } else { "target" }, name));
         }
-        labels.extend(entry.node.map(|node| ("node", node)));
-        labels.extend(entry.hostname.map(|hostname| ("hostname", hostname)));
-        if !entry.for_zones.is_empty() {
-            labels.push(("for_zones", entry.for_zones.join(",")));
+        labels.extend(entry.node.as_deref().map(|node| ("node", node)));
+        labels.extend(entry.hostname.as_deref().map(|hostname| ("hostname", hostname)));
+        let for_zones = entry.for_zones.join(",");
+        if !for_zones.is_empty() {
+            labels.push(("for_zones", &for_zones));
         }
-        let labels = Labels::new(labels).map_err(|error| bad(error.to_string()))?;
+        let labels = Labels::new(labels).map_err(|error| entry.bad(at, error.to_string()))?;
         let zone = Locality::new("", entry.zone.as_deref().unwrap_or_default(), "");
         Ok(Endpoint::new(id, Address::Socket(SocketAddr::new(entry.ip, port)))
             .with_announced(announced)
             .with_locality(zone)
             .with_labels(labels))
+    }
+}
+
+/// What an endpoint is known by: the `uid` of what it is, else its address.
+fn id_of(entry: &Entry) -> Result<EndpointId, String> {
+    let id = entry.uid.clone().unwrap_or_else(|| entry.ip.to_string());
+    EndpointId::new(id).map_err(|error| error.to_string())
+}
+
+impl Entry {
+    fn bad(&self, at: usize, why: String) -> BadEntry {
+        let named = self.target.as_ref().map_or_else(|| self.ip.to_string(), |(_, name)| name.clone());
+        BadEntry { which: format!("#{at} {named}"), why }
     }
 }
 
@@ -219,7 +249,7 @@ mod tests {
     }
 
     fn one(mapping: &Mapping, ports: &str, entry: &str) -> Result<Endpoint, String> {
-        let (good, bad) = mapping.endpoints("users", content(ports, entry))?;
+        let (good, bad) = mapping.endpoints("users", content(ports, entry), |_| None)?;
         good.into_iter().next().ok_or_else(|| format!("{bad:?}"))
     }
 
@@ -304,7 +334,7 @@ mod tests {
         assert_eq!(read.locality().unwrap().zone(), "eu-1a");
         let plain = one(&Mapping::default(), r#"[{"port":80}]"#, r#"{"addresses":["10.0.0.1"]}"#).unwrap();
         assert_eq!((plain.id().as_str(), plain.labels(), plain.locality()), ("10.0.0.1", None, None));
-        let other = Mapping::default().endpoints("orders", content("[]", ""));
+        let other = Mapping::default().endpoints("orders", content("[]", ""), |_| None);
         assert!(other.unwrap_err().contains("`users`"));
     }
 }

@@ -30,7 +30,9 @@ use crate::{Family, Mapping, Slice};
 /// (`linger`), unless its address is another's by then. One that terminates goes at once, with proof
 /// ([`Cause::Deregistered`]); of others nobody says why they went ([`Cause::Unknown`]), so the guards look at them.
 ///
-/// A slice that cannot be used is rejected, and what it said before stays until it can be read or is deleted.
+/// A slice that cannot be read is rejected, and what it said before stays until it can be read or is deleted. One that does
+/// not tell the port, since the Service has another or one more by now, is rejected as well; those of its entries that
+/// were there before go on at the port they had.
 ///
 /// # Positions
 ///
@@ -271,7 +273,8 @@ impl Slices {
             return Err(Relist::TooMany { most: self.most });
         }
         let content = content.map_err(|fault| fault.to_string());
-        let read = content.and_then(|content| self.mapping.endpoints(&self.service, content));
+        let known = |id: &EndpointId| table.port_of(id, &name).or_else(|| self.held.port_of(id, &name));
+        let read = content.and_then(|content| self.mapping.endpoints(&self.service, content, known));
         let (good, mut bad) = match read {
             Ok(read) => read,
             Err(why) => {
@@ -390,6 +393,10 @@ impl Slices {
 }
 
 impl Table {
+    fn port_of(&self, id: &EndpointId, slice: &str) -> Option<u16> {
+        self.pieces.get(id)?.iter().find(|piece| &*piece.slice == slice)?.endpoint.address().port()
+    }
+
     fn pieces_of(&self, slice: &str) -> Vec<Piece> {
         let ids = self.slices.get(slice).map(|held| held.ids.as_slice()).unwrap_or_default();
         let pieces = ids.iter().filter_map(|id| self.pieces.get(id)).flatten();

@@ -591,6 +591,19 @@ fn everything_is_listed_again_now_and_then() {
     site.stop();
 }
 
+/// A list that takes longer than that was begun anew for ever.
+#[test]
+fn a_list_is_finished_before_the_next_is_due() {
+    let server = on_a_thread();
+    let many: Vec<_> = (0..120).map(|n| slice(&format!("s{n}"), &[numbered(n)])).collect();
+    server.put(&many);
+    let mut settings = config(server.url());
+    (settings.bounds.page_size, settings.bounds.resync_every) = (1, Some(Duration::from_millis(5)));
+    let site = Site::start(settings);
+    site.until("all", |site| site.len() == 120 && site.state() == SourceState::Live);
+    site.stop();
+}
+
 fn scratch(name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
     let dir = std::env::temp_dir().join(format!("evenkeel-kube-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();

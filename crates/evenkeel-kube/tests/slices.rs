@@ -7,7 +7,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evenkeel_kube::{Family, Mapping, Relist, Slice, Slices};
+use evenkeel_kube::{Family, Mapping, PortChoice, Relist, Slice, Slices};
 use evenkeel_registry::{Cause, Event, Revision};
 use evenkeel_types::{Announced, Endpoint, Timestamp};
 use proptest::prelude::*;
@@ -258,6 +258,57 @@ fn a_slice_that_cannot_be_read_keeps_what_it_said() {
     assert_eq!(feed.ids().len(), 3);
     listed(&mut slices, &mut feed, &[slice("b", &[numbered(2)])], 9);
     assert_eq!(feed.ids(), ["uid-p00002"], "deleted while nobody looked");
+}
+
+/// The controller makes the last slice of a Service without pods one without ports, by an update of the slice that had them.
+#[test]
+fn a_service_that_is_scaled_to_zero_has_nobody() {
+    for port in [PortChoice::Only, PortChoice::Named("http".into()), PortChoice::Number(8080)] {
+        let mapping = Mapping { port, ..Mapping::default() };
+        let (mut slices, mut feed) = (Slices::new("users", mapping, 1_000, LINGER), Feed::default());
+        listed(&mut slices, &mut feed, &[slice("a", &[numbered(1), numbered(2)])], 5);
+        slices
+            .changed(at(0), read(slice("a", &[terminating(numbered(1)), terminating(numbered(2))]), 6))
+            .unwrap();
+        let mut placeholder = slice("a", &[]);
+        placeholder["ports"] = json!([]);
+        placeholder["endpoints"] = json!(null);
+        slices.changed(at(1), read(placeholder.clone(), 7)).unwrap();
+        feed.hear(&mut slices);
+        assert_eq!((feed.ids(), &feed.rejects), (vec![], &vec![]));
+        // And listed anew.
+        listed(&mut slices, &mut feed, &[placeholder], 8);
+        assert_eq!((feed.ids(), &feed.rejects), (vec![], &vec![]));
+    }
+}
+
+/// Somebody adds a port to the Service, or renames one: which is meant is not to be guessed, but who left has left.
+#[test]
+fn a_slice_without_the_port_keeps_nobody_who_left() {
+    let two = json!([{"name": "http", "port": 8080}, {"name": "metrics", "port": 9090}]);
+    let renamed = json!([{"name": "web", "port": 8080}]);
+    for (port, ports) in [(PortChoice::Only, two), (PortChoice::Named("http".into()), renamed)] {
+        let mapping = Mapping { port, ..Mapping::default() };
+        let (mut slices, mut feed) = (Slices::new("users", mapping, 1_000, LINGER), Feed::default());
+        listed(&mut slices, &mut feed, &[slice("a", &[numbered(1), numbered(2), numbered(3)])], 5);
+        let mut odd = slice("a", &[terminating(numbered(1)), numbered(2), numbered(4)]);
+        odd["ports"] = ports;
+        slices.changed(at(0), read(odd.clone(), 6)).unwrap();
+        slices.tick(at(600));
+        feed.hear(&mut slices);
+        assert_eq!(feed.ids(), ["uid-p00001", "uid-p00002"], "the third has left, the fourth has no port");
+        assert_eq!(feed.set["uid-p00001"].announced(), Announced::Draining);
+        assert_eq!(feed.rejects.len(), 1, "{:?}", feed.rejects);
+        // The same over a list, also without the first.
+        odd["endpoints"] = json!([numbered(2), numbered(4)]);
+        listed(&mut slices, &mut feed, &[odd.clone()], 7);
+        assert_eq!((feed.ids(), feed.rejects.len()), (vec!["uid-p00002"], 1));
+        odd["endpoints"] = json!([]);
+        slices.changed(at(601), read(odd, 8)).unwrap();
+        slices.tick(at(9_000));
+        feed.hear(&mut slices);
+        assert_eq!(feed.ids(), Vec::<&str>::new());
+    }
 }
 
 #[test]

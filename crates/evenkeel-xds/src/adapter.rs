@@ -52,6 +52,15 @@ pub struct AssignmentStatus {
     pub policy: OverloadPolicy,
 }
 
+/// A resource that is followed until this is dropped. It does not keep the stream: hold the handle besides.
+#[derive(Debug)]
+#[must_use = "dropped, it ends"]
+pub struct Followed {
+    shared: Arc<Shared>,
+    follow: Follow,
+    number: u64,
+}
+
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
@@ -62,7 +71,9 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     client: XdsClient,
-    feeds: BTreeMap<Follow, Vec<Feed>>,
+    feeds: BTreeMap<Follow, Vec<(u64, Feed)>>,
+    /// The number of the next feed.
+    next: u64,
     server: Option<String>,
     over: bool,
 }
@@ -102,7 +113,7 @@ fn start(config: XdsConfig, scope: Scope, open: Opener) -> Result<XdsHandle, Xds
     let headers = config.connection.headers()?;
     let dialer = Dialer::new(&config)?;
     let client = XdsClient::new(&config, scope);
-    let state = State { client, feeds: BTreeMap::new(), server: None, over: false };
+    let state = State { client, feeds: BTreeMap::new(), next: 0, server: None, over: false };
     let shared =
         Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), stopped: Notify::new() });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
@@ -150,20 +161,34 @@ impl XdsHandle {
     ///
     /// [`XdsError::NoName`], [`XdsError::Stopped`].
     pub fn follow(&self, follow: Follow, feed: Feed) -> Result<(), XdsError> {
+        self.add(follow, feed).map(drop)
+    }
+
+    /// The same for as long as what it gives is held; then the set stays, and its source is
+    /// [`AdapterGone`](evenkeel_registry::TroubleKind::AdapterGone).
+    ///
+    /// # Errors
+    ///
+    /// As [`follow`](Self::follow).
+    pub fn follow_while(&self, follow: Follow, feed: Feed) -> Result<Followed, XdsError> {
+        let number = self.add(follow.clone(), feed)?;
+        Ok(Followed { shared: self.shared.clone(), follow, number })
+    }
+
+    fn add(&self, follow: Follow, feed: Feed) -> Result<u64, XdsError> {
         let (Follow::Endpoints(name) | Follow::Cluster(name)) = &follow;
         if name.is_empty() {
             return Err(XdsError::NoName);
         }
-        {
+        let number = {
             let mut state = self.shared.state.lock();
             if state.over {
                 return Err(XdsError::Stopped);
             }
-            state.client.follow(&follow);
-            state.feeds.entry(follow).or_default().push(feed);
-        }
+            state.add(follow, feed)
+        };
         self.shared.changed.notify_one();
-        Ok(())
+        Ok(number)
     }
 
     /// Where it stands.
@@ -199,6 +224,34 @@ impl XdsHandle {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.worker.is_running()
+    }
+}
+
+impl State {
+    fn add(&mut self, follow: Follow, feed: Feed) -> u64 {
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.client.follow(&follow);
+        self.feeds.entry(follow).or_default().push((number, feed));
+        number
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let Self { shared, follow, number } = self;
+        let mut state = shared.state.lock();
+        let Some(feeds) = state.feeds.get_mut(follow) else { return };
+        let at = feeds.iter().position(|(known, _)| known == number);
+        let feed = at.map(|at| feeds.swap_remove(at));
+        if feeds.is_empty() {
+            state.feeds.remove(follow);
+            state.client.unfollow(follow);
+        }
+        drop(state);
+        shared.changed.notify_one();
+        // Not under the lock: its end is told to readers, which is somebody else's code.
+        drop(feed);
     }
 }
 
@@ -392,7 +445,7 @@ impl Running {
             state.client.alive(now, self.behind());
             let state = &mut *state;
             state.feeds.retain(|follow, feeds| {
-                feeds.retain(Feed::is_attached);
+                feeds.retain(|(_, feed)| feed.is_attached());
                 if feeds.is_empty() {
                     state.client.unfollow(follow);
                 }
@@ -421,7 +474,7 @@ impl Running {
             }
             for (follow, event) in events {
                 let feeds = self.shared.state.lock().feeds.get(&follow).cloned().unwrap_or_default();
-                for feed in feeds {
+                for (_, feed) in feeds {
                     self.tell(&feed, &event).await;
                 }
             }
@@ -437,8 +490,7 @@ impl Running {
         // Not under the lock: it is somebody else's code.
         let Some(feed) = (self.open)(name) else { return };
         let mut state = self.shared.state.lock();
-        state.feeds.entry(follow.clone()).or_default().push(feed);
-        state.client.follow(&follow);
+        let _ = state.add(follow, feed);
     }
 
     async fn tell(&self, feed: &Feed, event: &Event) {

@@ -4,12 +4,12 @@ use std::time::Duration;
 use evenkeel_types::{Address, Announced, Endpoint, Labels, Locality, Priority, Weight};
 use prost::Message;
 
-use crate::InvalidResource;
 use crate::invalid::cut;
 use crate::proto::{
     ClusterLoadAssignment, HealthStatus, HostAddress, HostEndpoint, Kind, LbEndpoint, LocalityLbEndpoints,
     Metadata, Policy as PolicyMessage,
 };
+use crate::{InvalidResource, wire};
 
 /// What a `ClusterLoadAssignment` says.
 ///
@@ -27,9 +27,10 @@ use crate::proto::{
 /// | `endpoint_name`, `leds_cluster_locality_config` | invalid: what they point to is elsewhere |
 /// | all others | not read |
 ///
-/// What xDS does not allow makes the whole assignment invalid. What it does allow and an
-/// [`Endpoint`] cannot hold (more than 8 addresses, 4 KiB of labels, an id above 256 bytes) costs that entry alone: see
-/// [`rejects`](Self::rejects).
+/// What xDS does not allow makes the whole assignment invalid, but for sums of weights above 32 bits: Envoy 1.40 was seen to
+/// take them. So do more than 100 000 endpoints or groups. What it does allow and
+/// an [`Endpoint`] cannot hold (more than 8 addresses, 4 KiB of labels, an id above 256 bytes), or nobody can send to
+/// (port 0, an address of no or of many hosts), costs that entry alone: see [`rejects`](Self::rejects).
 ///
 /// Source: `envoy/config/endpoint/v3/endpoint.proto` and `endpoint_components.proto`,
 /// <https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/endpoint/v3/endpoint.proto>.
@@ -90,6 +91,7 @@ impl Assignment {
     ///
     /// [`InvalidResource`] with the place.
     pub fn read(bytes: &[u8]) -> Result<Self, InvalidResource> {
+        wire::check_assignment(bytes).map_err(InvalidResource::whole)?;
         let message = ClusterLoadAssignment::decode(bytes)
             .map_err(|error| InvalidResource::whole(format!("cannot be read: {error}")))?;
         Self::of(&message)
@@ -190,6 +192,7 @@ fn lb_entry(entry: &LbEndpoint) -> Result<Entry<'_>, Fault> {
 impl Entry<'_> {
     fn build(&self, entry: &LbEndpoint, labels: Result<Labels, String>) -> Result<Endpoint, String> {
         let (first, further) = self.addresses.split_first().ok_or("no address")?;
+        self.addresses.iter().try_for_each(reachable)?;
         let mut endpoint = Endpoint::at(first.clone()).map_err(|error| error.to_string())?;
         if !further.is_empty() {
             endpoint =
@@ -222,6 +225,19 @@ fn address(message: &HostAddress) -> Result<Address, String> {
     let port = u16::try_from(socket.port_value)
         .map_err(|_| format!("port_value is {}: at most 65535 is allowed", socket.port_value))?;
     Ok(Address::Socket(SocketAddr::new(ip, port)))
+}
+
+/// Whether anybody can send there.
+fn reachable(address: &Address) -> Result<(), String> {
+    let Some(socket) = address.socket_addr() else { return Ok(()) };
+    let ip = socket.ip();
+    if socket.port() == 0 {
+        return Err(format!("{socket}: nobody listens at port 0"));
+    }
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err(format!("{ip} is no address of one host"));
+    }
+    Ok(())
 }
 
 fn announced(status: i32) -> Announced {

@@ -1,7 +1,7 @@
 use prost::Message;
 
 use crate::proto::Cluster as Proto;
-use crate::{Assignment, InvalidResource};
+use crate::{Assignment, InvalidResource, wire};
 
 /// What a `Cluster` says about where its endpoints are. Nothing else of it is read: how to balance, check and break is
 /// this program's own to say.
@@ -36,6 +36,7 @@ impl Cluster {
     ///
     /// [`InvalidResource`] with the place.
     pub fn read(bytes: &[u8]) -> Result<Self, InvalidResource> {
+        wire::check_cluster(bytes).map_err(InvalidResource::whole)?;
         let message = Proto::decode(bytes)
             .map_err(|error| InvalidResource::whole(format!("cannot be read: {error}")))?;
         if message.name.is_empty() {

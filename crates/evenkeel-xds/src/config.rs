@@ -17,6 +17,7 @@ use crate::proto;
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct XdsConfig {
     /// How it is reached.
     pub connection: XdsConnection,
@@ -27,6 +28,7 @@ pub struct XdsConfig {
     /// How long to wait for a resource that was asked for and never told of, while the stream stands; `None` for ever.
     /// The default is 15 s, as in Envoy and gRPC.
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     pub resource_timeout: Option<Duration>,
     /// What it means when that has passed. The default is trouble.
     pub on_timeout: OnTimeout,
@@ -66,6 +68,7 @@ impl Default for XdsConfig {
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct XdsConnection {
     /// The servers, `http://host:port` or `https://host:port`. One is used at a time, the next after a failure; where to
     /// begin is drawn from the seed. There is no default.
@@ -82,15 +85,18 @@ pub struct XdsConnection {
     /// The longest wait for a name and a connection, TLS included. The default is 3 s, which leaves room for one lost
     /// packet (SYN is sent again after 1 s).
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub connect_timeout: Duration,
     /// After how long a silence to ask the server for a sign of life (an HTTP/2 ping). The default is 30 s: the servers
     /// of gRPC for Go, in which most control planes are written, end connections that ping more often than their
     /// `MinTime` allows, and Istio's and go-control-plane's examples allow that much. A server that says so
     /// (`ENHANCE_YOUR_CALM`) is asked half as often from then on.
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub keepalive: Duration,
     /// How long to wait for that sign. The default is 10 s: a server that hangs is seen after 40 s in all.
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub keepalive_timeout: Duration,
     /// The largest response, in bytes. The default is 32 MiB: ten thousand endpoints have about one.
     pub max_answer_bytes: usize,
@@ -119,6 +125,7 @@ impl Default for XdsConnection {
     derive(serde::Serialize, serde::Deserialize),
     serde(default, deny_unknown_fields)
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "XdsNode"))]
 pub struct NodeConfig {
     /// The name of this process. There is no default: control planes keep what they send by it.
     pub id: String,
@@ -154,6 +161,7 @@ impl NodeConfig {
 /// The two protocols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "XdsVariant"))]
 pub enum Variant {
     /// `StreamAggregatedResources`.
     #[default]
@@ -165,6 +173,7 @@ pub enum Variant {
 /// What it means that a resource was not told of in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum OnTimeout {
     /// Nobody knows: `Trouble`, and a set that was loaded from a disk stays. The default, since such timers have as a
     /// rule been slow control planes (gRFC A88, whose `resource_timer_is_transient_error` this is).
@@ -178,6 +187,7 @@ pub enum OnTimeout {
 /// no setting: it is kept, as by gRFC A88 without `fail_on_data_errors`.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Deletions {
     /// It is gone: `Absent`. The default: a control plane that deletes has said so in as many words, and whoever never
     /// believes it keeps the dead for ever.

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -110,17 +111,10 @@ impl Dialer {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = uri.port_u16().unwrap_or(if server.is_secure() { 443 } else { 80 });
         let addresses = tokio::net::lookup_host((host, port)).await.map_err(|error| unreachable(&error))?;
-        let mut last = io::Error::other("the name has no address");
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => {
-                    let _ = tcp.set_nodelay(true);
-                    return self.secured(server, host, tcp).await;
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(unreachable(&last))
+        let addresses: Vec<_> = addresses.collect();
+        let tcp = first_of(&addresses, self.connect_timeout).await.map_err(|error| unreachable(&error))?;
+        let _ = tcp.set_nodelay(true);
+        self.secured(server, host, tcp).await
     }
 
     #[cfg(feature = "tls")]
@@ -148,4 +142,56 @@ impl Dialer {
     }
 }
 
+/// A connection to the first address that takes one. Each has its share of the time: an address that swallows packets, as
+/// those of a family without a route do, leaves some for the others.
+async fn first_of(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    let share = within / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    for address in addresses {
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => last = error,
+            Err(_) => {
+                let text = format!("{address}: no answer within {share:?}");
+                last = io::Error::new(io::ErrorKind::TimedOut, text);
+            }
+        }
+    }
+    Err(last)
+}
+
 const MAX_HEAD: u32 = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_swallows_packets_leaves_time_for_the_next() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // Nobody accepts, and its queue is full: further packets are dropped.
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+            let deaf = socket.listen(1).unwrap();
+            let deaf = (deaf.local_addr().unwrap(), deaf);
+            let mut waiting = Vec::new();
+            let full = loop {
+                let one = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(deaf.0)).await;
+                match one {
+                    Ok(tcp) if waiting.len() < 64 => waiting.push(tcp.unwrap()),
+                    // A system that never drops them cannot show it.
+                    other => break other.is_err(),
+                }
+            };
+            let good = TcpListener::bind("127.0.0.1:0").unwrap();
+            let good = (good.local_addr().unwrap(), good);
+            let tcp = first_of(&[deaf.0, good.0], Duration::from_secs(1)).await.unwrap();
+            assert!(!full || tcp.peer_addr().unwrap() == good.0);
+            let none = first_of(&[], Duration::from_secs(1)).await.unwrap_err();
+            assert!(none.to_string().contains("no address"));
+        });
+    }
+}

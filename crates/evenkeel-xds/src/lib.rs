@@ -57,8 +57,9 @@ mod proto;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+mod wire;
 
-pub use adapter::{AssignmentStatus, Xds, XdsHandle, XdsStatus};
+pub use adapter::{AssignmentStatus, Followed, Xds, XdsHandle, XdsStatus};
 pub use assignment::{Assignment, DropOverload, OverloadPolicy};
 pub use client::{Counts, End, Follow, Scope, Unreadable, XdsClient};
 pub use cluster::{Cluster, Members};

@@ -88,7 +88,8 @@ pub(crate) fn call(
         let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
         let value = read.and_then(|token| {
             let text = format!("Bearer {}", token.trim());
-            HeaderValue::from_str(&text).map_err(|_| "no token in it".to_owned())
+            let value = if token.trim().is_empty() { None } else { HeaderValue::from_str(&text).ok() };
+            value.ok_or_else(|| "no token in it".to_owned())
         });
         let why = |error| denied(format!("connection.token_file {}: {error}", path.display()));
         let mut value = value.map_err(why)?;

@@ -161,6 +161,37 @@ mod tests {
         assert!(first.after(start) < Duration::from_secs(10));
     }
 
+    /// How much of what is measured with a store is not the store's: from the event at the feed to the pick, on one thread.
+    #[test]
+    #[ignore = "it measures: cargo test --release -p evenkeel-first-pick -- --ignored --nocapture"]
+    fn from_an_event_to_a_pick() {
+        let (registry, service) = (Registry::default(), "users".parse().unwrap());
+        let origin = Instant::now();
+        let clock = move || Timestamp::ORIGIN.saturating_add(origin.elapsed());
+        let mut mirror = evenkeel_registry::MirrorConfig::default();
+        mirror.settle.quiet = Duration::ZERO;
+        let feed = registry.feed(&service, &"test".parse().unwrap(), mirror, clock).unwrap();
+        let first = FirstPick::follow(&registry, &service);
+        let set = |weight: u32| {
+            let one = |n: u32| {
+                Endpoint::new(format!("e-{n}").parse().unwrap(), format!("10.0.0.{n}:80").parse().unwrap())
+            };
+            evenkeel_registry::Event::set((1..4).map(|n| one(n).with_weight(Weight::new(weight))).collect())
+        };
+        let (mut picks, mut sends) = (Vec::new(), Vec::new());
+        for weight in 2..302 {
+            // What was woken sleeps again by then, as between two changes of a store.
+            std::thread::sleep(Duration::from_millis(5));
+            first.wish(move |endpoint| endpoint.weight() == Weight::new(weight));
+            let event = set(weight);
+            let start = Instant::now();
+            feed.send(event).unwrap();
+            sends.push(start.elapsed());
+            picks.push(first.after(start));
+        }
+        println!("{}", compared("no store", &picks, &sends));
+    }
+
     #[test]
     fn quantiles_are_taken_from_the_sorted_times() {
         let times: Vec<_> = (1..=100).rev().map(Duration::from_millis).collect();

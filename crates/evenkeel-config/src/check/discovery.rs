@@ -25,7 +25,9 @@ pub(super) fn check(cluster: &ClusterSettings, path: &Path, faults: &mut Faults<
         let [kind] = kinds.as_slice() else {
             let given: Vec<&str> = kinds.iter().map(Kind::name).collect();
             let given = if given.is_empty() { "nothing".to_owned() } else { given.join(" and ") };
-            let text = format!("holds {given}: exactly one of file, dns, etcd, consul, zookeeper is allowed");
+            let text = format!(
+                "holds {given}: exactly one of file, dns, etcd, consul, zookeeper, kube, xds is allowed"
+            );
             faults.error(&path, Problem::Invalid(text));
             continue;
         };
@@ -58,9 +60,14 @@ fn one(discovery: &DiscoveryConfig, kind: Kind<'_>, path: &Path, faults: &mut Fa
         faults.foreign(&path.key("mirror"), &error.to_string());
     }
     if let Some(service) = &discovery.service {
-        if !matches!(kind, Kind::File(_)) {
+        if !kind.holds_several() {
             let text = format!("would be ignored, {} names its service itself: leave it out", kind.name());
             faults.error(&path.key("service"), Problem::Invalid(text));
+        } else if !matches!(kind, Kind::File(_)) {
+            if service.is_empty() {
+                faults
+                    .error(&path.key("service"), Problem::invalid("is empty: give the name of the resource"));
+            }
         } else if let Err(error) = ServiceName::new(service) {
             faults.error(&path.key("service"), Problem::invalid(error));
         }
@@ -81,6 +88,10 @@ fn one(discovery: &DiscoveryConfig, kind: Kind<'_>, path: &Path, faults: &mut Fa
         Kind::Consul(consul) => consul.validate().err().map(|error| error.to_string()),
         #[cfg(feature = "zookeeper")]
         Kind::ZooKeeper(zookeeper) => zookeeper.validate().err().map(|error| error.to_string()),
+        #[cfg(feature = "kube")]
+        Kind::Kube(kube) => kube.validate().err().map(|error| error.to_string()),
+        #[cfg(feature = "xds")]
+        Kind::Xds(xds) => xds.control_plane.validate().err().map(|error| format!("control_plane.{error}")),
     };
     if let Some(problem) = problem {
         faults.foreign(&path.key(kind.name()), &problem);

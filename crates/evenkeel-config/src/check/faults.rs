@@ -64,8 +64,8 @@ impl<'l> Faults<'l> {
 
     /// An error of another crate, whose text begins with the field as seen from `base`, if it names one.
     pub(crate) fn foreign(&mut self, base: &Path, text: &str) {
-        let (field, rest) = split_field(text);
-        self.error(&base.join(field), Problem::Invalid(rest.to_owned()));
+        let (path, problem) = foreign(base, text);
+        self.error(&path, problem);
     }
 
     /// A name that nothing has.
@@ -107,6 +107,12 @@ impl<'l> Faults<'l> {
             }
         }
     }
+}
+
+/// The field that an error of another crate names, as seen from `base`, and the rest of its text.
+pub(crate) fn foreign(base: &Path, text: &str) -> (Path, Problem) {
+    let (field, rest) = split_field(text);
+    (base.join(field), Problem::Invalid(rest.to_owned()))
 }
 
 /// Splits `rules.ewma.over is 0: …` after the field, and `check: text` too.

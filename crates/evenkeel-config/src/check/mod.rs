@@ -7,6 +7,8 @@ mod listeners;
 mod routes;
 
 pub(crate) use faults::Faults;
+#[cfg(any(feature = "kube", feature = "xds"))]
+pub(crate) use faults::foreign;
 pub(crate) use routes::{http_error, stream_error};
 
 use std::time::Duration;

@@ -8,10 +8,14 @@ use evenkeel_consul::ConsulConfig;
 use evenkeel_dns::DnsConfig;
 #[cfg(feature = "etcd")]
 use evenkeel_etcd::EtcdConfig;
+#[cfg(feature = "kube")]
+use evenkeel_kube::KubeConfig;
+#[cfg(feature = "xds")]
+use evenkeel_xds::XdsConfig;
 #[cfg(feature = "zookeeper")]
 use evenkeel_zookeeper::ZooKeeperConfig;
 
-/// One source of endpoints: exactly one of `file`, `dns`, `etcd`, `consul`, `zookeeper`.
+/// One source of endpoints: exactly one of `file`, `dns`, `etcd`, `consul`, `zookeeper`, `kube`, `xds`.
 ///
 /// Endpoints that stand in the cluster itself are a source too, of the name `static`, which comes after all others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,7 +25,7 @@ pub struct DiscoveryConfig {
     /// The name of the source, each once in a cluster: reports show it. Default: its kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The name of the service in the source, for kinds that hold several (`file`). Default: the name of the cluster.
+    /// The name of the service in the source, for kinds that hold several (`file`, `xds`). Default: the name of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// How the answers are treated: guards against loss, calm, bounds, and the preference among sources.
@@ -41,6 +45,38 @@ pub struct DiscoveryConfig {
     /// A path of ZooKeeper.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zookeeper: Option<ZooKeeperConfig>,
+    /// A Service of Kubernetes, by its EndpointSlices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kube: Option<KubeConfig>,
+    /// A resource of a control plane, by xDS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xds: Option<XdsSettings>,
+}
+
+/// A resource of a control plane, which the name of the service names.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg(feature = "xds")]
+pub struct XdsSettings {
+    /// What it is. Default: the endpoints themselves.
+    pub resource: XdsResource,
+    /// The control plane, and who we are to it. Sources with the same settings here share one stream, in whatever clusters
+    /// they are.
+    pub control_plane: XdsConfig,
+}
+
+/// A kind of resource that endpoints can come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg(feature = "xds")]
+pub enum XdsResource {
+    /// An assignment of endpoints (EDS). The default.
+    #[default]
+    Endpoints,
+    /// A cluster (CDS): the endpoints of whatever assignment it names, or those that stand in it.
+    Cluster,
 }
 
 /// Where endpoints come from.
@@ -60,9 +96,32 @@ pub enum Kind<'c> {
     /// ZooKeeper.
     #[cfg(feature = "zookeeper")]
     ZooKeeper(&'c ZooKeeperConfig),
+    /// Kubernetes.
+    #[cfg(feature = "kube")]
+    Kube(&'c KubeConfig),
+    /// A control plane.
+    #[cfg(feature = "xds")]
+    Xds(&'c XdsSettings),
 }
 
 impl Kind<'_> {
+    /// Whether it holds several services, so that one is to be named beside its settings.
+    pub(crate) const fn holds_several(&self) -> bool {
+        match self {
+            Self::File(_) => true,
+            #[cfg(feature = "xds")]
+            Self::Xds(_) => true,
+            #[cfg(any(
+                feature = "consul",
+                feature = "dns",
+                feature = "etcd",
+                feature = "kube",
+                feature = "zookeeper"
+            ))]
+            _ => false,
+        }
+    }
+
     /// The key in a file.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -76,6 +135,10 @@ impl Kind<'_> {
             Self::Consul(_) => "consul",
             #[cfg(feature = "zookeeper")]
             Self::ZooKeeper(_) => "zookeeper",
+            #[cfg(feature = "kube")]
+            Self::Kube(_) => "kube",
+            #[cfg(feature = "xds")]
+            Self::Xds(_) => "xds",
         }
     }
 }
@@ -94,6 +157,10 @@ impl DiscoveryConfig {
             self.consul.as_ref().map(Kind::Consul),
             #[cfg(feature = "zookeeper")]
             self.zookeeper.as_ref().map(Kind::ZooKeeper),
+            #[cfg(feature = "kube")]
+            self.kube.as_ref().map(Kind::Kube),
+            #[cfg(feature = "xds")]
+            self.xds.as_ref().map(Kind::Xds),
         ];
         kinds.into_iter().flatten().collect()
     }
@@ -131,4 +198,6 @@ macro_rules! off {
 off!("consul", ConsulConfig);
 off!("dns", DnsConfig);
 off!("etcd", EtcdConfig);
+off!("kube", KubeConfig);
+off!("xds", XdsSettings);
 off!("zookeeper", ZooKeeperConfig);

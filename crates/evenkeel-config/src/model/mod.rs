@@ -12,4 +12,6 @@ pub use check::CheckSettings;
 pub use cluster::ClusterSettings;
 pub use config::Config;
 pub use discovery::{DiscoveryConfig, Kind};
+#[cfg(feature = "xds")]
+pub use discovery::{XdsResource, XdsSettings};
 pub use listener::{ListenerConfig, ListenerLimits, ListenerTimeouts, ListenerTls, Protocol};

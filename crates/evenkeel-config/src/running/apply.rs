@@ -89,7 +89,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 && (part.is_none_or(|part| part.store.is_none())
                     || changes.as_ref().is_none_or(|changes| changes.sources));
             let store = if new_sources {
-                match Store::start(settings, &path, self.hooks.clock) {
+                match Store::start(settings, &path, self.hooks.clock, &self.streams) {
                     Ok(store) => Some(store),
                     Err((path, problem)) => {
                         faults.error(&path, problem);

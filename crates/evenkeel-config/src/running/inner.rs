@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::Hooks;
 use super::checks::Checks;
 use super::sources::Store;
+use super::streams::Streams;
 use crate::model::Config;
 
 pub(crate) struct Inner<T> {
@@ -22,6 +23,7 @@ pub(crate) struct Inner<T> {
     /// Only one reload at a time.
     pub(crate) parts: Mutex<BTreeMap<String, Part<T>>>,
     pub(crate) checks: Checks,
+    pub(crate) streams: Streams,
     pub(crate) reloads: AtomicU64,
 }
 
@@ -48,6 +50,7 @@ impl<T> Inner<T> {
             state: ArcSwap::from_pointee(state),
             parts: Mutex::default(),
             checks: Checks::default(),
+            streams: Streams::default(),
             reloads: AtomicU64::new(0),
         }
     }

@@ -7,6 +7,7 @@ mod inner;
 mod plan;
 mod report;
 mod sources;
+mod streams;
 mod ticker;
 
 use std::collections::BTreeMap;

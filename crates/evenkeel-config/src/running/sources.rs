@@ -5,10 +5,17 @@ use std::time::Duration;
 use evenkeel::{Clock, MonotonicClock};
 use evenkeel_registry::{Event, Feed, Hold, MirrorConfig, Registry, ServiceName, SourceName};
 use evenkeel_types::{Endpoint, Ratio};
+#[cfg(feature = "xds")]
+use evenkeel_xds::Follow;
 
+#[cfg(any(feature = "kube", feature = "xds"))]
+use crate::check::foreign;
 use crate::document::Path;
 use crate::error::Problem;
+#[cfg(feature = "xds")]
+use crate::model::XdsResource;
 use crate::model::{ClusterSettings, DiscoveryConfig, Kind};
+use crate::running::streams::Streams;
 
 /// The name of the source that is the list in the configuration.
 pub(crate) const STATIC: &str = "static";
@@ -34,6 +41,11 @@ enum Adapter {
     Consul(evenkeel_consul::ConsulHandle),
     #[cfg(feature = "zookeeper")]
     ZooKeeper(evenkeel_zookeeper::ZooKeeperHandle),
+    #[cfg(feature = "kube")]
+    Kube(evenkeel_kube::KubeHandle),
+    /// What is followed, and the stream, which others may share.
+    #[cfg(feature = "xds")]
+    Xds(evenkeel_xds::Followed, std::sync::Arc<evenkeel_xds::XdsHandle>),
 }
 
 impl Store {
@@ -42,6 +54,7 @@ impl Store {
         settings: &ClusterSettings,
         path: &Path,
         clock: MonotonicClock,
+        streams: &Streams,
     ) -> Result<Self, (Path, Problem)> {
         let registry = Registry::default();
         let at = |path: Path| move |error: &dyn std::fmt::Display| (path.clone(), Problem::invalid(error));
@@ -60,7 +73,7 @@ impl Store {
         let mut adapters = Vec::new();
         for (i, discovery) in settings.discovery.iter().enumerate() {
             let path = path.key("discovery").index(i);
-            adapters.push(start(&registry, &service, discovery, &path, clock)?);
+            adapters.push(start(&registry, &service, discovery, &path, clock, streams)?);
         }
         // After the feeds, since a service begins with the first.
         if let Some(merge) = settings.merge {
@@ -95,6 +108,8 @@ fn start(
     discovery: &DiscoveryConfig,
     path: &Path,
     clock: MonotonicClock,
+    #[cfg_attr(not(feature = "xds"), expect(unused_variables, reason = "nobody else shares a stream"))]
+    streams: &Streams,
 ) -> Result<Adapter, (Path, Problem)> {
     let kinds = discovery.kinds();
     let Some(kind) = kinds.first().copied() else {
@@ -128,5 +143,21 @@ fn start(
         Kind::ZooKeeper(zookeeper) => Adapter::ZooKeeper(
             evenkeel_zookeeper::ZooKeeper::start(feed, zookeeper.clone()).map_err(|error| wrong(&error))?,
         ),
+        #[cfg(feature = "kube")]
+        Kind::Kube(kube) => Adapter::Kube(
+            evenkeel_kube::Kube::start(feed, kube.clone())
+                .map_err(|error| foreign(&path, &error.to_string()))?,
+        ),
+        #[cfg(feature = "xds")]
+        Kind::Xds(xds) => {
+            let name = discovery.service.clone().unwrap_or_else(|| service.to_string());
+            let follow = match xds.resource {
+                XdsResource::Endpoints => Follow::Endpoints(name),
+                XdsResource::Cluster => Follow::Cluster(name),
+            };
+            let stream = streams.xds(&xds.control_plane);
+            let stream = stream.map_err(|error| foreign(&path.key("control_plane"), &error.to_string()))?;
+            Adapter::Xds(stream.follow_while(follow, feed).map_err(|error| wrong(&error))?, stream)
+        }
     })
 }

@@ -20,10 +20,10 @@ use talk::{Kind, Talk};
 /// | told | done |
 /// |---|---|
 /// | [`follow`](Self::follow), [`unfollow`](Self::unfollow) | subscriptions change with the next request; what is known already is told at once |
-/// | [`opened`](Self::opened) | everything is subscribed anew, with the last versions: of the type (state of the world), of each resource (delta) |
+/// | [`opened`](Self::opened) | everything is subscribed anew, with the last versions: of the type (state of the world), of each resource (delta); but for what is in trouble, which is to be sent again |
 /// | [`received`](Self::received): all resources are valid | `Full` for each assignment, then ACK: the new version and the nonce |
 /// | … some are invalid | `Trouble` for these, whose last good set stays; the others are used (gRFC A46); then NACK: the **old** version, the nonce and the error. After the first, NACKs wait longer and longer, so that a server that sends the same again at once does not spin |
-/// | … a state of the world without some cluster | deletion of the cluster |
+/// | … a state of the world without some cluster | deletion of the cluster, if it was ever there; else the answer may be older than the question |
 /// | … a state of the world without some assignment | nothing: absence there means nothing |
 /// | … a delta that removes a resource | deletion |
 /// | … an assignment without endpoints | an empty `Full`, which the mirror's guard holds |
@@ -32,7 +32,7 @@ use talk::{Kind, Talk};
 /// | [`tick`](Self::tick): a resource was not told of for [`XdsConfig::resource_timeout`] since it was asked for | `Trouble` or `Absent`, by [`OnTimeout`] |
 /// | … `endpoint_stale_after` has passed | all endpoints of the assignment are announced as Down, and `Trouble` |
 /// | [`ended`](Self::ended) by the server, after an answer | nothing, and the stream is opened again at once (gRFC A57); slower and with `Trouble` if that happens again and again |
-/// | … before an answer, or broken | `Trouble` for all; it says when to open again |
+/// | … before an answer, or broken | `Trouble` for all; it says when to open again: later and later, also if there is an answer each time |
 /// | [`alive`](Self::alive) | `Fresh` for all whose last word was good |
 ///
 /// Between [`opened`](Self::opened) and [`ended`](Self::ended), send whatever [`next_request`](Self::next_request) gives,
@@ -69,6 +69,8 @@ pub struct XdsClient {
     failures: u32,
     /// Streams in a row that the server ended soon after an answer.
     brief: u32,
+    /// Streams in a row that broke soon after an answer.
+    broken: u32,
     events: Vec<(Follow, Event)>,
     listed: Vec<String>,
     counts: Counts,
@@ -153,6 +155,7 @@ impl XdsClient {
             stream: None,
             failures: 0,
             brief: 0,
+            broken: 0,
             events: Vec::new(),
             listed: Vec::new(),
             counts: Counts::default(),
@@ -223,19 +226,21 @@ impl XdsClient {
         let stream = self.stream.take();
         let lived = stream.as_ref().map(|stream| self.now.saturating_since(stream.opened));
         let answered = stream.is_some_and(|stream| stream.answered);
+        let count = |before: u32| match lived {
+            Some(lived) if lived < self.backoff.max => before.saturating_add(1),
+            _ => 0,
+        };
         let delay = if answered && end == End::Closed {
-            self.failures = 0;
-            self.brief = match lived {
-                Some(lived) if lived < self.backoff.max => self.brief.saturating_add(1),
-                _ => 0,
-            };
+            (self.brief, self.broken, self.failures) = (count(self.brief), 0, 0);
             match self.brief {
                 0 | 1 => return self.now,
                 brief => self.backoff.delay(brief - 1, &mut self.draws),
             }
         } else {
+            // One that breaks after each answer is no better than one that gives none.
+            self.broken = if answered { count(self.broken) } else { self.broken };
             self.failures = self.failures.saturating_add(1);
-            self.backoff.delay(self.failures, &mut self.draws)
+            self.backoff.delay(self.failures.max(self.broken), &mut self.draws)
         };
         let retry_at = self.now.saturating_add(delay);
         let trouble = Event::Trouble { kind, text: text.to_owned(), retry_at: Some(retry_at) };

@@ -13,7 +13,7 @@ use super::talk::Kind;
 use super::{Follow, Scope, Unreadable, XdsClient, proof, service};
 use crate::invalid::cut;
 use crate::proto::{self, Any, DeltaDiscoveryResponse, DiscoveryResponse, ResourceError};
-use crate::{Assignment, Cluster, Deletions, InvalidResource, Members, Variant};
+use crate::{Assignment, Cluster, Deletions, InvalidResource, Members, Variant, wire};
 
 /// A response of either variant.
 struct Batch {
@@ -45,6 +45,7 @@ impl XdsClient {
         if self.stream.is_none() {
             return Ok(());
         }
+        wire::check_answer(response).map_err(Unreadable)?;
         let batch = match self.variant {
             Variant::StateOfTheWorld => sotw(response),
             Variant::Delta => delta(response),
@@ -56,6 +57,9 @@ impl XdsClient {
         }
         self.failures = 0;
         let Some(batch) = batch else { return Ok(()) };
+        if !self.has_asked(batch.kind) {
+            return Ok(());
+        }
         let (kind, nonce, version) = (batch.kind, batch.nonce.clone(), batch.version.clone());
         let faults = match kind {
             Kind::Cds => self.take_clusters(batch),
@@ -139,7 +143,7 @@ impl XdsClient {
     }
 
     fn take_clusters(&mut self, batch: Batch) -> Vec<InvalidResource> {
-        let mut faults = Vec::new();
+        let (mut came, mut faults) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         let complete = self.variant == Variant::StateOfTheWorld;
         if complete && batch.items.len() > self.max_clusters {
@@ -149,27 +153,34 @@ impl XdsClient {
         for item in batch.items {
             let read = item.open(proto::CDS).and_then(|bytes| Cluster::read(&bytes));
             let named = item.named(read, &mut seen, |cluster| &cluster.name);
-            match named.and_then(|cluster| self.cluster_came(cluster, &item.version)) {
-                Ok(()) => {}
-                Err(fault) => {
-                    if let Some(name) = &fault.name
-                        && let Some(cluster) = self.clusters.get_mut(name)
-                    {
-                        cluster.refuse(TroubleKind::Malformed, format!("refused: {fault}"));
-                        self.tell_cluster_word(name);
-                    }
-                    faults.push(fault);
-                }
+            match named {
+                Ok(cluster) => came.push((cluster, item.version)),
+                Err(fault) => faults.push(fault),
             }
         }
         let mut left = batch.removed;
-        // Which one is meant that has no name cannot be known: then none has left.
+        // Which one is meant that has no name cannot be known: then none has left. Nor has one that was never there: the
+        // answer may be older than the question.
         if complete && faults.iter().all(|fault| fault.name.is_some()) {
             let bad = |name: &String| faults.iter().any(|fault| fault.name.as_ref() == Some(name));
-            left.extend(self.clusters.keys().filter(|name| !seen.contains(*name) && !bad(name)).cloned());
+            let known =
+                self.clusters.iter().filter(|(_, cluster)| cluster.held.is_some()).map(|(name, _)| name);
+            left.extend(known.filter(|name| !seen.contains(*name) && !bad(name)).cloned());
         }
+        // First, since it makes room.
         for name in left {
             self.cluster_left(&name);
+        }
+        for (cluster, version) in came {
+            faults.extend(self.cluster_came(cluster, &version).err());
+        }
+        for fault in &faults {
+            if let Some(name) = &fault.name
+                && let Some(cluster) = self.clusters.get_mut(name)
+            {
+                cluster.refuse(TroubleKind::Malformed, format!("refused: {fault}"));
+                self.tell_cluster_word(name);
+            }
         }
         for error in &batch.errors {
             let Some(name) = error.resource_name.as_ref().map(|name| name.name.clone()) else { continue };
@@ -193,7 +204,7 @@ impl XdsClient {
         if self.scope == Scope::Followed && !self.clusters.contains_key(&name) {
             return Ok(());
         }
-        if !self.clusters.contains_key(&name) && self.clusters.len() >= self.max_clusters {
+        if !self.clusters.contains_key(&name) && self.is_full() {
             let why = format!("is one more cluster than the {} that are taken", self.max_clusters);
             return Err(InvalidResource::whole(why).of(&name));
         }
@@ -229,6 +240,12 @@ impl XdsClient {
             }
         }
         Ok(())
+    }
+
+    /// Whether there are as many clusters as may be. Those that are gone and still followed do not count.
+    fn is_full(&self) -> bool {
+        let held = || self.clusters.values().filter(|cluster| cluster.held.is_some()).count();
+        self.clusters.len() >= self.max_clusters && held() >= self.max_clusters
     }
 
     fn cluster_left(&mut self, name: &str) {
@@ -283,11 +300,12 @@ impl Item {
             _ => fault,
         })?;
         let inner = name(&read);
+        let first = seen.insert(inner.clone());
         if let Some(outer) = self.name.as_ref().filter(|outer| *outer != inner) {
             let why = format!("the resource inside is called {:?}", cut(inner, 128));
             return Err(InvalidResource::whole(why).of(outer));
         }
-        if !seen.insert(inner.clone()) {
+        if !first {
             return Err(InvalidResource::whole("is there twice").of(inner));
         }
         Ok(read)

@@ -54,6 +54,11 @@ impl<T> Resource<T> {
         }
     }
 
+    /// Whether it is held, and nothing bad was said about it since.
+    pub(super) fn is_well(&self) -> bool {
+        self.held.is_some() && self.word == Word::Good
+    }
+
     /// It is asked for now.
     pub(super) fn ask(&mut self, now: Timestamp) {
         if self.held.is_none() && self.word == Word::Nothing && self.asked.is_none() {

@@ -6,6 +6,7 @@ use evenkeel_registry::Backoff;
 use evenkeel_types::{SplitMix64, Timestamp};
 use prost::Message;
 
+use super::resource::Resource;
 use super::{Follow, Scope, XdsClient};
 use crate::Variant;
 use crate::proto::{self, DeltaDiscoveryRequest, DiscoveryRequest, Status};
@@ -182,15 +183,14 @@ impl XdsClient {
             self.ask(kind, &names);
             self.talk_mut(kind).said = names;
         }
-        // A server may take the version for a reason to be silent about all names, also those that it never told of.
+        // A server may take the version for a reason to be silent about all names, also those that it never told of, or
+        // whose last word was bad.
         let all_known = match kind {
             Kind::Cds => self.follows.iter().all(|follow| match follow {
-                Follow::Cluster(name) => {
-                    self.clusters.get(name).is_some_and(|cluster| cluster.held.is_some())
-                }
+                Follow::Cluster(name) => self.clusters.get(name).is_some_and(Resource::is_well),
                 Follow::Endpoints(_) => true,
             }),
-            Kind::Eds => self.assignments.values().all(|watched| watched.resource.held.is_some()),
+            Kind::Eds => self.assignments.values().all(|watched| watched.resource.is_well()),
         };
         let talk = self.talk_mut(kind);
         DiscoveryRequest {
@@ -231,16 +231,16 @@ impl XdsClient {
         request
     }
 
-    /// The versions of what is held.
+    /// The versions of what is held, and well: what is in trouble is to be sent again.
     fn versions(&self, kind: Kind) -> BTreeMap<String, String> {
         let pair = |name: &String, version: &String| (name.clone(), version.clone());
         match kind {
             Kind::Cds => {
-                let held = self.clusters.iter().filter(|(_, cluster)| cluster.held.is_some());
+                let held = self.clusters.iter().filter(|(_, cluster)| cluster.is_well());
                 held.map(|(name, cluster)| pair(name, &cluster.version)).collect()
             }
             Kind::Eds => {
-                let held = self.assignments.iter().filter(|(_, watched)| watched.resource.held.is_some());
+                let held = self.assignments.iter().filter(|(_, watched)| watched.resource.is_well());
                 held.map(|(name, watched)| pair(name, &watched.resource.version)).collect()
             }
         }
@@ -268,6 +268,17 @@ impl XdsClient {
                 Kind::Cds => _ = self.clusters.get_mut(name).map(|cluster| cluster.ask(now)),
                 Kind::Eds => _ = self.assignments.get_mut(name).map(|watched| watched.resource.ask(now)),
             }
+        }
+    }
+
+    /// Whether an answer about this type can be one: there is a subscription on this stream, or will be one.
+    pub(super) fn has_asked(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Cds => {
+                let by_name = || self.follows.iter().any(|follow| matches!(follow, Follow::Cluster(_)));
+                self.cds.subscribed || self.scope == Scope::All || by_name()
+            }
+            Kind::Eds => self.eds.subscribed || !self.assignments.is_empty(),
         }
     }
 

@@ -43,8 +43,11 @@ pub(crate) async fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let target = listener.local_addr()?;
     let helpers = start_helpers(&world, &fleet)?;
     let (stop, serving) = world.serve(listener);
+    let admin = options.admin.map(|at| world.administer(at)).transpose()?;
     let mut screen = Screen::new();
-    screen.update(&[introduction(options, target)], &[]);
+    let mut words = vec![introduction(options, target)];
+    words.extend(admin.as_ref().map(|admin| format!("Its status page: http://{}\n", admin.address())));
+    screen.update(&words, &[]);
     let seen = Arc::new(Seen::new());
     let title = Title::story(options, Arc::clone(&seen));
     let showing = display::Showing::start(Arc::clone(&world), screen, title);

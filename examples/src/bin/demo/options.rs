@@ -27,6 +27,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 
+    /// Serve a status page for operators here, such as 127.0.0.1:9901; loopback only
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+
     /// Serve here as a proxy for your own servers, until Ctrl-C
     #[arg(long, value_name = "ADDR", requires = "backend", conflicts_with_all = ["seconds", "rate"])]
     pub(crate) listen: Option<SocketAddr>,

@@ -32,8 +32,11 @@ pub(crate) async fn run(options: &Options, listen: SocketAddr) -> Result<(), Box
     let target = listener.local_addr()?;
     let checking = world.check(Check { path: options.check.parse()?, fails_from: 500 });
     let (stop, serving) = world.serve(listener);
+    let admin = options.admin.map(|at| world.administer(at)).transpose()?;
     let mut screen = Screen::new();
-    screen.update(&[format!("listening on http://{target}")], &[]);
+    let mut words = vec![format!("listening on http://{target}")];
+    words.extend(admin.as_ref().map(|admin| format!("status page on http://{}", admin.address())));
+    screen.update(&words, &[]);
     let showing = Showing::start(Arc::clone(&world), screen, Title::proxy(options));
 
     tokio::signal::ctrl_c().await?;

@@ -7,6 +7,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use evenkeel_examples::admin;
+
 use crate::meter::Meter;
 
 /// What goes to a backend: the client's body as it comes in, or none.
@@ -21,6 +23,8 @@ pub(crate) type Connection = SendRequest<RequestBody>;
 pub(crate) struct Upstream {
     pub(crate) pool: Pool,
     pub(crate) meter: Arc<Meter>,
+    /// What the status page tells of the last minute.
+    pub(crate) watched: admin::Meter,
 }
 
 /// Idle connections to one backend, the latest used first.

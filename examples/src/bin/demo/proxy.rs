@@ -142,6 +142,7 @@ impl Proxy {
         let (phase, asked) = (self.ledger.present(), self.clock.now());
         let pick = self.cluster.pick(&evenkeel::Request::new().excluding(tried))?;
         pick.payload().meter.count_try(asked);
+        pick.payload().watched.picked(asked);
         if tried.is_empty() {
             self.ledger.count(phase, &pick.endpoint().id());
         }
@@ -160,7 +161,9 @@ impl Proxy {
             .await
             .unwrap_or(Err(TryError::Timeout));
         let status = answer.as_ref().map(|(_, response)| HttpStatus(response.status().as_u16()));
-        pick.record(Outcome::from(&status).with_latency(started.elapsed()));
+        let outcome = Outcome::from(&status).with_latency(started.elapsed());
+        pick.payload().watched.ended(started.elapsed(), outcome.verdict(), self.clock.now());
+        pick.record(outcome);
         match answer {
             Ok((connection, response)) => {
                 let (head, body) = response.into_parts();

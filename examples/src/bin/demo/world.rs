@@ -1,5 +1,6 @@
 //! The parts that both modes share: registry, cluster, checks and proxy, wired together.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use evenkeel::{
     BreakerConfig, Cluster, Driver, Following, MonotonicClock, Notice, PolicyConfig, Ratio, Registry, Rule,
     ServiceName, Window,
 };
+use evenkeel_examples::admin::{self, Admin, AdminSettings, Exposure, Listener, Metrics};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,6 +31,7 @@ pub(crate) struct World {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) proxy: Arc<Proxy>,
+    metrics: Metrics,
     _following: Following<Upstream>,
     _driver: Driver,
 }
@@ -47,18 +50,20 @@ impl World {
         let clock = MonotonicClock::new();
         let (meters, ledger) = (Arc::new(Meters::default()), Arc::new(Ledger::new()));
         let journal = Arc::new(Journal::new(clock));
+        let metrics = Metrics::default();
         let cluster = Cluster::builder("demo")
             .policy(settings.policy)
             .breaker(breaker(settings.open_for))
             .seed(settings.seed)
             .clock(clock)
-            .observer(observer(&ledger, &journal))
+            .observer(metrics.counters("demo").and(observer(&ledger, &journal)))
             .build()?;
         let (registry, service) = (Registry::default(), "demo".parse::<ServiceName>()?);
         let known = Arc::clone(&meters);
         let following = cluster.follow(&registry, &service, move |endpoint| Upstream {
             pool: Pool::new(endpoint.address().clone()),
             meter: known.of(endpoint.id()),
+            watched: admin::Meter::new(),
         });
         let proxy = Arc::new(Proxy::new(cluster.clone(), clock, Arc::clone(&ledger)));
         let driver = cluster.drive(Duration::from_millis(100))?;
@@ -71,6 +76,7 @@ impl World {
             ledger,
             journal,
             proxy,
+            metrics,
             _following: following,
             _driver: driver,
         })
@@ -81,6 +87,15 @@ impl World {
         let (cluster, registry, service) =
             (self.cluster.clone(), self.registry.clone(), self.service.clone());
         tokio::spawn(checker::check_all(cluster, registry, service, check))
+    }
+
+    /// Serves the status page for as long as the listener is kept.
+    pub(crate) fn administer(&self, at: SocketAddr) -> Result<Listener, Box<dyn std::error::Error>> {
+        let admin = Admin::new(AdminSettings::default())?
+            .with_metered(&self.cluster, |upstream: &Upstream| Some(&upstream.watched))
+            .with_metrics(self.metrics.clone());
+        let listener = Listener::start(at, Exposure::Loopback, Arc::new(admin));
+        Ok(listener.map_err(|error| format!("--admin: {error}"))?)
     }
 
     /// Starts the proxy; it ends soon after `true` is sent.

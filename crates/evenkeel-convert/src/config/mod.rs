@@ -1,0 +1,8 @@
+//! The file of `evenkeel-config`, which programs start from: one router for all listeners, clusters with their checks.
+
+mod keys;
+mod read;
+mod write;
+
+pub(crate) use read::read;
+pub(crate) use write::write;

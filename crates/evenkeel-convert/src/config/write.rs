@@ -1,0 +1,257 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel::router::{Action, RouteConfig, RouterConfig, StreamRouterConfig};
+use evenkeel_config::{
+    CheckSettings, ClusterSettings, Config, ListenerConfig, ListenerLimits, ListenerTimeouts, ListenerTls,
+    Protocol,
+};
+use evenkeel_types::Address;
+
+use super::keys;
+use crate::conversion::Written;
+use crate::report::{Report, Verdict};
+use crate::setup::{Listener, Serves, Setup};
+
+/// Writes the file that `evenkeel-config` reads, and programs start from.
+pub(crate) fn write(setup: &Setup) -> Written {
+    let mut report = Report::default();
+    let config = config_of(setup, &mut report);
+    let text = crate::own::config_toml(&config).unwrap_or_else(|error| {
+        report.add(None, "the configuration", Verdict::NoEquivalent, error.to_string());
+        String::new()
+    });
+    Written { text, report }
+}
+
+fn config_of(setup: &Setup, report: &mut Report) -> Config {
+    let mut writer = Writer { report, listeners: Vec::new(), by_address: BTreeMap::new() };
+    let mut served = Vec::new();
+    for listener in &setup.listeners {
+        served.push((writer.listeners_of(listener), &listener.serves));
+    }
+    let listeners = writer.listeners;
+    let mut config = Config { listeners, ..Config::default() };
+    config.http = http(setup, &served, report);
+    config.stream = stream(&served, report);
+    config.clusters = setup.clusters.iter().cloned().map(ClusterSettings::new).collect();
+    for settings in &mut config.clusters {
+        let check = setup.checks.get(&settings.cluster.name);
+        if check.is_some() {
+            // The schedule of the check says it, and `evenkeel-config` refuses to be told twice.
+            settings.cluster.health = Default::default();
+        }
+        settings.check = check.map(|check| CheckSettings {
+            probe: check.probe.clone(),
+            schedule: check.schedule.clone(),
+            port: check.port,
+        });
+    }
+    config
+}
+
+struct Writer<'r> {
+    report: &'r mut Report,
+    listeners: Vec<ListenerConfig>,
+    by_address: BTreeMap<String, String>,
+}
+
+impl Writer<'_> {
+    /// A listener for each address, by name.
+    fn listeners_of(&mut self, listener: &Listener) -> Vec<String> {
+        let mut names = Vec::new();
+        for text in &listener.addresses {
+            let subject = format!("listeners.{}: {text}", listener.name);
+            let Some(address) = bind(text) else {
+                let detail = "an IP address and a port are needed: add the listener by hand";
+                self.report.add(None, subject, Verdict::NoEquivalent, detail);
+                continue;
+            };
+            if let Some(known) = self.by_address.get(&address.to_string()) {
+                let detail = format!("it is the listener {known:?} too: the routes of both are asked");
+                self.report.add(None, subject, Verdict::Differs, detail);
+                names.push(known.clone());
+                continue;
+            }
+            let name = self.free_name(&listener.name);
+            self.by_address.insert(address.to_string(), name.clone());
+            let tls = listener.tls.then(|| self.certificate(&name));
+            self.listeners.push(ListenerConfig {
+                name: name.clone(),
+                address,
+                protocol: protocol(listener),
+                tls,
+                limits: ListenerLimits::default(),
+                timeouts: ListenerTimeouts::default(),
+            });
+            names.push(name);
+        }
+        names
+    }
+
+    fn free_name(&self, wanted: &str) -> String {
+        let is_free = |name: &String| self.listeners.iter().all(|listener| listener.name != *name);
+        let numbered = (2..).map(|number| format!("{wanted}-{number}"));
+        let mut names = std::iter::once(wanted.to_owned()).chain(numbered);
+        // There are more numbers than listeners.
+        names.find(is_free).unwrap_or_default()
+    }
+
+    /// Whose files are not converted: the program does not start before they are there, so nothing goes out in the open.
+    fn certificate(&mut self, name: &str) -> ListenerTls {
+        let file: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        let detail = "put right where its certificate lies: cert_file and key_file are made up";
+        self.report.add(None, format!("listeners.{name}.tls"), Verdict::Differs, detail);
+        ListenerTls {
+            cert_file: format!("{file}.pem").into(),
+            key_file: format!("{file}.key").into(),
+            client_ca_file: None,
+        }
+    }
+}
+
+fn protocol(listener: &Listener) -> Protocol {
+    match &listener.serves {
+        Serves::Http(_) => Protocol::Http,
+        Serves::Stream(router) => {
+            let looks =
+                router.routes.iter().any(|route| !route.rule.sni.is_empty() || !route.rule.alpn.is_empty());
+            if looks && !listener.tls { Protocol::TlsPassthrough } else { Protocol::Tcp }
+        }
+    }
+}
+
+/// `*` and a missing host are all addresses of IPv4, as with nginx and HAProxy.
+fn bind(text: &str) -> Option<Address> {
+    let with_host = match text.strip_prefix('*').or_else(|| text.starts_with(':').then_some(text)) {
+        Some(port) => format!("0.0.0.0{port}"),
+        None if text.bytes().all(|byte| byte.is_ascii_digit()) => format!("0.0.0.0:{text}"),
+        None => text.to_owned(),
+    };
+    with_host.parse().ok().filter(|address| !matches!(address, Address::Host(..)))
+}
+
+type Served<'s> = (Vec<String>, &'s Serves);
+
+fn http(setup: &Setup, served: &[Served<'_>], report: &mut Report) -> RouterConfig {
+    let routers: Vec<(&Vec<String>, &RouterConfig)> = served
+        .iter()
+        .filter_map(|(names, serves)| match serves {
+            Serves::Http(router) => Some((names, router)),
+            Serves::Stream(_) => None,
+        })
+        .collect();
+    let Some((_, first)) = routers.first() else { return RouterConfig::default() };
+    let mut all = RouterConfig { routes: Vec::new(), ..(*first).clone() };
+    let mut names = Names::default();
+    for (listeners, router) in &routers {
+        let same = |router: &RouterConfig| {
+            (router.path.clone(), router.limits, router.key.clone(), router.hash_seed)
+        };
+        if same(router) != same(first) {
+            let detail =
+                "one router serves all listeners: its path, limits, key and hash_seed are those of the first";
+            report.add(None, format!("listeners.{}", listeners.join(", ")), Verdict::Differs, detail);
+        }
+        merge_fallbacks(&mut all.fallbacks, &router.fallbacks, report);
+        for route in &router.routes {
+            let mut route = route.clone();
+            route.name = names.unique(&route.name, listeners);
+            if routers.len() > 1 {
+                route.rule.listeners.clone_from(listeners);
+            }
+            if matches!(route.action, Action::Redirect(_) | Action::Respond(_)) {
+                sent_nowhere(&mut route);
+            } else if route.key.is_empty() {
+                route.key = key(setup, &route, report);
+            }
+            all.routes.push(route);
+        }
+    }
+    all
+}
+
+/// What is said of requests that are not sent on is without effect, and refused.
+fn sent_nowhere(route: &mut RouteConfig) {
+    route.key.clear();
+    (route.affinity, route.retry, route.hedge, route.mirror, route.timeout) = (None, None, None, None, None);
+    route.retry_same_endpoint = false;
+    route.headers.request = Default::default();
+}
+
+/// The key of a route is that of the first cluster it leads to that has a rule.
+fn key(setup: &Setup, route: &RouteConfig, report: &mut Report) -> Vec<evenkeel::router::KeySource> {
+    let clusters: Vec<&String> = match &route.action {
+        Action::Cluster(name) => vec![name],
+        Action::Split(split) => split.arms.iter().map(|arm| &arm.cluster).collect(),
+        Action::Ramp(ramp) => vec![&ramp.old, &ramp.new],
+        Action::BlueGreen(pair) => vec![&pair.blue, &pair.green],
+        _ => Vec::new(),
+    };
+    let Some((name, rule)) = clusters.into_iter().find_map(|name| Some((name, setup.keys.get(name)?))) else {
+        return Vec::new();
+    };
+    let (key, verdict, detail) = keys::of_routes(rule);
+    if verdict != Verdict::Taken {
+        report.add(None, format!("keys.{name} (route {})", route.name), verdict, detail);
+    }
+    key
+}
+
+fn stream(served: &[Served<'_>], report: &mut Report) -> StreamRouterConfig {
+    let routers: Vec<(&Vec<String>, &StreamRouterConfig)> = served
+        .iter()
+        .filter_map(|(names, serves)| match serves {
+            Serves::Stream(router) => Some((names, router)),
+            Serves::Http(_) => None,
+        })
+        .collect();
+    let Some((_, first)) = routers.first() else { return StreamRouterConfig::default() };
+    let mut all = StreamRouterConfig { routes: Vec::new(), ..(*first).clone() };
+    let mut names = Names::default();
+    for (listeners, router) in &routers {
+        if (router.precedence, router.hash_seed) != (first.precedence, first.hash_seed) {
+            let detail =
+                "one router serves all listeners: its precedence and hash_seed are those of the first";
+            report.add(None, format!("listeners.{}", listeners.join(", ")), Verdict::Differs, detail);
+        }
+        merge_fallbacks(&mut all.fallbacks, &router.fallbacks, report);
+        for route in &router.routes {
+            let mut route = route.clone();
+            route.name = names.unique(&route.name, listeners);
+            if routers.len() > 1 {
+                route.rule.listeners.clone_from(listeners);
+            }
+            all.routes.push(route);
+        }
+    }
+    all
+}
+
+fn merge_fallbacks(all: &mut BTreeMap<String, String>, more: &BTreeMap<String, String>, report: &mut Report) {
+    for (of, to) in more {
+        match all.get(of) {
+            Some(known) if known != to => {
+                let detail = format!("{known:?} is its fallback at all listeners");
+                report.add(None, format!("fallbacks.{of} = {to:?}"), Verdict::Differs, detail);
+            }
+            _ => drop(all.insert(of.clone(), to.clone())),
+        }
+    }
+}
+
+/// Names of routes, each once.
+#[derive(Default)]
+struct Names(BTreeSet<String>);
+
+impl Names {
+    fn unique(&mut self, name: &str, listeners: &[String]) -> String {
+        let at = listeners.first().map_or("", String::as_str);
+        let first = [name.to_owned(), format!("{at}/{name}")];
+        let numbered = (2..).map(|number| format!("{at}/{name}-{number}"));
+        // There are more numbers than routes.
+        let free = first.into_iter().chain(numbered).find(|name| !self.0.contains(name)).unwrap_or_default();
+        self.0.insert(free.clone());
+        free
+    }
+}

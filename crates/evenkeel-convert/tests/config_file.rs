@@ -1,0 +1,106 @@
+//! What is written for `evenkeel-config` is a file that it takes, and is read back as what it was.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::path::Path;
+
+use evenkeel_config::{Loaded, Protocol, Syntax};
+use evenkeel_convert::{Dialect, Options, Verdict, read, read_file, write};
+
+/// The text as a file of evenkeel-config, which has been checked.
+fn converted(from: Dialect, text: &str) -> (String, evenkeel_convert::Report) {
+    let conversion = read(from, text, "given", &Options::default()).unwrap();
+    let written = write(Dialect::Config, &conversion.setup);
+    let loaded = Loaded::parse(&written.text, Syntax::Toml);
+    let checked = loaded.and_then(|loaded| loaded.check());
+    assert!(checked.is_ok(), "{}\n{}", checked.unwrap_err(), written.text);
+    (written.text, written.report)
+}
+
+const SHOP: &str = "
+upstream shop { hash $cookie_user consistent; server 10.0.0.1:80 weight=3; server 10.0.0.2:80; }
+upstream api { hash $host$request_uri; server 10.0.1.1:80; }
+server { listen 80; server_name shop.example; return 301 https://shop.example$request_uri; }
+server {
+    listen 443 ssl;
+    server_name shop.example;
+    ssl_certificate /etc/shop.pem;
+    ssl_certificate_key /etc/shop.key;
+    location / { proxy_pass http://shop; }
+    location /api/ { proxy_pass http://api; }
+}";
+
+#[test]
+fn listeners_keep_their_own_routes() {
+    let (text, report) = converted(Dialect::Nginx, SHOP);
+    let loaded = Loaded::parse(&text, Syntax::Toml).unwrap();
+    let config = loaded.config();
+    assert_eq!(config.listeners.len(), 2);
+    assert!(config.listeners.iter().all(|listener| listener.protocol == Protocol::Http));
+    let tls: Vec<bool> = config.listeners.iter().map(|listener| listener.tls.is_some()).collect();
+    assert_eq!(tls.iter().filter(|is| **is).count(), 1, "what was encrypted does not become open");
+    for route in &config.http.routes {
+        assert_eq!(route.rule.listeners.len(), 1, "{route:?}");
+    }
+    let key = config.http.routes.iter().find_map(|route| route.key.first()).unwrap();
+    assert_eq!(*key, evenkeel::router::KeySource::Cookie("user".into()));
+    let about = |what: &str| report.findings.iter().find(|finding| finding.subject.contains(what));
+    assert_eq!(about("tls").unwrap().verdict, Verdict::Differs, "{report}");
+    assert_eq!(about("keys.api").unwrap().verdict, Verdict::NoEquivalent, "{report}");
+}
+
+#[test]
+fn one_socket_is_one_listener() {
+    let (text, report) = converted(
+        Dialect::Haproxy,
+        "frontend a\n bind :80,127.0.0.1:81\n default_backend x\nfrontend b\n bind *:80\n default_backend x\n\
+         backend x\n mode http\n server s 10.0.0.1:80\n",
+    );
+    let loaded = Loaded::parse(&text, Syntax::Toml).unwrap();
+    let names: Vec<&str> = loaded.config().listeners.iter().map(|listener| listener.name.as_str()).collect();
+    assert_eq!(names, ["a", "a-2"]);
+    assert!(
+        report.findings.iter().any(|finding| finding.detail.contains("the listener \"a\" too")),
+        "{report}"
+    );
+}
+
+#[test]
+fn files_of_the_tests_become_files_that_are_taken() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let mut seen = 0;
+    for (folder, dialect) in
+        [("nginx", Dialect::Nginx), ("haproxy", Dialect::Haproxy), ("envoy", Dialect::Envoy)]
+    {
+        for entry in std::fs::read_dir(data.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let options = Options { cookie_secret: Some("sixteen bytes ok".into()), ..Options::default() };
+            let Ok(conversion) = read_file(dialect, &path, &options) else { continue };
+            let written = write(Dialect::Config, &conversion.setup);
+            let checked = Loaded::parse(&written.text, Syntax::Toml).and_then(|loaded| loaded.check());
+            assert!(checked.is_ok(), "{}: {}\n{}", path.display(), checked.unwrap_err(), written.text);
+            // And back: the same clusters, and as many listeners as there are sockets.
+            let again = read(Dialect::Config, &written.text, "written", &options).unwrap().setup;
+            let clusters = |setup: &evenkeel_convert::Setup| {
+                evenkeel_convert::Setup { clusters: setup.clusters.clone(), ..Default::default() }
+                    .to_toml()
+                    .unwrap()
+            };
+            assert_eq!(clusters(&again), clusters(&conversion.setup), "{}", path.display());
+            assert_eq!(again.checks, conversion.setup.checks);
+            // A second round changes nothing any more.
+            assert_eq!(write(Dialect::Config, &again).text, written.text, "{}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+}
+
+#[test]
+fn what_is_wrong_says_so() {
+    let error = read(Dialect::Config, "[[clusters]]\nnam = 1\n", "f", &Options::default()).unwrap_err();
+    assert!(error.to_string().contains("did you mean \"name\""), "{error}");
+    let file = "[[clusters]]\nname = \"a\"\n[[clusters.discovery]]\nfile = { path = \"x.toml\" }\n";
+    if let Ok(conversion) = read(Dialect::Config, file, "f", &Options::default()) {
+        assert_eq!(conversion.report.worst(), Verdict::NoEquivalent);
+    }
+}
