@@ -87,6 +87,14 @@ impl<T> Cluster<T> {
         Picker::new(self)
     }
 
+    /// As [`picker`](Self::picker), with a stream that the cluster's seed and `lane` alone decide, for simulations and
+    /// replays: other pickers are numbered in the order in which a process makes them, which threads can change. Two
+    /// pickers of one number draw the same.
+    #[must_use]
+    pub fn picker_of_lane(&self, lane: u32) -> Picker<T> {
+        Picker::numbered(self, lane)
+    }
+
     /// Makes `endpoints` the whole set. Those that are known by id and incarnation keep their payload and all that was
     /// learnt about them; those that are missing leave, and requests in flight there go on.
     ///

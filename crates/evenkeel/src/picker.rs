@@ -32,8 +32,11 @@ pub struct Picker<T> {
 
 impl<T> Picker<T> {
     pub(crate) fn new(cluster: &Cluster<T>) -> Self {
+        Self::numbered(cluster, PICKERS.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn numbered(cluster: &Cluster<T>, number: u32) -> Self {
         let shared = Arc::clone(&cluster.shared);
-        let number = PICKERS.fetch_add(1, Ordering::Relaxed);
         // Far from the numbers of the cluster's own lanes, so that no stream is drawn from twice.
         let lane = CachePadded::new(Lane::new(shared.seed, u64::from(number) | 1 << 32));
         Self {

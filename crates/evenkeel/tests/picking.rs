@@ -232,6 +232,21 @@ fn the_same_seed_gives_the_same_picks() {
 }
 
 #[test]
+fn a_numbered_picker_draws_what_seed_and_number_say_on_any_thread() {
+    let run = |lane: u32| {
+        let cluster = cluster(PolicyConfig::least_request(), (0..50).map(|n| endpoint(&format!("e{n}"))));
+        // Others in between take numbers, not draws.
+        let _others = [cluster.picker(), cluster.picker()];
+        let mut picker = cluster.picker_of_lane(lane);
+        let mut pick = |_| picker.pick(&Request::new()).expect("one is usable").endpoint().id().to_string();
+        (0..200).map(&mut pick).collect::<Vec<_>>()
+    };
+    let elsewhere = std::thread::scope(|scope| scope.spawn(|| run(3)).join().unwrap());
+    assert_eq!(run(3), elsewhere);
+    assert_ne!(run(3), run(4));
+}
+
+#[test]
 fn pickers_give_the_same_answers_and_see_every_update() {
     let cluster = cluster(PolicyConfig::round_robin(), ["a", "b", "c"].map(endpoint));
     let mut picker = cluster.picker();

@@ -1,0 +1,104 @@
+//! Scenario files: those of the scoreboard are sound, and impossible ones are refused by the name of the field.
+
+use evenkeel_sim::{Options, Scenario, ScenarioError, run, schema};
+
+const PLAIN: &str = "name = 'plain'\nduration = '2s'\nseeds = '1'\narrivals = { load = 0.5 }\nwork = { type = 'exponential', mean = '10ms' }\nservers = [{ count = 3, discipline = 'fifo' }]\n";
+
+fn files() -> Vec<(String, String)> {
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios")).expect("readable");
+    let mut files: Vec<_> = folder
+        .map(|entry| {
+            let path = entry.expect("readable").path();
+            (path.display().to_string(), std::fs::read_to_string(path).expect("readable"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_files_of_the_scoreboard_are_sound_and_fit_the_schema() {
+    let schema = serde_json::to_value(schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let files = files();
+    assert!(files.len() >= 12);
+    for (path, text) in files {
+        Scenario::cases(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let value: toml::Value = toml::from_str(&text).unwrap();
+        let value = serde_json::to_value(value).unwrap();
+        let faults: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert!(faults.is_empty(), "{path}: {faults:?}");
+    }
+}
+
+#[test]
+fn what_is_impossible_is_refused_by_name() {
+    for (more, words) in [
+        ("warm_up = '3s'", "warm_up"),
+        ("timeout = '0s'", "timeout"),
+        ("fan_out = 0", "fan_out"),
+        ("seeds = '5-1'", "seeds"),
+        ("clients = { count = 0 }", "clients.count"),
+        ("clients = { cuont = 1 }", "cuont"),
+        ("keys = { count = 0 }", "keys.count"),
+        ("arrivals = { load = 1.5 }", "150 %"),
+        ("arrivals = { load = -1.0 }", "arrivals.load"),
+        ("series = '1us'", "series"),
+        ("faults = [{ servers = [3], kind = 'crash' }]", "faults.0.servers.0"),
+        ("faults = [{ from = '2s', to = '1s', kind = 'pause' }]", "faults.0.to"),
+        ("faults = [{ to = '1s', every = '1s', kind = 'pause' }]", "faults.0.every"),
+        ("faults = [{ kind = { fails = { share = 2.0, after = '1ms' } } }]", "faults.0.kind.fails.share"),
+        ("deploy = { from = '1s', at_once = 0, drain = '1s', restart = '1s' }", "deploy.at_once"),
+        ("scaling = { least = 4, target = 0.5, every = '1s', start_up = '1s' }", "scaling.least"),
+        ("servers = [{ count = 0, discipline = 'fifo' }]", "servers"),
+        ("servers = [{ count = 1, discipline = 'fifo', cores = 1.5 }]", "servers.0.cores"),
+        ("servers = [{ count = 1, discipline = 'lifo' }]", "lifo"),
+        ("windows = [{ name = 'w', from = '2s', to = '1s' }]", "windows.0.to"),
+        ("sweep = { field = 'arrivals.lode', values = [0.5] }", "lode"),
+        ("sweep = { field = 'servers.7.count', values = [1] }", "sweep.field"),
+        ("policies = { x = { policy = 'nonsense' } }", "nonsense"),
+        ("policies = { x = { } }", "policies.x"),
+        ("policies = { x = { probes = {}, polled = {} } }", "policies.x"),
+        (
+            "policies = { x = { policy = 'random', retries = { attempts = 99 } } }",
+            "policies.x: retries.attempts",
+        ),
+        ("policies = { x = { probes = { capacity = 0 } } }", "policies.x: probes"),
+    ] {
+        let key = more.split(' ').next().unwrap();
+        let others = PLAIN.lines().filter(|line| !line.starts_with(key));
+        let text: String = others.chain([more]).map(|line| format!("{line}\n")).collect();
+        let error = run(&text, &Options::default(), &|_, _| ()).unwrap_err().to_string();
+        assert!(error.contains(words), "{more}: {error}");
+    }
+}
+
+#[test]
+fn a_policy_that_nobody_knows_is_refused() {
+    let options = Options { policies: vec!["p3c".to_owned()], ..Options::default() };
+    assert_eq!(run(PLAIN, &options, &|_, _| ()).unwrap_err(), ScenarioError::NoPolicy("p3c".to_owned()));
+}
+
+/// More than the servers can do: refused where queues would grow for ever, run and told where something sheds.
+#[test]
+fn overload_is_refused_or_told() {
+    let over = PLAIN.replace("0.5", "1.2");
+    assert!(matches!(
+        run(&over, &Options::default(), &|_, _| ()),
+        Err(ScenarioError::Overload { percent: 120 })
+    ));
+    for sheds in ["timeout = '100ms'", "allow_overload = true"] {
+        let report = run(&format!("{sheds}\n{over}"), &Options::default(), &|_, _| ()).unwrap();
+        assert!(report.cases[0].is_overloaded);
+    }
+}
+
+#[test]
+fn every_policy_of_evenkeel_runs() {
+    let policies = evenkeel::PolicyConfig::all().iter().map(|policy| policy.name().to_owned()).collect();
+    let options = Options { policies, ..Options::default() };
+    let report = run(&format!("keys = {{ count = 100 }}\n{PLAIN}"), &options, &|_, _| ()).unwrap();
+    for policy in &report.cases[0].policies {
+        assert!(policy.runs[0].requests > 100 && policy.runs[0].errors == 0.0, "{}", policy.policy);
+    }
+}
