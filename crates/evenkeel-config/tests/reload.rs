@@ -264,3 +264,37 @@ proptest! {
         prop_assert_eq!(running.clusters().len(), last);
     }
 }
+
+/// A program that has a part of its own in the file is asked before anything is taken over.
+#[test]
+fn a_program_may_refuse_a_file() {
+    let folder = std::env::temp_dir().join(format!("evenkeel-config-agree-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("main.toml");
+    let text = |limit: u32| format!("tick = \"{limit}ms\"\n[program]\nlimit = {limit}\n");
+    std::fs::write(&file, text(100)).unwrap();
+    let running = std::sync::Arc::new(Running::<()>::start(Loaded::load(&file).unwrap()).unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    let agree = |loaded: &Loaded| {
+        let own: std::collections::BTreeMap<String, u32> =
+            loaded.program().map_err(|errors| errors.to_string())?;
+        if own["limit"] > 500 { Err(format!("limit: is {}: at most 500", own["limit"])) } else { Ok(()) }
+    };
+    let every = std::time::Duration::from_millis(10);
+    let _watching = evenkeel_config::watch_file_with(&running, &file, every, agree, move |reload| {
+        let _ = tell.send(reload.result);
+    })
+    .unwrap();
+    let replace = |limit: u32| {
+        std::fs::write(folder.join("new"), text(limit)).unwrap();
+        std::fs::rename(folder.join("new"), &file).unwrap();
+        told.recv_timeout(std::time::Duration::from_secs(60)).unwrap()
+    };
+    let refused = replace(1000).unwrap_err().to_string();
+    assert!(refused.contains("main.toml:2:") && refused.contains("program: limit: is 1000"), "{refused}");
+    assert_eq!(running.config().tick, std::time::Duration::from_millis(100));
+    let diff = replace(200).unwrap().to_string();
+    assert_eq!(diff, "tick: changed\nprogram: changed");
+    assert_eq!(running.config().tick, std::time::Duration::from_millis(200));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

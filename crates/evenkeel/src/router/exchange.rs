@@ -200,6 +200,20 @@ impl<T> Exchange<T> {
         Some(until.saturating_since(now))
     }
 
+    /// The rest of the route's time limit, all attempts together; none if it has no limit.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        Some(self.journey.deadline?.saturating_since(self.core().now()))
+    }
+
+    /// Whether this request can need more than one attempt: its route has retries or hedges. If not, nothing of it need be kept
+    /// once it has been sent.
+    #[must_use]
+    pub fn may_send_again(&self) -> bool {
+        let route = self.route_of();
+        route.retry.is_some() || route.hedge.is_some()
+    }
+
     /// How many attempts were picked for.
     #[must_use]
     pub const fn attempts(&self) -> usize {
@@ -252,9 +266,15 @@ impl<T> Exchange<T> {
     /// through, or drop it if the ending is not the answer.
     pub fn after_with(&mut self, pick: &mut Pick<T>, ending: &Ending, outcome: Outcome) -> Next {
         pick.record(outcome);
+        self.after_unrecorded(pick, ending, &outcome)
+    }
+
+    /// As [`after_with`](Self::after_with), but leaves the verdict to the caller, who records it in `pick` when more is known: a
+    /// head that looks well may be followed by half a body, or by a trailer that tells of a failure.
+    pub fn after_unrecorded(&mut self, pick: &Pick<T>, ending: &Ending, outcome: &Outcome) -> Next {
         let table = &*self.seat.table;
         let route = table.route(self.route);
-        self.journey.ended(table, route, pick, ending, &outcome)
+        self.journey.ended(table, route, pick, ending, outcome)
     }
 
     /// In how long [`hedge`](Self::hedge) has something to do, if no attempt ends before.

@@ -402,3 +402,34 @@ fn an_exchange_outlives_its_router() {
     assert!(matches!(exchange.after(&mut pick, &BAD), Next::RetryAfter(_)));
     assert!(exchange.pick().is_ok());
 }
+
+/// A body that breaks off after a good head is a failure, though the plan for retries has seen the head.
+#[test]
+fn a_verdict_may_wait_for_the_end_of_the_body() {
+    use evenkeel::router::outcome_of;
+    use evenkeel::{BreakerConfig, Cluster, Outcome};
+    let breaker: BreakerConfig = toml::from_str("rules = [{ consecutive = { failures = 1 } }]").unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let v1 = Cluster::<()>::builder("v1").seed(1).clock(Arc::clone(&clock)).breaker(breaker).build().unwrap();
+    fill(&v1, "v1", 2);
+    let usable = || v1.report().endpoints.iter().filter(|endpoint| endpoint.usable).count();
+    let mut world = world(&to_v1("retry = {}\ntimeout = \"2s\""), vec![v1.clone()]);
+    let mut exchange = world.send("/", &[]).unwrap();
+    assert!(exchange.may_send_again());
+    let pick = exchange.pick().unwrap();
+    assert_eq!(exchange.after_unrecorded(&pick, &GOOD, &outcome_of(&GOOD)), Next::Done);
+    assert_eq!(usable(), 2);
+    pick.finish(Outcome::failure());
+    assert_eq!(usable(), 1);
+    // The plan goes on as with a verdict.
+    let mut exchange = world.send("/", &[]).unwrap();
+    let pick = exchange.pick().unwrap();
+    assert!(matches!(exchange.after_unrecorded(&pick, &BAD, &outcome_of(&BAD)), Next::RetryAfter(_)));
+    drop(pick);
+    assert_eq!(usable(), 1, "nobody said anything of the endpoint");
+    world.clock.advance(Duration::from_millis(1500));
+    assert_eq!(exchange.time_left(), Some(Duration::from_millis(500)));
+    let mut plain = crate::world::world(&to_v1(""), vec![cluster("v1", 1)]);
+    let exchange = plain.send("/", &[]).unwrap();
+    assert!(!exchange.may_send_again() && exchange.time_left().is_none());
+}

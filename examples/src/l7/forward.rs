@@ -1,0 +1,239 @@
+//! From a request to an answer: attempt by attempt, as the exchange says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel::route::retry::Ending;
+use evenkeel::router::{Exchange, Next, SendError, outcome_of};
+use evenkeel::{Outcome, Pick};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hyper::header::{self, HeaderMap};
+use tokio::time::{Instant, sleep};
+
+use super::attempt::{Answer, Failure, attempt};
+use super::cause::Cause;
+use super::grpc;
+use super::live::{Live, Speaking};
+use super::message::{Message, Outgoing};
+use super::request_body::Fate;
+use super::upgrade;
+use super::upstream::Upstream;
+use super::worker::Worker;
+
+/// The answer of an endpoint.
+pub struct Forwarded {
+    /// The answer.
+    pub answer: Answer,
+    /// The endpoint.
+    pub pick: Pick<Upstream>,
+    /// What its head says of the endpoint; none if trailers will.
+    pub verdict: Option<Outcome>,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub enum Lost {
+    /// Nobody can take it.
+    NoEndpoint(SendError),
+    /// All attempts failed; the last one so.
+    Failed(Cause),
+}
+
+/// What an attempt needs besides the endpoint.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// The worker.
+    pub worker: &'a Worker,
+    /// The settings.
+    pub live: &'a Live,
+    /// The request.
+    pub message: &'a Message,
+    /// Whether the client asks for another protocol.
+    pub is_upgrade: bool,
+    /// What becomes of the client's body.
+    pub fate: Option<&'a Fate>,
+}
+
+/// Sends a request until there is an answer, or nothing more to try.
+///
+/// # Errors
+///
+/// Why there is no answer.
+pub async fn forward(
+    way: Way<'_>,
+    exchange: &mut Exchange<Upstream>,
+    body: &mut Outgoing,
+) -> Result<Forwarded, Lost> {
+    let mut last: Option<Result<Forwarded, Cause>> = None;
+    loop {
+        let pick = match exchange.pick() {
+            Ok(pick) => pick,
+            Err(error) => {
+                return match last {
+                    Some(Ok(answer)) => Ok(answer),
+                    Some(Err(cause)) => Err(Lost::Failed(cause)),
+                    None => Err(Lost::NoEndpoint(error)),
+                };
+            }
+        };
+        if exchange.attempts() > 1 {
+            way.worker.counts.again.add(1);
+        } else if let (Outgoing::Kept(bytes), false) = (&*body, way.is_upgrade)
+            && exchange.hedge_in().is_some()
+        {
+            return hedged(way, exchange, pick, bytes.clone()).await;
+        }
+        let started = Instant::now();
+        let deadline = deadline(way, exchange, started);
+        let speaking = way.live.speaking(exchange.cluster().name());
+        let result = match way.is_upgrade {
+            false => attempt(way.worker, pick.payload(), speaking, way.message, body, deadline).await,
+            true => upgrade::attempt(pick.payload(), speaking, way.message, deadline).await,
+        };
+        // What the client did wrong says nothing of the endpoint.
+        if let (Err(_), Some(cause)) = (&result, way.fate.and_then(Fate::cause)) {
+            return Err(Lost::Failed(cause));
+        }
+        let (next, result) = judge(exchange, pick, result, started);
+        if let Some(Ok(before)) = last.take() {
+            discard(way, before);
+        }
+        let Next::RetryAfter(wait) = next else { return result.map_err(Lost::Failed) };
+        if !body.is_there() {
+            return result.map_err(Lost::Failed);
+        }
+        last = Some(result.map(|mut answer| {
+            // The endpoint is not to wait for its verdict.
+            if let Some(verdict) = answer.verdict.take() {
+                answer.pick.record(verdict);
+            }
+            answer
+        }));
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+    }
+}
+
+/// A second attempt beside the first, where that is slow.
+async fn hedged(
+    way: Way<'_>,
+    exchange: &mut Exchange<Upstream>,
+    first: Pick<Upstream>,
+    body: Bytes,
+) -> Result<Forwarded, Lost> {
+    let mut running = FuturesUnordered::new();
+    let begin = |exchange: &Exchange<Upstream>, pick: Pick<Upstream>| {
+        let started = Instant::now();
+        let deadline = deadline(way, exchange, started);
+        let speaking = Arc::clone(way.live.speaking(exchange.cluster().name()));
+        one_of_several(way, speaking, pick, body.clone(), started, deadline)
+    };
+    running.push(begin(exchange, first));
+    loop {
+        let in_time = exchange.hedge_in();
+        let ended = tokio::select! {
+            biased;
+            ended = running.next() => ended,
+            () = sleep(in_time.unwrap_or(Duration::MAX)), if in_time.is_some() => None,
+        };
+        let mut last = None;
+        let is_due = match ended {
+            None => true,
+            Some((pick, started, result)) => {
+                let (next, result) = judge(exchange, pick, result, started);
+                match next {
+                    Next::Wait if !running.is_empty() => {
+                        if let Ok(answer) = result {
+                            discard(way, answer);
+                        }
+                        false
+                    }
+                    Next::HedgeNow => {
+                        last = Some(result);
+                        true
+                    }
+                    _ => return result.map_err(Lost::Failed),
+                }
+            }
+        };
+        if is_due {
+            if let Ok(Some(pick)) = exchange.hedge() {
+                way.worker.counts.again.add(1);
+                running.push(begin(exchange, pick));
+                if let Some(Ok(answer)) = last {
+                    discard(way, answer);
+                }
+            } else if running.is_empty() {
+                return last.unwrap_or(Err(Cause::NoEndpoint)).map_err(Lost::Failed);
+            }
+        }
+    }
+}
+
+async fn one_of_several(
+    way: Way<'_>,
+    speaking: Arc<Speaking>,
+    pick: Pick<Upstream>,
+    body: Bytes,
+    started: Instant,
+    deadline: Instant,
+) -> (Pick<Upstream>, Instant, Result<Answer, Failure>) {
+    let mut body = Outgoing::Kept(body);
+    let result = attempt(way.worker, pick.payload(), &speaking, way.message, &mut body, deadline).await;
+    (pick, started, result)
+}
+
+fn deadline(way: Way<'_>, exchange: &Exchange<Upstream>, started: Instant) -> Instant {
+    let most = way.live.settings.timeouts.response;
+    started + exchange.attempt_time().map_or(most, |time| time.min(most))
+}
+
+/// What an ending means for the request and for the endpoint.
+fn judge(
+    exchange: &mut Exchange<Upstream>,
+    mut pick: Pick<Upstream>,
+    result: Result<Answer, Failure>,
+    started: Instant,
+) -> (Next, Result<Forwarded, Cause>) {
+    match result {
+        Ok(answer) => {
+            let Some(ending) = ending(&answer) else {
+                return (Next::Done, Ok(Forwarded { answer, pick, verdict: None }));
+            };
+            let outcome = outcome_of(&ending).with_latency(started.elapsed());
+            let next = exchange.after_unrecorded(&pick, &ending, &outcome);
+            (next, Ok(Forwarded { answer, pick, verdict: Some(outcome) }))
+        }
+        Err(failure) => {
+            let next = exchange.after(&mut pick, &failure.ending());
+            (next, Err(failure.cause))
+        }
+    }
+}
+
+/// What a head tells; none for a call of gRPC whose end tells.
+fn ending(answer: &Answer) -> Option<Ending> {
+    let headers = answer.response.headers();
+    let status = answer.response.status().as_u16();
+    if status == 200 && grpc::is_grpc(headers) {
+        return grpc::ending(headers);
+    }
+    Some(Ending::Http { status, retry_after: retry_after(headers) })
+}
+
+/// `Retry-After` in seconds. A date is not understood: it would need the other side's clock.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn discard(way: Way<'_>, forwarded: Forwarded) {
+    let Forwarded { answer, mut pick, verdict } = forwarded;
+    if let Some(verdict) = verdict {
+        pick.record(verdict);
+    }
+    answer.discard(pick.payload(), way.worker.index, &way.live.settings.pool);
+}

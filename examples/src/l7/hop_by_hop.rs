@@ -1,0 +1,81 @@
+//! What is meant for one connection only, and so ends here: RFC 9110, section 7.6.1.
+
+use hyper::header::{self, HeaderMap, HeaderName};
+use smallvec::SmallVec;
+
+/// Takes off what the next one must not see. `TE: trailers` is put back by whoever sends over HTTP/2.
+pub fn strip(headers: &mut HeaderMap) {
+    let mut named: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let tokens = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        // Whoever names these would take off what the upstream relies on.
+        let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
+        named.extend(names.filter(|name| !PROTECTED.contains(name)));
+    }
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Whether one of the values of `name` holds `token`.
+pub fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        value.as_bytes().split(|&byte| byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(token))
+    })
+}
+
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// A client that says `Connection: content-length` shall not have its way with the framing, nor hide where it comes from.
+const PROTECTED: [HeaderName; 9] = [
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::FORWARDED,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::TRAILER,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+];
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_connection_is_passed_on() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, X-Private,, content-length, host"),
+            ("keep-alive", "timeout=5"),
+            ("x-private", "1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-connection", "close"),
+            ("proxy-authorization", "secret"),
+            ("expect", "100-continue"),
+            ("content-length", "5"),
+            ("host", "a"),
+            ("accept", "*/*"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        strip(&mut headers);
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["content-length", "host", "accept"]);
+    }
+}

@@ -1,0 +1,111 @@
+//! The settings that are in force, in the form in which requests use them. A reload swaps them as a whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_config::Config;
+use thiserror::Error;
+
+use super::settings::{ProxySettings, SettingsError, UpstreamProtocol, UpstreamSettings};
+use super::tls::{Asking, TlsError};
+
+/// The settings that are in force.
+pub struct Live {
+    /// As they were written.
+    pub settings: ProxySettings,
+    speaking: Vec<(String, Arc<Speaking>)>,
+    /// For clusters of which nothing is said.
+    plain: Arc<Speaking>,
+}
+
+/// The same for one worker, whose references no other thread counts: what all count would be a line of memory that all write.
+pub struct Own(pub Arc<Live>);
+
+impl std::ops::Deref for Own {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.0
+    }
+}
+
+/// How a cluster is spoken to.
+pub struct Speaking {
+    /// What is spoken.
+    pub protocol: UpstreamProtocol,
+    /// How it is asked who it is.
+    pub tls: Option<Asking>,
+    /// How long a connection may take.
+    pub connect: Duration,
+    /// Kept connections of another number were made under other settings.
+    pub number: u64,
+    /// What they were made from.
+    settings: UpstreamSettings,
+}
+
+impl Live {
+    /// Checks the settings and reads the files that they name. What did not change keeps its number, and so its connections.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn new(settings: ProxySettings, config: &Config, before: Option<&Self>) -> Result<Self, LiveError> {
+        settings.check(config)?;
+        let known: BTreeMap<&str, &Arc<Speaking>> = before
+            .map(|before| before.speaking.iter().map(|(name, speaking)| (name.as_str(), speaking)).collect())
+            .unwrap_or_default();
+        let mut next = before.map_or(1, |before| {
+            before.speaking.iter().map(|(_, speaking)| speaking.number + 1).max().unwrap_or(1)
+        });
+        let mut all = Vec::new();
+        for (name, upstream) in &settings.upstream {
+            let known = known.get(name.as_str()).filter(|known| known.settings == *upstream);
+            let tls = match &upstream.tls {
+                // The files may have changed all the same: they are read again.
+                Some(tls) => {
+                    let asking = Asking::new(tls, upstream.protocol);
+                    Some(asking.map_err(|error| LiveError::Tls { name: name.clone(), error })?)
+                }
+                None => None,
+            };
+            let number = known.map_or(next, |known| known.number);
+            next = next.max(number + 1);
+            let (protocol, connect) = (upstream.protocol, settings.timeouts.connect);
+            all.push((
+                name.clone(),
+                Arc::new(Speaking { protocol, tls, connect, number, settings: upstream.clone() }),
+            ));
+        }
+        let plain = Speaking {
+            protocol: UpstreamProtocol::Http1,
+            tls: None,
+            connect: settings.timeouts.connect,
+            number: 0,
+            settings: UpstreamSettings::default(),
+        };
+        Ok(Self { settings, speaking: all, plain: Arc::new(plain) })
+    }
+
+    /// How the cluster of this name is spoken to.
+    pub fn speaking(&self, cluster: &str) -> &Arc<Speaking> {
+        let found = self.speaking.binary_search_by(|(name, _)| name.as_str().cmp(cluster));
+        found.ok().and_then(|at| self.speaking.get(at)).map_or(&self.plain, |(_, speaking)| speaking)
+    }
+}
+
+/// What is wrong with the settings of the proxy.
+#[derive(Debug, Error)]
+pub enum LiveError {
+    /// A setting.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// TLS to a cluster.
+    #[error("program.upstream.{name}.tls: {error}")]
+    Tls {
+        /// The cluster.
+        name: String,
+        /// What is wrong.
+        error: TlsError,
+    },
+}

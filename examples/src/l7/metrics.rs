@@ -1,0 +1,94 @@
+//! `GET /metrics`: what workers count, and what `evenkeel-metrics` tells of clusters.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use evenkeel_config::Running;
+use evenkeel_metrics::{Counters, Exporter};
+use parking_lot::Mutex;
+
+use super::access_log::AccessLog;
+use super::counts::{CAUSES, Count, Counts};
+use super::upstream::Upstream;
+use super::worker::Worker;
+
+/// Where all numbers come together.
+pub struct Metrics {
+    /// Of each cluster, by name: what changed, and what was refused. They outlive reloads.
+    pub counters: Arc<Mutex<BTreeMap<String, Counters>>>,
+    /// All workers.
+    pub workers: Vec<Arc<Worker>>,
+    /// The access log.
+    pub log: Option<AccessLog>,
+}
+
+impl Metrics {
+    /// All of it, in the OpenMetrics format.
+    pub fn to_openmetrics(&self, running: &Running<Upstream>) -> String {
+        let exporter = Exporter::default();
+        for cluster in running.clusters() {
+            let counters = self.counters.lock().entry(cluster.name().to_owned()).or_default().clone();
+            exporter.add(&cluster, &counters);
+        }
+        let mut text = String::new();
+        self.own(&mut text);
+        text + &exporter.to_openmetrics()
+    }
+
+    fn sum(&self, of: impl Fn(&Counts) -> &Count) -> u64 {
+        self.workers.iter().map(|worker| of(&worker.counts).get()).fold(0, u64::wrapping_add)
+    }
+
+    fn own(&self, text: &mut String) {
+        let mut counter = |name: &str, help: &str, samples: &[(String, u64)]| {
+            let _ = writeln!(text, "# HELP l7_{name} {help}\n# TYPE l7_{name} counter");
+            for (labels, value) in samples {
+                let _ = writeln!(text, "l7_{name}_total{labels} {value}");
+            }
+        };
+        let answers: Vec<_> = (1..6)
+            .map(|class| (format!("{{class=\"{class}xx\"}}"), self.sum(|counts| &counts.answers[class])))
+            .collect();
+        counter("answers", "Answers to clients", &answers);
+        let causes: Vec<_> = CAUSES
+            .iter()
+            .enumerate()
+            .map(|(at, word)| (format!("{{cause=\"{word}\"}}"), self.sum(|counts| &counts.causes[at])))
+            .collect();
+        counter("refusals", "Answers in the words of the proxy", &causes);
+        let plain = |value| [(String::new(), value)];
+        counter("connections", "Connections of clients", &plain(self.sum(|counts| &counts.accepted)));
+        counter(
+            "upstream_connections",
+            "Connections to endpoints",
+            &plain(self.sum(|counts| &counts.opened)),
+        );
+        counter("attempts_again", "Retries and hedges", &plain(self.sum(|counts| &counts.again)));
+        counter("copies", "Copies that were sent", &plain(self.sum(|counts| &counts.copied)));
+        counter(
+            "copies_left_out",
+            "Copies that were not sent",
+            &plain(self.sum(|counts| &counts.not_copied)),
+        );
+        counter(
+            "bodies_broken",
+            "Bodies of endpoints that broke off",
+            &plain(self.sum(|counts| &counts.broken)),
+        );
+        counter(
+            "clients_too_slow",
+            "Connections closed for slowness",
+            &plain(self.sum(|counts| &counts.too_slow)),
+        );
+        counter("body_bytes", "Bytes of bodies to clients", &plain(self.sum(|counts| &counts.bytes)));
+        let lost = self.log.as_ref().map_or(0, AccessLog::lost);
+        counter("log_lines_lost", "Lines of the access log that were lost", &plain(lost));
+        for (name, help, value) in [
+            ("clients", "Connections of clients now", self.sum(|counts| &counts.clients)),
+            ("tunnels", "Tunnels now", self.sum(|counts| &counts.tunnels)),
+        ] {
+            let _ = writeln!(text, "# HELP l7_{name} {help}\n# TYPE l7_{name} gauge\nl7_{name} {value}");
+        }
+    }
+}

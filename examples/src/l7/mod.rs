@@ -1,0 +1,54 @@
+//! A complete layer 7 proxy, from the public API of evenkeel, hyper, tokio and rustls.
+//!
+//! ```text
+//! listener ─► connection ─► service ─► request_rules ─► Router ─► forward ─► attempt ─► upstream (h1, h2)
+//!  (worker)   (watch)          │                                    ▲            │
+//!                              │                                    └── retry ◄──┤
+//!                              └◄── reply_body ◄──────────────────────────────────┘
+//! ```
+//!
+//! Each worker is a thread with a runtime, listening sockets, connections and pools of its own; nothing that a request touches
+//! is shared with another one, but for the counts of the library. `Running` of `evenkeel-config` is everything else: clusters,
+//! routes, checks, discovery and reloads.
+
+#![expect(
+    missing_debug_implementations,
+    reason = "most of it holds sockets, futures or closures, of which nothing can be shown"
+)]
+
+pub mod access_log;
+pub mod admin;
+pub mod attempt;
+pub mod cause;
+pub mod client_stream;
+pub mod connect;
+pub mod connection;
+pub mod counts;
+pub mod error;
+pub mod forward;
+pub mod forwarded;
+pub mod grpc;
+pub mod h1;
+pub mod h2;
+pub mod handover;
+pub mod hop_by_hop;
+pub mod listener;
+pub mod live;
+pub mod message;
+pub mod metrics;
+pub mod mirror;
+pub mod proxy;
+pub mod reply_body;
+pub mod request_body;
+pub mod request_rules;
+pub mod service;
+pub mod settings;
+pub mod stream;
+pub mod timer;
+pub mod tls;
+pub mod upgrade;
+pub mod upstream;
+pub mod watch;
+pub mod worker;
+
+pub use proxy::Proxy;

@@ -1,0 +1,248 @@
+//! The body of an answer on its way to the client.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use evenkeel::router::{Exchange, outcome_of};
+use evenkeel::{Outcome, Pick};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::access_log::Record;
+use super::attempt::Via;
+use super::grpc;
+use super::upstream::Upstream;
+use super::watch::Busy;
+use super::worker::Worker;
+
+/// The body of an answer. While it lives, its request is under way.
+pub struct ReplyBody {
+    kind: Kind,
+    _busy: Option<Busy>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a box would allocate for every request")]
+enum Kind {
+    Own(Bytes),
+    Passing(Passing),
+}
+
+/// What an upstream sends, as it comes in.
+///
+/// It holds the pick until the last byte is through, so that a long download counts as in flight for as long as it lasts. Then the
+/// connection goes back to its shelf; if the client leaves early or the upstream breaks off, the connection is closed instead.
+pub struct Passing {
+    body: Incoming,
+    via: Option<Via>,
+    pick: Option<Pick<Upstream>>,
+    /// What the head says of the endpoint; the end may say otherwise.
+    verdict: Option<Outcome>,
+    /// Of a call whose outcome is told by trailers.
+    call: Option<Box<Exchange<Upstream>>>,
+    worker: Arc<Worker>,
+    idle: Duration,
+    until: Option<Instant>,
+    begun: Instant,
+    waiting: Option<Instant>,
+    bytes: u64,
+    end: End,
+    record: Option<(Record, Instant)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotYet,
+    Whole,
+    Broken,
+}
+
+/// What is known of an answer when its body begins.
+pub struct Beginning {
+    /// The body as it comes in.
+    pub body: Incoming,
+    /// Where it comes from.
+    pub via: Via,
+    /// The endpoint that sends it.
+    pub pick: Pick<Upstream>,
+    /// What the head says of the endpoint; none if trailers will.
+    pub verdict: Option<Outcome>,
+    /// Of a call of gRPC.
+    pub call: Option<Box<Exchange<Upstream>>>,
+    /// Until when the request must have ended.
+    pub until: Option<Instant>,
+    /// How long the next bytes may take.
+    pub idle: Duration,
+    /// The line of the access log, and when the request began.
+    pub record: Option<(Record, Instant)>,
+}
+
+impl ReplyBody {
+    /// A body of our own.
+    pub fn own(bytes: impl Into<Bytes>, busy: Option<Busy>) -> Self {
+        Self { kind: Kind::Own(bytes.into()), _busy: busy }
+    }
+
+    /// The body of an upstream.
+    pub fn passing(beginning: Beginning, worker: Arc<Worker>, busy: Busy) -> Self {
+        let Beginning { body, via, pick, verdict, call, until, idle, record } = beginning;
+        let passing = Passing {
+            body,
+            via: Some(via),
+            pick: Some(pick),
+            verdict,
+            call,
+            worker,
+            idle,
+            until,
+            begun: Instant::now(),
+            waiting: None,
+            bytes: 0,
+            end: End::NotYet,
+            record,
+        };
+        Self { kind: Kind::Passing(passing), _busy: Some(busy) }
+    }
+}
+
+impl Passing {
+    /// What there is, after letting the connection bring more. Nobody need wake us for what we read ourselves.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let body = Pin::new(&mut self.body);
+        let Some(Via::H1(connection)) = &mut self.via else { return body.poll_frame(context) };
+        let silent = &mut Context::from_waker(Waker::noop());
+        match body.poll_frame(silent) {
+            Poll::Pending => {
+                connection.drive(context);
+                Pin::new(&mut self.body).poll_frame(silent)
+            }
+            ready => ready,
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, PassingError>>> {
+        match self.next(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.waiting = None;
+                if let Some(data) = frame.data_ref() {
+                    self.bytes += data.len() as u64;
+                    self.judge_long();
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.judge_call(trailers);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(PassingError::Broken(error)))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                let waiting = *self.waiting.get_or_insert_with(Instant::now);
+                let idle = waiting + self.idle;
+                let until = self.until.map_or(idle, |until| until.min(idle));
+                let timer = match &mut self.via {
+                    Some(Via::H1(connection)) => &mut connection.timer,
+                    Some(Via::H2(timer)) => timer,
+                    None => return Poll::Pending,
+                };
+                timer.poll_until(until, context).map(|()| Some(Err(PassingError::TimedOut)))
+            }
+        }
+    }
+
+    /// A body that goes on for long is judged by its head: a breaker that is half open shall not wait for hours.
+    fn judge_long(&mut self) {
+        if self.call.is_none()
+            && self.bytes > LONG
+            && self.begun.elapsed() > LONG_TIME
+            && let (Some(pick), Some(verdict)) = (&mut self.pick, self.verdict.take())
+        {
+            pick.record(verdict);
+        }
+    }
+
+    fn judge_call(&mut self, trailers: &hyper::HeaderMap) {
+        if let (Some(mut call), Some(pick), Some(ending)) =
+            (self.call.take(), &mut self.pick, grpc::ending(trailers))
+        {
+            let outcome = outcome_of(&ending).with_latency(self.begun.elapsed());
+            let _ = call.after_with(pick, &ending, outcome);
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = PassingError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, PassingError>>> {
+        let passing = match &mut self.get_mut().kind {
+            Kind::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Kind::Own(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Passing(passing) => passing,
+        };
+        let polled = passing.poll(context);
+        match &polled {
+            Poll::Ready(None) => passing.end = End::Whole,
+            Poll::Ready(Some(Err(_))) => passing.end = End::Broken,
+            _ => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(bytes) => bytes.is_empty(),
+            Kind::Passing(passing) => passing.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Passing(passing) => passing.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        let is_whole = self.end == End::Whole || (self.end == End::NotYet && self.body.is_end_stream());
+        let worker = &*self.worker;
+        if let Some(mut pick) = self.pick.take() {
+            if self.end == End::Broken {
+                worker.counts.broken.add(1);
+                pick.record(Outcome::failure().with_latency(self.begun.elapsed()));
+            } else if let Some(verdict) = self.verdict.take() {
+                // A client that left early says nothing of the endpoint.
+                pick.record(verdict);
+            }
+            if let (true, Some(Via::H1(connection))) = (is_whole, self.via.take()) {
+                pick.payload().give_back(worker.index, connection, &worker.shared.live.load().settings.pool);
+            }
+        }
+        worker.counts.bytes.add(self.bytes);
+        if let (Some((record, started)), Some(log)) = (self.record.take(), &worker.log) {
+            log.add(&record.end(self.bytes, started.elapsed(), is_whole));
+        }
+    }
+}
+
+/// Why the body of an answer ends early.
+#[derive(Debug, Error)]
+pub enum PassingError {
+    /// The upstream broke off.
+    #[error("the upstream's body broke off: {0}")]
+    Broken(hyper::Error),
+    /// It did not go on in time.
+    #[error("the upstream's body did not go on in time")]
+    TimedOut,
+}
+
+/// A body of more bytes that lasts for longer is judged by its head.
+const LONG: u64 = 1 << 20;
+const LONG_TIME: Duration = Duration::from_secs(5);

@@ -1,0 +1,142 @@
+//! Which requests are looked at further: the rules against smuggling (RFC 9112, sections 3.2 and 6.3), and the limits.
+//!
+//! hyper refuses by itself: control characters and spaces in names, folded lines, lengths that are no numbers or differ,
+//! codings that do not end in `chunked`, chunk sizes that overflow. Beside a coding it takes a length off, and nothing here can see
+//! that there was one; the upstream gets our own framing. What else it lets through is refused here.
+
+use evenkeel_config::ListenerLimits;
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
+
+use super::cause::Cause;
+
+/// Looks at a head, and gives the host that it asks for.
+///
+/// # Errors
+///
+/// Why it is answered at once.
+pub fn check(head: &Parts, limits: &ListenerLimits) -> Result<HeaderValue, Cause> {
+    if head.method == Method::CONNECT {
+        return Err(Cause::NoConnect);
+    }
+    if head.headers.len() > limits.header_fields as usize {
+        return Err(Cause::HeadTooLarge);
+    }
+    framing(head)?;
+    if let Some(most) = limits.body_bytes
+        && content_length(head).is_some_and(|length| length > most)
+    {
+        return Err(Cause::BodyTooLarge);
+    }
+    host(head)
+}
+
+/// The length that the head states. hyper has seen to it that there is at most one.
+pub fn content_length(head: &Parts) -> Option<u64> {
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn framing(head: &Parts) -> Result<(), Cause> {
+    let is_coded = head.headers.contains_key(header::TRANSFER_ENCODING);
+    if is_coded && head.headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(Cause::BadRequest("both Content-Length and Transfer-Encoding"));
+    }
+    if is_coded {
+        let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+        let is_chunked =
+            codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        // Others could be understood differently by an upstream, and nobody uses them.
+        if !is_chunked || codings.next().is_some() {
+            return Err(Cause::BadRequest("a Transfer-Encoding other than chunked"));
+        }
+        if head.version == Version::HTTP_10 {
+            return Err(Cause::BadRequest("Transfer-Encoding in HTTP/1.0"));
+        }
+    }
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next()
+        && (lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit))
+    {
+        return Err(Cause::BadRequest("more than one Content-Length"));
+    }
+    Ok(())
+}
+
+/// One host, and the same in an absolute form.
+fn host(head: &Parts) -> Result<HeaderValue, Cause> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let (given, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(Cause::BadRequest("more than one Host"));
+    }
+    match (head.uri.authority(), given) {
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            Err(Cause::BadRequest("Host differs from the address"))
+        }
+        (Some(authority), None) if head.version < Version::HTTP_2 && head.version > Version::HTTP_10 => {
+            let _ = authority;
+            Err(Cause::BadRequest("no Host"))
+        }
+        (Some(authority), _) if authority.as_str().contains('@') => {
+            Err(Cause::BadRequest("user information in the address"))
+        }
+        (_, Some(host)) => match is_host(host.as_bytes()) {
+            true => Ok(host.clone()),
+            false => Err(Cause::BadRequest("Host is no host")),
+        },
+        (Some(authority), None) => {
+            HeaderValue::from_str(authority.as_str()).map_err(|_| Cause::BadRequest("Host is no host"))
+        }
+        (None, None) if head.version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
+        (None, None) => Err(Cause::BadRequest("no Host")),
+    }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    fn said(version: Version, uri: &str, headers: &[(&str, &str)]) -> Result<HeaderValue, Cause> {
+        let mut request = Request::builder().uri(uri).version(version);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check(&request.body(()).unwrap().into_parts().0, &ListenerLimits::default())
+    }
+
+    #[test]
+    fn one_host_and_one_length() {
+        let v11 = Version::HTTP_11;
+        assert_eq!(said(v11, "/", &[("host", "a:80")]).unwrap(), "a:80");
+        assert_eq!(said(v11, "http://a/x", &[("host", "A")]).unwrap(), "A");
+        assert_eq!(said(Version::HTTP_2, "http://a/x", &[]).unwrap(), "a");
+        assert_eq!(said(Version::HTTP_10, "/", &[]).unwrap(), "");
+        for (uri, headers) in [
+            ("/", &[][..]),
+            ("/", &[("host", "a"), ("host", "b")]),
+            ("http://a/", &[("host", "b")]),
+            ("http://a/", &[]),
+            ("/", &[("host", "a/b")]),
+            ("/", &[("host", "a b")]),
+            ("http://u@a/", &[("host", "u@a")]),
+            ("/", &[("host", "a"), ("content-length", "1"), ("transfer-encoding", "chunked")]),
+            ("/", &[("host", "a"), ("content-length", "1"), ("content-length", "1")]),
+            ("/", &[("host", "a"), ("content-length", "+1")]),
+            ("/", &[("host", "a"), ("transfer-encoding", "gzip, chunked")]),
+            ("/", &[("host", "a"), ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]),
+        ] {
+            assert!(matches!(said(v11, uri, headers), Err(Cause::BadRequest(_))), "{uri} {headers:?}");
+        }
+        let coded = &[("transfer-encoding", "chunked")];
+        assert!(matches!(said(Version::HTTP_10, "/", coded), Err(Cause::BadRequest(_))));
+    }
+}

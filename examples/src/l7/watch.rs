@@ -1,0 +1,97 @@
+//! What a connection of a client is doing, so that one that does nothing can be closed.
+//!
+//! The stream notes reads and writes, the service notes requests, and the task of the connection asks how long that may go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use evenkeel_config::ListenerTimeouts;
+use tokio::time::Instant;
+
+/// What a connection of a client is doing. Written by one thread.
+#[derive(Debug)]
+pub struct Watch {
+    begun: Instant,
+    /// Requests under way.
+    active: AtomicU32,
+    /// Whether the first bytes of a head have come.
+    in_head: AtomicBool,
+    /// Since when nothing is under way, or the head comes: nanoseconds after `begun`.
+    since: AtomicU64,
+    /// Since when the client takes nothing; 0 if it does.
+    blocked: AtomicU64,
+}
+
+impl Watch {
+    /// Of a connection that begins now.
+    pub fn new() -> Self {
+        let (active, in_head) = (AtomicU32::new(0), AtomicBool::new(false));
+        let (since, blocked) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { begun: Instant::now(), active, in_head, since, blocked }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes have come.
+    pub fn has_read(&self) {
+        if self.active.load(Ordering::Relaxed) == 0 && !self.in_head.load(Ordering::Relaxed) {
+            self.in_head.store(true, Ordering::Relaxed);
+            self.since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// The client has taken bytes, or not.
+    pub fn has_written(&self, is_blocked: bool) {
+        if is_blocked != (self.blocked.load(Ordering::Relaxed) != 0) {
+            self.blocked.store(if is_blocked { self.now().max(1) } else { 0 }, Ordering::Relaxed);
+        }
+    }
+
+    /// A request begins, and lasts as long as the result.
+    pub fn begin(self: &Arc<Self>) -> Busy {
+        let active = self.active.load(Ordering::Relaxed);
+        self.active.store(active.saturating_add(1), Ordering::Relaxed);
+        self.in_head.store(false, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Whether a request is under way.
+    pub fn is_busy(&self) -> bool {
+        self.active.load(Ordering::Relaxed) > 0
+    }
+
+    /// Until when this may go on.
+    pub fn deadline(&self, timeouts: &ListenerTimeouts) -> Option<Instant> {
+        let at = |since: u64, time: Duration| Some(self.begun + Duration::from_nanos(since) + time);
+        let since = self.since.load(Ordering::Relaxed);
+        match self.blocked.load(Ordering::Relaxed) {
+            0 if self.is_busy() => None,
+            0 if self.in_head.load(Ordering::Relaxed) => at(since, timeouts.header),
+            0 => at(since, timeouts.idle),
+            blocked => at(blocked, timeouts.idle),
+        }
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A request that is under way, until this is dropped.
+#[derive(Debug)]
+pub struct Busy(Arc<Watch>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let active = self.0.active.load(Ordering::Relaxed).saturating_sub(1);
+        self.0.active.store(active, Ordering::Relaxed);
+        if active == 0 {
+            self.0.since.store(self.0.now(), Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What the router decides, as a client sees it.
+
+use std::time::Duration;
+
+use super::backend::{Backend, answer, until};
+use super::client::{Client, get};
+use super::{cluster, route, start};
+
+#[test]
+fn a_bad_answer_is_asked_for_again_elsewhere() {
+    let bad = Backend::new(|stream, _| answer(stream, 503, &[], b"bad"));
+    let good = Backend::named("good");
+    let config =
+        route("retry = { attempts = 2 }") + &cluster("all", &[&bad, &good], "policy = \"round_robin\"");
+    let (proxy, address) = start(&config);
+    let mut client = Client::new(address);
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "good");
+    }
+    assert!(proxy.counts().map(|counts| counts.again.get()).sum::<u64>() > 0 && !bad.seen().is_empty());
+    // POST may not be done twice, and its answer is what it is.
+    let statuses: Vec<u16> = (0..8)
+        .map(|_| client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").answer().status)
+        .collect();
+    assert!(statuses.contains(&503), "{statuses:?}");
+}
+
+#[test]
+fn a_slow_answer_is_asked_for_beside() {
+    let slow = Backend::new(|stream, _| {
+        std::thread::sleep(Duration::from_secs(30));
+        answer(stream, 200, &[], b"slow")
+    });
+    let quick = Backend::named("quick");
+    let hedge = "hedge = { after = { fixed = \"50ms\" } }";
+    let config = route(hedge) + &cluster("all", &[&slow, &quick], "policy = \"round_robin\"");
+    let (_proxy, address) = start(&config);
+    for _ in 0..4 {
+        assert_eq!(get(address, "/").text(), "quick");
+    }
+    assert!(!slow.seen().is_empty());
+}
+
+#[test]
+fn a_user_stays_where_the_cookie_says() {
+    let (one, two, three) = (Backend::named("one"), Backend::named("two"), Backend::named("three"));
+    let sticky = "[http.routes.affinity.cookie]\nname = \"at\"\nkeys = [{ id = 1, secret = \"0123456789abcdef0123456789abcdef\" }]\n";
+    let config = route(sticky) + &cluster("all", &[&one, &two, &three], "policy = \"round_robin\"");
+    let (_proxy, address) = start(&config);
+    let first = get(address, "/");
+    let cookie = first.field("set-cookie").expect("a cookie").split(';').next().unwrap().to_owned();
+    for _ in 0..10 {
+        let answer = Client::new(address).get_with("/", &format!("Cookie: {cookie}\r\n"));
+        assert_eq!(answer.text(), first.text());
+    }
+    let others: Vec<String> = (0..6).map(|_| get(address, "/").text()).collect();
+    assert!(others.iter().any(|other| *other != first.text()), "{others:?}");
+}
+
+#[test]
+fn too_many_requests_are_told_when_to_come_again() {
+    let one = Backend::named("one");
+    let limit = "rate_limits = [{ requests = 2, per = \"1h\" }]";
+    let (proxy, address) = start(&(route(limit) + &cluster("all", &[&one], "")));
+    let statuses: Vec<u16> = (0..4).map(|_| get(address, "/").status).collect();
+    assert_eq!(statuses, [200, 200, 429, 429]);
+    let answer = get(address, "/");
+    let wait: u64 = answer.field("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3600).contains(&wait) && answer.text() == "rate_limited\n");
+    assert_eq!(proxy.counts().map(|counts| counts.answers[4].get()).sum::<u64>(), 3);
+}
+
+#[test]
+fn routes_answer_redirect_and_change_headers() {
+    let one = Backend::new(|stream, _| {
+        answer(stream, 200, &[("server", "secret"), ("x-hop", "1"), ("connection", "x-hop")], b"one")
+    });
+    let routes = r#"
+        [[http.routes]]
+        name = "fixed"
+        match = { paths = [{ exact = "/fixed" }] }
+        action = { respond = { status = 418, body = "short and stout" } }
+        headers = { response = [{ set = { name = "x-pot", value = "tea" } }] }
+        [[http.routes]]
+        name = "moved"
+        match = { paths = [{ prefix = "/old" }] }
+        action = { redirect = { location = "https://{host}{path}{query}", status = 308 } }
+        [[http.routes]]
+        name = "api"
+        match = { hosts = ["test"] }
+        action = { cluster = "all" }
+        [http.routes.headers]
+        request = [{ set = { name = "x-by", value = "proxy" } }, { remove = { name = "x-secret" } }]
+        response = [{ remove = { name = "server" } }, { add = { name = "x-served", value = "yes" } }]
+    "#;
+    let (_proxy, address) = start(&(routes.to_owned() + &cluster("all", &[&one], "")));
+    let mut client = Client::new(address);
+    let fixed = client.get("/fixed");
+    assert_eq!(
+        (fixed.status, fixed.text().as_str(), fixed.field("x-pot")),
+        (418, "short and stout", Some("tea"))
+    );
+    let moved = client.get("/old/x?y=1");
+    assert_eq!((moved.status, moved.field("location")), (308, Some("https://test/old/x?y=1")));
+    let api = client.get_with("/api", "X-Secret: 1\r\n");
+    assert_eq!((api.status, api.field("x-served")), (200, Some("yes")));
+    assert_eq!((api.field("server"), api.field("x-hop")), (None, None));
+    let seen = one.seen();
+    assert_eq!((seen[0].values("x-by"), seen[0].values("x-secret")), (vec!["proxy"], vec![]));
+    let nowhere = client.send("GET / HTTP/1.1\r\nHost: other\r\n\r\n").answer();
+    assert_eq!((nowhere.status, nowhere.text().as_str()), (404, "no_route\n"));
+}
+
+#[test]
+fn copies_go_aside_and_change_nothing() {
+    let one = Backend::named("one");
+    let shadow = Backend::new(|_, _| {
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(false)
+    });
+    let mirror = "mirror = { cluster = \"shadow\", share = 1.0, host_suffix = \"-shadow\" }";
+    let config = route(mirror) + &cluster("all", &[&one], "") + &cluster("shadow", &[&shadow], "");
+    let (_proxy, address) = start(&config);
+    for i in 0..5 {
+        assert_eq!(get(address, &format!("/{i}")).text(), "one");
+    }
+    let body =
+        Client::new(address).send("POST /b HTTP/1.1\r\nHost: a:80\r\nContent-Length: 2\r\n\r\nab").answer();
+    assert_eq!(body.status, 200);
+    until("all copies have come", || shadow.seen().len() == 6);
+    let seen = shadow.seen();
+    assert!(seen.iter().all(|seen| seen.head.contains("-shadow")));
+    let post = seen.iter().find(|seen| seen.line().starts_with("POST")).unwrap();
+    assert_eq!((post.values("host"), post.body.as_slice()), (vec!["a-shadow:80"], &b"ab"[..]));
+}
+
+#[test]
+fn another_cluster_serves_when_the_first_cannot() {
+    let spare = Backend::named("spare");
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = route("")
+        + "[http.fallbacks]\nall = \"spare\"\n"
+        + &super::cluster_at("all", &[gone], "").replace("address", "weight = 0, address")
+        + &cluster("spare", &[&spare], "");
+    let (_proxy, address) = start(&config);
+    assert_eq!(get(address, "/").text(), "spare");
+}
+
+#[test]
+fn operators_see_health_numbers_and_lines() {
+    let folder = std::env::temp_dir().join(format!("evenkeel-l7-log-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("access.log");
+    let one = Backend::named("one");
+    let program = format!(
+        "[program]\nworkers = 2\nhealthz = \"/-/healthz\"\naccess_log = {:?}\n[admin]\naddress = \"127.0.0.1:0\"\n",
+        file.display().to_string()
+    );
+    let (proxy, address) = start(&(route("") + &cluster("all", &[&one], "") + &program));
+    assert_eq!(get(address, "/-/healthz").text(), "ok\n");
+    assert_eq!(get(address, "/x?y='z'").status, 200);
+    let admin = proxy.admin().unwrap();
+    assert_eq!(get(admin, "/healthz").text(), "ok\n");
+    let numbers = get(admin, "/metrics").text();
+    for line in
+        ["l7_answers_total{class=\"2xx\"} ", "evenkeel_cluster_membership{cluster=\"all\"} 1", "# EOF"]
+    {
+        assert!(numbers.contains(line), "{line} not in {numbers}");
+    }
+    assert_eq!(get(admin, "/nothing").status, 404);
+    drop(proxy);
+    let log = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    let line = lines.iter().find(|line| line["route"] == "all").unwrap();
+    assert_eq!(
+        (&line["endpoint"], &line["status"], &line["bytes"]),
+        (&"all-1".into(), &200.into(), &3.into())
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A failing endpoint is ejected, a broken one is found by its check, and both without a lost request.
+#[test]
+fn checks_and_outliers_are_those_of_the_configuration() {
+    let good = Backend::named("good");
+    let sick = Backend::new(|stream, seen| {
+        let status = if seen.line().contains("/health") { 500 } else { 200 };
+        answer(stream, status, &[], b"sick")
+    });
+    let check =
+        "[clusters.check]\nprobe = { http = { path = \"/health\" } }\nschedule = { interval = \"50ms\" }\n";
+    let (proxy, address) =
+        start(&(route("") + &cluster("all", &[&good, &sick], &format!("policy = \"round_robin\"\n{check}"))));
+    until("the sick one is found out", || {
+        let report = proxy.running().cluster("all").unwrap().report();
+        report.endpoints.iter().filter(|endpoint| endpoint.usable).count() == 1
+    });
+    for _ in 0..10 {
+        assert_eq!(get(address, "/").text(), "good");
+    }
+}

@@ -1,0 +1,195 @@
+//! Other protocols: WebSocket, HTTP/2, gRPC.
+
+use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+
+use super::backend::{Backend, until};
+use super::client::Client;
+use super::{cluster, cluster_at, route, start};
+
+#[test]
+fn a_web_socket_goes_through_and_counts_as_in_flight() {
+    let echo = Backend::new(|stream, seen| {
+        assert_eq!(seen.values("upgrade"), ["websocket"]);
+        assert_eq!(seen.values("sec-websocket-key"), ["abc"]);
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Ok: 1\r\n\r\n")?;
+        let mut part = [0; 1000];
+        loop {
+            let read = stream.read(&mut part)?;
+            if read == 0 {
+                return Ok(false);
+            }
+            stream.write_all(&part[..read])?;
+        }
+    });
+    let (proxy, address) = start(&(route("") + &cluster("all", &[&echo], "")));
+    let mut client = Client::new(address);
+    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n");
+    let agreed = client.answer();
+    assert_eq!(
+        (agreed.status, agreed.field("upgrade"), agreed.field("x-ok")),
+        (101, Some("websocket"), Some("1"))
+    );
+    for i in 0..100_u8 {
+        let sent = [i; 500];
+        client.stream.write_all(&sent).unwrap();
+        let mut back = [0; 500];
+        client.stream.read_exact(&mut back).unwrap();
+        assert_eq!(sent, back);
+    }
+    let in_flight = |so_many: usize| {
+        let report = proxy.running().cluster("all").unwrap().report();
+        report.endpoints[0].in_flight == so_many
+    };
+    assert!(in_flight(1));
+    drop(client);
+    until("the tunnel is closed", || in_flight(0));
+}
+
+/// Servers and clients of HTTP/2 run on this.
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// A server of HTTP/2 without TLS. It answers `/grpc…` as gRPC does, all else with what it saw.
+fn h2_server(runtime: &Runtime) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let (address, connections) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
+    let count = Arc::clone(&connections);
+    runtime.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let path = request.uri().path().to_owned();
+                let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+                let te = request.headers().get("te").map(|te| te.to_str().unwrap().to_owned());
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                let mut frames: Vec<Result<Frame<Bytes>, Infallible>> = vec![Ok(Frame::data(body))];
+                let mut response = Response::builder().header("x-authority", authority);
+                if let Some(code) = path.strip_prefix("/grpc/") {
+                    assert_eq!(te.as_deref(), Some("trailers"));
+                    response = response.header("content-type", "application/grpc+proto");
+                    let mut trailers = HeaderMap::new();
+                    trailers.insert("grpc-status", code.parse().unwrap());
+                    frames.push(Ok(Frame::trailers(trailers)));
+                }
+                Ok::<_, Infallible>(
+                    response.body(StreamBody::new(futures_util::stream::iter(frames))).unwrap(),
+                )
+            });
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, connections)
+}
+
+async fn h2_client(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+#[test]
+fn http_2_on_both_sides_with_trailers() {
+    let runtime = runtime();
+    let (server, connections) = h2_server(&runtime);
+    let config = route("")
+        + &cluster_at("all", &[server], "")
+        + "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let (proxy, address) = start(&config);
+    runtime.block_on(async {
+        let sender = h2_client(address).await;
+        let calls = (0..50).map(|i| {
+            let mut sender = sender.clone();
+            async move {
+                let code = if i % 2 == 0 { 0 } else { 14 };
+                let request = Request::post(format!("http://shop.example/grpc/{code}"))
+                    .header("content-type", "application/grpc+proto")
+                    .header("te", "trailers")
+                    .body(Full::from(format!("message {i}")))
+                    .unwrap();
+                let response = sender.send_request(request).await.unwrap();
+                assert_eq!(response.headers()["x-authority"], "shop.example");
+                let all = response.into_body().collect().await.unwrap();
+                assert_eq!(all.trailers().unwrap()["grpc-status"], code.to_string());
+                assert_eq!(all.to_bytes(), format!("message {i}"));
+            }
+        });
+        futures_util::future::join_all(calls).await;
+    });
+    // A few, if several requests found none at the same time; then one.
+    assert!(connections.load(Ordering::Relaxed) < 50);
+    until("nothing is in flight", || {
+        proxy.running().cluster("all").unwrap().report().endpoints[0].in_flight == 0
+    });
+}
+
+/// A client of HTTP/2 and a server of HTTP/1.1, and the other way round.
+#[test]
+fn the_two_sides_need_not_speak_the_same() {
+    let runtime = runtime();
+    let one = Backend::named("one");
+    let (_proxy, address) = start(&(route("") + &cluster("all", &[&one], "")));
+    runtime.block_on(async {
+        let mut sender = h2_client(address).await;
+        let request = Request::get("http://shop.example/x").body(Full::default()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "one");
+    });
+    assert_eq!(one.seen()[0].values("host"), ["shop.example"]);
+    let (server, _) = h2_server(&runtime);
+    let config = route("")
+        + &cluster_at("all", &[server], "")
+        + "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let (_proxy, address) = start(&config);
+    let answer =
+        Client::new(address).send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").answer();
+    assert_eq!((answer.status, answer.text().as_str(), answer.field("x-authority")), (200, "ab", Some("a")));
+}
+
+/// A call whose status is a trailer is judged by it.
+#[test]
+fn failing_calls_open_the_breaker_though_their_status_is_200() {
+    let runtime = runtime();
+    let (server, _) = h2_server(&runtime);
+    let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 3 } }]\n";
+    let program = "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let (proxy, address) = start(&(route("") + &cluster_at("all", &[server], breaker) + program));
+    runtime.block_on(async {
+        let mut sender = h2_client(address).await;
+        for _ in 0..3 {
+            let request = Request::post("http://a/grpc/13")
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(Full::default())
+                .unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let _ = response.into_body().collect().await.unwrap();
+        }
+    });
+    until("the breaker is open", || !proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
+    // A client of gRPC is told in its own words.
+    runtime.block_on(async {
+        let mut sender = h2_client(address).await;
+        let request = Request::post("http://a/grpc/0").header("content-type", "application/grpc");
+        let response = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
+        assert_eq!(response.headers()["grpc-status"], "14");
+    });
+}
