@@ -61,7 +61,6 @@ pub use running::{Diff, Difference, Running, RunningReport, SourceReport};
 #[cfg(feature = "schema")]
 pub use schema::schema;
 pub use watch::{Reload, Watching, watch_changes, watch_file, watch_file_with};
-pub use watch::{Reload, Watching, watch_file, watch_file_with};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
