@@ -33,6 +33,7 @@ mod listener;
 mod log;
 mod meter;
 mod metrics;
+mod over_hyper;
 mod page;
 mod service;
 mod settings;

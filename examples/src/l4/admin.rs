@@ -4,17 +4,21 @@ use std::sync::Arc;
 use evenkeel_metrics::Exporter;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::metrics::Metrics;
 use super::shared::Shared;
+use crate::admin::{Admin, AdminSettings};
 
 /// Answers operators, until it is dropped.
 pub(crate) async fn run(socket: TcpListener, shared: Arc<Shared>, metrics: Arc<Metrics>) {
+    let Ok(page) = Admin::new(AdminSettings::default()) else { return };
+    let page = Arc::new(page.with_running(Arc::clone(&shared.running), |_| None));
     let room = Arc::new(Semaphore::new(OPERATORS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
@@ -22,11 +26,10 @@ pub(crate) async fn run(socket: TcpListener, shared: Arc<Shared>, metrics: Arc<M
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             continue;
         };
-        let (shared, metrics) = (Arc::clone(&shared), Arc::clone(&metrics));
+        let (shared, metrics, page) = (Arc::clone(&shared), Arc::clone(&metrics), Arc::clone(&page));
         tokio::task::spawn_local(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let answer = answer(request.method(), request.uri().path(), &shared, &metrics);
-                std::future::ready(Ok::<_, Infallible>(answer))
+            let service = service_fn(async |request| {
+                Ok::<_, Infallible>(answer(request, &shared, &metrics, &page).await)
             });
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(hyper_util::rt::TokioTimer::new());
@@ -37,22 +40,19 @@ pub(crate) async fn run(socket: TcpListener, shared: Arc<Shared>, metrics: Arc<M
     }
 }
 
-/// What operators can ask. Status pages come in here: they need a method, a path and a body, and nothing of sockets.
-fn answer(method: &Method, path: &str, shared: &Shared, metrics: &Metrics) -> Response<Full<Bytes>> {
-    if method != Method::GET && method != Method::HEAD {
-        return of(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n");
+/// What operators can ask: the numbers are the proxy's own, all else the status page's.
+async fn answer(
+    request: Request<Incoming>,
+    shared: &Shared,
+    metrics: &Metrics,
+    page: &Admin,
+) -> Response<Full<Bytes>> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if request.uri().path() != "/metrics" || !is_read {
+        return page.answer_hyper(request).await;
     }
-    match path {
-        "/healthz" => of(StatusCode::OK, "text/plain", "ok\n"),
-        "/metrics" => of(StatusCode::OK, OPENMETRICS, metrics.write(shared, &Exporter::default())),
-        _ => of(StatusCode::NOT_FOUND, "text/plain", "there are /healthz and /metrics\n"),
-    }
-}
-
-fn of(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    let mut response = Response::new(Full::from(metrics.write(shared, &Exporter::default())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
     response
 }
 

@@ -9,7 +9,7 @@ use super::settings::Settings;
 
 /// What all threads share.
 pub(crate) struct Shared {
-    pub(crate) running: Running<Arc<Backend>>,
+    pub(crate) running: Arc<Running<Arc<Backend>>>,
     pub(crate) backends: Arc<Backends>,
     pub(crate) counters: Counters,
     settings: RwLock<Arc<Settings>>,
@@ -21,6 +21,7 @@ impl Shared {
         backends: Arc<Backends>,
         settings: Arc<Settings>,
     ) -> Self {
+        let running = Arc::new(running);
         Self { running, backends, counters: Counters::default(), settings: RwLock::new(settings) }
     }
 

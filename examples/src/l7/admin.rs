@@ -1,4 +1,4 @@
-//! Where operators ask: `/healthz` and `/metrics`, at an address of their own.
+//! Where operators ask, at an address of their own: the status page and its API, `/healthz` and `/metrics`.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evenkeel_metrics::Exporter;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
@@ -26,12 +26,13 @@ pub struct Admin {
     pub shared: Arc<Shared>,
     /// The numbers.
     pub metrics: Metrics,
+    /// The page and the API.
+    pub page: crate::admin::Admin,
 }
 
 impl Admin {
-    /// Answers a request. A page over `Running` has its place here.
-    fn answer(&self, method: &str, path: &str, _body: &[u8]) -> Response<Full<Bytes>> {
-        let (status, kind, body) = match (method, path) {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (status, kind, body) = match (request.method().as_str(), request.uri().path()) {
             ("GET" | "HEAD", "/healthz") if self.shared.is_draining() => {
                 (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n".to_owned())
             }
@@ -39,7 +40,7 @@ impl Admin {
             ("GET" | "HEAD", "/metrics") => {
                 (StatusCode::OK, Exporter::CONTENT_TYPE, self.metrics.to_openmetrics(&self.shared.running))
             }
-            _ => (StatusCode::NOT_FOUND, PLAIN, "try /healthz or /metrics\n".to_owned()),
+            _ => return self.page.answer_hyper(request).await,
         };
         let mut response = Response::new(Full::from(body));
         *response.status_mut() = status;
@@ -65,12 +66,7 @@ impl Admin {
             let admin = Arc::clone(&self);
             let service = service_fn(move |request: Request<Incoming>| {
                 let admin = Arc::clone(&admin);
-                async move {
-                    let (head, body) = request.into_parts();
-                    let body = Limited::new(body, MOST_BYTES).collect().await;
-                    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-                    Ok::<_, Infallible>(admin.answer(head.method.as_str(), head.uri.path(), &body))
-                }
+                async move { Ok::<_, Infallible>(admin.answer(request).await) }
             });
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
@@ -94,4 +90,3 @@ pub fn open(address: SocketAddr) -> std::io::Result<StdListener> {
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const MOST_CONNECTIONS: usize = 64;
-const MOST_BYTES: usize = 64 << 10;

@@ -19,6 +19,9 @@ pub enum StartError {
     /// The part `[program]` of it.
     #[error(transparent)]
     Live(#[from] LiveError),
+    /// The status page.
+    #[error(transparent)]
+    Admin(#[from] crate::admin::AdminSettingsError),
     /// A listener for something else.
     #[error("listener {listener}: its protocol is not http: l4_proxy serves the others")]
     NotHttp {

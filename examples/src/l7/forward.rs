@@ -85,7 +85,7 @@ pub async fn forward(
         {
             return hedged(way, exchange, pick, bytes.clone()).await;
         }
-        let started = Instant::now();
+        let started = begin(exchange, &pick);
         let deadline = deadline(way, exchange, started);
         let speaking = way.live.speaking(exchange.cluster().name());
         let result = match way.is_upgrade {
@@ -125,13 +125,13 @@ async fn hedged(
     body: Bytes,
 ) -> Result<Forwarded, Lost> {
     let mut running = FuturesUnordered::new();
-    let begin = |exchange: &Exchange<Upstream>, pick: Pick<Upstream>| {
-        let started = Instant::now();
+    let send = |exchange: &Exchange<Upstream>, pick: Pick<Upstream>| {
+        let started = begin(exchange, &pick);
         let deadline = deadline(way, exchange, started);
         let speaking = Arc::clone(way.live.speaking(exchange.cluster().name()));
         one_of_several(way, speaking, pick, body.clone(), started, deadline)
     };
-    running.push(begin(exchange, first));
+    running.push(send(exchange, first));
     loop {
         let in_time = exchange.hedge_in();
         let ended = tokio::select! {
@@ -162,7 +162,7 @@ async fn hedged(
         if is_due {
             if let Ok(Some(pick)) = exchange.hedge() {
                 way.worker.counts.again.add(1);
-                running.push(begin(exchange, pick));
+                running.push(send(exchange, pick));
                 if let Some(Ok(answer)) = last {
                     discard(way, answer);
                 }
@@ -186,6 +186,12 @@ async fn one_of_several(
     (pick, started, result)
 }
 
+/// An attempt is sent.
+fn begin(exchange: &Exchange<Upstream>, pick: &Pick<Upstream>) -> Instant {
+    pick.payload().meter.picked(exchange.cluster().now());
+    Instant::now()
+}
+
 fn deadline(way: Way<'_>, exchange: &Exchange<Upstream>, started: Instant) -> Instant {
     let most = way.live.settings.timeouts.response;
     started + exchange.attempt_time().map_or(most, |time| time.min(most))
@@ -198,17 +204,25 @@ fn judge(
     result: Result<Answer, Failure>,
     started: Instant,
 ) -> (Next, Result<Forwarded, Cause>) {
+    let ended = |exchange: &Exchange<Upstream>, pick: &Pick<Upstream>, outcome: &Outcome| {
+        pick.payload().meter.ended(started.elapsed(), outcome.verdict(), exchange.cluster().now());
+    };
     match result {
         Ok(answer) => {
             let Some(ending) = ending(&answer) else {
+                // How a call ended, its trailers tell; that it was answered, is known.
+                ended(exchange, &pick, &Outcome::success());
                 return (Next::Done, Ok(Forwarded { answer, pick, verdict: None }));
             };
             let outcome = outcome_of(&ending).with_latency(started.elapsed());
+            ended(exchange, &pick, &outcome);
             let next = exchange.after_unrecorded(&pick, &ending, &outcome);
             (next, Ok(Forwarded { answer, pick, verdict: Some(outcome) }))
         }
         Err(failure) => {
-            let next = exchange.after(&mut pick, &failure.ending());
+            let ending = failure.ending();
+            ended(exchange, &pick, &outcome_of(&ending));
+            let next = exchange.after(&mut pick, &ending);
             (next, Err(failure.cause))
         }
     }

@@ -25,6 +25,7 @@ use super::metrics::Metrics;
 use super::settings::ProxySettings;
 use super::upstream::Upstream;
 use super::worker::{self, Shared, SharedListener, Worker};
+use crate::admin::AdminSettings;
 
 /// A proxy that serves.
 pub struct Proxy {
@@ -170,7 +171,10 @@ impl Proxy {
         counters: Arc<Mutex<BTreeMap<String, evenkeel_metrics::Counters>>>,
     ) -> Result<(), StartError> {
         let metrics = Metrics { counters, workers: self.workers.clone(), log: self.log_lost.clone() };
-        let admin = Arc::new(Admin { shared: Arc::clone(&self.shared), metrics });
+        let running = Arc::clone(&self.shared.running);
+        let page = crate::admin::Admin::new(AdminSettings::default())?;
+        let page = page.with_running(running, |upstream: &Upstream| Some(&upstream.meter));
+        let admin = Arc::new(Admin { shared: Arc::clone(&self.shared), metrics, page });
         let (ends, ended) = tokio::sync::oneshot::channel();
         let run = move || {
             control.block_on(async {

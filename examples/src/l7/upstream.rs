@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::h1::H1;
 use super::h2::H2;
 use super::settings::PoolSettings;
+use crate::admin::Meter;
 
 /// The payload `T` of the proxy's clusters: made once for each incarnation of an endpoint, and gone with it.
 ///
@@ -15,6 +16,8 @@ use super::settings::PoolSettings;
 pub struct Upstream {
     /// Where it listens.
     pub address: Address,
+    /// What was sent there, for the status page.
+    pub meter: Meter,
     shelves: Box<[CachePadded<Mutex<Shelf>>]>,
     /// Held while a connection is made that many are to share.
     dialing: Box<[tokio::sync::Mutex<()>]>,
@@ -33,7 +36,7 @@ impl Upstream {
     pub fn new(endpoint: &Endpoint, workers: usize) -> Self {
         let shelves = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
         let dialing = (0..workers.max(1)).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { address: endpoint.address().clone(), shelves, dialing }
+        Self { address: endpoint.address().clone(), meter: Meter::new(), shelves, dialing }
     }
 
     fn shelf(&self, worker: usize) -> Option<&Mutex<Shelf>> {

@@ -97,7 +97,7 @@ pub(crate) fn metric(admin: SocketAddr, name: &str) -> u64 {
 pub(crate) fn get(admin: SocketAddr, path: &str) -> String {
     use std::io::Write as _;
     let mut socket = connect(admin);
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     socket.read_to_string(&mut text).unwrap();
     text

@@ -191,6 +191,7 @@ fn operators_are_answered() {
     let child = Child::start(&Setup::of([backend.address]).text());
     assert!(crate::client::get(child.admin, "/healthz").ends_with("ok\n"));
     assert!(crate::client::get(child.admin, "/nothing").starts_with("HTTP/1.1 404"));
+    assert!(crate::client::get(child.admin, "/api/clusters/backs").contains("\"endpoints\""));
     assert_eq!(read(&mut connect(child.front), 1), "a");
     let metrics = crate::client::get(child.admin, "/metrics");
     assert!(metrics.contains("\nl4_connections_total 1\n"), "{metrics}");

@@ -167,7 +167,16 @@ fn operators_see_health_numbers_and_lines() {
     {
         assert!(numbers.contains(line), "{line} not in {numbers}");
     }
-    assert_eq!(get(admin, "/nothing").status, 404);
+    assert_eq!(get(admin, "/api/clusters").status, 421, "a name that anybody may point here");
+    let local = |path: &str| {
+        let mut client = Client::new(admin);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).answer()
+    };
+    assert!(local("/").text().contains("<!doctype html>"));
+    let cluster: serde_json::Value = serde_json::from_str(&local("/api/clusters/all").text()).unwrap();
+    assert_eq!(cluster["endpoints"][0]["id"], "all-1");
+    assert_eq!(cluster["endpoints"][0]["actual_share"], 1.0, "{cluster}");
+    assert_eq!(local("/nothing").status, 404);
     drop(proxy);
     let log = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
