@@ -273,7 +273,7 @@ fn a_program_may_refuse_a_file() {
     let file = folder.join("main.toml");
     let text = |limit: u32| format!("tick = \"{limit}ms\"\n[program]\nlimit = {limit}\n");
     std::fs::write(&file, text(100)).unwrap();
-    let running = std::sync::Arc::new(Running::<()>::start(Loaded::load(&file).unwrap()).unwrap());
+    let running = Arc::new(Running::<()>::start(Loaded::load(&file).unwrap()).unwrap());
     let (tell, told) = std::sync::mpsc::channel();
     let agree = |loaded: &Loaded| {
         let own: std::collections::BTreeMap<String, u32> =
