@@ -48,6 +48,62 @@ fn listeners_keep_their_own_routes() {
     assert_eq!(about("keys.api").unwrap().verdict, Verdict::NoEquivalent, "{report}");
 }
 
+/// A route that names no listener is asked at all of them.
+#[test]
+fn routes_of_a_listener_that_cannot_be_bound_go_nowhere() {
+    let haproxy = |bind: &str| {
+        format!(
+            "frontend a\n mode http\n bind *:80\n default_backend x\n\
+             frontend b\n mode http\n bind {bind}\n default_backend y\n\
+             backend x\n mode http\n server s 10.0.0.1:80\n\
+             backend y\n mode http\n server s 10.0.0.2:80\n"
+        )
+    };
+    let envoy = |name: &str, host: &str| {
+        format!(
+            "  - name: {name}\n    address: {{ socket_address: {{ address: {host}, port_value: 80 }} }}\n\
+             \x20   filter_chains:\n    - filters:\n      - typed_config:\n          \"@type\": x.TcpProxy\n          cluster: {name}\n"
+        )
+    };
+    let envoy = format!(
+        "static_resources:\n  listeners:\n{}{}\n  clusters:\n  - {{ name: x, type: STATIC }}\n  - {{ name: y, type: STATIC }}\n",
+        envoy("x", "10.9.9.9"),
+        envoy("y", "local.example")
+    );
+    let nginx = "upstream x { server 10.0.0.1:80; } upstream y { server 10.0.0.2:80; }\
+        server { listen 80; location / { proxy_pass http://x; } }\
+        server { listen localhost:8080; location / { proxy_pass http://y; } }";
+    for (dialect, text) in [
+        (Dialect::Haproxy, haproxy("localhost:8080")),
+        (Dialect::Haproxy, haproxy("abns@x")),
+        (Dialect::Haproxy, haproxy("*:8000-8010")),
+        (Dialect::Nginx, nginx.to_owned()),
+        (Dialect::Envoy, envoy),
+    ] {
+        let (text, report) = converted(dialect, &text);
+        let loaded = Loaded::parse(&text, Syntax::Toml).unwrap();
+        let config = loaded.config();
+        assert_eq!(config.listeners.len(), 1, "{text}");
+        let actions = format!("{:?} {:?}", config.http.routes, config.stream.routes);
+        assert!(
+            actions.contains("Cluster(\"x\")") && !actions.contains("Cluster(\"y\")"),
+            "{text}\n{report}"
+        );
+        let told = report.findings.iter().find(|finding| finding.subject.ends_with(".routes")).unwrap();
+        assert_eq!(told.verdict, Verdict::NoEquivalent);
+        assert!(told.detail.contains("left out are "), "{report}");
+    }
+    // The only one is no exception, and sockets that can be said are bound.
+    let alone = "frontend b\n mode http\n bind localhost:80\n default_backend x\nbackend x\n mode http\n server s 10.0.0.1:80\n";
+    let (text, _) = converted(Dialect::Haproxy, alone);
+    assert!(!text.contains("routes"), "{text}");
+    for (bind, address) in [(":::8443", "[::]:8443"), ("/run/x.sock", "unix:/run/x.sock")] {
+        let (text, report) = converted(Dialect::Haproxy, &haproxy(bind));
+        assert!(text.contains(&format!("address = \"{address}\"")), "{text}");
+        assert!(!report.findings.iter().any(|finding| finding.subject.ends_with(".routes")), "{report}");
+    }
+}
+
 #[test]
 fn one_socket_is_one_listener() {
     let (text, report) = converted(

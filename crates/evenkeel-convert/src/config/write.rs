@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 
 use evenkeel::router::{Action, RouteConfig, RouterConfig, StreamRouterConfig};
 use evenkeel_config::{
@@ -27,7 +28,12 @@ fn config_of(setup: &Setup, report: &mut Report) -> Config {
     let mut writer = Writer { report, listeners: Vec::new(), by_address: BTreeMap::new() };
     let mut served = Vec::new();
     for listener in &setup.listeners {
-        served.push((writer.listeners_of(listener), &listener.serves));
+        let names = writer.listeners_of(listener);
+        if names.is_empty() && !writer.is_the_only(setup, listener) {
+            writer.left_out(listener);
+            continue;
+        }
+        served.push((names, &listener.serves));
     }
     let listeners = writer.listeners;
     let mut config = Config { listeners, ..Config::default() };
@@ -62,7 +68,7 @@ impl Writer<'_> {
         for text in &listener.addresses {
             let subject = format!("listeners.{}: {text}", listener.name);
             let Some(address) = bind(text) else {
-                let detail = "an IP address and a port are needed: add the listener by hand";
+                let detail = "an IP address and a port are needed, or the path of a socket: write them and convert again";
                 self.report.add(None, subject, Verdict::NoEquivalent, detail);
                 continue;
             };
@@ -86,6 +92,27 @@ impl Writer<'_> {
             names.push(name);
         }
         names
+    }
+
+    /// Routes that came without any address stand for all listeners, if nothing else of their kind is served.
+    fn is_the_only(&self, setup: &Setup, listener: &Listener) -> bool {
+        let is_http = |listener: &&Listener| matches!(listener.serves, Serves::Http(_));
+        let kind = is_http(&listener);
+        listener.addresses.is_empty()
+            && setup.listeners.iter().filter(|other| is_http(other) == kind).count() == 1
+    }
+
+    /// A route that names no listener is asked at all of them, so those of a listener that is not there cannot stay.
+    fn left_out(&mut self, listener: &Listener) {
+        let routes: Vec<&str> = match &listener.serves {
+            Serves::Http(router) => router.routes.iter().map(|route| route.name.as_str()).collect(),
+            Serves::Stream(router) => router.routes.iter().map(|route| route.name.as_str()).collect(),
+        };
+        let detail = format!(
+            "without a listener they would be asked at all of them: left out are {}",
+            if routes.is_empty() { "none".to_owned() } else { routes.join(", ") }
+        );
+        self.report.add(None, format!("listeners.{}.routes", listener.name), Verdict::NoEquivalent, detail);
     }
 
     fn free_name(&self, wanted: &str) -> String {
@@ -121,14 +148,25 @@ fn protocol(listener: &Listener) -> Protocol {
     }
 }
 
-/// `*` and a missing host are all addresses of IPv4, as with nginx and HAProxy.
+/// `*` and a missing host are all addresses of IPv4, as with nginx and HAProxy. What stands before the last colon may be an
+/// IPv6 address without brackets, and a path alone is a socket, as with HAProxy. Names of no file have no equivalent.
 fn bind(text: &str) -> Option<Address> {
-    let with_host = match text.strip_prefix('*').or_else(|| text.starts_with(':').then_some(text)) {
-        Some(port) => format!("0.0.0.0{port}"),
-        None if text.bytes().all(|byte| byte.is_ascii_digit()) => format!("0.0.0.0:{text}"),
-        None => text.to_owned(),
+    let family = ["ipv4@", "ipv6@", "unix@"].into_iter().find(|family| text.starts_with(family));
+    let rest = family.and_then(|family| text.strip_prefix(family)).unwrap_or(text);
+    let whole = match rest.rsplit_once(':') {
+        _ if family == Some("unix@") || rest.starts_with('/') => format!("unix:{rest}"),
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),
+        Some(("" | "*", port)) if family == Some("ipv6@") => format!("[::]:{port}"),
+        Some(("" | "*", port)) => format!("0.0.0.0:{port}"),
+        None if rest.bytes().all(|byte| byte.is_ascii_digit()) => format!("0.0.0.0:{rest}"),
+        _ => rest.to_owned(),
     };
-    with_host.parse().ok().filter(|address| !matches!(address, Address::Host(..)))
+    let address = whole.parse().ok()?;
+    match &address {
+        Address::Socket(_) => Some(address),
+        Address::Unix(path) if path.is_absolute() => Some(address),
+        _ => None,
+    }
 }
 
 type Served<'s> = (Vec<String>, &'s Serves);
@@ -253,5 +291,45 @@ impl Names {
         let free = first.into_iter().chain(numbered).find(|name| !self.0.contains(name)).unwrap_or_default();
         self.0.insert(free.clone());
         free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bind;
+
+    #[test]
+    fn addresses_of_all_programs_are_bound_or_refused() {
+        let cases = [
+            ("80", Some("0.0.0.0:80")),
+            ("*:80", Some("0.0.0.0:80")),
+            (":80", Some("0.0.0.0:80")),
+            ("ipv4@:80", Some("0.0.0.0:80")),
+            ("ipv6@:80", Some("[::]:80")),
+            ("ipv6@fd00::1:80", Some("[fd00::1]:80")),
+            (":::8443", Some("[::]:8443")),
+            ("fd00::1:8443", Some("[fd00::1]:8443")),
+            ("[::]:8443", Some("[::]:8443")),
+            ("10.0.0.1:80", Some("10.0.0.1:80")),
+            ("unix:/run/x.sock", Some("unix:/run/x.sock")),
+            ("unix@/run/x.sock", Some("unix:/run/x.sock")),
+            ("/run/x.sock", Some("unix:/run/x.sock")),
+            ("unix:@abstract", None),
+            ("unix:x.sock", None),
+            ("abns@x", None),
+            ("fd@3", None),
+            ("quic4@:443", None),
+            ("udp@:53", None),
+            ("localhost:8080", None),
+            ("*:8000-8010", None),
+            ("8000-8010", None),
+            (":", None),
+            ("", None),
+            ("*", None),
+        ];
+        for (text, expected) in cases {
+            let found = bind(text).map(|address| address.to_string());
+            assert_eq!(found.as_deref(), expected, "{text}");
+        }
     }
 }
