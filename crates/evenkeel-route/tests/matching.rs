@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 use evenkeel_route::matching::{
-    Connection, CookieMatch, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig,
+    Cidr, Connection, CookieMatch, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig,
     NoHeaders, PathMatch, PathOptions, PortRange, Precedence, QueryMatch, Request, Scratch, Shadow,
     StreamRule, StreamRules, StreamRulesConfig, ValueMatch, normalise,
 };
@@ -352,6 +352,9 @@ fn shadowed_rules_for_connections_are_reported() {
         (rule(&["*.b"], &[], None, &[]), rule(&["*.a.b", "q.b"], &[], None, &[]), true),
         (rule(&["*.b"], &[], None, &[]), rule(&["b"], &[], None, &[]), false),
         (rule(&["a.b"], &[], None, &[]), all(), false),
+        (rule(&["*.b"], &[], None, &[]), rule(&["*"], &[], None, &[]), false),
+        (rule(&["a.*"], &[], None, &[]), rule(&["a.b.*", "a.c"], &[], None, &[]), true),
+        (rule(&["a.*", "*.b"], &[], None, &[]), rule(&["*.c", "b.*"], &[], None, &[]), false),
         (rule(&[], &["10.0.0.0/8"], None, &[]), rule(&[], &["10.1.0.0/16", "10.2.3.4/32"], None, &[]), true),
         (rule(&[], &["10.0.0.0/8"], None, &[]), rule(&[], &["10.1.0.0/16", "::/0"], None, &[]), false),
         (rule(&[], &["10.0.0.0/9", "10.128.0.0/9"], None, &[]), rule(&[], &["10.0.0.0/8"], None, &[]), false),
@@ -515,6 +518,34 @@ fn a_hundred_thousand_rules_compile() {
     let long = vec![b'a'; 1 << 20];
     assert!(rules.find(&Request::new("GET", &long, "/"), &mut scratch).is_err());
     assert!(rules.find(&Request::new("GET", "", &long), &mut scratch).is_err());
+}
+
+/// Each comparison counts, so that long lists do not take minutes; what is cheap is compared first.
+#[test]
+fn long_lists_of_ranges_do_not_hold_up_the_rest() {
+    let ranges = |from: u32| -> Vec<Cidr> {
+        (from..from + 2000).map(|i| Cidr::new(std::net::Ipv4Addr::from(i).into(), 32).unwrap()).collect()
+    };
+    let of = |sources: Vec<Cidr>, port: u16| StreamRule {
+        sources,
+        destination_ports: vec![PortRange::one(port)],
+        ..StreamRule::default()
+    };
+    let shadowed = |rules: Vec<StreamRule>| -> Vec<(usize, usize)> {
+        let rules = StreamRules::new(&StreamRulesConfig { rules, ..Default::default() }).unwrap();
+        rules.shadowed().iter().map(|shadow| (shadow.rule, shadow.by)).collect()
+    };
+    let last = vec![ranges(0)[1999]; 2000];
+    // Four million comparisons of ranges.
+    assert_eq!(shadowed(vec![of(ranges(0), 1), of(last.clone(), 1), of(ranges(0), 1)]), []);
+    // Another port: none of them.
+    assert_eq!(shadowed(vec![of(ranges(0), 1), of(last, 2), of(vec![ranges(0)[0]], 1)]), [(2, 0)]);
+    // All pairs of 2,000 rules.
+    let mut rules: Vec<StreamRule> = (0..1999)
+        .map(|i| StreamRule { sni: vec![format!("n{i}.example").parse().unwrap()], ..StreamRule::default() })
+        .collect();
+    rules.push(rules[1998].clone());
+    assert_eq!(shadowed(rules), [(1999, 1998)]);
 }
 
 /// Rules that differ by one header value are looked up, and the order of rules still decides.
