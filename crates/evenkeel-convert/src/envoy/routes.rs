@@ -39,7 +39,18 @@ pub(crate) fn read_listener(
             } else {
                 format!("{host}:{port}")
             });
-            socket.get("protocol");
+            match socket.text("protocol")? {
+                None | Some("TCP" | "0") => {}
+                Some("UDP" | "1") => {
+                    let detail = "UDP is not converted, and never becomes TCP: the listener is left out, with its routes";
+                    conversion.report.none(socket.place(), socket.path("protocol"), detail);
+                    return Ok(());
+                }
+                Some(other) => {
+                    let field = socket.path("protocol");
+                    return Err(ConvertError::value(socket.place(), field, other, "TCP or UDP is allowed"));
+                }
+            }
             socket.rest(&mut conversion.report, |_| "sockets are your server's");
         } else if let Some(mut pipe) = address.table("pipe")? {
             addresses.push(format!("unix:{}", pipe.needed("path")?));
@@ -48,10 +59,11 @@ pub(crate) fn read_listener(
     }
     let name =
         table.text("name")?.map_or_else(|| addresses.first().cloned().unwrap_or_default(), str::to_owned);
-    let mut stream = StreamRouterConfig::default();
+    // Whether clients speak TLS is said of each chain.
+    let mut streams = [false, true].map(|tls| (tls, StreamRouterConfig::default()));
     for (number, node) in table.list("filter_chains")?.iter().enumerate() {
         let mut chain = Table::new(node, format!("{path}.filter_chains[{number}]"))?;
-        let tls = chain.get("transport_socket").is_some();
+        let tls = transport(&mut chain, conversion)?;
         let mut rule = StreamRule::default();
         if let Some(mut matches) = chain.table("filter_chain_match")? {
             let field = matches.path("server_names");
@@ -71,6 +83,14 @@ pub(crate) fn read_listener(
             };
             let kind = config.text("@type")?.unwrap_or(&filter_name);
             if kind.ends_with("HttpConnectionManager") || kind.ends_with("http_connection_manager") {
+                if !rule.sni.is_empty() {
+                    let names: Vec<String> = rule.sni.iter().map(ToString::to_string).collect();
+                    let subject =
+                        format!("{}: {}", chain.path("filter_chain_match.server_names"), names.join(", "));
+                    let detail =
+                        "routes of requests are asked whatever the server name was: give them these hosts";
+                    conversion.report.none(chain.place(), subject, detail);
+                }
                 let route_path = config.path("route_config");
                 match config.get("route_config") {
                     Some(node) => {
@@ -98,7 +118,8 @@ pub(crate) fn read_listener(
                 if let Some(action) = tcp_action(&mut config)? {
                     let name = format!("{number}.{i}");
                     conversion.report.taken(config.place(), config.path(""), "a route of connections");
-                    stream.routes.push(StreamRouteConfig { name, rule: rule.clone(), action });
+                    let route = StreamRouteConfig { name, rule: rule.clone(), action };
+                    streams[usize::from(tls)].1.routes.push(route);
                 }
                 config.rest(&mut conversion.report, |_| "evenkeel has nothing that does this");
             } else {
@@ -108,13 +129,27 @@ pub(crate) fn read_listener(
         }
         chain.rest(&mut conversion.report, |_| "TLS is your server's");
     }
-    if !stream.routes.is_empty() {
-        let name = unused(&name, conversion);
-        let listener = Listener { name, addresses, tls: false, serves: Serves::Stream(stream) };
-        conversion.setup.listeners.push(listener);
+    for (tls, stream) in streams {
+        if stream.routes.is_empty() {
+            continue;
+        }
+        let (name, addresses) = (unused(&name, conversion), addresses.clone());
+        conversion.setup.listeners.push(Listener { name, addresses, tls, serves: Serves::Stream(stream) });
     }
     table.rest(&mut conversion.report, |_| "it is about serving, not about balancing: set it in your server");
     Ok(())
+}
+
+/// Whether clients speak TLS with a chain: all sockets but the plain one are taken for it, so nothing becomes open.
+fn transport(chain: &mut Table<'_>, conversion: &mut Conversion) -> Result<bool, ConvertError> {
+    let Some(mut socket) = chain.table("transport_socket")? else { return Ok(false) };
+    let name = socket.text("name")?.unwrap_or("");
+    if name == "raw_buffer" || name.ends_with(".raw_buffer") {
+        return Ok(false);
+    }
+    let detail = "clients speak TLS: its certificates are your server's";
+    conversion.report.none(socket.place(), socket.path(name), detail);
+    Ok(true)
 }
 
 fn unused(name: &str, conversion: &Conversion) -> String {

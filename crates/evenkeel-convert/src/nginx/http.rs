@@ -567,12 +567,20 @@ fn listen(directive: &Directive, conversion: &mut Conversion) -> Result<Listen, 
             conversion.report.none(
                 &flag.place,
                 format!("listen {text} {}", flag.text),
-                "sockets are your server's",
+                if flag.is("quic") {
+                    "HTTP/3 is your server's: what is taken is TLS over TCP at this address"
+                } else {
+                    "sockets are your server's"
+                },
             );
         }
     }
     conversion.report.taken(directive.place(), directive.text(), "an address of a listener");
-    Ok(Listen { address: text, tls: has("ssl"), is_default: has("default_server") || has("default") })
+    Ok(Listen {
+        address: text,
+        tls: has("ssl") || has("quic"),
+        is_default: has("default_server") || has("default"),
+    })
 }
 
 fn names(directive: &Directive, server: &mut Server<'_>, conversion: &mut Conversion) {

@@ -55,16 +55,21 @@ fn server(
     variables: &Variables,
     conversion: &mut Conversion,
 ) -> Result<(), ConvertError> {
+    let listens: Vec<&Directive> =
+        block.inside().iter().filter(|directive| directive.name.is("listen")).collect();
+    if !listens.is_empty() && listens.iter().all(|directive| is_udp(directive)) {
+        for directive in block.inside() {
+            conversion.report.none(directive.place(), directive.text(), UDP);
+        }
+        return Ok(());
+    }
     let mut addresses = Vec::new();
     let mut router = StreamRouterConfig::default();
     for directive in block.inside() {
         let (place, subject) = (directive.place(), directive.text());
         match directive.name.text.as_str() {
             "listen" => {
-                let text = directive.args.first().map_or("", |word| word.text.as_str());
-                let is_port = text.bytes().all(|byte| byte.is_ascii_digit());
-                addresses.push(if is_port { format!("*:{text}") } else { text.to_owned() });
-                conversion.report.taken(place, subject, "an address of a listener");
+                addresses.extend(listen(directive, conversion)?);
             }
             "ssl_preread" => {
                 conversion.report.taken(place, subject, "routes look at the server name where they have one");
@@ -93,10 +98,53 @@ fn server(
             _ => proxys_own(directive, conversion),
         }
     }
-    let name =
-        addresses.first().map_or_else(|| format!("stream:{}", block.place().line), |a| format!("stream {a}"));
-    conversion.setup.listeners.push(Listener { name, addresses, tls: false, serves: Serves::Stream(router) });
+    // Whether clients speak TLS is said of each address.
+    let (encrypted, open): (Vec<Listen>, Vec<Listen>) = addresses.into_iter().partition(|listen| listen.tls);
+    for (listens, tls) in [(open, false), (encrypted, true)] {
+        let addresses: Vec<String> = listens.into_iter().map(|listen| listen.address).collect();
+        let Some(first) = addresses.first() else { continue };
+        let name = format!("stream {first}");
+        let serves = Serves::Stream(router.clone());
+        conversion.setup.listeners.push(Listener { name, addresses, tls, serves });
+    }
     Ok(())
+}
+
+struct Listen {
+    address: String,
+    tls: bool,
+}
+
+const UDP: &str =
+    "UDP is not converted, and never becomes TCP: write a listener whose protocol is udp, and its routes";
+
+fn is_udp(directive: &Directive) -> bool {
+    directive.args.iter().skip(1).any(|word| word.is("udp"))
+}
+
+/// None, if it is one of UDP.
+fn listen(directive: &Directive, conversion: &mut Conversion) -> Result<Option<Listen>, ConvertError> {
+    let Some((address, flags)) = directive.args.split_first() else {
+        let expected = "an address or a port comes after it";
+        return Err(ConvertError::unexpected(directive.place(), "listen", expected));
+    };
+    let text = address.text.as_str();
+    if is_udp(directive) {
+        conversion.report.none(directive.place(), directive.text(), UDP);
+        return Ok(None);
+    }
+    for flag in flags.iter().filter(|flag| !["ssl", "reuseport"].contains(&flag.text.as_str())) {
+        let detail = if flag.is("proxy_protocol") {
+            "whether connections begin with a PROXY header is your server's: tell it to take one"
+        } else {
+            "sockets are your server's"
+        };
+        conversion.report.none(&flag.place, format!("listen {text} {}", flag.text), detail);
+    }
+    conversion.report.taken(directive.place(), directive.text(), "an address of a listener");
+    let is_port = text.bytes().all(|byte| byte.is_ascii_digit());
+    let address = if is_port { format!("*:{text}") } else { text.to_owned() };
+    Ok(Some(Listen { address, tls: flags.iter().any(|flag| flag.is("ssl")) }))
 }
 
 /// Server names and clusters, in the order in which they are asked.

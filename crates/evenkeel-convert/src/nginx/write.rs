@@ -73,8 +73,16 @@ pub(crate) fn write(setup: &Setup) -> Written {
                     continue;
                 };
                 stream.push_str("\n    server {\n");
+                // Without its certificate nginx does not start, so nothing goes out in the open.
+                let ssl = if listener.tls { " ssl" } else { "" };
+                if listener.tls {
+                    writer.none(
+                        format!("listeners.{}.tls", listener.name),
+                        "add ssl_certificate and ssl_certificate_key to the server",
+                    );
+                }
                 for address in &listener.addresses {
-                    let _ = writeln!(stream, "        listen {};", bind(address));
+                    let _ = writeln!(stream, "        listen {}{ssl};", bind(address));
                 }
                 let _ = writeln!(stream, "        proxy_pass {};\n    }}", writer.target(name));
             }

@@ -1,0 +1,78 @@
+//! What comes in by TLS, UDP or with a PROXY header does not silently become plain TCP.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use evenkeel_convert::{Conversion, Dialect, Options, Verdict, read, write};
+
+fn given(from: Dialect, text: &str) -> Conversion {
+    read(from, text, "given", &Options::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Addresses and whether they are encrypted.
+fn sockets(conversion: &Conversion) -> Vec<(Vec<&str>, bool)> {
+    let listeners = conversion.setup.listeners.iter();
+    listeners.map(|it| (it.addresses.iter().map(String::as_str).collect(), it.tls)).collect()
+}
+
+fn is_told(conversion: &Conversion, subject: &str) {
+    let mut found = conversion.report.findings.iter().filter(|finding| finding.subject.contains(subject));
+    assert!(
+        found.any(|finding| finding.verdict == Verdict::NoEquivalent),
+        "{subject}\n{}",
+        conversion.report
+    );
+}
+
+#[test]
+fn flags_of_nginx() {
+    let text = "stream { upstream x { server 10.0.0.1:80; }
+        server { listen 53 udp; listen 53; listen 853 ssl proxy_protocol backlog=5; proxy_pass x; }
+        server { listen 54 udp reuseport; proxy_pass x; } }";
+    let conversion = given(Dialect::Nginx, text);
+    assert_eq!(sockets(&conversion), [(vec!["*:53"], false), (vec!["*:853"], true)]);
+    for subject in ["listen 53 udp", "listen 54 udp", "853 proxy_protocol", "853 backlog=5"] {
+        is_told(&conversion, subject);
+    }
+    let taken = |subject: &str| {
+        conversion
+            .report
+            .findings
+            .iter()
+            .any(|it| it.verdict == Verdict::Taken && it.subject.contains(subject))
+    };
+    assert!(!taken("udp"), "{}", conversion.report);
+    let nginx = write(Dialect::Nginx, &conversion.setup).text;
+    assert!(nginx.contains("listen *:853 ssl;"), "{nginx}");
+    assert!(read(Dialect::Nginx, "stream { server { listen; } }", "f", &Options::default()).is_err());
+
+    let quic = "http { server { listen 443 quic; return 404; } }";
+    let conversion = given(Dialect::Nginx, quic);
+    assert_eq!(sockets(&conversion), [(vec!["*:443"], true)]);
+    is_told(&conversion, "quic");
+}
+
+fn envoy(protocol: &str, chains: &str) -> String {
+    format!(
+        "static_resources:\n  listeners:\n  - name: x\n    address: {{ socket_address: {{ protocol: {protocol}, address: 10.0.0.9, port_value: 80 }} }}\n    filter_chains: [{chains}]\n  clusters:\n  - {{ name: x, type: STATIC }}\n"
+    )
+}
+
+#[test]
+fn chains_of_envoy() {
+    let tcp = "filters: [{ typed_config: { \"@type\": x.TcpProxy, cluster: x } }]";
+    let tls = "transport_socket: { name: envoy.transport_sockets.tls, typed_config: { a: b } }";
+    let raw = "transport_socket: { name: envoy.transport_sockets.raw_buffer }";
+    let conversion = given(Dialect::Envoy, &envoy("TCP", &format!("{{ {tcp}, {tls} }}, {{ {tcp}, {raw} }}")));
+    assert_eq!(sockets(&conversion), [(vec!["10.0.0.9:80"], false), (vec!["10.0.0.9:80"], true)]);
+    is_told(&conversion, "transport_socket");
+    let conversion = given(Dialect::Envoy, &envoy("TCP", &format!("{{ {tcp}, {tls} }}")));
+    assert_eq!(sockets(&conversion), [(vec!["10.0.0.9:80"], true)]);
+
+    let conversion = given(Dialect::Envoy, &envoy("UDP", &format!("{{ {tcp} }}")));
+    assert_eq!(sockets(&conversion), []);
+    is_told(&conversion, "socket_address.protocol");
+    assert!(read(Dialect::Envoy, &envoy("SCTP", ""), "f", &Options::default()).is_err());
+
+    let http = "filter_chain_match: { server_names: [a.example] }, filters: [{ typed_config: { \"@type\": x.HttpConnectionManager, route_config: { virtual_hosts: [] } } }]";
+    let conversion = given(Dialect::Envoy, &envoy("TCP", &format!("{{ {http} }}")));
+    is_told(&conversion, "server_names: a.example");
+}
