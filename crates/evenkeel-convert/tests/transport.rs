@@ -1,7 +1,7 @@
 //! What comes in by TLS, UDP or with a PROXY header does not silently become plain TCP.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use evenkeel_convert::{Conversion, Dialect, Options, Verdict, read, write};
+use evenkeel_convert::{Conversion, Dialect, Options, Serves, Verdict, read, write};
 
 fn given(from: Dialect, text: &str) -> Conversion {
     read(from, text, "given", &Options::default()).unwrap_or_else(|error| panic!("{error}"))
@@ -75,4 +75,22 @@ fn chains_of_envoy() {
     let http = "filter_chain_match: { server_names: [a.example] }, filters: [{ typed_config: { \"@type\": x.HttpConnectionManager, route_config: { virtual_hosts: [] } } }]";
     let conversion = given(Dialect::Envoy, &envoy("TCP", &format!("{{ {http} }}")));
     is_told(&conversion, "server_names: a.example");
+}
+
+#[test]
+fn binds_of_haproxy() {
+    let text = "frontend web\n mode http\n bind :80,:81\n bind :443 ssl crt /x.pem\n bind :82 accept-proxy\n default_backend x\n\
+        frontend only\n mode tcp\n bind :444 ssl\n default_backend x\n\
+        backend x\n mode http\n server s 10.0.0.1:80\n";
+    let conversion = given(Dialect::Haproxy, text);
+    assert_eq!(
+        sockets(&conversion),
+        [(vec![":80", ":81", ":82"], false), (vec![":443"], true), (vec![":444"], true)]
+    );
+    let names: Vec<&str> = conversion.setup.listeners.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["web", "web#tls", "only"]);
+    assert_eq!(conversion.setup.listeners[0].serves, conversion.setup.listeners[1].serves);
+    assert!(matches!(conversion.setup.listeners[2].serves, Serves::Stream(_)));
+    is_told(&conversion, "bind :443: crt /x.pem");
+    is_told(&conversion, "bind :82: accept-proxy");
 }

@@ -25,8 +25,8 @@ pub(crate) struct Frontend {
     pub(crate) place: Place,
     pub(crate) settings: Settings,
     pub(crate) acls: Acls,
-    addresses: Vec<String>,
-    tls: bool,
+    /// Where it listens, and whether clients speak TLS there.
+    addresses: Vec<(String, bool)>,
     /// What answers by itself, before any backend is chosen.
     answers: Vec<(Condition, Action, Line)>,
     uses: Vec<(Condition, String, Line)>,
@@ -40,7 +40,6 @@ impl Frontend {
             settings,
             acls: Acls::new(),
             addresses: Vec::new(),
-            tls: false,
             answers: Vec::new(),
             uses: Vec::new(),
         }
@@ -52,8 +51,13 @@ impl Frontend {
         let (place, subject) = (line.place(), line.text());
         match texts.as_slice() {
             ["bind", addresses, rest @ ..] => {
-                self.addresses.extend(addresses.split(',').map(str::to_owned));
-                self.tls |= rest.contains(&"ssl");
+                let tls = rest.contains(&"ssl");
+                self.addresses.extend(addresses.split(',').map(|address| (address.to_owned(), tls)));
+                let unread: Vec<&str> = rest.iter().copied().filter(|word| *word != "ssl").collect();
+                if !unread.is_empty() {
+                    let subject = format!("bind {addresses}: {}", unread.join(" "));
+                    conversion.report.none(place, subject, "sockets and certificates are your server's");
+                }
                 conversion.report.taken(place, subject, "an address of a listener");
             }
             ["use_backend", name, ..] if name.contains("%[") => {
@@ -118,8 +122,25 @@ impl Frontend {
             self.stream(targets, conversion)?
         };
         conversion.report.taken(&self.place, format!("frontend {}", self.name), "a listener with routes");
-        let listener = Listener { name: self.name, addresses: self.addresses, tls: self.tls, serves };
-        conversion.setup.listeners.push(listener);
+        let of = |tls: bool| -> Vec<String> {
+            let same = self.addresses.iter().filter(|(_, is)| *is == tls);
+            same.map(|(address, _)| address.clone()).collect()
+        };
+        let (open, encrypted) = (of(false), of(true));
+        let mut push = |name: String, addresses: Vec<String>, tls: bool| {
+            let serves = serves.clone();
+            conversion.setup.listeners.push(Listener { name, addresses, tls, serves });
+        };
+        match (open.is_empty(), encrypted.is_empty()) {
+            (_, true) => push(self.name, open, false),
+            (true, false) => push(self.name, encrypted, true),
+            (false, false) => {
+                // No name of HAProxy has this sign.
+                let second = format!("{}#tls", self.name);
+                push(self.name, open, false);
+                push(second, encrypted, true);
+            }
+        }
         Ok(())
     }
 
