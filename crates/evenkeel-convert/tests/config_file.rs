@@ -120,6 +120,32 @@ fn one_socket_is_one_listener() {
     );
 }
 
+/// What was encrypted does not become open by a second listener of the same address, nor the other way round.
+#[test]
+fn one_socket_speaks_one_protocol() {
+    let both = "frontend a\n mode http\n bind *:80\n default_backend x\n\
+         frontend b\n mode tcp\n bind :80\n default_backend y\n\
+         frontend c\n mode http\n bind :80 ssl\n default_backend y\n\
+         backend x\n mode http\n server s 10.0.0.1:80\nbackend y\n mode http\n server s 10.0.0.2:80\n";
+    let (text, report) = converted(Dialect::Haproxy, both);
+    let loaded = Loaded::parse(&text, Syntax::Toml).unwrap();
+    let config = loaded.config();
+    assert_eq!((config.listeners.len(), config.http.routes.len(), config.stream.routes.len()), (1, 1, 0));
+    assert!(config.listeners[0].tls.is_none());
+    for name in ["b", "c"] {
+        let told = finding(&report, &format!("listeners.{name}: :80"));
+        assert_eq!(told.verdict, Verdict::NoEquivalent, "{report}");
+        assert!(told.detail.contains("another protocol"), "{report}");
+        assert_eq!(finding(&report, &format!("listeners.{name}.routes")).verdict, Verdict::NoEquivalent);
+    }
+}
+
+/// The one finding whose subject contains this.
+fn finding<'r>(report: &'r evenkeel_convert::Report, subject: &str) -> &'r evenkeel_convert::Finding {
+    let found = report.findings.iter().find(|finding| finding.subject.contains(subject));
+    found.unwrap_or_else(|| panic!("{subject} is not in\n{report}"))
+}
+
 #[test]
 fn files_of_the_tests_become_files_that_are_taken() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");

@@ -58,7 +58,14 @@ fn config_of(setup: &Setup, report: &mut Report) -> Config {
 struct Writer<'r> {
     report: &'r mut Report,
     listeners: Vec<ListenerConfig>,
-    by_address: BTreeMap<String, String>,
+    by_address: BTreeMap<String, Bound>,
+}
+
+/// Who has an address already.
+struct Bound {
+    name: String,
+    protocol: Protocol,
+    tls: bool,
 }
 
 impl Writer<'_> {
@@ -72,19 +79,30 @@ impl Writer<'_> {
                 self.report.add(None, subject, Verdict::NoEquivalent, detail);
                 continue;
             };
+            let protocol = protocol(listener);
             if let Some(known) = self.by_address.get(&address.to_string()) {
-                let detail = format!("it is the listener {known:?} too: the routes of both are asked");
-                self.report.add(None, subject, Verdict::Differs, detail);
-                names.push(known.clone());
+                if (known.protocol, known.tls) == (protocol, listener.tls) {
+                    let detail =
+                        format!("it is the listener {:?} too: the routes of both are asked", known.name);
+                    self.report.add(None, subject, Verdict::Differs, detail);
+                    names.push(known.name.clone());
+                } else {
+                    let detail = format!(
+                        "the listener {:?} has this address, and speaks another protocol: give it one of its own",
+                        known.name
+                    );
+                    self.report.add(None, subject, Verdict::NoEquivalent, detail);
+                }
                 continue;
             }
             let name = self.free_name(&listener.name);
-            self.by_address.insert(address.to_string(), name.clone());
+            let bound = Bound { name: name.clone(), protocol, tls: listener.tls };
+            self.by_address.insert(address.to_string(), bound);
             let tls = listener.tls.then(|| self.certificate(&name));
             self.listeners.push(ListenerConfig {
                 name: name.clone(),
                 address,
-                protocol: protocol(listener),
+                protocol,
                 tls,
                 limits: ListenerLimits::default(),
                 timeouts: ListenerTimeouts::default(),
