@@ -147,6 +147,63 @@ fn finding<'r>(report: &'r evenkeel_convert::Report, subject: &str) -> &'r evenk
 }
 
 #[test]
+fn what_a_file_says_of_itself_is_reported() {
+    let text = r#"
+program = { listeners = { web = { accept_proxy = true } }, send_proxy = "v2" }
+listeners = [
+    { name = "web", address = "127.0.0.1:80", tls = { cert_file = "a", key_file = "b", client_ca_file = "c" } },
+    { name = "dns", address = "127.0.0.1:53", protocol = "udp" },
+]
+clusters = [{ name = "x" }, { name = "y" }, { name = "z" }]
+
+[[http.routes]]
+name = "first"
+key = [{ header = "x-user" }]
+action = { cluster = "x" }
+match = { paths = [{ exact = "/1" }] }
+
+[[http.routes]]
+name = "second"
+key = [{ cookie = "user" }]
+action = { cluster = "x" }
+match = { paths = [{ exact = "/2" }] }
+
+[[http.routes]]
+name = "none"
+action = { cluster = "x" }
+match = { paths = [{ exact = "/3" }] }
+
+[[http.routes]]
+name = "split"
+key = [{ cookie = "user" }]
+action = { split = { arms = [{ cluster = "y", weight = 1 }, { cluster = "z", weight = 1 }] } }
+
+[[stream.routes]]
+name = "dns"
+action = { cluster = "x" }
+"#;
+    let conversion = read(Dialect::Config, text, "f", &Options::default()).unwrap();
+    let (setup, report) = (&conversion.setup, &conversion.report);
+    let key = |cluster: &str| format!("{:?}", setup.keys.get(cluster));
+    assert!(key("x").contains("x-user"), "{}", key("x"));
+    assert!(key("y").contains("Cookie") && key("z").contains("Cookie"), "{:?}", setup.keys);
+    assert_eq!(setup.listeners.len(), 1, "UDP does not become TCP");
+    for subject in [
+        "program.listeners",
+        "program.send_proxy",
+        "listeners.web.tls.client_ca_file",
+        "listeners.dns",
+        "http.routes.second.key",
+        "http.routes.none.key",
+    ] {
+        assert_eq!(finding(report, subject).verdict, Verdict::NoEquivalent, "{report}");
+    }
+    assert!(!report.to_string().contains("first.key"), "{report}");
+    let nginx = write(Dialect::Nginx, setup).text;
+    assert!(!nginx.contains(":53"), "{nginx}");
+}
+
+#[test]
 fn files_of_the_tests_become_files_that_are_taken() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let mut seen = 0;

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
 use evenkeel::router::{Action, RouterConfig, StreamRouterConfig};
-use evenkeel_config::{Config, ListenerConfig, Loaded, Protocol, Syntax};
+use evenkeel_config::{Config, ListenerConfig, ListenerLimits, ListenerTimeouts, Loaded, Protocol, Syntax};
 
 use super::keys;
 use crate::conversion::Conversion;
 use crate::error::{ConvertError, Problem};
 use crate::files::Text;
+use crate::key_rule::KeyRule;
 use crate::place::Place;
 use crate::report::{Report, Verdict};
 use crate::setup::{CheckSetup, Listener, Serves, Setup};
@@ -31,11 +32,16 @@ fn setup_of(config: &Config, report: &mut Report) -> Setup {
     if config.admin.is_some() {
         report.add(None, "admin", Verdict::NoEquivalent, "proxies have their own ways to be asked");
     }
+    programs_own(config, report);
     for settings in &config.clusters {
         let (name, mut cluster) = (settings.cluster.name.clone(), settings.cluster.clone());
         if !settings.discovery.is_empty() {
             let detail = "endpoints are listed: write down those of today";
             report.add(None, format!("clusters.{name}.discovery"), Verdict::NoEquivalent, detail);
+        }
+        if settings.merge.is_some() {
+            let detail = "endpoints come from one list";
+            report.add(None, format!("clusters.{name}.merge"), Verdict::NoEquivalent, detail);
         }
         if let Some(check) = &settings.check {
             let (probe, schedule) = (check.probe.clone(), check.schedule.clone());
@@ -44,7 +50,15 @@ fn setup_of(config: &Config, report: &mut Report) -> Setup {
         }
         setup.clusters.push(cluster);
     }
-    for listener in config.listeners.iter().map(|listener| of_listener(config, listener)) {
+    for settings in &config.listeners {
+        listeners_own(settings, report);
+        if settings.protocol == Protocol::Udp {
+            let detail =
+                "UDP is not converted, and never becomes TCP: the listener is left out, with its routes";
+            report.add(None, format!("listeners.{}", settings.name), Verdict::NoEquivalent, detail);
+            continue;
+        }
+        let listener = of_listener(config, settings);
         // What serves the same at several addresses is one listener to proxies.
         let same = |known: &&mut Listener| known.tls == listener.tls && known.serves == listener.serves;
         match setup.listeners.iter_mut().find(same) {
@@ -54,6 +68,46 @@ fn setup_of(config: &Config, report: &mut Report) -> Setup {
     }
     setup.keys = keys_of(config, report);
     setup
+}
+
+/// What proxies have ways of their own for, or nothing.
+fn programs_own(config: &Config, report: &mut Report) {
+    let program = config.program.iter().filter_map(|program| program.as_object()).flatten();
+    for (key, value) in program {
+        let detail = "it is the program's own: tell the proxy in its words";
+        report.add(None, format!("program.{key}: {value}"), Verdict::NoEquivalent, detail);
+    }
+    if config.prober != Default::default() {
+        report.add(None, "prober", Verdict::NoEquivalent, "proxies have no bounds for all checks together");
+    }
+    let is_http = |listener: &&ListenerConfig| listener.protocol == Protocol::Http;
+    for (list, count, is_served) in [
+        ("http.routes", config.http.routes.len(), config.listeners.iter().any(|listener| is_http(&listener))),
+        ("stream.routes", config.stream.routes.len(), config.listeners.iter().any(|it| !is_http(&it))),
+    ] {
+        if count > 0 && !is_served {
+            let detail = "no listener serves them: they are left out";
+            report.add(None, list, Verdict::NoEquivalent, detail);
+        }
+    }
+}
+
+fn listeners_own(listener: &ListenerConfig, report: &mut Report) {
+    let mut none = |field: &str, detail: &str| {
+        report.add(None, format!("listeners.{}.{field}", listener.name), Verdict::NoEquivalent, detail);
+    };
+    if listener.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some()) {
+        none(
+            "tls.client_ca_file",
+            "clients would no longer be asked for certificates: say it in the proxy's words",
+        );
+    }
+    if listener.limits != ListenerLimits::default() {
+        none("limits", "bound the listener in the proxy's words");
+    }
+    if listener.timeouts != ListenerTimeouts::default() {
+        none("timeouts", "set the timeouts of clients in the proxy's words");
+    }
 }
 
 fn of_listener(config: &Config, listener: &ListenerConfig) -> Listener {
@@ -77,21 +131,43 @@ fn of_listener(config: &Config, listener: &ListenerConfig) -> Listener {
     }
 }
 
-/// What the key of a cluster is: that of the routes to it alone.
-fn keys_of(config: &Config, report: &mut Report) -> BTreeMap<String, crate::key_rule::KeyRule> {
-    let mut found = BTreeMap::new();
+/// What the key of a cluster is: that of the first route to it, for proxies say it of the cluster.
+fn keys_of(config: &Config, report: &mut Report) -> BTreeMap<String, KeyRule> {
+    let mut by_cluster: BTreeMap<&str, Option<KeyRule>> = BTreeMap::new();
     for route in &config.http.routes {
-        let Action::Cluster(cluster) = &route.action else { continue };
-        if route.key.is_empty() {
-            continue;
+        let rule = keys::of_cluster(&route.key);
+        let clusters = clusters(&route.action);
+        if rule.is_none() && !route.key.is_empty() && !clusters.is_empty() {
+            let detail = "proxies hash one thing: the key is left out";
+            report.add(None, format!("http.routes.{}.key", route.name), Verdict::NoEquivalent, detail);
         }
-        match keys::of_cluster(&route.key) {
-            Some(rule) => drop(found.insert(cluster.clone(), rule)),
-            None => {
-                let detail = "proxies hash one thing: the key is left out";
-                report.add(None, format!("http.routes.{}.key", route.name), Verdict::NoEquivalent, detail);
+        for cluster in clusters {
+            match by_cluster.get(cluster) {
+                Some(known) if *known != rule => {
+                    let detail = format!(
+                        "proxies have one key for all requests to a cluster: that of the first route to {cluster:?} stays"
+                    );
+                    report.add(
+                        None,
+                        format!("http.routes.{}.key", route.name),
+                        Verdict::NoEquivalent,
+                        detail,
+                    );
+                }
+                _ => drop(by_cluster.insert(cluster, rule.clone())),
             }
         }
     }
-    found
+    by_cluster.into_iter().filter_map(|(name, rule)| Some((name.to_owned(), rule?))).collect()
+}
+
+/// Where the requests of a route may go.
+fn clusters(action: &Action) -> Vec<&str> {
+    match action {
+        Action::Cluster(name) => vec![name],
+        Action::Split(split) => split.arms.iter().map(|arm| arm.cluster.as_str()).collect(),
+        Action::Ramp(ramp) => vec![&ramp.old, &ramp.new],
+        Action::BlueGreen(pair) => vec![&pair.blue, &pair.green],
+        _ => Vec::new(),
+    }
 }
