@@ -1,4 +1,5 @@
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -58,6 +59,9 @@ impl<T> Relay<'_, T> {
             for way in [turn, !turn] {
                 if way {
                     up = self.up.poll(self.client, self.server, self.tools, cx);
+                    // A socket tells of its reset once, and of an end from then on. (Of one that came after its end it
+                    // tells as of a broken pipe.)
+                    self.down.was_reset |= up == Poll::Ready(Err(Broken::Writing(ErrorKind::ConnectionReset)));
                 } else {
                     down = self.down.poll(self.server, self.client, self.tools, cx);
                 }
@@ -71,7 +75,7 @@ impl<T> Relay<'_, T> {
             }
             let up = match up {
                 // It takes no more. What it said before it went is still read.
-                Poll::Ready(Err(Broken::Writing)) => {
+                Poll::Ready(Err(Broken::Writing(_))) => {
                     self.up.end();
                     cx.waker().wake_by_ref();
                     true
@@ -81,7 +85,7 @@ impl<T> Relay<'_, T> {
             };
             let down = match down {
                 Poll::Ready(Err(Broken::Reading)) => return Poll::Ready(self.by_server()),
-                Poll::Ready(Err(Broken::Writing)) => return Poll::Ready(self.by_client()),
+                Poll::Ready(Err(Broken::Writing(_))) => return Poll::Ready(self.by_client()),
                 down => down.is_ready(),
             };
             if up && down {

@@ -1,7 +1,9 @@
 //! Endpoints that fail, limits, drains.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -71,6 +73,31 @@ fn the_verdict_depends_on_the_first_byte() {
         }
         assert!(breaker(&proxy, 0).contains(wanted), "{says:?} {resets}: {}", breaker(&proxy, 0));
     }
+}
+
+/// The endpoint resets while both ways wait for it. Whichever hears of it first, it is a reset for the client, and a failure.
+#[test]
+fn a_reset_is_no_end_also_where_it_is_written_to() {
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let backend = Backend::start(move |socket| {
+        let _ = may_go.lock().unwrap().recv();
+        reset(socket);
+    });
+    let cluster = "breaker = { rules = [{ consecutive = { failures = 12 } }], open_for = \"1h\" }".to_owned();
+    let program = "workers = 1".to_owned();
+    let proxy = Setup { cluster, program, ..Setup::of([backend.address]) }.start();
+    for round in 0..12 {
+        let mut client = front(&proxy);
+        client.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        // Until nobody takes more: the proxy holds some that it cannot write.
+        while client.write(&[1; 64 << 10]).is_ok() {}
+        go.send(()).unwrap();
+        let ended = client.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(ended, Err(ErrorKind::ConnectionReset), "round {round}");
+    }
+    until("all have ended", || proxy.connections() == 0);
+    assert!(breaker(&proxy, 0).contains("Open"), "{}", breaker(&proxy, 0));
 }
 
 #[test]
