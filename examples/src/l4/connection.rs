@@ -12,7 +12,7 @@ use super::backend::Backend;
 use super::listener::Listener;
 use super::prelude::{self, Prelude, Refused, Wanted};
 use super::proxy_header;
-use super::relay::{End, Relay, break_off};
+use super::relay::{Cut, End, Relay, break_off};
 use super::settings::Settings;
 use super::upstream::{self, Upstream};
 use super::way::Way;
@@ -150,6 +150,7 @@ async fn between(
 ) {
     let counters = &place.shared.counters;
     let Upstream { pick, socket: server, connected } = upstream;
+    let mut cut = Cut { sockets: [client, server], is_whole: false };
     let gate = pick.payload().gate();
     let relay = Relay {
         client,
@@ -168,12 +169,9 @@ async fn between(
         end = relay.run() => Some(end),
     };
     match end {
-        Some(End::Whole | End::Broken) => {}
+        Some(End::Whole) => cut.is_whole = true,
+        Some(End::Broken) => {}
         Some(End::Idle) => counters.idle.one(),
-        None => {
-            counters.closed_by_drain.one();
-            break_off(client);
-            break_off(server);
-        }
+        None => counters.closed_by_drain.one(),
     }
 }

@@ -61,7 +61,8 @@ impl<T> Relay<'_, T> {
                     up = self.up.poll(self.client, self.server, self.tools, cx);
                     // A socket tells of its reset once, and of an end from then on. (Of one that came after its end it
                     // tells as of a broken pipe.)
-                    self.down.was_reset |= up == Poll::Ready(Err(Broken::Writing(ErrorKind::ConnectionReset)));
+                    self.down.was_reset |=
+                        up == Poll::Ready(Err(Broken::Writing(ErrorKind::ConnectionReset)));
                 } else {
                     down = self.down.poll(self.server, self.client, self.tools, cx);
                 }
@@ -115,15 +116,28 @@ impl<T> Relay<'_, T> {
     fn by_server(&mut self) -> End {
         let outcome = if self.down.moved > 0 { Outcome::success() } else { Outcome::failure() };
         self.pick.record(outcome);
-        break_off(self.client);
         End::Broken
     }
 
     fn by_client(&mut self) -> End {
         // That the client has gone says nothing about the endpoint, but that it was there.
         self.pick.record(Outcome::success().with_latency(self.connected));
-        break_off(self.server);
         End::Broken
+    }
+}
+
+/// Two sockets that see a reset when this is dropped, unless their ends have been passed on. Whatever cuts a connection off (a
+/// deadline, an idle time, the end of the program) drops it, so no cut looks like an end.
+pub(crate) struct Cut<'a> {
+    pub(crate) sockets: [&'a TcpStream; 2],
+    pub(crate) is_whole: bool,
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.sockets.into_iter().for_each(break_off);
+        }
     }
 }
 

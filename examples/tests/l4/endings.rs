@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::backend::{Backend, nobody, reset};
 use crate::client::{Setup, front, is_over, metric, read};
-use crate::wait::until;
+use crate::wait::{LIMIT, until};
 
 const BREAKER: &str =
     "policy = \"round_robin\"\nbreaker = { rules = [{ consecutive = { failures = 3 } }], open_for = \"1h\" }";
@@ -177,6 +177,42 @@ fn a_drained_endpoint_keeps_its_connections_until_the_deadline() {
     thread::sleep(Duration::from_millis(300));
     kept.write_all(b"?").unwrap();
     assert_eq!(read(&mut kept, 1), "?");
+}
+
+/// Who is cut off must not take it for the end of all that was to be said.
+#[test]
+fn a_cut_is_a_reset_on_both_sides() {
+    for why in ["idle", "drain", "drop"] {
+        let (heard, hears) = channel();
+        let backend = Backend::start(move |mut socket| {
+            let _ = socket.write_all(b"a");
+            let _ = heard.send(socket.read(&mut [0; 1]).map_err(|error| error.kind()));
+        });
+        let listener = match why {
+            "idle" => "timeouts = { idle = \"200ms\" }",
+            "drain" => "timeouts = { drain = \"200ms\" }",
+            _ => "",
+        };
+        let setup = Setup { listener: listener.to_owned(), ..Setup::of([backend.address]) };
+        let proxy = setup.start();
+        let mut client = front(&proxy);
+        assert_eq!(read(&mut client, 1), "a");
+        let kept = match why {
+            "drain" => {
+                proxy.stop();
+                None
+            }
+            "drop" => {
+                drop(proxy);
+                None
+            }
+            _ => Some(proxy),
+        };
+        let ended = client.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(ended, Err(ErrorKind::ConnectionReset), "{why}");
+        assert_eq!(hears.recv_timeout(LIMIT).unwrap(), Err(ErrorKind::ConnectionReset), "{why}");
+        drop(kept);
+    }
 }
 
 /// Half of them say nothing, half of them send a byte now and then: nobody else waits.
