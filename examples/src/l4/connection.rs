@@ -50,12 +50,19 @@ async fn carry(listener: &Listener, client: &TcpStream, peer: SocketAddr, place:
         Some(addresses) => addresses,
         None => (peer, destination(listener, client)),
     };
-    let Some(routed) = route(listener, source, destination, &prelude, place) else {
+    // Again, if a reload came between: the cluster might be one that these settings do not know.
+    let (routed, settings) = loop {
+        let settings = place.shared.settings();
+        let routed = route(listener, source, destination, &prelude, place);
+        if place.shared.is_in_force(&settings) {
+            break (routed, settings);
+        }
+    };
+    let Some(routed) = routed else {
         counters.no_route.one();
         break_off(client);
         return;
     };
-    let settings = place.shared.settings();
     let Some(mut upstream) = upstream::connect(&routed, &settings, counters).await else {
         counters.no_endpoint.one();
         break_off(client);

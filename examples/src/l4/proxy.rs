@@ -258,7 +258,11 @@ impl Core {
         let settings = settings(&loaded)?;
         let one_at_a_time = self.reloading.lock();
         let opened = open(&self.listeners.lock(), loaded.config(), &settings, self.threads)?;
-        let diff = self.shared.running.apply(loaded)?;
+        // While the rest changes, connections go to clusters of before and of after: both get what is theirs. An endpoint that
+        // waits for a PROXY header and gets none would believe what the client writes in its place.
+        let before = self.shared.settings();
+        self.shared.set_settings(Arc::new(settings.with_clusters_of(&before)));
+        let diff = self.shared.running.apply(loaded).inspect_err(|_| self.shared.set_settings(before))?;
         self.shared.set_settings(settings);
         self.take(opened);
         drop(one_at_a_time);
