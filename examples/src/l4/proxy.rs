@@ -298,8 +298,16 @@ impl Core {
             }
         }
         let gone: Vec<String> = known.keys().filter(|name| !opened.names.contains(name)).cloned().collect();
-        for listener in gone.iter().filter_map(|name| known.remove(name)) {
+        let gone: Vec<Arc<Listener>> = gone.iter().filter_map(|name| known.remove(name)).collect();
+        for listener in gone {
             self.closing.begin(&listener);
+            let is_same = |stays: &Arc<Listener>| {
+                stays.config.protocol == Protocol::Udp && stays.address == listener.address
+            };
+            if listener.config.protocol == Protocol::Udp && known.values().any(is_same) {
+                // Under another name: as above.
+                listener.lasting.close();
+            }
         }
     }
 

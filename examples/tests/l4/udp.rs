@@ -194,3 +194,23 @@ fn a_reload_keeps_sessions_where_they_are() {
     let after: Vec<String> = clients.iter().map(|client| ask(client, "")).collect();
     assert_eq!(before, after);
 }
+
+/// A listener of another name at the same address: the kernel must not give the old one what it does not take any more.
+#[test]
+fn a_renamed_listener_loses_nobody() {
+    let server = Server::start("a");
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = setup(&[&server], "", "").text().replace(
+        "name = \"front\"\naddress = \"127.0.0.1:0\"",
+        &format!("name = \"front\"\naddress = \"{port}\""),
+    );
+    let proxy = crate::client::start(&text).unwrap();
+    // Sessions on every thread keep the old one there.
+    let clients: Vec<_> = (0..16).map(|_| client(1, port)).collect();
+    clients.iter().for_each(|client| drop(ask(client, "1")));
+    proxy.apply(load(&text.replace("\"front\"", "\"other\""))).unwrap();
+    let more: Vec<_> = (0..16).map(|_| client(1, port)).collect();
+    for client in clients.iter().chain(&more) {
+        assert_eq!(ask(client, "2"), "a2");
+    }
+}
