@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use super::session::Session;
+use super::session::{Sent, Session};
 use crate::l4::backend::{Backend, is_leaving};
 use crate::l4::fault::verdict;
 use crate::l4::listener::Listener;
@@ -65,15 +65,16 @@ impl Table {
             counters.dropped.one();
             return;
         };
-        if session.send(datagram) {
+        let sent = match session.send(datagram) {
+            // An earlier one was: this one can still go elsewhere.
+            Sent::Refused => self.elsewhere(&session).map_or(Sent::Lost, |session| session.send(datagram)),
+            sent => sent,
+        };
+        if sent == Sent::Gone {
             counters.datagrams.one();
             counters.to_endpoints.add(datagram.len() as u64);
-            return;
-        }
-        // An earlier one was refused: this one can still go elsewhere.
-        match self.elsewhere(&session) {
-            Some(session) if session.send(datagram) => counters.datagrams.one(),
-            _ => counters.dropped.one(),
+        } else {
+            counters.dropped.one();
         }
     }
 
