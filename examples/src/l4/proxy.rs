@@ -145,7 +145,14 @@ impl Proxy {
             told(Loaded::load(path).map_err(ProxyError::from).and_then(|loaded| core.apply(loaded)));
             ControlFlow::Continue(())
         })?;
-        let proxy = Self::start(Loaded::load(path)?)?;
+        let proxy = match Loaded::load(path).map_err(ProxyError::from).and_then(Self::start) {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                // Its thread may wait for the proxy that there is not, and dropping `watching` waits for its thread.
+                drop(started);
+                return Err(error);
+            }
+        };
         // Its thread waits for this at most; it is there as long as `watching`.
         let _ = started.send(Arc::downgrade(&proxy.core));
         Ok((proxy, watching))
