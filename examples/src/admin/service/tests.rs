@@ -285,6 +285,18 @@ fn a_configuration_is_followed_over_reloads() {
     assert_eq!(names(), ("\"others\"".to_owned(), Some(1)));
     let answer = admin.answer("POST", "/api/explain", &[HOST, JSON], br#"{"path": "/a"}"#);
     assert_eq!(read(&answer)["cluster"], "others");
+    // Rules may ask where a request came in.
+    let inner = "name = \"everything\"\nmatch = { listeners = [\"inner\"] }";
+    let listeners = [("inner", 8001), ("outer", 8002)].map(|(name, port)| {
+        format!("[[listeners]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\nprotocol = \"http\"\n")
+    });
+    let text = listeners.concat() + &text.replace("name = \"everything\"", inner);
+    let _ = running.apply(Loaded::parse(&text, Syntax::Toml).unwrap()).unwrap();
+    for (listener, route) in [("inner", Value::from("everything")), ("outer", Value::Null)] {
+        let body = format!(r#"{{"path": "/a", "listener": "{listener}"}}"#);
+        let answer = admin.answer("POST", "/api/explain", &[HOST, JSON], body.as_bytes());
+        assert_eq!(read(&answer)["route"], route, "{listener}");
+    }
 }
 
 #[test]
