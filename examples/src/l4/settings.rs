@@ -26,6 +26,9 @@ pub struct Settings {
     /// 5 min, AWS's deregistration delay.
     #[serde(with = "evenkeel_types::human_duration")]
     pub endpoint_drain: Duration,
+    /// Whether the status page and orders, which are not authenticated, are served at an `admin.address` that is no loopback
+    /// address too. Default no: only `/healthz` and `/metrics` are. Only read at the start.
+    pub admin_open: bool,
     /// More of the listeners, by name.
     pub listeners: BTreeMap<String, ListenerPart>,
     /// More of the clusters, by name.
@@ -74,6 +77,7 @@ impl Default for Settings {
             attempts: 3,
             splice: true,
             endpoint_drain: Duration::from_secs(300),
+            admin_open: false,
             listeners: BTreeMap::new(),
             clusters: BTreeMap::new(),
         }

@@ -99,6 +99,38 @@ fn paths_and_methods_are_told_apart() {
     }
 }
 
+/// Orders are not authenticated: where others come in, there are none, unless somebody meant it.
+#[test]
+fn what_is_served_depends_on_who_comes_in() {
+    let address = |text: &str| text.parse().unwrap();
+    for (at, is_open, serves) in [
+        ("127.0.0.1:1", false, Serves::Operators),
+        ("[::1]:1", true, Serves::Operators),
+        ("0.0.0.0:1", false, Serves::Monitoring),
+        ("10.0.0.1:1", false, Serves::Monitoring),
+        ("[::]:1", true, Serves::Everybody),
+    ] {
+        assert_eq!(Serves::at(address(at), is_open), serves, "{at}");
+    }
+    let cluster = Cluster::<()>::builder("users").build().unwrap();
+    let (name, number) = (("host", "proxy.example:9901"), ("host", "10.0.0.1:9901"));
+    for (serves, host, path, status) in [
+        (Serves::Monitoring, name, "/healthz", 200),
+        (Serves::Monitoring, name, "/metrics", 200),
+        (Serves::Monitoring, HOST, "/", 403),
+        (Serves::Monitoring, HOST, "/api/clusters", 403),
+        (Serves::Monitoring, HOST, "/api/explain", 403),
+        (Serves::Everybody, name, "/api/clusters", 421),
+        (Serves::Everybody, number, "/api/clusters", 200),
+        (Serves::Operators, number, "/api/clusters", 421),
+    ] {
+        let settings = AdminSettings { serves, ..AdminSettings::default() };
+        let admin = Admin::new(settings).unwrap().with_cluster(&cluster);
+        let method = if path == "/api/explain" { "POST" } else { "GET" };
+        assert_eq!(admin.answer(method, path, &[host, JSON], b"{}").status, status, "{serves:?} {path}");
+    }
+}
+
 #[test]
 fn a_post_of_another_page_changes_nothing() {
     let bench = bench();
