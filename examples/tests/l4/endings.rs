@@ -78,21 +78,27 @@ fn the_verdict_depends_on_the_first_byte() {
 /// The endpoint resets while both ways wait for it. Whichever hears of it first, it is a reset for the client, and a failure.
 #[test]
 fn a_reset_is_no_end_also_where_it_is_written_to() {
-    let (go, may_go) = channel::<()>();
+    let (go, may_go) = channel::<usize>();
     let may_go = Mutex::new(may_go);
-    let backend = Backend::start(move |socket| {
+    let backend = Backend::start(move |mut socket| {
+        let says = may_go.lock().unwrap().recv().unwrap_or_default();
+        let _ = socket.write_all(&vec![b'x'; says]);
         let _ = may_go.lock().unwrap().recv();
         reset(socket);
     });
     let cluster = "breaker = { rules = [{ consecutive = { failures = 12 } }], open_for = \"1h\" }".to_owned();
     let program = "workers = 1".to_owned();
     let proxy = Setup { cluster, program, ..Setup::of([backend.address]) }.start();
-    for round in 0..12 {
+    for round in [0, 2, 4, 1, 3, 5, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22] {
         let mut client = front(&proxy);
         client.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
         // Until nobody takes more: the proxy holds some that it cannot write.
         while client.write(&[1; 64 << 10]).is_ok() {}
-        go.send(()).unwrap();
+        // The ways take turns to go first, so a byte more has the other one hear of it first.
+        go.send(round % 2).unwrap();
+        read(&mut client, round % 2);
+        thread::sleep(Duration::from_millis(20));
+        go.send(0).unwrap();
         let ended = client.read(&mut [0; 1]).map_err(|error| error.kind());
         assert_eq!(ended, Err(ErrorKind::ConnectionReset), "round {round}");
     }
