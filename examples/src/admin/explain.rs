@@ -22,6 +22,8 @@ pub(crate) struct Typed {
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) source: Option<IpAddr>,
+    /// The name of the listener at which it comes in. Default: none, so rules for certain listeners do not take it.
+    pub(crate) listener: Option<String>,
     /// What a cluster hashes, where it is asked alone.
     pub(crate) key: Option<String>,
 }
@@ -36,6 +38,7 @@ impl Default for Typed {
             path: "/".to_owned(),
             headers: Vec::new(),
             source: None,
+            listener: None,
             key: None,
         }
     }

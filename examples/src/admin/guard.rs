@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::answer::Answer;
 use super::asked::Asked;
-use super::settings::AdminSettings;
+use super::settings::{AdminSettings, Serves};
 
 /// What to answer instead, if the request is not to be served.
 pub(crate) fn refusal(asked: &Asked<'_>, settings: &AdminSettings) -> Option<Answer> {
@@ -59,8 +59,9 @@ fn name_of(host: &str) -> &str {
 }
 
 fn is_known(name: &str, settings: &AdminSettings) -> bool {
+    let is_open = settings.serves == Serves::Everybody;
     name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback() || is_open)
         || settings.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 

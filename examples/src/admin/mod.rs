@@ -45,5 +45,5 @@ pub use listener::{Exposure, Listener, ListenerError};
 pub use meter::Meter;
 pub use metrics::Metrics;
 pub use service::Admin;
-pub use settings::{AdminSettings, AdminSettingsError};
+pub use settings::{AdminSettings, AdminSettingsError, Serves};
 pub use world::MeterOf;

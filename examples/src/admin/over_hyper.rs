@@ -1,16 +1,22 @@
+use std::time::Duration;
+
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderName;
 use hyper::{Request, Response, StatusCode};
 
+use tokio::time::timeout;
+
 use super::{Admin, Answer};
 
 impl Admin {
-    /// Answers a request that a server of hyper has taken.
+    /// Answers a request that a server of hyper has taken. Its body may take 10 s; that needs a runtime of tokio with timers.
     pub async fn answer_hyper(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, self.max_body()).collect().await.map(Collected::to_bytes) else {
-            return of(Answer::failed(413, "body", "the body is too long, or did not arrive"));
+        let body = match timeout(WAIT, Limited::new(body, self.max_body()).collect()).await {
+            Ok(Ok(body)) => Collected::to_bytes(body),
+            Ok(Err(_)) => return of(Answer::failed(413, "body", "the body is too long, or did not arrive")),
+            Err(_) => return of(Answer::failed(408, "body", "the body did not come")),
         };
         let authority = head.uri.authority().map(|host| ("host", host.as_str()));
         let named = |name: HeaderName| {
@@ -37,5 +43,7 @@ fn of(answer: Answer) -> Response<Full<Bytes>> {
     })
 }
 
+/// What is typed arrives at once: whoever takes longer only holds one of the few connections.
+const WAIT: Duration = Duration::from_secs(10);
 /// The fields that an answer depends on.
 const WANTED: [&str; 4] = ["host", "content-type", "origin", "sec-fetch-site"];

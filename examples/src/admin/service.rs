@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::asked::Asked;
 use super::log::{Entry, Log, Told};
 use super::metrics::{Metrics, OPEN_METRICS};
-use super::settings::{AdminSettings, AdminSettingsError};
+use super::settings::{AdminSettings, AdminSettingsError, Serves};
 use super::view::{Seen, Summary};
 use super::world::{AnyCluster, Configured, MeterOf, Metered, Parts, World};
 use super::{explain, guard, page};
@@ -127,6 +127,13 @@ impl Admin {
         if path == ["healthz"] {
             // It tells nothing, and whoever checks may use any name.
             return get(&asked, || Answer::new(200, "text/plain; charset=utf-8", "ok\n"));
+        }
+        if self.settings.serves == Serves::Monitoring {
+            let message = "only /healthz and /metrics are served at an address that others reach";
+            return match *path {
+                ["metrics"] => get(&asked, || self.metrics()),
+                _ => Answer::failed(403, "only_monitoring", message),
+            };
         }
         if let Some(refusal) = guard::refusal(&asked, &self.settings) {
             return refusal;

@@ -1,10 +1,39 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 
+/// What an [`Admin`](super::Admin) is there for. Orders are not authenticated, so who can reach it decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// Operators on this machine: everything, under `localhost`, loopback addresses and the names of `hosts`.
+    #[default]
+    Operators,
+    /// Monitoring, from anywhere: `/healthz` and `/metrics`, under any name, and nothing else.
+    Monitoring,
+    /// Everybody: everything, under any address too. Something in front decides who comes in. Names must still be known: a page
+    /// can have a name of its own point here, but no address.
+    Everybody,
+}
+
+impl Serves {
+    /// What an admin at this address is there for: operators if it is a loopback address, otherwise monitoring, unless it
+    /// `is_open` on purpose.
+    #[must_use]
+    pub const fn at(address: SocketAddr, is_open: bool) -> Self {
+        match (address.ip().is_loopback(), is_open) {
+            (true, _) => Self::Operators,
+            (false, true) => Self::Everybody,
+            (false, false) => Self::Monitoring,
+        }
+    }
+}
+
 /// What an [`Admin`](super::Admin) allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
+    /// What it is there for. Default: operators on this machine.
+    pub serves: Serves,
     /// Names under which it is reached, besides `localhost` and loopback addresses, without ports. Default none: any other name
     /// could be one that its owner points here.
     pub hosts: Vec<String>,
@@ -21,6 +50,7 @@ pub struct AdminSettings {
 impl Default for AdminSettings {
     fn default() -> Self {
         Self {
+            serves: Serves::default(),
             hosts: Vec::new(),
             max_body: 16 * 1024,
             max_endpoints: 500,

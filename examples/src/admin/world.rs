@@ -162,7 +162,7 @@ impl<T: Send + Sync + 'static> AnyCluster for Metered<T> {
 impl<T: Send + Sync + 'static> AnyRouter for Router<T> {
     fn explain(&self, typed: &Typed) -> Result<RouteExplanation, RouteError> {
         let request = Matched::new(&typed.method, &typed.host, &typed.path).with_headers(&typed.headers);
-        let incoming = Incoming::new(request);
+        let incoming = Incoming::new(request.at_listener(typed.listener.as_deref().unwrap_or_default()));
         match typed.source {
             Some(source) => Self::explain(self, &incoming.from_address(source)),
             None => Self::explain(self, &incoming),

@@ -13,11 +13,13 @@ use tokio::sync::Semaphore;
 
 use super::metrics::Metrics;
 use super::shared::Shared;
-use crate::admin::{Admin, AdminSettings};
+use crate::admin::{Admin, AdminSettings, Serves};
 
 /// Answers operators, until it is dropped.
 pub(crate) async fn run(socket: TcpListener, shared: Arc<Shared>, metrics: Arc<Metrics>) {
-    let Ok(page) = Admin::new(AdminSettings::default()) else { return };
+    let is_open = shared.settings().admin_open;
+    let serves = socket.local_addr().map_or(Serves::Monitoring, |address| Serves::at(address, is_open));
+    let Ok(page) = Admin::new(AdminSettings { serves, ..AdminSettings::default() }) else { return };
     let page = Arc::new(page.with_running(Arc::clone(&shared.running), |_| None));
     let room = Arc::new(Semaphore::new(OPERATORS));
     loop {
@@ -40,7 +42,8 @@ pub(crate) async fn run(socket: TcpListener, shared: Arc<Shared>, metrics: Arc<M
     }
 }
 
-/// What operators can ask: the numbers are the proxy's own, all else the status page's.
+/// What operators can ask: the numbers are the proxy's own, under any host name, since scrapers come by many; all else the
+/// status page's.
 async fn answer(
     request: Request<Incoming>,
     shared: &Shared,

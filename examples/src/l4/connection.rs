@@ -12,7 +12,7 @@ use super::backend::Backend;
 use super::listener::Listener;
 use super::prelude::{self, Prelude, Refused, Wanted};
 use super::proxy_header;
-use super::relay::{End, Relay, break_off};
+use super::relay::{Cut, End, Relay, break_off};
 use super::settings::Settings;
 use super::upstream::{self, Upstream};
 use super::way::Way;
@@ -50,12 +50,19 @@ async fn carry(listener: &Listener, client: &TcpStream, peer: SocketAddr, place:
         Some(addresses) => addresses,
         None => (peer, destination(listener, client)),
     };
-    let Some(routed) = route(listener, source, destination, &prelude, place) else {
+    // Again, if a reload came between: the cluster might be one that these settings do not know.
+    let (routed, settings) = loop {
+        let settings = place.shared.settings();
+        let routed = route(listener, source, destination, &prelude, place);
+        if place.shared.is_in_force(&settings) {
+            break (routed, settings);
+        }
+    };
+    let Some(routed) = routed else {
         counters.no_route.one();
         break_off(client);
         return;
     };
-    let settings = place.shared.settings();
     let Some(mut upstream) = upstream::connect(&routed, &settings, counters).await else {
         counters.no_endpoint.one();
         break_off(client);
@@ -150,6 +157,7 @@ async fn between(
 ) {
     let counters = &place.shared.counters;
     let Upstream { pick, socket: server, connected } = upstream;
+    let mut cut = Cut { sockets: [client, server], is_whole: false };
     let gate = pick.payload().gate();
     let relay = Relay {
         client,
@@ -168,12 +176,9 @@ async fn between(
         end = relay.run() => Some(end),
     };
     match end {
-        Some(End::Whole | End::Broken) => {}
+        Some(End::Whole) => cut.is_whole = true,
+        Some(End::Broken) => {}
         Some(End::Idle) => counters.idle.one(),
-        None => {
-            counters.closed_by_drain.one();
-            break_off(client);
-            break_off(server);
-        }
+        None => counters.closed_by_drain.one(),
     }
 }

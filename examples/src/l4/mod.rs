@@ -11,6 +11,7 @@ mod aside;
 mod backend;
 mod connection;
 mod counters;
+mod fault;
 mod gate;
 mod hello;
 mod listener;

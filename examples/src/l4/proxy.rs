@@ -145,7 +145,14 @@ impl Proxy {
             told(Loaded::load(path).map_err(ProxyError::from).and_then(|loaded| core.apply(loaded)));
             ControlFlow::Continue(())
         })?;
-        let proxy = Self::start(Loaded::load(path)?)?;
+        let proxy = match Loaded::load(path).map_err(ProxyError::from).and_then(Self::start) {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                // Its thread may wait for the proxy that there is not, and dropping `watching` waits for its thread.
+                drop(started);
+                return Err(error);
+            }
+        };
         // Its thread waits for this at most; it is there as long as `watching`.
         let _ = started.send(Arc::downgrade(&proxy.core));
         Ok((proxy, watching))
@@ -258,7 +265,11 @@ impl Core {
         let settings = settings(&loaded)?;
         let one_at_a_time = self.reloading.lock();
         let opened = open(&self.listeners.lock(), loaded.config(), &settings, self.threads)?;
-        let diff = self.shared.running.apply(loaded)?;
+        // While the rest changes, connections go to clusters of before and of after: both get what is theirs. An endpoint that
+        // waits for a PROXY header and gets none would believe what the client writes in its place.
+        let before = self.shared.settings();
+        self.shared.set_settings(Arc::new(settings.with_clusters_of(&before)));
+        let diff = self.shared.running.apply(loaded).inspect_err(|_| self.shared.set_settings(before))?;
         self.shared.set_settings(settings);
         self.take(opened);
         drop(one_at_a_time);
@@ -294,8 +305,16 @@ impl Core {
             }
         }
         let gone: Vec<String> = known.keys().filter(|name| !opened.names.contains(name)).cloned().collect();
-        for listener in gone.iter().filter_map(|name| known.remove(name)) {
+        let gone: Vec<Arc<Listener>> = gone.iter().filter_map(|name| known.remove(name)).collect();
+        for listener in gone {
             self.closing.begin(&listener);
+            let is_same = |stays: &Arc<Listener>| {
+                stays.config.protocol == Protocol::Udp && stays.address == listener.address
+            };
+            if listener.config.protocol == Protocol::Udp && known.values().any(is_same) {
+                // Under another name: as above.
+                listener.lasting.close();
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -58,6 +59,10 @@ impl<T> Relay<'_, T> {
             for way in [turn, !turn] {
                 if way {
                     up = self.up.poll(self.client, self.server, self.tools, cx);
+                    // A socket tells of its reset once, and of an end from then on. (Of one that came after its end it
+                    // tells as of a broken pipe.)
+                    self.down.was_reset |=
+                        up == Poll::Ready(Err(Broken::Writing(ErrorKind::ConnectionReset)));
                 } else {
                     down = self.down.poll(self.server, self.client, self.tools, cx);
                 }
@@ -71,7 +76,7 @@ impl<T> Relay<'_, T> {
             }
             let up = match up {
                 // It takes no more. What it said before it went is still read.
-                Poll::Ready(Err(Broken::Writing)) => {
+                Poll::Ready(Err(Broken::Writing(_))) => {
                     self.up.end();
                     cx.waker().wake_by_ref();
                     true
@@ -81,7 +86,7 @@ impl<T> Relay<'_, T> {
             };
             let down = match down {
                 Poll::Ready(Err(Broken::Reading)) => return Poll::Ready(self.by_server()),
-                Poll::Ready(Err(Broken::Writing)) => return Poll::Ready(self.by_client()),
+                Poll::Ready(Err(Broken::Writing(_))) => return Poll::Ready(self.by_client()),
                 down => down.is_ready(),
             };
             if up && down {
@@ -111,15 +116,28 @@ impl<T> Relay<'_, T> {
     fn by_server(&mut self) -> End {
         let outcome = if self.down.moved > 0 { Outcome::success() } else { Outcome::failure() };
         self.pick.record(outcome);
-        break_off(self.client);
         End::Broken
     }
 
     fn by_client(&mut self) -> End {
         // That the client has gone says nothing about the endpoint, but that it was there.
         self.pick.record(Outcome::success().with_latency(self.connected));
-        break_off(self.server);
         End::Broken
+    }
+}
+
+/// Two sockets that see a reset when this is dropped, unless their ends have been passed on. Whatever cuts a connection off (a
+/// deadline, an idle time, the end of the program) drops it, so no cut looks like an end.
+pub(crate) struct Cut<'a> {
+    pub(crate) sockets: [&'a TcpStream; 2],
+    pub(crate) is_whole: bool,
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.sockets.into_iter().for_each(break_off);
+        }
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Settings {
     /// 5 min, AWS's deregistration delay.
     #[serde(with = "evenkeel_types::human_duration")]
     pub endpoint_drain: Duration,
+    /// Whether the status page and orders, which are not authenticated, are served at an `admin.address` that is no loopback
+    /// address too. Default no: only `/healthz` and `/metrics` are. Only read at the start.
+    pub admin_open: bool,
     /// More of the listeners, by name.
     pub listeners: BTreeMap<String, ListenerPart>,
     /// More of the clusters, by name.
@@ -74,6 +77,7 @@ impl Default for Settings {
             attempts: 3,
             splice: true,
             endpoint_drain: Duration::from_secs(300),
+            admin_open: false,
             listeners: BTreeMap::new(),
             clusters: BTreeMap::new(),
         }
@@ -109,6 +113,17 @@ impl Settings {
             }
         }
         config.listeners.iter().enumerate().try_for_each(|(i, listener)| served(i, listener, self.threads()))
+    }
+
+    /// These, with the clusters of `before` too. Of those in both, who has to send a PROXY header at either time sends it: one too
+    /// many is an error that is seen, a missing one is a client that says who it is.
+    pub(crate) fn with_clusters_of(&self, before: &Self) -> Self {
+        let mut both = self.clone();
+        for (name, part) in &before.clusters {
+            let known = both.clusters.entry(name.clone()).or_default();
+            known.send_proxy = known.send_proxy.or(part.send_proxy);
+        }
+        both
     }
 
     fn ranges(&self) -> Result<(), SettingsError> {
@@ -171,5 +186,26 @@ pub struct SettingsError {
 impl SettingsError {
     fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn between_two_configurations_every_cluster_gets_its_header() {
+        let of = |clusters: &[(&str, Option<ProxyVersion>)]| Settings {
+            clusters: clusters
+                .iter()
+                .map(|&(name, send_proxy)| (name.to_owned(), ClusterPart { send_proxy }))
+                .collect(),
+            ..Settings::default()
+        };
+        let (v1, v2) = (Some(ProxyVersion::V1), Some(ProxyVersion::V2));
+        let before = of(&[("old", v1), ("off", v1), ("on", None), ("other", v1)]);
+        let after = of(&[("new", v2), ("off", None), ("on", v2), ("other", v2)]);
+        let both = of(&[("new", v2), ("off", v1), ("old", v1), ("on", v2), ("other", v2)]);
+        assert_eq!(after.with_clusters_of(&before), both);
     }
 }

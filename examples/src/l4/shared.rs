@@ -30,6 +30,11 @@ impl Shared {
         Arc::clone(&self.settings.read())
     }
 
+    /// Whether these are still in force.
+    pub(crate) fn is_in_force(&self, settings: &Arc<Settings>) -> bool {
+        Arc::ptr_eq(&self.settings.read(), settings)
+    }
+
     pub(crate) fn set_settings(&self, settings: Arc<Settings>) {
         *self.settings.write() = settings;
     }

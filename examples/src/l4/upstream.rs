@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::backend::Backend;
 use super::counters::Counters;
+use super::fault::verdict;
 use super::settings::Settings;
 
 /// A connection to an endpoint, and the pick that counts it there.
@@ -33,14 +34,14 @@ pub(crate) async fn connect(
         let mut pick = pick.ok()?;
         let begun = Instant::now();
         let address = pick.endpoint().address();
-        match timeout(settings.connect_timeout, reach(&address)).await {
+        let outcome = match timeout(settings.connect_timeout, reach(&address)).await {
             Ok(Ok(socket)) => return Some(Upstream { pick, socket, connected: begun.elapsed() }),
-            Ok(Err(_)) | Err(_) => {
-                counters.connect_failures.one();
-                tried.add(&pick);
-                pick.record(Outcome::failure().with_origin(Origin::Local));
-            }
-        }
+            Ok(Err(error)) => verdict(&error),
+            Err(_) => Outcome::failure().with_origin(Origin::Local),
+        };
+        counters.connect_failures.one();
+        tried.add(&pick);
+        pick.record(outcome);
     }
     None
 }

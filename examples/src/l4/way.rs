@@ -21,6 +21,8 @@ pub(crate) struct Way {
     /// Large reads in a row, which say that this is a stream.
     large: u8,
     splices: bool,
+    /// That the one that is read from has gone was heard by who wrote to it: the end that is read then is none.
+    pub(crate) was_reset: bool,
 }
 
 /// What was read and is not written yet.
@@ -51,15 +53,15 @@ enum State {
 pub(crate) enum Broken {
     /// The one that is read from.
     Reading,
-    /// The one that is written to.
-    Writing,
+    /// The one that is written to, and how that showed.
+    Writing(io::ErrorKind),
 }
 
 impl Way {
     /// A way in which `first` waits to be written.
     pub(crate) fn new(first: Vec<u8>, splices: bool) -> Self {
         let left = if first.is_empty() { Left::Nothing } else { Left::Bytes { bytes: first, from: 0 } };
-        Self { left, state: State::Open, moved: 0, large: 0, splices }
+        Self { left, state: State::Open, moved: 0, large: 0, splices, was_reset: false }
     }
 
     /// Moves what can be moved. Ready when the end has been passed on; an error ends both ways.
@@ -74,8 +76,11 @@ impl Way {
             if self.state == State::Ended {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.flush(to, tools, cx)).map_err(|_| Broken::Writing)?;
+            ready!(self.flush(to, tools, cx)).map_err(|error| Broken::Writing(error.kind()))?;
             if self.state == State::Ending {
+                if self.was_reset {
+                    return Poll::Ready(Err(Broken::Reading));
+                }
                 // Who is gone already needs no end.
                 let _ = SockRef::from(to).shutdown(Shutdown::Write);
                 self.state = State::Ended;
@@ -151,7 +156,7 @@ impl Way {
         let written = match to.try_write(&buffer[..count]) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => return Err(Broken::Writing),
+            Err(error) => return Err(Broken::Writing(error.kind())),
         };
         self.moved += written as u64;
         if written < count {

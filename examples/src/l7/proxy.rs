@@ -25,7 +25,7 @@ use super::metrics::Metrics;
 use super::settings::ProxySettings;
 use super::upstream::Upstream;
 use super::worker::{self, Shared, SharedListener, Worker};
-use crate::admin::AdminSettings;
+use crate::admin::{AdminSettings, Serves};
 
 /// A proxy that serves.
 pub struct Proxy {
@@ -139,7 +139,7 @@ impl Proxy {
             proxy.threads.push(thread.spawn(move || worker::run(&worker, sockets))?);
         }
         if let Some(socket) = opened.admin {
-            proxy.serve_admin(control, socket, counters)?;
+            proxy.serve_admin(control, socket, settings.admin_open, counters)?;
         }
         if let Some(path) = settings.handover {
             let listening = Heir::listen(&path);
@@ -168,11 +168,13 @@ impl Proxy {
         &mut self,
         control: Runtime,
         socket: std::net::TcpListener,
+        is_open: bool,
         counters: Arc<Mutex<BTreeMap<String, evenkeel_metrics::Counters>>>,
     ) -> Result<(), StartError> {
         let metrics = Metrics { counters, workers: self.workers.clone(), log: self.log_lost.clone() };
         let running = Arc::clone(&self.shared.running);
-        let page = crate::admin::Admin::new(AdminSettings::default())?;
+        let serves = self.admin.map_or(Serves::Monitoring, |address| Serves::at(address, is_open));
+        let page = crate::admin::Admin::new(AdminSettings { serves, ..AdminSettings::default() })?;
         let page = page.with_running(running, |upstream: &Upstream| Some(&upstream.meter));
         let admin = Arc::new(Admin { shared: Arc::clone(&self.shared), metrics, page });
         let (ends, ended) = tokio::sync::oneshot::channel();

@@ -31,6 +31,9 @@ pub struct ProxySettings {
     pub timeouts: UpstreamTimeouts,
     /// Connections that wait for the next request.
     pub pool: PoolSettings,
+    /// Whether the status page and orders, which are not authenticated, are served at an `admin.address` that is no loopback
+    /// address too. Default no: only `/healthz` and `/metrics` are. Read at the start only.
+    pub admin_open: bool,
     /// How each cluster is spoken to, by its name. Default: HTTP/1.1 without TLS.
     pub upstream: BTreeMap<String, UpstreamSettings>,
     /// A Unix socket at which the next process gets the listening sockets of this one. Default: none. Read at the start only.
@@ -47,6 +50,7 @@ impl Default for ProxySettings {
             forwarded: ForwardedSettings::default(),
             timeouts: UpstreamTimeouts::default(),
             pool: PoolSettings::default(),
+            admin_open: false,
             upstream: BTreeMap::new(),
             handover: None,
         }

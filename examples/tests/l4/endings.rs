@@ -1,13 +1,15 @@
 //! Endpoints that fail, limits, drains.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use crate::backend::{Backend, nobody, reset};
 use crate::client::{Setup, front, is_over, metric, read};
-use crate::wait::until;
+use crate::wait::{LIMIT, until};
 
 const BREAKER: &str =
     "policy = \"round_robin\"\nbreaker = { rules = [{ consecutive = { failures = 3 } }], open_for = \"1h\" }";
@@ -71,6 +73,37 @@ fn the_verdict_depends_on_the_first_byte() {
         }
         assert!(breaker(&proxy, 0).contains(wanted), "{says:?} {resets}: {}", breaker(&proxy, 0));
     }
+}
+
+/// The endpoint resets while both ways wait for it. Whichever hears of it first, it is a reset for the client, and a failure.
+#[test]
+fn a_reset_is_no_end_also_where_it_is_written_to() {
+    let (go, may_go) = channel::<usize>();
+    let may_go = Mutex::new(may_go);
+    let backend = Backend::start(move |mut socket| {
+        let says = may_go.lock().unwrap().recv().unwrap_or_default();
+        let _ = socket.write_all(&vec![b'x'; says]);
+        let _ = may_go.lock().unwrap().recv();
+        reset(socket);
+    });
+    let cluster = "breaker = { rules = [{ consecutive = { failures = 12 } }], open_for = \"1h\" }".to_owned();
+    let program = "workers = 1".to_owned();
+    let proxy = Setup { cluster, program, ..Setup::of([backend.address]) }.start();
+    for round in [0, 2, 4, 1, 3, 5, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22] {
+        let mut client = front(&proxy);
+        client.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+        // Until nobody takes more: the proxy holds some that it cannot write.
+        while client.write(&[1; 64 << 10]).is_ok() {}
+        // The ways take turns to go first, so a byte more has the other one hear of it first.
+        go.send(round % 2).unwrap();
+        read(&mut client, round % 2);
+        thread::sleep(Duration::from_millis(20));
+        go.send(0).unwrap();
+        let ended = client.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(ended, Err(ErrorKind::ConnectionReset), "round {round}");
+    }
+    until("all have ended", || proxy.connections() == 0);
+    assert!(breaker(&proxy, 0).contains("Open"), "{}", breaker(&proxy, 0));
 }
 
 #[test]
@@ -150,6 +183,42 @@ fn a_drained_endpoint_keeps_its_connections_until_the_deadline() {
     thread::sleep(Duration::from_millis(300));
     kept.write_all(b"?").unwrap();
     assert_eq!(read(&mut kept, 1), "?");
+}
+
+/// Who is cut off must not take it for the end of all that was to be said.
+#[test]
+fn a_cut_is_a_reset_on_both_sides() {
+    for why in ["idle", "drain", "drop"] {
+        let (heard, hears) = channel();
+        let backend = Backend::start(move |mut socket| {
+            let _ = socket.write_all(b"a");
+            let _ = heard.send(socket.read(&mut [0; 1]).map_err(|error| error.kind()));
+        });
+        let listener = match why {
+            "idle" => "timeouts = { idle = \"200ms\" }",
+            "drain" => "timeouts = { drain = \"200ms\" }",
+            _ => "",
+        };
+        let setup = Setup { listener: listener.to_owned(), ..Setup::of([backend.address]) };
+        let proxy = setup.start();
+        let mut client = front(&proxy);
+        assert_eq!(read(&mut client, 1), "a");
+        let kept = match why {
+            "drain" => {
+                proxy.stop();
+                None
+            }
+            "drop" => {
+                drop(proxy);
+                None
+            }
+            _ => Some(proxy),
+        };
+        let ended = client.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(ended, Err(ErrorKind::ConnectionReset), "{why}");
+        assert_eq!(hears.recv_timeout(LIMIT).unwrap(), Err(ErrorKind::ConnectionReset), "{why}");
+        drop(kept);
+    }
 }
 
 /// Half of them say nothing, half of them send a byte now and then: nobody else waits.

@@ -186,6 +186,22 @@ fn idle_connections_cost_little() {
 }
 
 #[test]
+fn orders_are_taken_on_this_machine_only_unless_it_is_meant() {
+    let text = Setup::of([nobody()]).text().replacen("127.0.0.1:0", "0.0.0.0:0", 1);
+    let open = text.replace("[program]", "[program]\nadmin_open = true");
+    for (text, status) in [(text, "403"), (open, "200")] {
+        let proxy = crate::client::start(&text).unwrap();
+        let admin = std::net::SocketAddr::from(([127, 0, 0, 1], proxy.admin().unwrap().port()));
+        for (path, status) in
+            [("/metrics", "200"), ("/healthz", "200"), ("/", status), ("/api/clusters", status)]
+        {
+            let answer = crate::client::get(admin, path);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn operators_are_answered() {
     let backend = Backend::echo("a");
     let child = Child::start(&Setup::of([backend.address]).text());

@@ -194,3 +194,45 @@ fn a_reload_keeps_sessions_where_they_are() {
     let after: Vec<String> = clients.iter().map(|client| ask(client, "")).collect();
     assert_eq!(before, after);
 }
+
+/// A listener of another name at the same address: the kernel must not give the old one what it does not take any more.
+#[test]
+fn a_renamed_listener_loses_nobody() {
+    let server = Server::start("a");
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = setup(&[&server], "", "").text().replace(
+        "name = \"front\"\naddress = \"127.0.0.1:0\"",
+        &format!("name = \"front\"\naddress = \"{port}\""),
+    );
+    let proxy = crate::client::start(&text).unwrap();
+    // Sessions on every thread keep the old one there.
+    let clients: Vec<_> = (0..16).map(|_| client(1, port)).collect();
+    clients.iter().for_each(|client| drop(ask(client, "1")));
+    proxy.apply(load(&text.replace("\"front\"", "\"other\""))).unwrap();
+    let more: Vec<_> = (0..16).map(|_| client(1, port)).collect();
+    for client in clients.iter().chain(&more) {
+        assert_eq!(ask(client, "2"), "a2");
+    }
+}
+
+/// IPv6 carries a few bytes more than IPv4: such a datagram cannot be sent on, which says nothing about the endpoint.
+#[test]
+fn what_cannot_be_sent_is_dropped_and_moves_nobody() {
+    let Ok(client) = UdpSocket::bind("[::1]:0") else { return };
+    let server = Server::start("a");
+    let cluster = "breaker = { rules = [{ consecutive = { failures = 1 } }], open_for = \"1h\" }";
+    let text = setup(&[&server], cluster, "")
+        .text()
+        .replace("name = \"front\"\naddress = \"127.0.0.1:0\"", "name = \"front\"\naddress = \"[::1]:0\"");
+    let proxy = crate::client::start(&text).unwrap();
+    let admin = proxy.admin().unwrap();
+    client.connect(proxy.address("front").unwrap()).unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert_eq!(ask(&client, "1"), "a1");
+    client.send(&[b'x'; 65_520]).unwrap();
+    until("it is dropped", || metric(admin, "l4_udp_dropped_total") == 1);
+    assert_eq!(ask(&client, "2"), "a2");
+    assert_eq!(metric(admin, "l4_udp_sessions_moved_total"), 0);
+    let report = proxy.cluster("backs").unwrap();
+    assert!(format!("{:?}", report.endpoints[0].breaker).contains("Closed"), "{:?}", report.endpoints[0]);
+}

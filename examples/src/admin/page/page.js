@@ -299,6 +299,7 @@ form.addEventListener('submit', async event => {
     const headers = lines.map(line => { const cut = line.indexOf(':'); return cut < 1 ? null : [line.slice(0, cut).trim(), line.slice(cut + 1).trim()]; });
     if (headers.includes(null)) return drawTrail(el('p', 'badge bad', 'A header is a name, a colon and a value.'));
     Object.assign(body, { method: fields.method.value.trim(), host: fields.host.value.trim(), path: fields.path.value.trim(), headers });
+    if (fields.listener.value.trim()) body.listener = fields.listener.value.trim();
   } else if (fields.key.value) {
     body.key = fields.key.value;
   }

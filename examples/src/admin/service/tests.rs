@@ -99,6 +99,38 @@ fn paths_and_methods_are_told_apart() {
     }
 }
 
+/// Orders are not authenticated: where others come in, there are none, unless somebody meant it.
+#[test]
+fn what_is_served_depends_on_who_comes_in() {
+    let address = |text: &str| text.parse().unwrap();
+    for (at, is_open, serves) in [
+        ("127.0.0.1:1", false, Serves::Operators),
+        ("[::1]:1", true, Serves::Operators),
+        ("0.0.0.0:1", false, Serves::Monitoring),
+        ("10.0.0.1:1", false, Serves::Monitoring),
+        ("[::]:1", true, Serves::Everybody),
+    ] {
+        assert_eq!(Serves::at(address(at), is_open), serves, "{at}");
+    }
+    let cluster = Cluster::<()>::builder("users").build().unwrap();
+    let (name, number) = (("host", "proxy.example:9901"), ("host", "10.0.0.1:9901"));
+    for (serves, host, path, status) in [
+        (Serves::Monitoring, name, "/healthz", 200),
+        (Serves::Monitoring, name, "/metrics", 200),
+        (Serves::Monitoring, HOST, "/", 403),
+        (Serves::Monitoring, HOST, "/api/clusters", 403),
+        (Serves::Monitoring, HOST, "/api/explain", 403),
+        (Serves::Everybody, name, "/api/clusters", 421),
+        (Serves::Everybody, number, "/api/clusters", 200),
+        (Serves::Operators, number, "/api/clusters", 421),
+    ] {
+        let settings = AdminSettings { serves, ..AdminSettings::default() };
+        let admin = Admin::new(settings).unwrap().with_cluster(&cluster);
+        let method = if path == "/api/explain" { "POST" } else { "GET" };
+        assert_eq!(admin.answer(method, path, &[host, JSON], b"{}").status, status, "{serves:?} {path}");
+    }
+}
+
 #[test]
 fn a_post_of_another_page_changes_nothing() {
     let bench = bench();
@@ -285,6 +317,18 @@ fn a_configuration_is_followed_over_reloads() {
     assert_eq!(names(), ("\"others\"".to_owned(), Some(1)));
     let answer = admin.answer("POST", "/api/explain", &[HOST, JSON], br#"{"path": "/a"}"#);
     assert_eq!(read(&answer)["cluster"], "others");
+    // Rules may ask where a request came in.
+    let inner = "name = \"everything\"\nmatch = { listeners = [\"inner\"] }";
+    let listeners = [("inner", 8001), ("outer", 8002)].map(|(name, port)| {
+        format!("[[listeners]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\nprotocol = \"http\"\n")
+    });
+    let text = listeners.concat() + &text.replace("name = \"everything\"", inner);
+    let _ = running.apply(Loaded::parse(&text, Syntax::Toml).unwrap()).unwrap();
+    for (listener, route) in [("inner", Value::from("everything")), ("outer", Value::Null)] {
+        let body = format!(r#"{{"path": "/a", "listener": "{listener}"}}"#);
+        let answer = admin.answer("POST", "/api/explain", &[HOST, JSON], body.as_bytes());
+        assert_eq!(read(&answer)["route"], route, "{listener}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    evenkeel_examples::allow_all_descriptors();
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

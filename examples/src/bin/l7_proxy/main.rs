@@ -20,6 +20,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    evenkeel_examples::allow_all_descriptors();
     let options = Options::parse();
     let result = if options.check { check(&options) } else { serve(&options) };
     match result {

@@ -31,6 +31,16 @@ pub(super) struct Session {
     over: Gate,
 }
 
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Gone,
+    /// An earlier one was refused: nobody listens there.
+    Refused,
+    /// The system does not send it: too long, no room, not allowed. Lost, as datagrams are, and nothing is said of the endpoint.
+    Lost,
+}
+
 /// Why a session takes no more replies.
 enum Stop {
     Idle,
@@ -55,14 +65,14 @@ impl Session {
         }
     }
 
-    /// Sends a datagram of the client. `false` if an earlier one was refused. What the system has no room for is lost, as
-    /// datagrams are.
-    pub(super) fn send(&self, datagram: &[u8]) -> bool {
+    /// Sends a datagram of the client.
+    pub(super) fn send(&self, datagram: &[u8]) -> Sent {
         self.last.set(Instant::now());
         // Not by way of the runtime, which does not know yet that a new socket can be written, and would not try.
         match SockRef::from(&self.socket).send(datagram) {
-            Ok(_) => true,
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            Ok(_) => Sent::Gone,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Sent::Refused,
+            Err(_) => Sent::Lost,
         }
     }
 
@@ -149,7 +159,9 @@ impl Session {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(_) => return false,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return false,
+                // An earlier datagram was lost on its way, such as one that was too long for it.
+                Err(_) => counters.dropped.one(),
             }
         }
         true

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use evenkeel::route::matching::Connection;
 use evenkeel::router::StreamRouted;
-use evenkeel::{Cluster, Outcome, Pick, Tried};
-use evenkeel_types::{Address, Origin};
+use evenkeel::{Cluster, Pick, Tried};
+use evenkeel_types::Address;
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use super::session::Session;
+use super::session::{Sent, Session};
 use crate::l4::backend::{Backend, is_leaving};
+use crate::l4::fault::verdict;
 use crate::l4::listener::Listener;
 use crate::l4::worker::Place;
 
@@ -64,15 +65,16 @@ impl Table {
             counters.dropped.one();
             return;
         };
-        if session.send(datagram) {
+        let sent = match session.send(datagram) {
+            // An earlier one was: this one can still go elsewhere.
+            Sent::Refused => self.elsewhere(&session).map_or(Sent::Lost, |session| session.send(datagram)),
+            sent => sent,
+        };
+        if sent == Sent::Gone {
             counters.datagrams.one();
             counters.to_endpoints.add(datagram.len() as u64);
-            return;
-        }
-        // An earlier one was refused: this one can still go elsewhere.
-        match self.elsewhere(&session) {
-            Some(session) if session.send(datagram) => counters.datagrams.one(),
-            _ => counters.dropped.one(),
+        } else {
+            counters.dropped.one();
         }
     }
 
@@ -144,9 +146,9 @@ impl Table {
             tried.add(&pick);
             match connect(&pick.endpoint().address()) {
                 Ok(socket) => return Some(Way { cluster: routed.cluster().clone(), pick, socket }),
-                Err(_) => {
+                Err(error) => {
                     self.place.shared.counters.connect_failures.one();
-                    pick.record(Outcome::failure().with_origin(Origin::Local));
+                    pick.record(verdict(&error));
                 }
             }
         }
