@@ -288,7 +288,7 @@ fn route(
         match routed.decision {
             Decision::Send(exchange) => {
                 let changed =
-                    (matched.path() != path).then(|| new_path(matched.path(), query)).transpose()?;
+                    (matched.path() != path).then(|| new_path(&matched.escaped_path(), query)).transpose()?;
                 Ok(Routed::Send(exchange, changed))
             }
             Decision::Redirect { status, location } => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::backend::Backend;
-use super::client::{Client, raw};
+use super::client::{Client, get, raw};
 use super::{cluster, route, start};
 
 /// The heads that reached the upstream, and the first status that the client got; 0 for none.
@@ -180,4 +180,21 @@ fn the_upstream_sees_the_path_that_was_matched() {
     let (heads, status) = sent("GET /a/../b/./c?x=1 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(status, 200);
     assert!(heads[0].starts_with("GET /b/c?x=1 HTTP/1.1\r\n"), "{heads:?}");
+}
+
+/// What the rules decoded is escaped again: it must not become a query, an end or nonsense on its way.
+#[test]
+fn a_decoded_path_goes_out_as_it_was_understood() {
+    let one = Backend::named("one");
+    let config = route("") + "[http.path]\npercent = \"all\"\n" + &cluster("all", &[&one], "");
+    let (_proxy, address) = start(&config);
+    for (asked, sent) in [
+        ("/admin%3Fx", "/admin%3Fx"),
+        ("/a%23b?q=%20", "/a%23b?q=%20"),
+        ("/%41%20b%2Fc", "/A%20b%2Fc"),
+        ("/%2541", "/%2541"),
+    ] {
+        assert_eq!(get(address, asked).status, 200, "{asked}");
+        assert_eq!(one.seen().last().unwrap().line(), format!("GET {sent} HTTP/1.1"));
+    }
 }
