@@ -88,9 +88,14 @@ pub async fn forward(
         let started = begin(exchange, &pick);
         let deadline = deadline(way, exchange, started);
         let speaking = way.live.speaking(exchange.cluster().name());
-        let result = match way.is_upgrade {
-            false => attempt(way.worker, pick.payload(), speaking, way.message, body, deadline).await,
+        let changed = match way.is_upgrade {
+            false => Ok(None),
             true => upgrade::attempt(pick.payload(), speaking, way.message, deadline).await,
+        };
+        let result = match changed {
+            Ok(None) => attempt(way.worker, pick.payload(), speaking, way.message, body, deadline).await,
+            Ok(Some(answer)) => Ok(answer),
+            Err(failure) => Err(failure),
         };
         // What the client did wrong says nothing of the endpoint.
         if let (Err(_), Some(cause)) = (&result, way.fate.and_then(Fate::cause)) {

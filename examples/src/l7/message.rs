@@ -67,6 +67,9 @@ impl Message {
         if is_h2 {
             let headers = request.headers_mut();
             headers.remove(header::HOST);
+            // HTTP/2 knows neither: the wish for another protocol is not passed on (RFC 9110, section 7.8).
+            headers.remove(header::CONNECTION);
+            headers.remove(header::UPGRADE);
             if self.takes_trailers {
                 headers.insert(header::TE, HeaderValue::from_static("trailers"));
             }

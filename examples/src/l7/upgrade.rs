@@ -14,12 +14,13 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::attempt::{Answer, Failure, Via};
 use super::cause::Cause;
-use super::connect::connect;
+use super::connect::connect_h1;
 use super::h1;
 use super::hop_by_hop::has_token;
 use super::live::Speaking;
 use super::message::Message;
 use super::request_body::RequestBody;
+use super::settings::UpstreamProtocol;
 use super::timer::LazyTimer;
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -40,7 +41,8 @@ pub fn ask(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::UPGRADE, protocol);
 }
 
-/// Sends the request over a connection of its own.
+/// Sends the request over a connection of its own; none if the endpoint does not speak HTTP/1.1, so that nobody there knows
+/// another protocol to change to. Then the wish may be ignored.
 ///
 /// # Errors
 ///
@@ -50,17 +52,17 @@ pub async fn attempt(
     speaking: &Speaking,
     message: &Message,
     deadline: Instant,
-) -> Result<Answer, Failure> {
-    let (stream, is_h2) = connect(&upstream.address, speaking).await?;
-    if is_h2 {
-        // It would need RFC 8441, which few servers speak.
-        return Err(Cause::ConnectFailed.into());
+) -> Result<Option<Answer>, Failure> {
+    // Over HTTP/2 it would need RFC 8441, which few servers speak.
+    if speaking.protocol == UpstreamProtocol::Http2 {
+        return Ok(None);
     }
+    let Some(stream) = connect_h1(&upstream.address, speaking).await? else { return Ok(None) };
     let (mut sender, driver) = h1::handshake(stream).await?;
     drop(tokio::spawn(driver.with_upgrades()));
     let request = message.request(RequestBody::Empty, false, false);
     match timeout_at(deadline, sender.send_request(request)).await {
-        Ok(Ok(response)) => Ok(Answer { response, via: Via::H2(LazyTimer::new()) }),
+        Ok(Ok(response)) => Ok(Some(Answer { response, via: Via::H2(LazyTimer::new()) })),
         Ok(Err(error)) if error.is_parse() => Err(Cause::Garbage.into()),
         Ok(Err(_)) => Err(Cause::Reset.into()),
         Err(_) => Err(Cause::Timeout.into()),

@@ -163,6 +163,23 @@ fn the_two_sides_need_not_speak_the_same() {
     assert_eq!((answer.status, answer.text().as_str(), answer.field("x-authority")), (200, "ab", Some("a")));
 }
 
+/// Who does not know another protocol may ignore the wish for one (RFC 9110, section 7.8); that is no fault of the endpoint.
+#[test]
+fn a_wish_for_another_protocol_is_ignored_over_http_2() {
+    let runtime = runtime();
+    let (server, _) = h2_server(&runtime);
+    let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+    let program = "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let (proxy, address) = start(&(route("") + &cluster_at("all", &[server], breaker) + program));
+    for _ in 0..3 {
+        let mut client = Client::new(address);
+        client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("x-authority"), answer.field("upgrade")), (200, Some("a"), None));
+    }
+    assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
+}
+
 /// A call whose status is a trailer is judged by it.
 #[test]
 fn failing_calls_open_the_breaker_though_their_status_is_200() {
