@@ -24,7 +24,7 @@ use super::reply_body::ReplyBody;
 use super::service::{Client, serve};
 use super::timer::LazyTimer;
 use super::watch::Watch;
-use super::worker::Worker;
+use super::worker::{Place, Worker};
 
 /// Serves a connection until it ends. `stop` turns true when the proxy drains.
 pub async fn serve_tcp(
@@ -32,6 +32,7 @@ pub async fn serve_tcp(
     listener: Arc<Listener>,
     stream: TcpStream,
     peer: SocketAddr,
+    place: Place,
     stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
@@ -39,7 +40,8 @@ pub async fn serve_tcp(
     let ip = Some(peer.ip().to_canonical());
     let timeouts = listener.config.timeouts.clone();
     let is_tls = listener.tls.is_some();
-    let client = Arc::new(Client { ip, is_tls, worker, watch, listener });
+    let place = Arc::new(place);
+    let client = Arc::new(Client { ip, is_tls, worker, watch, listener, place });
     match &client.listener.tls {
         None => {
             let Ok(Ok(is_h2)) = timeout(timeouts.header, begins_h2(&stream)).await else { return };

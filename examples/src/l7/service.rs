@@ -32,7 +32,7 @@ use super::request_body::{Fate, RequestBody, Streaming};
 use super::request_rules::{self, content_length};
 use super::upstream::Upstream;
 use super::watch::{Busy, Watch};
-use super::worker::Worker;
+use super::worker::{Place, Worker};
 use super::{grpc, mirror, upgrade};
 
 /// A connection of a client.
@@ -47,6 +47,8 @@ pub struct Client {
     pub worker: Arc<Worker>,
     /// What it is doing.
     pub watch: Arc<Watch>,
+    /// What it takes up.
+    pub place: Arc<Place>,
 }
 
 /// Answers a request.
@@ -225,7 +227,8 @@ impl Coming<'_> {
                 pick.record(verdict);
             }
             upgrade::ask(&mut head.headers, agreed);
-            upgrade::tunnel(worker, tunnel, upstream, pick, live.settings.timeouts.tunnel);
+            let held = (pick, Arc::clone(&client.place));
+            upgrade::tunnel(worker, tunnel, upstream, held, live.settings.timeouts.tunnel);
             return Ok(Reply::Tunnel(Response::from_parts(head, Bytes::new())));
         }
         let call = verdict.is_none().then(|| Box::new(exchange));

@@ -23,7 +23,7 @@ use super::request_body::RequestBody;
 use super::settings::UpstreamProtocol;
 use super::timer::LazyTimer;
 use super::upstream::Upstream;
-use super::worker::Worker;
+use super::worker::{Place, Worker};
 
 /// The protocol that a client asks for, if it is one that we pass on. `h2c` is not: it is about this connection only.
 pub fn asked<B>(request: &Request<B>) -> Option<HeaderValue> {
@@ -69,19 +69,20 @@ pub async fn attempt(
     }
 }
 
-/// Lets both sides talk, until both have ended, or neither has said anything for a while. The pick is held as long.
+/// Lets both sides talk, until both have ended, or neither has said anything for a while. The pick
+/// and the place of the client are held as long.
 pub fn tunnel(
     worker: &Arc<Worker>,
     client: OnUpgrade,
     upstream: OnUpgrade,
-    pick: Pick<Upstream>,
+    held: (Pick<Upstream>, Arc<Place>),
     idle: Duration,
 ) {
     let open = Open::new(worker);
     drop(tokio::spawn(async move {
         let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
         talk(TokioIo::new(client), TokioIo::new(upstream), idle).await;
-        drop((pick, open));
+        drop((held, open));
     }));
 }
 
