@@ -3,7 +3,7 @@
 use evenkeel::route::retry::Ending;
 use hyper::Response;
 use hyper::body::{Body, Incoming};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
 use super::connect::connect;
@@ -110,11 +110,14 @@ pub async fn attempt(
             Some(connection) => connection,
             None => {
                 let is_shared = speaking.protocol != UpstreamProtocol::Http1;
-                let dialing = if is_shared { upstream.dial(worker.index).await } else { None };
+                let dialing = match is_shared {
+                    true => in_time(deadline, upstream.dial(worker.index)).await?,
+                    false => None,
+                };
                 if is_shared && !is_new && upstream.shared(worker.index, speaking.number).is_some() {
                     continue;
                 }
-                let (stream, is_h2) = connect(&upstream.address, speaking).await?;
+                let (stream, is_h2) = in_time(deadline, connect(&upstream.address, speaking)).await??;
                 worker.counts.opened.add(1);
                 if is_h2 {
                     let shared = H2::new(stream, speaking.number).await?;
@@ -147,6 +150,15 @@ pub async fn attempt(
         }
         is_new = true;
     }
+}
+
+/// What belongs to a connection has no more time than the attempt.
+///
+/// # Errors
+///
+/// [`Cause::ConnectTimeout`].
+pub async fn in_time<T>(deadline: Instant, what: impl Future<Output = T>) -> Result<T, Cause> {
+    timeout_at(deadline, what).await.map_err(|_| Cause::ConnectTimeout)
 }
 
 /// The error is none if nothing was sent.

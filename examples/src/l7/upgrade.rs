@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::attempt::{Answer, Failure, Via};
+use super::attempt::{Answer, Failure, Via, in_time};
 use super::cause::Cause;
 use super::connect::connect_h1;
 use super::h1;
@@ -57,7 +57,8 @@ pub async fn attempt(
     if speaking.protocol == UpstreamProtocol::Http2 {
         return Ok(None);
     }
-    let Some(stream) = connect_h1(&upstream.address, speaking).await? else { return Ok(None) };
+    let connected = in_time(deadline, connect_h1(&upstream.address, speaking)).await??;
+    let Some(stream) = connected else { return Ok(None) };
     let (mut sender, driver) = h1::handshake(stream).await?;
     drop(tokio::spawn(driver.with_upgrades()));
     let request = message.request(RequestBody::Empty, false, false);

@@ -112,6 +112,9 @@ fn each_failure_has_its_status_and_its_word() {
     let word = |status: u16, word: &str| (status, word.to_owned());
     assert_eq!(said("timeout = \"100ms\"", "", &slow), word(504, "upstream_timeout"));
     assert_eq!(said("", "timeouts = { response = \"100ms\" }", &slow), word(504, "upstream_timeout"));
+    // The time of an attempt ends the making of its connection too, here a handshake that nobody answers.
+    let never = "timeouts = { connect = \"1h\" }\nupstream.all = { tls = { server_name = \"a\" } }";
+    assert_eq!(said("timeout = \"100ms\"", never, &slow), word(504, "upstream_connect_timeout"));
     let silent = Backend::new(|_, _| Ok(false));
     assert_eq!(said("", "", &silent), word(502, "upstream_reset"));
     let garbage = Backend::new(|stream, _| {
