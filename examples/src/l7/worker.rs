@@ -96,8 +96,9 @@ async fn keep_house(worker: Arc<Worker>) {
         }
         let (live, now) = (worker.shared.live.load_full(), Instant::now());
         for cluster in worker.shared.running.clusters() {
+            let number = live.speaking(cluster.name()).number;
             for endpoint in cluster.endpoints() {
-                endpoint.payload().sweep(worker.index, &live.settings.pool, now);
+                endpoint.payload().sweep(worker.index, &live.settings.pool, number, now);
             }
         }
     }
