@@ -171,7 +171,7 @@ fn part_of_path() -> impl Strategy<Value = Vec<u8>> {
         (1..=u8::MAX).prop_map(|byte| vec![byte]),
         any::<u8>().prop_map(|byte| format!("%{byte:02x}").into_bytes()),
         any::<u8>().prop_map(|byte| format!("%25{byte:02X}").into_bytes()),
-        prop::sample::select(vec!["/", "..", ".", "%", "%2F", "%5c", "\\", "%252F", "//", "%2e"])
+        select(vec!["/", "..", ".", "%", "%2F", "%5c", "\\", "%252F", "//", "%2e"])
             .prop_map(|text| text.as_bytes().to_vec()),
     ]
 }
@@ -248,8 +248,8 @@ proptest! {
     #[test]
     fn what_is_sent_on_is_read_as_it_was_matched(
         parts in prop::collection::vec(part_of_path(), 0..20),
-        percent in prop::sample::select(vec![Percent::Keep, Percent::Unreserved, Percent::All]),
-        escaped_slashes in prop::sample::select(vec![EscapedSlashes::Keep, EscapedSlashes::Refuse, EscapedSlashes::Decode]),
+        percent in select(vec![Percent::Keep, Percent::Unreserved, Percent::All]),
+        escaped_slashes in select(vec![EscapedSlashes::Keep, EscapedSlashes::Refuse, EscapedSlashes::Decode]),
         switch in prop::bool::ANY,
         insensitive in prop::bool::ANY,
     ) {
@@ -496,7 +496,7 @@ fn captures_are_named() {
         ..HttpRule::default()
     }];
     let mut config = HttpRulesConfig { rules, ..HttpRulesConfig::default() };
-    config.path.case = evenkeel_route::matching::Case::Insensitive;
+    config.path.case = Case::Insensitive;
     let rules = HttpRules::new(&config).unwrap();
     for (path, expected) in [
         ("/users/7/POSTS/x-1/a/b", vec![("id", "7"), ("post", "x-1"), ("rest", "a/b")]),

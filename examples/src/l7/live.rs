@@ -125,7 +125,7 @@ mod tests {
             let upstream =
                 if has_settings { BTreeMap::from([("a".to_owned(), upstream)]) } else { BTreeMap::new() };
             let settings = ProxySettings { upstream, ..ProxySettings::default() };
-            Live::new(settings, &loaded.config, before).unwrap()
+            Live::new(settings, loaded.config(), before).unwrap()
         };
         let first = live(true, None);
         let same = live(true, Some(&first));
