@@ -13,7 +13,7 @@ use evenkeel::router::{
 };
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Version};
@@ -234,7 +234,9 @@ impl Coming<'_> {
         let call = verdict.is_none().then(|| Box::new(exchange));
         let idle = live.settings.timeouts.idle;
         // A call may be as long as it likes, if its route has no time limit.
-        let beginning = Beginning { body, via: answer.via, pick, verdict, call, until, idle, record: None };
+        let is_stream = call.is_some() || is_events(&head.headers);
+        let beginning =
+            Beginning { body, via: answer.via, pick, verdict, call, is_stream, until, idle, record: None };
         Ok(Reply::Passing(Response::from_parts(head, ()), beginning))
     }
 }
@@ -319,6 +321,13 @@ fn not_routed(error: RouteError) -> Refusal {
         }
         _ => Cause::NoRoute.into(),
     }
+}
+
+/// Whether a body is one of server-sent events.
+fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// The path as the rules saw it: an upstream that understood another one could be asked past them.

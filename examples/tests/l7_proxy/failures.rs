@@ -146,6 +146,30 @@ fn an_answer_that_breaks_off_is_seen_as_broken() {
     assert_eq!(backend.connections.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
+/// A stream of events that is quiet for too long is ended, but nobody is blamed; another body that stops is a failure.
+#[test]
+fn a_quiet_stream_of_events_is_no_failure() {
+    for (kind, is_usable) in [("text/event-stream; charset=utf-8", true), ("text/plain", false)] {
+        let backend = Backend::new(move |stream, _| {
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: 100\r\n\r\ndata: 1\n\n"
+            )?;
+            std::thread::sleep(Duration::from_secs(120));
+            Ok(false)
+        });
+        let more = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+        let program = "[program]\nworkers = 1\ntimeouts = { idle = \"100ms\" }\n";
+        let (proxy, address) = start(&(route("") + &cluster("all", &[&backend], more) + program));
+        let mut client = Client::new(address);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(!matches!(client.try_answer(), Ok(Some(_))));
+        let report = || proxy.running().cluster("all").unwrap().report();
+        until("it has ended", || report().endpoints[0].in_flight == 0);
+        assert_eq!(report().endpoints[0].usable, is_usable, "{kind}");
+    }
+}
+
 /// What has been sent cannot be taken back: a body that was streamed is sent once.
 #[test]
 fn a_body_is_sent_again_only_if_it_was_kept() {
