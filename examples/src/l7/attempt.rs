@@ -3,10 +3,11 @@
 use evenkeel::route::retry::Ending;
 use hyper::Response;
 use hyper::body::{Body, Incoming};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::cause::Cause;
 use super::connect::connect;
+use super::deadline::Deadline;
 use super::h1::{H1, H1Failure};
 use super::h2::{H2, H2Failure};
 use super::live::Speaking;
@@ -88,7 +89,7 @@ pub async fn attempt(
     speaking: &Speaking,
     message: &Message,
     body: &mut Outgoing,
-    deadline: Instant,
+    deadline: Deadline<'_>,
 ) -> Result<Answer, Failure> {
     let mut is_new = false;
     loop {
@@ -157,7 +158,7 @@ pub async fn attempt(
 /// # Errors
 ///
 /// [`Cause::ConnectTimeout`].
-pub async fn in_time<T>(deadline: Instant, what: impl Future<Output = T>) -> Result<T, Cause> {
+pub async fn in_time<T>(deadline: Deadline<'_>, what: impl Future<Output = T>) -> Result<T, Cause> {
     timeout_at(deadline, what).await.map_err(|_| Cause::ConnectTimeout)
 }
 
@@ -167,7 +168,7 @@ async fn over_h2(
     speaking: &Speaking,
     message: &Message,
     body: &mut Outgoing,
-    deadline: Instant,
+    deadline: Deadline<'_>,
 ) -> Result<Answer, Option<Failure>> {
     let request = message.request(body.take(), true, speaking.tls.is_some());
     match connection.send(request, deadline).await {

@@ -6,9 +6,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::{Instant, timeout_at};
 
 use super::cause::Cause;
+use super::deadline::Deadline;
 use super::request_body::RequestBody;
 use super::stream::Stream;
 
@@ -60,14 +60,14 @@ impl H2 {
     pub async fn send(
         &mut self,
         request: Request<RequestBody>,
-        deadline: Instant,
+        deadline: Deadline<'_>,
     ) -> Result<Response<Incoming>, H2Failure> {
-        match timeout_at(deadline, self.sender.ready()).await {
+        match deadline.limit(self.sender.ready()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(H2Failure::Unsent(Box::new(request))),
             Err(_) => return Err(H2Failure::Cause(Cause::Timeout)),
         }
-        match timeout_at(deadline, self.sender.try_send_request(request)).await {
+        match deadline.limit(self.sender.try_send_request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(mut error)) => Err(match error.take_message() {
                 Some(unsent) => H2Failure::Unsent(Box::new(unsent)),

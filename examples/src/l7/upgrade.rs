@@ -10,11 +10,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::attempt::{Answer, Failure, Via, in_time};
 use super::cause::Cause;
 use super::connect::connect_h1;
+use super::deadline::Deadline;
 use super::h1;
 use super::hop_by_hop::has_token;
 use super::live::Speaking;
@@ -51,7 +52,7 @@ pub async fn attempt(
     upstream: &Upstream,
     speaking: &Speaking,
     message: &Message,
-    deadline: Instant,
+    deadline: Deadline<'_>,
 ) -> Result<Option<Answer>, Failure> {
     // Over HTTP/2 it would need RFC 8441, which few servers speak.
     if speaking.protocol == UpstreamProtocol::Http2 {
@@ -62,7 +63,7 @@ pub async fn attempt(
     let (mut sender, driver) = h1::handshake(stream).await?;
     drop(tokio::spawn(driver.with_upgrades()));
     let request = message.request(RequestBody::Empty, false, false);
-    match timeout_at(deadline, sender.send_request(request)).await {
+    match deadline.limit(sender.send_request(request)).await {
         Ok(Ok(response)) => Ok(Some(Answer { response, via: Via::H2(LazyTimer::new()) })),
         Ok(Err(error)) if error.is_parse() => Err(Cause::Garbage.into()),
         Ok(Err(_)) => Err(Cause::Reset.into()),

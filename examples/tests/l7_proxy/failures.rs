@@ -192,3 +192,26 @@ fn a_body_is_sent_again_only_if_it_was_kept() {
     let statuses: Vec<u16> = (0..8).map(|_| put("longer than ten bytes")).collect();
     assert!(statuses.contains(&503) && statuses.contains(&200), "{statuses:?}");
 }
+
+/// The time of the endpoint does not run while the client is waited for.
+#[test]
+fn a_slow_upload_is_not_the_fault_of_the_endpoint() {
+    let one = Backend::named("one");
+    let start_with = |more: &str| {
+        let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+        let program = "[program]\nworkers = 1\nreplay_bytes = 0\ntimeouts = { response = \"500ms\" }\n";
+        start(&(route(more) + &cluster("all", &[&one], breaker) + program))
+    };
+    let (_proxy, address) = start_with("");
+    let mut client = Client::new(address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(client.send("cd").answer().status, 200);
+    // The time of the route does run.
+    let (proxy, address) = start_with("timeout = \"200ms\"");
+    let mut client = Client::new(address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (408, "client_timeout\n"));
+    assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
+}
