@@ -84,6 +84,7 @@ where
         Box::pin(async move { Ok::<_, Infallible>(serve(client, request).await) })
     });
     if is_h2 {
+        client.watch.speaks_frames();
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -146,6 +147,8 @@ async fn run<C: Graceful>(
     // Until when a connection that waits may go on waiting.
     let mut linger: Option<Instant> = None;
     let mut is_told = false;
+    // Until when a client that was told to go may take to do so.
+    let mut leaving: Option<Instant> = None;
     std::future::poll_fn(|context| {
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
@@ -165,6 +168,9 @@ async fn run<C: Graceful>(
                 until = Some(until.map_or(end, |until| until.min(end)));
             }
         }
+        if let Some(end) = leaving.filter(|_| !client.watch.is_busy()) {
+            until = Some(end);
+        }
         loop {
             // A request that is under way has time limits of its own; this one only looks in from time to time.
             let Some(at) = until else { return Poll::Pending };
@@ -181,6 +187,23 @@ async fn run<C: Graceful>(
             }
             match client.watch.deadline(timeouts) {
                 Some(now) if Instant::now() >= now => {
+                    // A request may be on its way: HTTP/2 can say which is the last (RFC 9113, section 6.8).
+                    if is_h2 && !is_told {
+                        is_told = true;
+                        connection.as_mut().end();
+                        if connection.as_mut().poll(context).is_ready() {
+                            client.worker.counts.too_slow.add(1);
+                            return Poll::Ready(());
+                        }
+                        let end = Instant::now() + LINGER;
+                        leaving = Some(end);
+                        until = Some(end);
+                        continue;
+                    }
+                    if leaving.is_some_and(|end| Instant::now() < end) {
+                        until = leaving;
+                        continue;
+                    }
                     client.worker.counts.too_slow.add(1);
                     return Poll::Ready(());
                 }
