@@ -58,7 +58,7 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     let mut record = worker.log.as_ref().map(|_| begin_record(&client, &request));
     let is_grpc = grpc::is_grpc(request.headers());
     let live = settings(worker);
-    let protocol = upgrade::asked(&request);
+    let protocol = upgrade::asked(&request, &live.settings.upgrades);
     let tunnel = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let coming = Coming { client: &client, live: &live, head, body, protocol, started };
@@ -159,7 +159,7 @@ impl Coming<'_> {
         exchange.request_headers().apply(&mut head.headers);
         let host = head.headers.get(header::HOST).cloned().unwrap_or(host);
         let is_upgrade = protocol.is_some();
-        if let Some(protocol) = protocol {
+        if let Some(protocol) = protocol.clone() {
             upgrade::ask(&mut head.headers, protocol);
         }
         let message = Message { method: head.method, path, host, headers: head.headers, takes_trailers };
@@ -205,7 +205,7 @@ impl Coming<'_> {
         }
         let mut response = answer.response;
         let agreed = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let agreed = response.headers().get(header::UPGRADE).cloned();
+            let agreed = protocol.filter(|asked| upgrade::is_agreed(asked, response.headers()));
             Some((hyper::upgrade::on(&mut response), agreed))
         } else {
             None

@@ -26,14 +26,25 @@ use super::timer::LazyTimer;
 use super::upstream::Upstream;
 use super::worker::{Place, Worker};
 
-/// The protocol that a client asks for, if it is one that we pass on. `h2c` is not: it is about this connection only.
-pub fn asked<B>(request: &Request<B>) -> Option<HeaderValue> {
+/// The first protocol that a client asks for and that is passed on. Others are ignored, as RFC 9110 allows: behind `h2c` or one
+/// that we do not know, requests could go past the rules.
+pub fn asked<B>(request: &Request<B>, allowed: &[String]) -> Option<HeaderValue> {
     if request.version() != Version::HTTP_11 || !has_token(request.headers(), header::CONNECTION, b"upgrade")
     {
         return None;
     }
-    let protocol = request.headers().get(header::UPGRADE)?;
-    (!protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2c")).then(|| protocol.clone())
+    let values = request.headers().get_all(header::UPGRADE).iter();
+    let mut tokens =
+        values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    let is_allowed = |token: &&[u8]| allowed.iter().any(|name| token.eq_ignore_ascii_case(name.as_bytes()));
+    HeaderValue::from_bytes(tokens.find(is_allowed)?).ok()
+}
+
+/// Whether what an endpoint changes to is what it was asked for.
+pub fn is_agreed(asked: &HeaderValue, headers: &HeaderMap) -> bool {
+    let mut agreed = headers.get_all(header::UPGRADE).iter();
+    let is_it = agreed.next().is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
+    is_it && agreed.next().is_none()
 }
 
 /// Writes that another protocol is asked for, or agreed to.
@@ -141,5 +152,43 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.counts.tunnels.less();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(values: &[&str]) -> Option<HeaderValue> {
+        let mut request = Request::builder().header("connection", "keep-alive, Upgrade");
+        for value in values {
+            request = request.header("upgrade", *value);
+        }
+        asked(&request.body(()).unwrap(), &["websocket".to_owned()])
+    }
+
+    #[test]
+    fn whole_tokens_of_the_list_are_passed_on() {
+        for values in [&["websocket"][..], &["h2c, websocket"], &["h2c", "foo/2 , websocket,tls/1.0"]] {
+            assert_eq!(said(values).unwrap(), "websocket", "{values:?}");
+        }
+        assert_eq!(said(&["WebSocket"]).unwrap(), "WebSocket");
+        for values in [&[][..], &["h2c"], &["websocket2"], &["web socket"], &["x, h2c"], &[""]] {
+            assert_eq!(said(values), None, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_agreed_is_what_was_asked() {
+        let asked = HeaderValue::from_static("WebSocket");
+        for (values, expected) in
+            [(&["websocket"][..], true), (&[], false), (&["h2c"], false), (&["websocket", "h2c"], false)]
+        {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::UPGRADE, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_agreed(&asked, &headers), expected, "{values:?}");
+        }
     }
 }
