@@ -198,3 +198,24 @@ fn a_decoded_path_goes_out_as_it_was_understood() {
         assert_eq!(one.seen().last().unwrap().line(), format!("GET {sent} HTTP/1.1"));
     }
 }
+
+/// A body without a length stays one, whatever the method: its bytes are no request.
+#[test]
+fn a_body_in_chunks_stays_one() {
+    for method in ["GET", "DELETE", "POST"] {
+        let one = Backend::named("one");
+        let (_proxy, address) = start(&(route("") + &cluster("all", &[&one], "")));
+        let mut client = Client::new(address);
+        client.send(format!(
+            "{method} / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        ));
+        assert_eq!(client.answer().status, 200);
+        let seen = one.seen();
+        assert_eq!(
+            (seen[0].values("transfer-encoding"), &seen[0].body[..]),
+            (vec!["chunked"], &b"abc"[..]),
+            "{method}"
+        );
+        assert_eq!(client.get("/next").status, 200);
+    }
+}
