@@ -71,6 +71,8 @@ async fn dial(
     let stream = match address {
         Address::Socket(address) => TcpStream::connect(address).await,
         Address::Host(name, port) => TcpStream::connect((name.as_str(), *port)).await,
+        // Rather none than one that is not encrypted, though the settings say so.
+        Address::Unix(_) if speaking.tls.is_some() => return Err(Cause::TlsFailed.into()),
         Address::Unix(path) => {
             let stream = UnixStream::connect(&**path).await.map_err(|_| Cause::ConnectFailed)?;
             return Ok((Stream::Unix(stream), is_h2));

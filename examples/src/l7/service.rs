@@ -211,6 +211,10 @@ impl Coming<'_> {
             None
         };
         let (mut head, body) = response.into_parts();
+        if head.headers.contains_key(header::TRANSFER_ENCODING) {
+            // The coding says where the body ends (RFC 9112, section 6.3); the length would say otherwise.
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
         hop_by_hop::strip(&mut head.headers);
         for cookie in exchange.set_cookies(&pick) {
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {

@@ -215,3 +215,21 @@ fn a_slow_upload_is_not_the_fault_of_the_endpoint() {
     assert_eq!((answer.status, answer.text().as_str()), (408, "client_timeout\n"));
     assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
 }
+
+/// Settings that say `tls` are never taken for less.
+#[test]
+fn a_unix_socket_with_tls_is_refused() {
+    let path = std::env::temp_dir().join(format!("evenkeel-l7-unix-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let _listening = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let config = route("")
+        + &format!(
+            "[[clusters]]\nname = \"all\"\nendpoints = [{{ id = \"1\", address = \"unix:{}\" }}]\n",
+            path.display()
+        )
+        + "[program]\nworkers = 1\nupstream.all = { tls = { server_name = \"a\" } }\n";
+    let (_proxy, address) = start(&config);
+    let answer = get(address, "/");
+    assert_eq!((answer.status, answer.text().as_str()), (502, "upstream_tls_failed\n"));
+    let _ = std::fs::remove_file(&path);
+}

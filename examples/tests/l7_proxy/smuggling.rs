@@ -219,3 +219,23 @@ fn a_body_in_chunks_stays_one() {
         assert_eq!(client.get("/next").status, 200);
     }
 }
+
+/// The client hears one length only.
+#[test]
+fn an_answer_with_two_lengths_has_one() {
+    let both = Backend::new(|stream, _| {
+        stream.write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        )?;
+        Ok(false)
+    });
+    let (_proxy, address) = start(&(route("") + &cluster("all", &[&both], "")));
+    let mut client = Client::new(address);
+    for _ in 0..2 {
+        let answer = client.get("/");
+        assert_eq!(
+            (answer.status, answer.text().as_str(), answer.field("content-length")),
+            (200, "abc", None)
+        );
+    }
+}
