@@ -58,6 +58,7 @@ pub async fn serve_tcp(
 /// Whether a client begins with the preface of HTTP/2 (RFC 9113, section 3.4), without taking anything from the stream.
 async fn begins_h2(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0; PREFACE.len()];
+    let mut wait = Duration::from_millis(5);
     loop {
         let read = stream.peek(&mut first).await?;
         let part = first.get(..read).unwrap_or_default();
@@ -68,7 +69,8 @@ async fn begins_h2(stream: &TcpStream) -> io::Result<bool> {
             return Ok(true);
         }
         // What is there stays there, and counts as readable.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
@@ -213,6 +215,9 @@ async fn run<C: Graceful>(
     })
     .await;
 }
+
+/// How often a client is looked at that has begun what may be HTTP/2 and does not go on: many of them shall not cost much.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
