@@ -159,7 +159,7 @@ pub async fn attempt(
 ///
 /// [`Cause::ConnectTimeout`].
 pub async fn in_time<T>(deadline: Deadline<'_>, what: impl Future<Output = T>) -> Result<T, Cause> {
-    timeout_at(deadline, what).await.map_err(|_| Cause::ConnectTimeout)
+    timeout_at(deadline.at(), what).await.map_err(|_| Cause::ConnectTimeout)
 }
 
 /// The error is none if nothing was sent.
