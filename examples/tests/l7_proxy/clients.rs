@@ -145,7 +145,7 @@ fn a_client_that_leaves_leaves_nothing_behind() {
         let mut client = Client::new(address);
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let mut first = [0; 100];
-        std::io::Read::read_exact(&mut client.stream, &mut first).unwrap();
+        Read::read_exact(&mut client.stream, &mut first).unwrap();
     }
     until("nothing is in flight", || {
         let report = proxy.running().cluster("all").unwrap().report();
