@@ -1,5 +1,6 @@
 //! Reads scenarios, and refuses impossible ones before anything runs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::{Table, Value};
@@ -63,7 +64,9 @@ impl Scenario {
             }
             seeds.extend(first..=last);
         }
-        if seeds.len() as u64 > MOST_SEEDS { Err(wrong()) } else { Ok(seeds) }
+        // A seed that counts twice would make differences look surer than they are.
+        let distinct: BTreeSet<u64> = seeds.iter().copied().collect();
+        if seeds.len() as u64 > MOST_SEEDS || distinct.len() < seeds.len() { Err(wrong()) } else { Ok(seeds) }
     }
 
     /// How many servers there are.
@@ -180,6 +183,11 @@ impl Scenario {
             || self.servers.iter().all(|group| group.queue_limit.is_some())
             || self.defaults.limit.is_some()
             || self.defaults.endpoint_limit.is_some();
+        if self.arrivals.load.is_some() && !self.rate().is_finite() {
+            let allowed =
+                "a rate: servers whose discipline is delay can do anything, and no share of that is a number";
+            Invalid::unless(false, "arrivals.load", "set", allowed)?;
+        }
         if load < 1.0 || sheds || self.allow_overload {
             return Ok(());
         }
@@ -223,11 +231,21 @@ impl ServersConfig {
         Ok(())
     }
 
+    /// Of so many cores those that can be busy: not more than requests are served at a time.
+    fn busy(&self, cores: f64) -> f64 {
+        let places = match (self.concurrency, self.discipline) {
+            (Some(places), _) => f64::from(places),
+            (None, Discipline::Fifo) => self.cores,
+            (None, _) => f64::INFINITY,
+        };
+        cores.min(places)
+    }
+
     /// Cores ÷ slowdown as they are written.
     fn nominal(&self) -> f64 {
         match self.discipline {
             Discipline::Delay => f64::INFINITY,
-            Discipline::Fifo | Discipline::Sharing => self.cores / self.slowdown,
+            Discipline::Fifo | Discipline::Sharing => self.busy(self.cores) / self.slowdown,
         }
     }
 
@@ -238,7 +256,7 @@ impl ServersConfig {
         let states = antagonist.states.iter().map(|state| {
             let middle =
                 |range: Option<[f64; 2]>, own: f64| range.map_or(own, |[from, to]| (from + to) / 2.0);
-            state.share * middle(state.cores, self.cores) / middle(state.slowdown, self.slowdown)
+            state.share * self.busy(middle(state.cores, self.cores)) / middle(state.slowdown, self.slowdown)
         });
         states.sum::<f64>() / total
     }

@@ -1,6 +1,7 @@
 //! Clients: each has a cluster of its own, and what a policy entry says it does about trouble.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel::limit::{Hedger, Throttle};
 use evenkeel::route::retry::RetryPolicy;
@@ -10,10 +11,11 @@ use evenkeel::{
 };
 use evenkeel::{EndpointId, Priority, Weight};
 
-use crate::error::ScenarioError;
+use crate::error::{Invalid, ScenarioError};
 use crate::foreign::{Desk, Loads, Polled, Probing, name_of};
 use crate::scenario::{HedgeEntry, PolicyEntry, Scenario, ServersConfig};
 use crate::streams::{Source, Stream};
+use crate::work::LONGEST;
 
 /// One client.
 #[derive(Debug)]
@@ -56,6 +58,12 @@ impl Setup {
             let known = name.parse::<PolicyConfig>();
             let words = "policy: absent, and evenkeel has none of this name; give it, or probes, or polled";
             entry.policy = Some(known.map_err(|_| refused(words.to_owned()))?);
+        }
+        if let Some(every) = entry.polled.as_ref().and_then(|polled| polled.every) {
+            let is_fine = (Duration::from_millis(1)..=LONGEST).contains(&every);
+            let allowed = "1 ms, so that time goes on, to 30 days";
+            Invalid::unless(is_fine, "polled.every", format_args!("{every:?}"), allowed)
+                .map_err(|invalid| refused(invalid.to_string()))?;
         }
         let tiers = scenario.servers.iter().any(|group| group.priority != scenario.servers[0].priority);
         if entry.probes.is_some() && (tiers || entry.locality.is_some() || entry.subset.is_some()) {

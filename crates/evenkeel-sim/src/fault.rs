@@ -159,6 +159,12 @@ impl FaultConfig {
             short("to", to)?;
             Invalid::unless(to > self.from, &field("to"), format_args!("{to:?}"), "later than `from`")?;
         }
+        if let FaultKind::Fails { after, .. } | FaultKind::Answers { after } = self.kind {
+            short("kind.after", after)?;
+        }
+        if let Some(after) = self.noticed_after {
+            short("noticed_after", after)?;
+        }
         if let Some(every) = self.every {
             let lasts = self.to.map(|to| to.saturating_sub(self.from));
             let is_fine = lasts.is_some_and(|lasts| every > lasts && every >= Duration::from_millis(1));
@@ -195,6 +201,8 @@ impl DeployConfig {
     pub(crate) fn check(&self) -> Result<(), Invalid> {
         Invalid::unless(self.at_once > 0, "deploy.at_once", self.at_once, "1 or more")?;
         positive("deploy.restart", self.restart)?;
+        not_long("deploy.from", self.from)?;
+        not_long("deploy.drain", self.drain)?;
         self.cold.map_or(Ok(()), |cold| cold.check("deploy.cold"))
     }
 }
@@ -206,8 +214,13 @@ impl ScalingConfig {
         let is_fine = self.target > 0.0 && self.target < 1.0;
         Invalid::unless(is_fine, "scaling.target", self.target, "above 0, below 1")?;
         positive("scaling.every", self.every)?;
+        not_long("scaling.start_up", self.start_up)?;
         self.cold.map_or(Ok(()), |cold| cold.check("scaling.cold"))
     }
+}
+
+fn not_long(field: &str, time: Duration) -> Result<(), Invalid> {
+    Invalid::unless(time <= LONGEST, field, format_args!("{time:?}"), "at most 30 days")
 }
 
 fn slower(field: &str, times: f64) -> Result<(), Invalid> {

@@ -5,6 +5,7 @@ use evenkeel::route::retry::RetryProgress;
 use evenkeel::{Pick, Tried};
 
 use crate::server::{IsHere, Ticket};
+use crate::tally::End;
 
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -23,6 +24,8 @@ pub(crate) struct Asked {
     pub(crate) work: f64,
     /// Attempts whose answer is waited for.
     pub(crate) legs: [u32; 2],
+    /// How the last attempt ended; [`End::NotPicked`] before the first has.
+    pub(crate) last: End,
     pub(crate) more: Option<Box<More>>,
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Interval {
     /// The mean.
     pub mean: f64,
-    /// The lower end; the mean itself where there is a single value.
+    /// The lower end; minus infinity where there is a single value, which says nothing of the spread.
     pub low: f64,
     /// The upper end.
     pub high: f64,
@@ -23,7 +23,7 @@ impl Interval {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
         if values.len() == 1 {
-            return Some(Self { mean, low: mean, high: mean });
+            return Some(Self { mean, low: f64::NEG_INFINITY, high: f64::INFINITY });
         }
         let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
         let half = student(values.len() - 1) * (squares / (count - 1.0) / count).sqrt();
@@ -70,7 +70,8 @@ mod tests {
         assert!((interval.high - 3.0 - 1.9632).abs() < 1e-3, "{interval:?}");
         assert!(interval.excludes(1.0) && !interval.excludes(1.1));
         assert_eq!(Interval::of(&[]), None);
-        assert_eq!(Interval::of(&[7.0]).unwrap().low, 7.0);
+        let one = Interval::of(&[7.0]).unwrap();
+        assert!(one.mean == 7.0 && !one.excludes(0.0), "{one:?}");
     }
 
     #[test]

@@ -155,9 +155,13 @@ impl Tally {
     pub(crate) fn ended(&mut self, born: u64, now: u64, end: End) {
         let latency = now - born;
         let is_good = end == End::Succeeded && latency <= self.objective;
+        // What fails at once is no latency; what took the client's whole patience is.
+        let is_latency = matches!(end, End::Succeeded | End::TimedOut | End::Unfinished);
         for window in self.windows.iter_mut().filter(|window| window.holds(now)) {
             *(if is_good { &mut window.counts.succeeded } else { &mut window.counts.failed }) += 1;
-            window.latencies.saturating_record(latency);
+            if is_latency {
+                window.latencies.saturating_record(latency);
+            }
         }
         if let Some(point) = self.point(now) {
             *(if is_good { &mut point.succeeded } else { &mut point.failed }) += 1;
@@ -179,8 +183,7 @@ impl Tally {
             End::Throttled => failures.throttled += 1,
             End::Unfinished => failures.unfinished += 1,
         }
-        // What fails at once is no latency; what took the client's whole patience is.
-        if matches!(end, End::Succeeded | End::TimedOut | End::Unfinished) {
+        if is_latency {
             self.latencies.saturating_record(latency);
             self.sum += latency as f64;
         }

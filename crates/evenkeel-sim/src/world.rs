@@ -347,7 +347,7 @@ impl<'a> World<'a> {
             self.agenda.push(next.at.max(self.now), Event::Arrive);
         }
         self.tally.arrived(self.now);
-        if self.requests.used() > MOST_REQUESTS {
+        if self.requests.used().max(self.attempts.used()) > MOST_REQUESTS {
             self.tally.unstable_at = Some(self.now);
             self.next = None;
             self.is_waited_for = false;
@@ -392,6 +392,7 @@ impl<'a> World<'a> {
                 key,
                 work,
                 legs: [NONE; 2],
+                last: End::NotPicked,
                 more,
             },
         );
@@ -515,14 +516,16 @@ impl<'a> World<'a> {
     }
 
     fn refused(&mut self, request: u32, is_hedge: bool, error: &PickError) {
-        // A retry that the budget refuses ends as the attempt before did.
         let is_budget = matches!(error, PickError::BudgetSpent(_));
         let end = if is_budget { End::Failed } else { End::NotPicked };
         self.not_sent(request, is_hedge, end);
     }
 
+    /// A retry that is not sent ends as the attempt before did: whose time was over, has a latency of that length.
     fn not_sent(&mut self, request: u32, is_hedge: bool, end: End) {
         if !is_hedge {
+            let asked = self.requests.at(request);
+            let end = if asked.attempts > 0 { asked.last } else { end };
             self.complete(request, end);
         }
     }
@@ -632,7 +635,8 @@ impl<'a> World<'a> {
         };
         let (request, server, answer, sent) = (attempt.request, attempt.server, attempt.answer, attempt.sent);
         self.attempts.release(index);
-        if self.scenario.load_reports {
+        // Who was cut off, told nothing.
+        if self.scenario.load_reports && answer != Answer::Reset {
             let site = &mut self.sites[server as usize];
             site.tell(answer == Answer::Good, self.now);
             let told = site.told;
@@ -699,8 +703,11 @@ impl<'a> World<'a> {
         let now = self.timestamp();
         let asked = self.requests.at_mut(request);
         let client = &mut self.clients[asked.client as usize];
+        asked.last = end;
         if let Some(throttle) = &client.throttle {
-            throttle.record(outcome, now);
+            // What brought no answer in time was not accepted, as far as a client can tell.
+            let no_answer = matches!(ending, Ending::TimedOut | Ending::Reset);
+            throttle.record(&if no_answer { Outcome::overload(None) } else { *outcome }, now);
         }
         if asked.legs[0] == index {
             asked.legs[0] = asked.legs[1];

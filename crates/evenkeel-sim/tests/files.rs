@@ -57,6 +57,12 @@ fn what_is_impossible_is_refused_by_name() {
         ("sweep = { field = 'arrivals.lode', values = [0.5] }", "lode"),
         ("sweep = { field = 'servers.7.count', values = [1] }", "sweep.field"),
         ("policies = { x = { policy = 'nonsense' } }", "nonsense"),
+        ("seeds = '1,2,1'", "seeds"),
+        ("policies = { x = { polled = { every = '0s' } } }", "polled.every"),
+        ("faults = [{ noticed_after = '99999h', kind = 'crash' }]", "faults.0.noticed_after"),
+        ("faults = [{ kind = { answers = { after = '99999h' } } }]", "faults.0.kind.after"),
+        ("deploy = { from = '1s', drain = '99999h', restart = '1s' }", "deploy.drain"),
+        ("servers = [{ count = 1, discipline = 'delay' }]", "arrivals.load"),
         ("policies = { x = { } }", "policies.x"),
         ("policies = { x = { probes = {}, polled = {} } }", "policies.x"),
         (
@@ -77,6 +83,16 @@ fn what_is_impossible_is_refused_by_name() {
 fn a_policy_that_nobody_knows_is_refused() {
     let options = Options { policies: vec!["p3c".to_owned()], ..Options::default() };
     assert_eq!(run(PLAIN, &options, &|_, _| ()).unwrap_err(), ScenarioError::NoPolicy("p3c".to_owned()));
+}
+
+/// Cores that nobody can use do nothing.
+#[test]
+fn places_bound_what_servers_can_do() {
+    let text = PLAIN
+        .replace("load = 0.5", "rate = 350.0")
+        .replace("discipline = 'fifo'", "discipline = 'fifo', cores = 4.0, concurrency = 1");
+    let error = run(&text, &Options::default(), &|_, _| ()).unwrap_err().to_string();
+    assert!(error.contains("116 %"), "{error}");
 }
 
 /// More than the servers can do: refused where queues would grow for ever, run and told where something sheds.

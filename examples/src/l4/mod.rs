@@ -1,9 +1,9 @@
 //! `l4_proxy`: a load balancer for connections and datagrams, built from evenkeel's public API.
 //!
-//! Each thread ([`Worker`](worker::Worker)) has a runtime, sockets (`SO_REUSEPORT`) and connections of its own. A connection
-//! ([`connection`]) is admitted ([`prelude`]: PROXY header, ClientHello), routed, connected ([`upstream`]), and carried both
-//! ways ([`relay`], [`way`]) under its pick. What is not on the path of connections (reloads, drains, operators) has one thread
-//! besides ([`aside`]).
+//! Each thread (`worker`) has a runtime, sockets (`SO_REUSEPORT`) and connections of its own. A connection
+//! (`connection`) is admitted (`prelude`: PROXY header, ClientHello), routed, connected (`upstream`), and carried both
+//! ways (`relay`, `way`) under its pick. What is not on the path of connections (reloads, drains, operators) has one thread
+//! besides (`aside`).
 
 mod accept;
 mod admin;

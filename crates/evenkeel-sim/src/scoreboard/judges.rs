@@ -35,7 +35,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         text: include_str!("../../scenarios/s04_hot_quantile.toml"),
         quick: Quick { seeds: "1", times: &[("duration", "20s"), ("warm_up", "8s")], without: &[] },
         judge: hot_quantile,
-        known: &[],
+        known: &[(
+            "quantile 0.97: p99, ms",
+            "not traced: far worse than the reference, so near latency alone something in the pool, the signal or the reference differs",
+        )],
     },
     Entry {
         id: "S5",
@@ -93,6 +96,10 @@ pub(super) const ENTRIES: &[Entry] = &[
             ("load 0.9, least of all polled every 2 s: errors, %", TIES),
             ("load 0.9, least of all polled every 50 ms: p99, ms", TIES),
             ("load 0.9, least of all polled every 0.5 s: p99, ms", TIES),
+            (
+                "load 0.9, two choices polled every 2 s: p99, ms",
+                "not traced: better than the reference by a sixth, where polls every 50 ms and 0.5 s are within 1 %",
+            ),
         ],
     },
     Entry {
@@ -180,6 +187,7 @@ fn hot_quantile(report: &Report, bands: &mut Bands) {
     let at = report.cases.first();
     let p99 = |policy| mean(at, policy, "p99_ms");
     let inside = ["q035", "q059", "q084", "q097"].map(p99).into_iter().fold(f64::INFINITY, f64::min);
+    bands.near("quantile 0.97: p99, ms", p99("q097"), 260.0, 0.1);
     bands.at_least("p99 by requests in flight alone ÷ the best quantile", p99("q000") / inside, 1.05);
     bands.at_least("p99 by latency alone ÷ the best quantile", p99("q100") / inside, 1.5);
     bands.at_least("p99 at half a probe a request ÷ at three", p99("rate050") / p99("q084"), 1.3);
@@ -246,8 +254,11 @@ fn sinkhole(report: &Report, bands: &mut Bands) {
     bands.near("sinkhole, peak EWMA without a guard: errors, %", errors("peak_ewma_unguarded"), 20.0, 0.1);
     bands.near("sinkhole, full scan: errors, %", errors("full"), 25.0, 0.1);
     bands.at_most("sinkhole, peak EWMA: errors, %", errors("peak_ewma"), 3.4);
-    bands.near("gray, round robin: errors, %", mean(gray, "round_robin", "errors") * 100.0, 3.3, 0.2);
-    bands.at_most("gray, peak EWMA: errors, %", mean(gray, "peak_ewma", "errors") * 100.0, 3.3);
+    let gray_errors = |policy| mean(gray, policy, "errors") * 100.0;
+    // A tenth of the requests to a server that fails three of ten.
+    bands.near("gray, round robin: errors, %", gray_errors("round_robin"), 3.0, 0.1);
+    bands.at_most("gray, peak EWMA: errors, %", gray_errors("peak_ewma"), 3.3);
+    bands.at_most("gray, peak EWMA with ejection: errors, %", gray_errors("peak_ewma_ejecting"), 0.53);
 }
 
 fn stale(report: &Report, bands: &mut Bands) {
@@ -261,6 +272,7 @@ fn stale(report: &Report, bands: &mut Bands) {
     );
     bands.near("load 0.9, two choices polled every 50 ms: p99, ms", p99("p2c_50ms"), 1011.0, 0.1);
     bands.near("load 0.9, two choices polled every 0.5 s: p99, ms", p99("p2c_500ms"), 1390.0, 0.1);
+    bands.near("load 0.9, two choices polled every 2 s: p99, ms", p99("p2c_2s"), 2853.0, 0.1);
     bands.near("load 0.9, least of all polled every 50 ms: p99, ms", p99("jsq_50ms"), 980.0, 0.1);
     bands.near("load 0.9, least of all polled every 0.5 s: p99, ms", p99("jsq_500ms"), 3020.0, 0.1);
     bands.near("load 0.9, two choices of a client's own: p99, ms", p99("local_p2c"), 2046.0, 0.3);
@@ -276,6 +288,8 @@ fn metastable(report: &Report, bands: &mut Bands) {
         goodput(at, "three_tries", "minute"),
         0.1,
     );
+    let throttle = goodput(at, "throttle", "minute");
+    bands.near("load 0.7, throttle alone: goodput within a minute", throttle, 0.54, 0.1);
     let both = goodput(at, "budget10_throttle", "minute");
     bands.at_least("load 0.7, budget and throttle: goodput within a minute", both, 0.95);
     let high = case(report, "1600.0");

@@ -43,15 +43,16 @@ fn table(page: &mut String, report: &Report) {
 fn row(page: &mut String, case: &CaseReport, name: &str) {
     let Some(policy) = case.policy(name) else { return };
     let mean = |metric| short(policy.mean(metric));
-    let p99 = policy.summary.get("p99_ms").map_or(0.0, |interval| (interval.high - interval.low) / 2.0);
+    let half = policy.summary.get("p99_ms").map(|interval| (interval.high - interval.low) / 2.0);
+    let half =
+        half.filter(|half| half.is_finite()).map_or_else(String::new, |half| format!(" ± {}", short(half)));
     let percent = |metric| short(policy.mean(metric) * 100.0);
     let _ = writeln!(
         page,
-        "| {name} | {} | {} | {} ± {} | {} | {} | {} | {} | {} |",
+        "| {name} | {} | {} | {}{half} | {} | {} | {} | {} | {} |",
         mean("mean_ms"),
         mean("p50_ms"),
         mean("p99_ms"),
-        short(p99),
         mean("p999_ms"),
         percent("errors"),
         mean("max_over_mean"),
