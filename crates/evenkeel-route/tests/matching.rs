@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 use evenkeel_route::matching::{
-    Cidr, Connection, CookieMatch, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig,
-    NoHeaders, PathMatch, PathOptions, PortRange, Precedence, QueryMatch, Request, Scratch, Shadow,
-    StreamRule, StreamRules, StreamRulesConfig, ValueMatch, normalise,
+    Case, Cidr, Connection, CookieMatch, EscapedSlashes, Fraction, HeaderMatch, HostMatch, HttpRule,
+    HttpRules, HttpRulesConfig, NoHeaders, PathMatch, PathOptions, Percent, PortRange, Precedence,
+    QueryMatch, Request, Scratch, Shadow, StreamRule, StreamRules, StreamRulesConfig, ValueMatch, escape,
+    normalise,
 };
 use evenkeel_types::Ratio;
 use proptest::prelude::*;
@@ -165,6 +166,17 @@ fn asked() -> impl Strategy<Value = Asked> {
     )
 }
 
+/// Bytes as they are (but zero, which no address holds), escapes, escaped escapes, and what is special.
+fn part_of_path() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        (1..=u8::MAX).prop_map(|byte| vec![byte]),
+        any::<u8>().prop_map(|byte| format!("%{byte:02x}").into_bytes()),
+        any::<u8>().prop_map(|byte| format!("%25{byte:02X}").into_bytes()),
+        select(vec!["/", "..", ".", "%", "%2F", "%5c", "\\", "%252F", "//", "%2e"])
+            .prop_map(|text| text.as_bytes().to_vec()),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
@@ -231,6 +243,34 @@ proptest! {
             let normal = normal.to_vec();
             let mut again = Vec::new();
             prop_assert_eq!(normalise(&normal, &path_options, &mut again).unwrap(), &normal[..]);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_on_is_read_as_it_was_matched(
+        parts in prop::collection::vec(part_of_path(), 0..20),
+        percent in select(vec![Percent::Keep, Percent::Unreserved, Percent::All]),
+        escaped_slashes in select(vec![EscapedSlashes::Keep, EscapedSlashes::Refuse, EscapedSlashes::Decode]),
+        switch in prop::bool::ANY,
+        insensitive in prop::bool::ANY,
+    ) {
+        let case = if insensitive { Case::Insensitive } else { Case::Sensitive };
+        let options = PathOptions {
+            percent, escaped_slashes, merge_slashes: switch, backslash_is_slash: switch, case, ..PathOptions::default()
+        };
+        let path = [b"/".to_vec(), parts.concat()].concat();
+        let mut buffer = Vec::new();
+        if let Ok(normal) = normalise(&path, &options, &mut buffer) {
+            let sent = escape(normal, &options);
+            let is_plain = |byte: &u8| (0x21..0x7f).contains(byte) && !b"?#\"<>^`{|}".contains(byte);
+            prop_assert!(sent.iter().all(is_plain), "{}", String::from_utf8_lossy(&sent));
+            let mut again = Vec::new();
+            let read = normalise(&sent, &options, &mut again).unwrap();
+            if percent == Percent::All {
+                prop_assert_eq!(read, normal);
+            }
+            let as_sent = |path: &[u8]| escape(path, &options).to_ascii_lowercase();
+            prop_assert_eq!(as_sent(read), as_sent(normal));
         }
     }
 
@@ -460,7 +500,7 @@ fn captures_are_named() {
         ..HttpRule::default()
     }];
     let mut config = HttpRulesConfig { rules, ..HttpRulesConfig::default() };
-    config.path.case = evenkeel_route::matching::Case::Insensitive;
+    config.path.case = Case::Insensitive;
     let rules = HttpRules::new(&config).unwrap();
     for (path, expected) in [
         ("/users/7/POSTS/x-1/a/b", vec![("id", "7"), ("post", "x-1"), ("rest", "a/b")]),

@@ -3,10 +3,11 @@
 use evenkeel::route::retry::Ending;
 use hyper::Response;
 use hyper::body::{Body, Incoming};
-use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 use super::cause::Cause;
 use super::connect::connect;
+use super::deadline::Deadline;
 use super::h1::{H1, H1Failure};
 use super::h2::{H2, H2Failure};
 use super::live::Speaking;
@@ -88,7 +89,7 @@ pub async fn attempt(
     speaking: &Speaking,
     message: &Message,
     body: &mut Outgoing,
-    deadline: Instant,
+    deadline: Deadline<'_>,
 ) -> Result<Answer, Failure> {
     let mut is_new = false;
     loop {
@@ -110,11 +111,14 @@ pub async fn attempt(
             Some(connection) => connection,
             None => {
                 let is_shared = speaking.protocol != UpstreamProtocol::Http1;
-                let dialing = if is_shared { upstream.dial(worker.index).await } else { None };
+                let dialing = match is_shared {
+                    true => in_time(deadline, upstream.dial(worker.index)).await?,
+                    false => None,
+                };
                 if is_shared && !is_new && upstream.shared(worker.index, speaking.number).is_some() {
                     continue;
                 }
-                let (stream, is_h2) = connect(&upstream.address, speaking).await?;
+                let (stream, is_h2) = in_time(deadline, connect(&upstream.address, speaking)).await??;
                 worker.counts.opened.add(1);
                 if is_h2 {
                     let shared = H2::new(stream, speaking.number).await?;
@@ -149,13 +153,22 @@ pub async fn attempt(
     }
 }
 
+/// What belongs to a connection has no more time than the attempt.
+///
+/// # Errors
+///
+/// [`Cause::ConnectTimeout`].
+pub async fn in_time<T>(deadline: Deadline<'_>, what: impl Future<Output = T>) -> Result<T, Cause> {
+    timeout_at(deadline.at(), what).await.map_err(|_| Cause::ConnectTimeout)
+}
+
 /// The error is none if nothing was sent.
 async fn over_h2(
     mut connection: H2,
     speaking: &Speaking,
     message: &Message,
     body: &mut Outgoing,
-    deadline: Instant,
+    deadline: Deadline<'_>,
 ) -> Result<Answer, Option<Failure>> {
     let request = message.request(body.take(), true, speaking.tls.is_some());
     match connection.send(request, deadline).await {

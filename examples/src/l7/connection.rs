@@ -24,7 +24,7 @@ use super::reply_body::ReplyBody;
 use super::service::{Client, serve};
 use super::timer::LazyTimer;
 use super::watch::Watch;
-use super::worker::Worker;
+use super::worker::{Place, Worker};
 
 /// Serves a connection until it ends. `stop` turns true when the proxy drains.
 pub async fn serve_tcp(
@@ -32,6 +32,7 @@ pub async fn serve_tcp(
     listener: Arc<Listener>,
     stream: TcpStream,
     peer: SocketAddr,
+    place: Place,
     stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
@@ -39,7 +40,8 @@ pub async fn serve_tcp(
     let ip = Some(peer.ip().to_canonical());
     let timeouts = listener.config.timeouts.clone();
     let is_tls = listener.tls.is_some();
-    let client = Arc::new(Client { ip, is_tls, worker, watch, listener });
+    let place = Arc::new(place);
+    let client = Arc::new(Client { ip, is_tls, worker, watch, listener, place });
     match &client.listener.tls {
         None => {
             let Ok(Ok(is_h2)) = timeout(timeouts.header, begins_h2(&stream)).await else { return };
@@ -56,6 +58,7 @@ pub async fn serve_tcp(
 /// Whether a client begins with the preface of HTTP/2 (RFC 9113, section 3.4), without taking anything from the stream.
 async fn begins_h2(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0; PREFACE.len()];
+    let mut wait = Duration::from_millis(5);
     loop {
         let read = stream.peek(&mut first).await?;
         let part = first.get(..read).unwrap_or_default();
@@ -66,7 +69,8 @@ async fn begins_h2(stream: &TcpStream) -> io::Result<bool> {
             return Ok(true);
         }
         // What is there stays there, and counts as readable.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
@@ -82,6 +86,7 @@ where
         Box::pin(async move { Ok::<_, Infallible>(serve(client, request).await) })
     });
     if is_h2 {
+        client.watch.speaks_frames();
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -144,6 +149,8 @@ async fn run<C: Graceful>(
     // Until when a connection that waits may go on waiting.
     let mut linger: Option<Instant> = None;
     let mut is_told = false;
+    // Until when a client that was told to go may take to do so.
+    let mut leaving: Option<Instant> = None;
     std::future::poll_fn(|context| {
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
@@ -163,6 +170,9 @@ async fn run<C: Graceful>(
                 until = Some(until.map_or(end, |until| until.min(end)));
             }
         }
+        if let Some(end) = leaving.filter(|_| !client.watch.is_busy()) {
+            until = Some(end);
+        }
         loop {
             // A request that is under way has time limits of its own; this one only looks in from time to time.
             let Some(at) = until else { return Poll::Pending };
@@ -179,6 +189,23 @@ async fn run<C: Graceful>(
             }
             match client.watch.deadline(timeouts) {
                 Some(now) if Instant::now() >= now => {
+                    // A request may be on its way: HTTP/2 can say which is the last (RFC 9113, section 6.8).
+                    if is_h2 && !is_told {
+                        is_told = true;
+                        connection.as_mut().end();
+                        if connection.as_mut().poll(context).is_ready() {
+                            client.worker.counts.too_slow.add(1);
+                            return Poll::Ready(());
+                        }
+                        let end = Instant::now() + LINGER;
+                        leaving = Some(end);
+                        until = Some(end);
+                        continue;
+                    }
+                    if leaving.is_some_and(|end| Instant::now() < end) {
+                        until = leaving;
+                        continue;
+                    }
                     client.worker.counts.too_slow.add(1);
                     return Poll::Ready(());
                 }
@@ -188,6 +215,9 @@ async fn run<C: Graceful>(
     })
     .await;
 }
+
+/// How often a client is looked at that has begun what may be HTTP/2 and does not go on: many of them shall not cost much.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

@@ -14,10 +14,11 @@ use tokio::time::{Instant, sleep};
 
 use super::attempt::{Answer, Failure, attempt};
 use super::cause::Cause;
+use super::deadline::Deadline;
 use super::grpc;
 use super::live::{Live, Speaking};
 use super::message::{Message, Outgoing};
-use super::request_body::Fate;
+use super::request_body::{Fate, Upload};
 use super::upgrade;
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -88,13 +89,24 @@ pub async fn forward(
         let started = begin(exchange, &pick);
         let deadline = deadline(way, exchange, started);
         let speaking = way.live.speaking(exchange.cluster().name());
-        let result = match way.is_upgrade {
-            false => attempt(way.worker, pick.payload(), speaking, way.message, body, deadline).await,
+        let changed = match way.is_upgrade {
+            false => Ok(None),
             true => upgrade::attempt(pick.payload(), speaking, way.message, deadline).await,
+        };
+        let result = match changed {
+            Ok(None) => attempt(way.worker, pick.payload(), speaking, way.message, body, deadline).await,
+            Ok(Some(answer)) => Ok(answer),
+            Err(failure) => Err(failure),
         };
         // What the client did wrong says nothing of the endpoint.
         if let (Err(_), Some(cause)) = (&result, way.fate.and_then(Fate::cause)) {
             return Err(Lost::Failed(cause));
+        }
+        // Nor does it if the time was over before the client had sent all.
+        if let Err(Failure { cause: Cause::Timeout, .. }) = &result
+            && way.fate.is_some_and(|fate| fate.upload() == Upload::WaitsForClient)
+        {
+            return Err(Lost::Failed(Cause::ClientTimeout));
         }
         let (next, result) = judge(exchange, pick, result, started);
         if let Some(Ok(before)) = last.take() {
@@ -179,7 +191,7 @@ async fn one_of_several(
     pick: Pick<Upstream>,
     body: Bytes,
     started: Instant,
-    deadline: Instant,
+    deadline: Deadline<'_>,
 ) -> (Pick<Upstream>, Instant, Result<Answer, Failure>) {
     let mut body = Outgoing::Kept(body);
     let result = attempt(way.worker, pick.payload(), &speaking, way.message, &mut body, deadline).await;
@@ -192,9 +204,9 @@ fn begin(exchange: &Exchange<Upstream>, pick: &Pick<Upstream>) -> Instant {
     Instant::now()
 }
 
-fn deadline(way: Way<'_>, exchange: &Exchange<Upstream>, started: Instant) -> Instant {
-    let most = way.live.settings.timeouts.response;
-    started + exchange.attempt_time().map_or(most, |time| time.min(most))
+fn deadline<'a>(way: Way<'a>, exchange: &Exchange<Upstream>, started: Instant) -> Deadline<'a> {
+    let latest = exchange.attempt_time().and_then(|time| started.checked_add(time));
+    Deadline::new(started, way.live.settings.timeouts.response, latest, way.fate)
 }
 
 /// What an ending means for the request and for the endpoint.

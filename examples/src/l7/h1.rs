@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::cause::Cause;
+use super::deadline::Deadline;
 use super::request_body::RequestBody;
 use super::stream::Stream;
 use super::timer::LazyTimer;
@@ -79,7 +80,7 @@ impl H1 {
     pub async fn send(
         &mut self,
         request: Request<RequestBody>,
-        deadline: Instant,
+        deadline: Deadline<'_>,
     ) -> Result<Response<Incoming>, H1Failure> {
         let mut sending = pin!(self.sender.try_send_request(request));
         let (driver, timer) = (&mut self.driver, &mut self.timer);
@@ -94,7 +95,7 @@ impl H1 {
             if let Poll::Ready(answer) = sending.as_mut().poll(&mut Context::from_waker(silent)) {
                 return Poll::Ready(Some(answer));
             }
-            timer.poll_until(deadline, context).map(|()| None)
+            timer.poll_until(deadline.at(), context).map(|()| None)
         });
         match answer.await {
             Some(Ok(response)) => {

@@ -24,7 +24,7 @@ pub fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
     })
 }
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -34,6 +34,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::EXPECT,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
 ];
 
 /// A client that says `Connection: content-length` shall not have its way with the framing, nor hide where it comes from.
@@ -66,6 +67,7 @@ mod tests {
             ("x-private", "1"),
             ("te", "trailers"),
             ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
             ("transfer-encoding", "chunked"),
             ("proxy-connection", "close"),
             ("proxy-authorization", "secret"),

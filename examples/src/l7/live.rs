@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use evenkeel_config::Config;
@@ -55,9 +56,6 @@ impl Live {
         let known: BTreeMap<&str, &Arc<Speaking>> = before
             .map(|before| before.speaking.iter().map(|(name, speaking)| (name.as_str(), speaking)).collect())
             .unwrap_or_default();
-        let mut next = before.map_or(1, |before| {
-            before.speaking.iter().map(|(_, speaking)| speaking.number + 1).max().unwrap_or(1)
-        });
         let mut all = Vec::new();
         for (name, upstream) in &settings.upstream {
             let known = known.get(name.as_str()).filter(|known| known.settings == *upstream);
@@ -69,8 +67,7 @@ impl Live {
                 }
                 None => None,
             };
-            let number = known.map_or(next, |known| known.number);
-            next = next.max(number + 1);
+            let number = known.map_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed), |known| known.number);
             let (protocol, connect) = (upstream.protocol, settings.timeouts.connect);
             all.push((
                 name.clone(),
@@ -94,6 +91,9 @@ impl Live {
     }
 }
 
+/// The number of the next settings. Never used again, not even after a reload without them: connections may have been kept.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 /// What is wrong with the settings of the proxy.
 #[derive(Debug, Error)]
 pub enum LiveError {
@@ -108,4 +108,31 @@ pub enum LiveError {
         /// What is wrong.
         error: TlsError,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_config::{Loaded, Syntax};
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_never_used_again() {
+        let text = "[[clusters]]\nname = \"a\"\nendpoints = [{ id = \"1\", address = \"127.0.0.1:1\" }]";
+        let loaded = Loaded::parse(text, Syntax::Toml).unwrap();
+        let live = |has_settings: bool, before: Option<&Live>| {
+            let upstream = UpstreamSettings { protocol: UpstreamProtocol::Http2, tls: None };
+            let upstream =
+                if has_settings { BTreeMap::from([("a".to_owned(), upstream)]) } else { BTreeMap::new() };
+            let settings = ProxySettings { upstream, ..ProxySettings::default() };
+            Live::new(settings, loaded.config(), before).unwrap()
+        };
+        let first = live(true, None);
+        let same = live(true, Some(&first));
+        let without = live(false, Some(&same));
+        let again = live(true, Some(&without));
+        assert_eq!(first.speaking("a").number, same.speaking("a").number);
+        assert_eq!(without.speaking("a").number, 0);
+        assert!(again.speaking("a").number > first.speaking("a").number);
+    }
 }

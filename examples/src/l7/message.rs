@@ -1,6 +1,7 @@
 //! A request as upstreams shall see it: made once, sent as often as need be.
 
 use bytes::Bytes;
+use hyper::body::Body;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Uri};
@@ -61,18 +62,27 @@ impl Outgoing {
 impl Message {
     /// The request for a connection. The fields are copied: a kept connection may turn out to be closed.
     pub fn request(&self, body: RequestBody, is_h2: bool, is_tls: bool) -> Request<RequestBody> {
+        // hyper takes a body of unknown length for none if the method is GET, and the upstream would miss it.
+        let is_chunked = !is_h2 && !body.is_end_stream() && body.size_hint().exact().is_none();
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = self.headers.clone();
         if is_h2 {
             let headers = request.headers_mut();
             headers.remove(header::HOST);
+            // HTTP/2 knows neither: the wish for another protocol is not passed on (RFC 9110, section 7.8).
+            headers.remove(header::CONNECTION);
+            headers.remove(header::UPGRADE);
             if self.takes_trailers {
                 headers.insert(header::TE, HeaderValue::from_static("trailers"));
             }
             *request.uri_mut() = self.absolute(is_tls);
         } else {
             *request.uri_mut() = Uri::from(self.path.clone());
+            if is_chunked && !self.headers.contains_key(header::CONTENT_LENGTH) {
+                let chunked = HeaderValue::from_static("chunked");
+                request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+            }
         }
         request
     }

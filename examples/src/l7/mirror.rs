@@ -10,6 +10,7 @@ use hyper::header::{self, HeaderValue};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt::{Via, attempt};
+use super::deadline::Deadline;
 use super::live::Own;
 use super::message::{Message, Outgoing};
 use super::upstream::Upstream;
@@ -45,7 +46,8 @@ pub fn copy(
         let worker = &copies.0;
         let started = Instant::now();
         let deadline = started + live.settings.timeouts.response;
-        match attempt(worker, pick.payload(), &speaking, &message, &mut body, deadline).await {
+        let limit = Deadline::new(started, live.settings.timeouts.response, None, None);
+        match attempt(worker, pick.payload(), &speaking, &message, &mut body, limit).await {
             Ok(answer) => {
                 let ending = Ending::Http { status: answer.response.status().as_u16(), retry_after: None };
                 pick.record(outcome_of(&ending).with_latency(started.elapsed()));

@@ -24,6 +24,7 @@ pub mod client_stream;
 pub mod connect;
 pub mod connection;
 pub mod counts;
+pub mod deadline;
 pub mod error;
 pub mod forward;
 pub mod forwarded;

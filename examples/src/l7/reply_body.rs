@@ -43,6 +43,8 @@ pub struct Passing {
     verdict: Option<Outcome>,
     /// Of a call whose outcome is told by trailers.
     call: Option<Box<Exchange<Upstream>>>,
+    /// Whether it may be quiet for long: a call of gRPC, or events.
+    is_stream: bool,
     worker: Arc<Worker>,
     idle: Duration,
     until: Option<Instant>,
@@ -58,6 +60,8 @@ enum End {
     NotYet,
     Whole,
     Broken,
+    /// A stream of events that had nothing to tell for too long, which is no fault of the endpoint.
+    Quiet,
 }
 
 /// What is known of an answer when its body begins.
@@ -72,6 +76,8 @@ pub struct Beginning {
     pub verdict: Option<Outcome>,
     /// Of a call of gRPC.
     pub call: Option<Box<Exchange<Upstream>>>,
+    /// Whether it may be quiet for long.
+    pub is_stream: bool,
     /// Until when the request must have ended.
     pub until: Option<Instant>,
     /// How long the next bytes may take.
@@ -88,13 +94,14 @@ impl ReplyBody {
 
     /// The body of an upstream.
     pub fn passing(beginning: Beginning, worker: Arc<Worker>, busy: Busy) -> Self {
-        let Beginning { body, via, pick, verdict, call, until, idle, record } = beginning;
+        let Beginning { body, via, pick, verdict, call, is_stream, until, idle, record } = beginning;
         let passing = Passing {
             body,
             via: Some(via),
             pick: Some(pick),
             verdict,
             call,
+            is_stream,
             worker,
             idle,
             until,
@@ -146,7 +153,8 @@ impl Passing {
                     Some(Via::H2(timer)) => timer,
                     None => return Poll::Pending,
                 };
-                timer.poll_until(until, context).map(|()| Some(Err(PassingError::TimedOut)))
+                let error = if until == idle { PassingError::Quiet } else { PassingError::TimedOut };
+                timer.poll_until(until, context).map(|()| Some(Err(error)))
             }
         }
     }
@@ -166,8 +174,8 @@ impl Passing {
         if let (Some(mut call), Some(pick), Some(ending)) =
             (self.call.take(), &mut self.pick, grpc::ending(trailers))
         {
-            let outcome = outcome_of(&ending).with_latency(self.begun.elapsed());
-            let _ = call.after_with(pick, &ending, outcome);
+            // The pick knows since when, which is before the head came.
+            let _ = call.after_with(pick, &ending, outcome_of(&ending));
         }
     }
 }
@@ -188,6 +196,7 @@ impl Body for ReplyBody {
         let polled = passing.poll(context);
         match &polled {
             Poll::Ready(None) => passing.end = End::Whole,
+            Poll::Ready(Some(Err(PassingError::Quiet))) if passing.is_stream => passing.end = End::Quiet,
             Poll::Ready(Some(Err(_))) => passing.end = End::Broken,
             _ => {}
         }
@@ -216,7 +225,10 @@ impl Drop for Passing {
         if let Some(mut pick) = self.pick.take() {
             if self.end == End::Broken {
                 worker.counts.broken.add(1);
-                pick.record(Outcome::failure().with_latency(self.begun.elapsed()));
+                pick.record(Outcome::failure());
+            } else if self.end == End::Quiet {
+                worker.counts.broken.add(1);
+                pick.record(Outcome::neutral());
             } else if let Some(verdict) = self.verdict.take() {
                 // A client that left early says nothing of the endpoint.
                 pick.record(verdict);
@@ -240,6 +252,9 @@ pub enum PassingError {
     Broken(hyper::Error),
     /// It did not go on in time.
     #[error("the upstream's body did not go on in time")]
+    Quiet,
+    /// It did not end in time.
+    #[error("the upstream's body did not end in time")]
     TimedOut,
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,13 +38,35 @@ pub struct Streaming {
 }
 
 /// Whether a body failed, told to whoever sees only that the request failed.
-#[derive(Debug, Default)]
-pub struct Fate(AtomicU8);
+#[derive(Debug)]
+pub struct Fate {
+    cause: AtomicU8,
+    waits_for_client: AtomicBool,
+    begun: Instant,
+    /// When the last part was taken: nanoseconds after `begun`.
+    moved: AtomicU64,
+}
+
+/// How far a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upload {
+    /// The next part is the client's to send.
+    WaitsForClient,
+    /// A part was taken then, perhaps the last one.
+    Moved(Instant),
+}
+
+impl Default for Fate {
+    fn default() -> Self {
+        let (cause, waits_for_client) = (AtomicU8::new(0), AtomicBool::new(false));
+        Self { cause, waits_for_client, begun: Instant::now(), moved: AtomicU64::new(0) }
+    }
+}
 
 impl Fate {
     /// What the client did wrong.
     pub fn cause(&self) -> Option<Cause> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.cause.load(Ordering::Relaxed) {
             1 => Some(Cause::BodyTooLarge),
             2 => Some(Cause::ClientTimeout),
             3 => Some(Cause::BadRequest("the body broke off")),
@@ -58,7 +80,21 @@ impl Fate {
             BodyError::Stalled => 2,
             BodyError::Client(_) => 3,
         };
-        self.0.store(what, Ordering::Relaxed);
+        self.cause.store(what, Ordering::Relaxed);
+    }
+
+    /// How far it is.
+    pub fn upload(&self) -> Upload {
+        match self.waits_for_client.load(Ordering::Relaxed) {
+            true => Upload::WaitsForClient,
+            false => Upload::Moved(self.begun + Duration::from_nanos(self.moved.load(Ordering::Relaxed))),
+        }
+    }
+
+    fn has_moved(&self) {
+        let after = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.moved.store(after, Ordering::Relaxed);
+        self.waits_for_client.store(false, Ordering::Relaxed);
     }
 }
 
@@ -73,6 +109,7 @@ impl Streaming {
         let frame = match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
+                self.fate.waits_for_client.store(true, Ordering::Relaxed);
                 let since = *self.since.get_or_insert_with(Instant::now);
                 return match self.timer.poll_until(since + self.idle, context) {
                     Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Stalled))),
@@ -81,6 +118,7 @@ impl Streaming {
             }
         };
         self.since = None;
+        self.fate.has_moved();
         Poll::Ready(frame.map(|frame| {
             let frame = frame.map_err(BodyError::Client)?;
             if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {

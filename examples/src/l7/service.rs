@@ -13,7 +13,7 @@ use evenkeel::router::{
 };
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Version};
@@ -32,7 +32,7 @@ use super::request_body::{Fate, RequestBody, Streaming};
 use super::request_rules::{self, content_length};
 use super::upstream::Upstream;
 use super::watch::{Busy, Watch};
-use super::worker::Worker;
+use super::worker::{Place, Worker};
 use super::{grpc, mirror, upgrade};
 
 /// A connection of a client.
@@ -47,6 +47,8 @@ pub struct Client {
     pub worker: Arc<Worker>,
     /// What it is doing.
     pub watch: Arc<Watch>,
+    /// What it takes up.
+    pub place: Arc<Place>,
 }
 
 /// Answers a request.
@@ -56,7 +58,7 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     let mut record = worker.log.as_ref().map(|_| begin_record(&client, &request));
     let is_grpc = grpc::is_grpc(request.headers());
     let live = settings(worker);
-    let protocol = upgrade::asked(&request);
+    let protocol = upgrade::asked(&request, &live.settings.upgrades);
     let tunnel = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let coming = Coming { client: &client, live: &live, head, body, protocol, started };
@@ -157,7 +159,7 @@ impl Coming<'_> {
         exchange.request_headers().apply(&mut head.headers);
         let host = head.headers.get(header::HOST).cloned().unwrap_or(host);
         let is_upgrade = protocol.is_some();
-        if let Some(protocol) = protocol {
+        if let Some(protocol) = protocol.clone() {
             upgrade::ask(&mut head.headers, protocol);
         }
         let message = Message { method: head.method, path, host, headers: head.headers, takes_trailers };
@@ -203,12 +205,16 @@ impl Coming<'_> {
         }
         let mut response = answer.response;
         let agreed = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let agreed = response.headers().get(header::UPGRADE).cloned();
+            let agreed = protocol.filter(|asked| upgrade::is_agreed(asked, response.headers()));
             Some((hyper::upgrade::on(&mut response), agreed))
         } else {
             None
         };
         let (mut head, body) = response.into_parts();
+        if head.headers.contains_key(header::TRANSFER_ENCODING) {
+            // The coding says where the body ends (RFC 9112, section 6.3); the length would say otherwise.
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
         hop_by_hop::strip(&mut head.headers);
         for cookie in exchange.set_cookies(&pick) {
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {
@@ -225,13 +231,16 @@ impl Coming<'_> {
                 pick.record(verdict);
             }
             upgrade::ask(&mut head.headers, agreed);
-            upgrade::tunnel(worker, tunnel, upstream, pick, live.settings.timeouts.tunnel);
+            let held = (pick, Arc::clone(&client.place));
+            upgrade::tunnel(worker, tunnel, upstream, held, live.settings.timeouts.tunnel);
             return Ok(Reply::Tunnel(Response::from_parts(head, Bytes::new())));
         }
         let call = verdict.is_none().then(|| Box::new(exchange));
         let idle = live.settings.timeouts.idle;
         // A call may be as long as it likes, if its route has no time limit.
-        let beginning = Beginning { body, via: answer.via, pick, verdict, call, until, idle, record: None };
+        let is_stream = call.is_some() || is_events(&head.headers);
+        let beginning =
+            Beginning { body, via: answer.via, pick, verdict, call, is_stream, until, idle, record: None };
         Ok(Reply::Passing(Response::from_parts(head, ()), beginning))
     }
 }
@@ -288,7 +297,7 @@ fn route(
         match routed.decision {
             Decision::Send(exchange) => {
                 let changed =
-                    (matched.path() != path).then(|| new_path(matched.path(), query)).transpose()?;
+                    (matched.path() != path).then(|| new_path(&matched.escaped_path(), query)).transpose()?;
                 Ok(Routed::Send(exchange, changed))
             }
             Decision::Redirect { status, location } => {
@@ -316,6 +325,13 @@ fn not_routed(error: RouteError) -> Refusal {
         }
         _ => Cause::NoRoute.into(),
     }
+}
+
+/// Whether a body is one of server-sent events.
+fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// The path as the rules saw it: an upstream that understood another one could be asked past them.

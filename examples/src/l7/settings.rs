@@ -27,6 +27,9 @@ pub struct ProxySettings {
     pub replay_bytes: u64,
     /// What upstreams are told of the client.
     pub forwarded: ForwardedSettings,
+    /// Other protocols that clients may change to, as they are called in `Upgrade`. Default `["websocket"]`. What is not here is not
+    /// passed on: the rules cannot see what goes through a tunnel.
+    pub upgrades: Vec<String>,
     /// How long upstreams are waited for.
     pub timeouts: UpstreamTimeouts,
     /// Connections that wait for the next request.
@@ -48,6 +51,7 @@ impl Default for ProxySettings {
             access_log: None,
             replay_bytes: 64 << 10,
             forwarded: ForwardedSettings::default(),
+            upgrades: vec!["websocket".to_owned()],
             timeouts: UpstreamTimeouts::default(),
             pool: PoolSettings::default(),
             admin_open: false,
@@ -160,6 +164,14 @@ impl ProxySettings {
         if let Some(path) = self.healthz.as_ref().filter(|path| !path.starts_with('/')) {
             return Err(SettingsError::Path { given: path.clone() });
         }
+        for given in &self.upgrades {
+            let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+            // Within a connection that has begun, `h2c` would be HTTP again, past the rules.
+            let is_http = ["h2c", "h2"].iter().any(|http| given.eq_ignore_ascii_case(http));
+            if given.is_empty() || is_http || !given.bytes().all(is_token) {
+                return Err(SettingsError::Upgrade { given: given.clone() });
+            }
+        }
         for (name, upstream) in &self.upstream {
             if !config.clusters.iter().any(|cluster| cluster.cluster.name == *name) {
                 return Err(SettingsError::UnknownCluster { name: name.clone() });
@@ -205,6 +217,14 @@ pub enum SettingsError {
     /// No path.
     #[error("program.healthz: is {given:?}: a path begins with a slash")]
     Path {
+        /// What was given.
+        given: String,
+    },
+    /// No protocol that can be passed on.
+    #[error(
+        "program.upgrades: is {given:?}: allowed are names of protocols such as websocket, but not h2 and h2c"
+    )]
+    Upgrade {
         /// What was given.
         given: String,
     },

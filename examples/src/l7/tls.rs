@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use evenkeel_config::ListenerTls;
+use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use thiserror::Error;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -45,6 +46,8 @@ pub fn acceptor(tls: &ListenerTls) -> Result<TlsAcceptor, TlsError> {
 pub struct Asking {
     /// The settings of the handshake.
     pub connector: TlsConnector,
+    /// The same, for HTTP/1.1 alone.
+    pub only_h1: TlsConnector,
     /// The name that the certificate must show.
     pub name: ServerName<'static>,
 }
@@ -63,6 +66,10 @@ impl Asking {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Settings)?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let only_h1 = TlsConnector::from(Arc::new(config.clone()));
+        // A session is resumed with what was agreed in it: each has its own.
+        config.resumption = Resumption::default();
         config.alpn_protocols = match protocol {
             UpstreamProtocol::Http1 => vec![b"http/1.1".to_vec()],
             UpstreamProtocol::Http2 => vec![b"h2".to_vec()],
@@ -70,7 +77,7 @@ impl Asking {
         };
         let name = ServerName::try_from(tls.server_name.clone());
         let name = name.map_err(|error| TlsError::Name { name: tls.server_name.clone(), error })?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), only_h1, name })
     }
 }
 
@@ -106,6 +113,14 @@ pub fn certificate_fault(error: &std::io::Error) -> Option<&'static str> {
         CertificateError::Revoked => "revoked",
         _ => "not valid",
     })
+}
+
+/// Whether a handshake ended because nothing of what was offered is spoken on the other side.
+pub fn speaks_other(error: &std::io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let alert = AlertDescription::NoApplicationProtocol;
+    matches!(error, Some(rustls::Error::NoApplicationProtocol))
+        || matches!(error, Some(rustls::Error::AlertReceived(received)) if *received == alert)
 }
 
 /// TLS that cannot be set up.

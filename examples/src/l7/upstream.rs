@@ -87,15 +87,17 @@ impl Upstream {
         }
     }
 
-    /// Closes what the other side has closed, and what has waited too long.
-    pub fn sweep(&self, worker: usize, settings: &PoolSettings, now: Instant) {
+    /// Closes what the other side has closed, what has waited too long, and what was made under settings other than `number`.
+    pub fn sweep(&self, worker: usize, settings: &PoolSettings, number: u64, now: Instant) {
         let Some(shelf) = self.shelf(worker) else { return };
         let mut shelf = shelf.lock();
         let old: Vec<_> = shelf
             .idle
-            .extract_if(.., |one| one.idle_for(now) >= settings.idle_time || !one.is_reusable())
+            .extract_if(.., |one| {
+                one.number != number || one.idle_for(now) >= settings.idle_time || !one.is_reusable()
+            })
             .collect();
-        let dead = shelf.shared.take_if(|shared| !shared.is_usable());
+        let dead = shelf.shared.take_if(|shared| shared.number != number || !shared.is_usable());
         drop(shelf);
         drop((old, dead));
     }

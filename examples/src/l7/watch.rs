@@ -17,6 +17,8 @@ pub struct Watch {
     active: AtomicU32,
     /// Whether the first bytes of a head have come.
     in_head: AtomicBool,
+    /// Whether what comes is frames, of which many are no head: pings, windows, settings.
+    in_frames: AtomicBool,
     /// Since when nothing is under way, or the head comes: nanoseconds after `begun`.
     since: AtomicU64,
     /// Since when the client takes nothing; 0 if it does.
@@ -27,16 +29,25 @@ impl Watch {
     /// Of a connection that begins now.
     pub fn new() -> Self {
         let (active, in_head) = (AtomicU32::new(0), AtomicBool::new(false));
+        let in_frames = AtomicBool::new(false);
         let (since, blocked) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { begun: Instant::now(), active, in_head, since, blocked }
+        Self { begun: Instant::now(), active, in_head, in_frames, since, blocked }
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// HTTP/2 is spoken.
+    pub fn speaks_frames(&self) {
+        self.in_frames.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes have come.
     pub fn has_read(&self) {
+        if self.in_frames.load(Ordering::Relaxed) {
+            return;
+        }
         if self.active.load(Ordering::Relaxed) == 0 && !self.in_head.load(Ordering::Relaxed) {
             self.in_head.store(true, Ordering::Relaxed);
             self.since.store(self.now(), Ordering::Relaxed);
@@ -92,6 +103,36 @@ impl Drop for Busy {
         self.0.active.store(active, Ordering::Relaxed);
         if active == 0 {
             self.0.since.store(self.0.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_do_not_begin_a_head() {
+        let timeouts = ListenerTimeouts {
+            header: Duration::from_secs(1),
+            idle: Duration::from_secs(100),
+            ..ListenerTimeouts::default()
+        };
+        for (is_h2, least) in [(true, 100), (false, 1)] {
+            let watch = Arc::new(Watch::new());
+            if is_h2 {
+                watch.speaks_frames();
+            }
+            let busy = watch.begin();
+            watch.has_read();
+            assert_eq!(watch.deadline(&timeouts), None);
+            drop(busy);
+            watch.has_read();
+            let left = watch.deadline(&timeouts).unwrap() - watch.begun;
+            assert!(
+                (least..least + 1 + watch.begun.elapsed().as_secs()).contains(&left.as_secs()),
+                "{left:?}"
+            );
         }
     }
 }

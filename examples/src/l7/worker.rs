@@ -10,7 +10,7 @@ use evenkeel::router::Router;
 use evenkeel_config::Running;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -96,8 +96,9 @@ async fn keep_house(worker: Arc<Worker>) {
         }
         let (live, now) = (worker.shared.live.load_full(), Instant::now());
         for cluster in worker.shared.running.clusters() {
+            let number = live.speaking(cluster.name()).number;
             for endpoint in cluster.endpoints() {
-                endpoint.payload().sweep(worker.index, &live.settings.pool, now);
+                endpoint.payload().sweep(worker.index, &live.settings.pool, number, now);
             }
         }
     }
@@ -126,13 +127,9 @@ async fn accept_all(worker: Arc<Worker>, shared: SharedListener, socket: TcpList
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, peer)) => {
-                let count = Connected::new(&worker);
-                let serving =
-                    serve_tcp(Arc::clone(&worker), shared.load_full(), stream, peer, stopped.clone());
-                connections.spawn(async move {
-                    serving.await;
-                    drop((permit, count));
-                });
+                let place = Place { _permit: permit.ok(), _count: Connected::new(&worker) };
+                let (listener, stopped) = (shared.load_full(), stopped.clone());
+                connections.spawn(serve_tcp(Arc::clone(&worker), listener, stream, peer, place, stopped));
             }
             // Out of file handles, as a rule: some will be free in a moment.
             Err(_) => sleep(Duration::from_millis(20)).await,
@@ -142,12 +139,9 @@ async fn accept_all(worker: Arc<Worker>, shared: SharedListener, socket: TcpList
     if !worker.shared.handed_over.load(Ordering::Acquire) {
         // Nobody accepts here any more: those that wait are served, instead of being reset.
         while let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, socket.accept()).await {
-            let (count, stopped) = (Connected::new(&worker), stopped.clone());
-            let serving = serve_tcp(Arc::clone(&worker), Arc::clone(&listener), stream, peer, stopped);
-            connections.spawn(async move {
-                serving.await;
-                drop(count);
-            });
+            let place = Place { _permit: None, _count: Connected::new(&worker) };
+            let (listener, stopped) = (Arc::clone(&listener), stopped.clone());
+            connections.spawn(serve_tcp(Arc::clone(&worker), listener, stream, peer, place, stopped));
         }
     }
     drop(socket);
@@ -162,6 +156,12 @@ async fn accept_all(worker: Arc<Worker>, shared: SharedListener, socket: TcpList
         Ok(()) => 0,
         Err(_) => connections.len() + usize::try_from(worker.counts.tunnels.get()).unwrap_or(usize::MAX),
     }
+}
+
+/// The place of a client among those that a listener has room for. Held until its connection ends, tunnels included.
+pub struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+    _count: Connected,
 }
 
 struct Connected(Arc<Worker>);

@@ -1,6 +1,6 @@
 //! Clients that are slow, large, many, or all of it.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use super::backend::{Backend, answer, until};
@@ -145,7 +145,7 @@ fn a_client_that_leaves_leaves_nothing_behind() {
         let mut client = Client::new(address);
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let mut first = [0; 100];
-        std::io::Read::read_exact(&mut client.stream, &mut first).unwrap();
+        Read::read_exact(&mut client.stream, &mut first).unwrap();
     }
     until("nothing is in flight", || {
         let report = proxy.running().cluster("all").unwrap().report();
@@ -168,4 +168,25 @@ fn requests_in_a_row_without_waiting_are_answered_in_order() {
         assert_eq!(client.answer().text(), format!("GET /{i} HTTP/1.1"));
     }
     assert_eq!(get(address, "/end").status, 200);
+}
+
+/// A client of HTTP/2 that sends pings only is idle, and is told to go before it is closed.
+#[test]
+fn an_idle_client_of_http_2_is_told_to_go() {
+    let one = Backend::named("one");
+    let listener = "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\ntimeouts = { header = \"10ms\", idle = \"300ms\" }\n";
+    let (proxy, address) = start(&(listener.to_owned() + &route("") + &cluster("all", &[&one], "")));
+    let mut client = Client::new(address);
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x08\x06\0\0\0\0\x0012345678");
+    let mut all = Vec::new();
+    let _ = client.stream.read_to_end(&mut all);
+    let (mut kinds, mut rest) = (Vec::new(), &all[..]);
+    while let [a, b, c, kind, _, _, _, _, _, after @ ..] = rest {
+        kinds.push(*kind);
+        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        rest = after.get(length..).unwrap_or_default();
+    }
+    // PING is 6, GOAWAY 7.
+    assert!(kinds.contains(&6) && kinds.contains(&7), "{kinds:?}");
+    assert_eq!(proxy.counts().map(|counts| counts.too_slow.get()).sum::<u64>(), 1);
 }

@@ -112,6 +112,9 @@ fn each_failure_has_its_status_and_its_word() {
     let word = |status: u16, word: &str| (status, word.to_owned());
     assert_eq!(said("timeout = \"100ms\"", "", &slow), word(504, "upstream_timeout"));
     assert_eq!(said("", "timeouts = { response = \"100ms\" }", &slow), word(504, "upstream_timeout"));
+    // The time of an attempt ends the making of its connection too, here a handshake that nobody answers.
+    let never = "timeouts = { connect = \"1h\" }\nupstream.all = { tls = { server_name = \"a\" } }";
+    assert_eq!(said("timeout = \"100ms\"", never, &slow), word(504, "upstream_connect_timeout"));
     let silent = Backend::new(|_, _| Ok(false));
     assert_eq!(said("", "", &silent), word(502, "upstream_reset"));
     let garbage = Backend::new(|stream, _| {
@@ -143,6 +146,30 @@ fn an_answer_that_breaks_off_is_seen_as_broken() {
     assert_eq!(backend.connections.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
+/// A stream of events that is quiet for too long is ended, but nobody is blamed; another body that stops is a failure.
+#[test]
+fn a_quiet_stream_of_events_is_no_failure() {
+    for (kind, is_usable) in [("text/event-stream; charset=utf-8", true), ("text/plain", false)] {
+        let backend = Backend::new(move |stream, _| {
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: 100\r\n\r\ndata: 1\n\n"
+            )?;
+            std::thread::sleep(Duration::from_secs(120));
+            Ok(false)
+        });
+        let more = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+        let program = "[program]\nworkers = 1\ntimeouts = { idle = \"100ms\" }\n";
+        let (proxy, address) = start(&(route("") + &cluster("all", &[&backend], more) + program));
+        let mut client = Client::new(address);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(!matches!(client.try_answer(), Ok(Some(_))));
+        let report = || proxy.running().cluster("all").unwrap().report();
+        until("it has ended", || report().endpoints[0].in_flight == 0);
+        assert_eq!(report().endpoints[0].usable, is_usable, "{kind}");
+    }
+}
+
 /// What has been sent cannot be taken back: a body that was streamed is sent once.
 #[test]
 fn a_body_is_sent_again_only_if_it_was_kept() {
@@ -164,4 +191,45 @@ fn a_body_is_sent_again_only_if_it_was_kept() {
     assert!(works.seen().iter().all(|seen| seen.body == b"short"));
     let statuses: Vec<u16> = (0..8).map(|_| put("longer than ten bytes")).collect();
     assert!(statuses.contains(&503) && statuses.contains(&200), "{statuses:?}");
+}
+
+/// The time of the endpoint does not run while the client is waited for.
+#[test]
+fn a_slow_upload_is_not_the_fault_of_the_endpoint() {
+    let one = Backend::named("one");
+    let start_with = |more: &str| {
+        let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+        let program = "[program]\nworkers = 1\nreplay_bytes = 0\ntimeouts = { response = \"500ms\" }\n";
+        start(&(route(more) + &cluster("all", &[&one], breaker) + program))
+    };
+    let (_proxy, address) = start_with("");
+    let mut client = Client::new(address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(client.send("cd").answer().status, 200);
+    // The time of the route does run.
+    let (proxy, address) = start_with("timeout = \"200ms\"");
+    let mut client = Client::new(address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (408, "client_timeout\n"));
+    assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
+}
+
+/// Settings that say `tls` are never taken for less.
+#[test]
+fn a_unix_socket_with_tls_is_refused() {
+    let path = std::env::temp_dir().join(format!("evenkeel-l7-unix-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let _listening = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let config = route("")
+        + &format!(
+            "[[clusters]]\nname = \"all\"\nendpoints = [{{ id = \"1\", address = \"unix:{}\" }}]\n",
+            path.display()
+        )
+        + "[program]\nworkers = 1\nupstream.all = { tls = { server_name = \"a\" } }\n";
+    let (_proxy, address) = start(&config);
+    let answer = get(address, "/");
+    assert_eq!((answer.status, answer.text().as_str()), (502, "upstream_tls_failed\n"));
+    let _ = std::fs::remove_file(&path);
 }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -22,6 +23,9 @@ use super::{cluster, cluster_at, route, start};
 #[test]
 fn a_web_socket_goes_through_and_counts_as_in_flight() {
     let echo = Backend::new(|stream, seen| {
+        if seen.values("upgrade").is_empty() {
+            return Ok(false);
+        }
         assert_eq!(seen.values("upgrade"), ["websocket"]);
         assert_eq!(seen.values("sec-websocket-key"), ["abc"]);
         stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Ok: 1\r\n\r\n")?;
@@ -34,7 +38,9 @@ fn a_web_socket_goes_through_and_counts_as_in_flight() {
             stream.write_all(&part[..read])?;
         }
     });
-    let (proxy, address) = start(&(route("") + &cluster("all", &[&echo], "")));
+    let listener =
+        "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\nlimits = { max_connections = 1 }\n";
+    let (proxy, address) = start(&(listener.to_owned() + &route("") + &cluster("all", &[&echo], "")));
     let mut client = Client::new(address);
     client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n");
     let agreed = client.answer();
@@ -54,6 +60,12 @@ fn a_web_socket_goes_through_and_counts_as_in_flight() {
         report.endpoints[0].in_flight == so_many
     };
     assert!(in_flight(1));
+    let connected = || proxy.counts().map(|counts| counts.clients.get()).sum::<u64>();
+    // The service has ended, the client has not: there is room for one, and it is taken.
+    let mut second = Client::new(address);
+    second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    second.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(second.try_answer().is_err() && connected() == 1);
     drop(client);
     until("the tunnel is closed", || in_flight(0));
 }
@@ -161,6 +173,26 @@ fn the_two_sides_need_not_speak_the_same() {
     let answer =
         Client::new(address).send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab").answer();
     assert_eq!((answer.status, answer.text().as_str(), answer.field("x-authority")), (200, "ab", Some("a")));
+}
+
+/// Who does not know another protocol may ignore the wish for one (RFC 9110, section 7.8); that is no fault of the endpoint.
+#[test]
+fn a_wish_for_another_protocol_is_ignored_over_http_2() {
+    let runtime = runtime();
+    let (server, _) = h2_server(&runtime);
+    let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+    let program = "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let (proxy, address) = start(&(route("") + &cluster_at("all", &[server], breaker) + program));
+    for _ in 0..3 {
+        let mut client = Client::new(address);
+        client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        let answer = client.answer();
+        assert_eq!(
+            (answer.status, answer.field("x-authority"), answer.field("upgrade")),
+            (200, Some("a"), None)
+        );
+    }
+    assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
 }
 
 /// A call whose status is a trailer is judged by it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::backend::Backend;
-use super::client::{Client, raw};
+use super::client::{Client, get, raw};
 use super::{cluster, route, start};
 
 /// The heads that reached the upstream, and the first status that the client got; 0 for none.
@@ -180,4 +180,62 @@ fn the_upstream_sees_the_path_that_was_matched() {
     let (heads, status) = sent("GET /a/../b/./c?x=1 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(status, 200);
     assert!(heads[0].starts_with("GET /b/c?x=1 HTTP/1.1\r\n"), "{heads:?}");
+}
+
+/// What the rules decoded is escaped again: it must not become a query, an end or nonsense on its way.
+#[test]
+fn a_decoded_path_goes_out_as_it_was_understood() {
+    let one = Backend::named("one");
+    let config = route("") + "[http.path]\npercent = \"all\"\n" + &cluster("all", &[&one], "");
+    let (_proxy, address) = start(&config);
+    for (asked, sent) in [
+        ("/admin%3Fx", "/admin%3Fx"),
+        ("/a%23b?q=%20", "/a%23b?q=%20"),
+        ("/%41%20b%2Fc", "/A%20b%2Fc"),
+        ("/%2541", "/%2541"),
+    ] {
+        assert_eq!(get(address, asked).status, 200, "{asked}");
+        assert_eq!(one.seen().last().unwrap().line(), format!("GET {sent} HTTP/1.1"));
+    }
+}
+
+/// A body without a length stays one, whatever the method: its bytes are no request.
+#[test]
+fn a_body_in_chunks_stays_one() {
+    for method in ["GET", "DELETE", "POST"] {
+        let one = Backend::named("one");
+        let (_proxy, address) = start(&(route("") + &cluster("all", &[&one], "")));
+        let mut client = Client::new(address);
+        client.send(format!(
+            "{method} / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        ));
+        assert_eq!(client.answer().status, 200);
+        let seen = one.seen();
+        assert_eq!(
+            (seen[0].values("transfer-encoding"), &seen[0].body[..]),
+            (vec!["chunked"], &b"abc"[..]),
+            "{method}"
+        );
+        assert_eq!(client.get("/next").status, 200);
+    }
+}
+
+/// The client hears one length only.
+#[test]
+fn an_answer_with_two_lengths_has_one() {
+    let both = Backend::new(|stream, _| {
+        stream.write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        )?;
+        Ok(false)
+    });
+    let (_proxy, address) = start(&(route("") + &cluster("all", &[&both], "")));
+    let mut client = Client::new(address);
+    for _ in 0..2 {
+        let answer = client.get("/");
+        assert_eq!(
+            (answer.status, answer.text().as_str(), answer.field("content-length")),
+            (200, "abc", None)
+        );
+    }
 }

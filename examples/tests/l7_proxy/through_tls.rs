@@ -1,5 +1,6 @@
 //! Certificates, on both sides.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -16,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::backend::Backend;
-use super::client::get;
+use super::client::{Client, get};
 use super::{cluster, cluster_at, route, start};
 
 /// An authority, and a folder with what it signs.
@@ -184,4 +185,67 @@ fn a_listener_ends_tls_and_speaks_what_is_asked_for() {
         });
     }
     assert!(one.seen().iter().all(|seen| seen.values("x-forwarded-proto") == ["https"]));
+}
+
+/// A server that speaks what `offers` says: over HTTP/1.1 it changes to another protocol, over HTTP/2 it answers `ordinary`.
+fn choosing(runtime: &tokio::runtime::Runtime, files: &(PathBuf, PathBuf), offers: &[&[u8]]) -> SocketAddr {
+    let (chain, key) = read(files);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = offers.iter().map(|offer| offer.to_vec()).collect();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    let service = hyper::service::service_fn(|_| async {
+                        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("ordinary")))
+                    });
+                    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                    return;
+                }
+                let mut part = [0; 4096];
+                let _ = stream.read(&mut part).await;
+                let head =
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+                let _ = stream.write_all(head).await;
+                let _ = stream.flush().await;
+                let _ = stream.read(&mut part).await;
+            });
+        }
+    });
+    address
+}
+
+/// Where the server chooses, a wish for another protocol is made over HTTP/1.1; where it only speaks HTTP/2, it is ignored.
+#[test]
+fn a_wish_for_another_protocol_goes_over_http_1() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let authority = Authority::new("upgrade");
+    let files = authority.sign("good", "backend.test", false);
+    for (offers, status) in [(&[&b"h2"[..], b"http/1.1"][..], 101), (&[b"h2"], 200)] {
+        let program = format!(
+            "[program]\nworkers = 1\nupstream.all = {{ protocol = \"auto\", tls = {{ server_name = \"backend.test\", ca_file = {:?} }} }}\n",
+            authority.ca()
+        );
+        let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+        let server = choosing(&runtime, &files, offers);
+        let (proxy, address) = start(&(route("") + &cluster_at("all", &[server], breaker) + &program));
+        // Once with no connection there, once beside the shared one.
+        for turn in 0..2 {
+            let mut client = Client::new(address);
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+            assert_eq!(client.answer().status, status, "turn {turn}");
+            assert_eq!(get(address, "/").text(), "ordinary");
+        }
+        assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
+    }
 }

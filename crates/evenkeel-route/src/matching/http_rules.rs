@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::BuildHasherDefault;
 
@@ -13,7 +14,7 @@ use super::host::{HostMatch, LONGEST_AUTHORITY, bare_host};
 use super::host_index::HostIndex;
 use super::http_rule::{CookieMatch, HeaderMatch, HttpRule, HttpRulesConfig, Limits, QueryMatch};
 use super::lists::{List, ListRef, Listed, Lists, resolve};
-use super::normal::{PathOptions, normalise};
+use super::normal::{PathOptions, escape, normalise};
 use super::path::{Path, PathMatch, Shape};
 use super::predicate::{Place, Predicate, is_token, predicates_of};
 use super::raw_prefixes::RawPrefixes;
@@ -114,6 +115,7 @@ pub struct Match<'a> {
     rule: usize,
     path: &'a [u8],
     shape: Option<&'a Shape>,
+    options: &'a PathOptions,
 }
 
 impl<'a> Match<'a> {
@@ -123,10 +125,17 @@ impl<'a> Match<'a> {
         self.rule
     }
 
-    /// The path in the form that was matched: what should be sent on.
+    /// The path in the form that was matched. Escapes may have been decoded: see [`escaped_path`](Self::escaped_path).
     #[must_use]
     pub const fn path(&self) -> &'a [u8] {
         self.path
+    }
+
+    /// The path in the form that was matched, with what a request line cannot hold escaped again: what should be sent on.
+    /// See [`escape`]. O(n), and a copy if anything is escaped.
+    #[must_use]
+    pub fn escaped_path(&self) -> Cow<'a, [u8]> {
+        escape(self.path, self.options)
     }
 
     /// The part of the path that the template calls `name`.
@@ -255,7 +264,7 @@ impl HttpRules {
         });
         let Some(entry) = self.entries.get(best as usize) else { return Ok(None) };
         let shape = if entry.has_names { self.paths[entry.path as usize].shape() } else { None };
-        Ok(Some(Match { rule: entry.rule as usize, path, shape }))
+        Ok(Some(Match { rule: entry.rule as usize, path, shape, options: &self.options }))
     }
 
     #[inline(never)]

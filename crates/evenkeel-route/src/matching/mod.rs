@@ -36,7 +36,7 @@ pub use headers::{Headers, NoHeaders};
 pub use host::{HostMatch, ParseHostError};
 pub use http_rule::{CookieMatch, HeaderMatch, HttpRule, HttpRulesConfig, Limits, QueryMatch};
 pub use http_rules::{Captures, HttpRules, Match, Scratch};
-pub use normal::{Case, DotSegments, EscapedSlashes, PathError, PathOptions, Percent, normalise};
+pub use normal::{Case, DotSegments, EscapedSlashes, PathError, PathOptions, Percent, escape, normalise};
 pub use path::{ParsePathError, PathMatch};
 pub use request::{Request, RequestError};
 pub use stream::{Connection, PortRange, Precedence, StreamRule, StreamRules, StreamRulesConfig};

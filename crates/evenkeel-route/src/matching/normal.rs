@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 /// How the path of a request is brought to the form in which rules are written.
@@ -156,6 +158,45 @@ pub fn normalise<'a>(
     Ok(buffer)
 }
 
+/// Writes a path in its normal form as a request line can hold it. It is copied only if it changes. O(n).
+///
+/// What [`normalise`] has decoded may not go out as it is: `/admin%3Fx` and `/admin?x` are two paths. So everything is escaped that
+/// RFC 3986, section 3.3, does not allow in a path. Under [`Percent::All`] a percent sign is itself such a byte, and
+/// `normalise(escape(path)) == path`; otherwise escapes are still there and stay as they are.
+///
+/// Two exceptions keep what the upstream reads the same as what the rules read. `%2F` and `%5C` stay where
+/// [`EscapedSlashes::Keep`] has kept them (`%252F` cannot be told from them then, by rules neither). A backslash is only escaped
+/// where [`EscapedSlashes::Decode`] may have made it.
+#[must_use]
+pub fn escape<'a>(path: &'a [u8], options: &PathOptions) -> Cow<'a, [u8]> {
+    let is_fine = |at: usize| match path[at] {
+        b'%' => is_escape(path, at, options),
+        b'\\' => options.escaped_slashes != EscapedSlashes::Decode,
+        byte => byte.is_ascii_alphanumeric() || IN_PATHS.contains(&byte),
+    };
+    if (0..path.len()).all(is_fine) {
+        return Cow::Borrowed(path);
+    }
+    let mut out = Vec::with_capacity(path.len() + 16);
+    for (at, &byte) in path.iter().enumerate() {
+        if is_fine(at) {
+            out.push(byte);
+        } else {
+            out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether the percent sign at `at` begins an escape that [`normalise`] has left.
+fn is_escape(path: &[u8], at: usize, options: &PathOptions) -> bool {
+    let Some(byte) = path.get(at + 1..at + 3).and_then(escaped) else { return false };
+    match options.percent {
+        Percent::All => options.escaped_slashes == EscapedSlashes::Keep && matches!(byte, b'/' | b'\\'),
+        Percent::Keep | Percent::Unreserved => true,
+    }
+}
+
 /// Whether the path holds an escape, a backslash, two slashes in a row or a segment that begins with a dot.
 ///
 /// Eight bytes at a time, each word beginning with the last byte of the one before, so that no pair is missed.
@@ -294,6 +335,11 @@ fn dot_segments(rule: DotSegments, path: &mut Vec<u8>) -> Result<(), PathError> 
     Ok(())
 }
 
+/// What a path may hold besides letters and digits: RFC 3986, section 3.3.
+const IN_PATHS: &[u8] = b"/-._~!$&'()*+,;=:@";
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 
 /// Whether a segment is so many dots, some of which may be escaped.
@@ -386,5 +432,25 @@ mod tests {
         assert_eq!(refused(&slashes, "/a%5c"), PathError::EscapedSlash { at: 2 });
         let dots = PathOptions { dot_segments: DotSegments::Refuse, ..d() };
         assert_eq!(refused(&dots, "/a/%2E."), PathError::DotSegment);
+    }
+
+    #[test]
+    fn what_was_decoded_is_escaped_again() {
+        let all = PathOptions { percent: Percent::All, ..PathOptions::default() };
+        let slashes = PathOptions { escaped_slashes: EscapedSlashes::Decode, ..all.clone() };
+        for (options, path, expected) in [
+            (&all, "/admin%3Fx", "/admin%3Fx"),
+            (&all, "/a%23b%20c%25", "/a%23b%20c%25"),
+            (&all, "/%C3%A9%7f%09%22", "/%C3%A9%7F%09%22"),
+            (&all, "/%41%2b+@:", "/A++@:"),
+            (&all, "/a%2fb%2541", "/a%2fb%2541"),
+            (&all, "/a\\b", "/a\\b"),
+            (&slashes, "/a%2Fb%5C%252F", "/a/b%5C%252F"),
+            (&PathOptions::default(), "/%41%20%2f|", "/A%20%2f%7C"),
+        ] {
+            let mut buffer = Vec::new();
+            let normal = normalise(path.as_bytes(), options, &mut buffer).unwrap();
+            assert_eq!(String::from_utf8_lossy(&escape(normal, options)), expected, "{path}");
+        }
     }
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
@@ -128,10 +129,17 @@ impl<'s> Matched<'s> {
         self.name
     }
 
-    /// The path as it was matched. Send this one on.
+    /// The path as it was matched. Escapes may have been decoded: see [`escaped_path`](Self::escaped_path).
     #[must_use]
     pub const fn path(&self) -> &'s [u8] {
         self.found.path()
+    }
+
+    /// The path as it was matched, with what a request line cannot hold escaped again. Send this one on. O(n), and a copy if
+    /// anything is escaped.
+    #[must_use]
+    pub fn escaped_path(&self) -> Cow<'s, [u8]> {
+        self.found.escaped_path()
     }
 
     /// The part of the path that the template calls `name`.
