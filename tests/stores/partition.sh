@@ -150,7 +150,7 @@ trap finish EXIT
 # As in consul.sh: Debian 12 has no package of Consul, Debian 11 has 1.8.7, which is unpacked and not installed.
 consul=${CONSUL:-$(command -v consul || true)}
 if [ -z "$consul" ]; then
-  mirror=$(apt-cache policy | awk '/bookworm\/main/{print $2; exit}')
+  mirror=$(apt-cache policy | awk '/bookworm\/main/ && !n++ {print $2}')
   apt=$dir/apt
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
   echo "deb $mirror bullseye main" >"$apt/sources.list"

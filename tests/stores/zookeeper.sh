@@ -95,5 +95,5 @@ jars=/usr/share/java
 export EVENKEEL_CURATOR="java -Xmx128m -cp $jars/bsh.jar:$jars/curator-x-discovery.jar:$jars/curator-framework.jar:$jars/curator-client.jar:\
 $jars/guava.jar:$jars/jackson-databind.jar:$jars/jackson-core.jar:$jars/jackson-annotations.jar:$(zk_class_path) bsh.Interpreter $PWD/tests/stores/curator.bsh"
 ctl start
-echo "ZooKeeper $(dpkg-query -W -f '${Version}' zookeeper) at $EVENKEEL_ZOOKEEPER, $(java -version 2>&1 | head -1)"
+echo "ZooKeeper $(dpkg-query -W -f '${Version}' zookeeper) at $EVENKEEL_ZOOKEEPER, $(java -version 2>&1 | sed -n 1p)"
 cargo test -q -p evenkeel-zookeeper --features real-store,tls --test real_store -- --test-threads=1 --nocapture "$@"
