@@ -13,10 +13,20 @@ pub(crate) struct HostGroup {
 
 /// The groups, those of particular hosts first.
 pub(crate) fn host_groups(routes: &[RouteConfig]) -> Vec<HostGroup> {
+    host_groups_of(routes, &[], |_| 0)
+}
+
+/// The same, with more hosts than those that routes name; hosts of different sorts do not share a group.
+pub(crate) fn host_groups_of(
+    routes: &[RouteConfig],
+    more: &[HostMatch],
+    sort: impl Fn(&HostMatch) -> usize,
+) -> Vec<HostGroup> {
     let mut order: Vec<usize> = (0..routes.len()).collect();
     order.sort_by_key(|&route| std::cmp::Reverse(routes[route].rule.weight));
     let mut hosts: Vec<&HostMatch> = Vec::new();
-    for host in routes.iter().flat_map(|route| &route.rule.hosts).filter(|&host| *host != HostMatch::Any) {
+    let named = routes.iter().flat_map(|route| &route.rule.hosts).chain(more);
+    for host in named.filter(|&host| *host != HostMatch::Any) {
         if !hosts.contains(&host) {
             hosts.push(host);
         }
@@ -24,7 +34,10 @@ pub(crate) fn host_groups(routes: &[RouteConfig]) -> Vec<HostGroup> {
     let mut groups: Vec<HostGroup> = Vec::new();
     for host in hosts {
         let routes = until_all(routes, order.iter().copied().filter(|&r| covers(&routes[r].rule, host)));
-        match groups.iter_mut().find(|group| group.routes == routes) {
+        let is_like = |group: &&mut HostGroup| {
+            group.routes == routes && group.hosts.first().map(&sort) == Some(sort(host))
+        };
+        match groups.iter_mut().find(is_like) {
             Some(group) => group.hosts.push(host.clone()),
             None => groups.push(HostGroup { hosts: vec![host.clone()], routes }),
         }

@@ -44,6 +44,7 @@ mod own;
 mod place;
 mod report;
 mod setup;
+mod tls;
 mod unsaid;
 mod whole_regex;
 mod word;
@@ -56,6 +57,7 @@ pub use limits::Limits;
 pub use place::Place;
 pub use report::{Finding, Report, Verdict};
 pub use setup::{CheckSetup, Listener, Serves, Setup};
+pub use tls::{Certificate, ClientCertificate, ListenerTls, UpstreamTls};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

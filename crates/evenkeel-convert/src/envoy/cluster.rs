@@ -19,6 +19,7 @@ use evenkeel_types::{Address, Announced, Endpoint, EndpointId, Labels, Locality,
 
 use super::node::{Node, Value};
 use super::table::Table;
+use super::transport;
 use crate::conversion::Conversion;
 use crate::error::{ConvertError, Problem};
 use crate::setup::{CheckSetup, check_cluster};
@@ -80,10 +81,13 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
         outlier.rest(&mut conversion.report, |_| "outlier detection judges all that it counts");
     }
     breakers(&mut table, &mut cluster, conversion)?;
+    if let Some(tls) = transport::of_cluster(&mut table, conversion)? {
+        conversion.setup.upstream_tls.insert(name.to_owned(), tls);
+    }
     checks(&mut table, &mut cluster, conversion)?;
     conversion.report.taken(place, format!("{path}: {name}"), format!("clusters.{name}"));
     table.rest(&mut conversion.report, |field| match field {
-        "transport_socket" | "transport_socket_matches" => "TLS to endpoints is your client's",
+        "transport_socket_matches" => "all endpoints of a cluster are spoken to in one way: transport_socket",
         "http2_protocol_options"
         | "typed_extension_protocol_options"
         | "http_protocol_options"

@@ -1,17 +1,15 @@
 use std::time::Duration;
 
-use evenkeel::router::{
-    Action, KeySource, Redirect, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig,
-    StreamRouterConfig,
-};
+use evenkeel::router::{Action, KeySource, Redirect, RouteConfig, RouterConfig, StaticResponse};
 use evenkeel_route::matching::{
     DotSegments, EscapedSlashes, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig,
-    PathMatch, PathOptions, Percent, QueryMatch, StreamRule, ValueMatch,
+    PathMatch, PathOptions, Percent, QueryMatch, ValueMatch,
 };
 use evenkeel_route::retry::{Backoff, RetryConfig, RetryOn, StatusRange};
 use evenkeel_route::split::{Arm, HeaderChange, HeaderRules, MirrorConfig, MirrorCounting, SplitConfig};
 use evenkeel_types::Ratio;
 
+use super::listener::unused;
 use super::node::Node;
 use super::table::Table;
 use crate::conversion::Conversion;
@@ -19,165 +17,8 @@ use crate::error::ConvertError;
 use crate::key_rule::{EnvoyHash, KeyPart, KeyRule};
 use crate::nginx::unique;
 use crate::setup::{Listener, Serves};
+use crate::tls::ListenerTls;
 use crate::whole_regex::with_case;
-
-/// Reads an `envoy.config.listener.v3.Listener`.
-pub(crate) fn read_listener(
-    node: &Node,
-    path: &str,
-    conversion: &mut Conversion,
-) -> Result<(), ConvertError> {
-    let path = if path.is_empty() { "listener" } else { path };
-    let mut table = Table::new(node, path)?;
-    let mut addresses = Vec::new();
-    if let Some(mut address) = table.table("address")? {
-        if let Some(mut socket) = address.table("socket_address")? {
-            let host = socket.needed("address")?;
-            let port = socket.number("port_value")?.unwrap_or(0);
-            addresses.push(if host.contains(':') {
-                format!("[{host}]:{port}")
-            } else {
-                format!("{host}:{port}")
-            });
-            match socket.text("protocol")? {
-                None | Some("TCP" | "0") => {}
-                Some("UDP" | "1") => {
-                    let detail = "UDP is not converted, and never becomes TCP: the listener is left out, with its routes";
-                    conversion.report.none(socket.place(), socket.path("protocol"), detail);
-                    return Ok(());
-                }
-                Some(other) => {
-                    let field = socket.path("protocol");
-                    return Err(ConvertError::value(socket.place(), field, other, "TCP or UDP is allowed"));
-                }
-            }
-            socket.rest(&mut conversion.report, |_| "sockets are your server's");
-        } else if let Some(mut pipe) = address.table("pipe")? {
-            addresses.push(format!("unix:{}", pipe.needed("path")?));
-        }
-        address.rest(&mut conversion.report, |_| "sockets are your server's");
-    }
-    let name =
-        table.text("name")?.map_or_else(|| addresses.first().cloned().unwrap_or_default(), str::to_owned);
-    // Whether clients speak TLS is said of each chain.
-    let mut streams = [false, true].map(|tls| (tls, StreamRouterConfig::default()));
-    for (number, node) in table.list("filter_chains")?.iter().enumerate() {
-        let mut chain = Table::new(node, format!("{path}.filter_chains[{number}]"))?;
-        let tls = transport(&mut chain, conversion)?;
-        let mut rule = StreamRule::default();
-        if let Some(mut matches) = chain.table("filter_chain_match")? {
-            let field = matches.path("server_names");
-            for node in matches.list("server_names")? {
-                let text = node.text(&field)?;
-                let host = text.parse::<HostMatch>();
-                rule.sni.push(host.map_err(|error| node.wrong(&field, error.to_string()))?);
-            }
-            matches.rest(&mut conversion.report, |_| "write the routes of this listener by hand");
-        }
-        for (i, node) in chain.list("filters")?.iter().enumerate() {
-            let mut filter = Table::new(node, chain.path(&format!("filters[{i}]")))?;
-            let filter_name = filter.text("name")?.unwrap_or("").to_owned();
-            let Some(mut config) = filter.table("typed_config")? else {
-                filter.rest(&mut conversion.report, |_| "a filter without settings");
-                continue;
-            };
-            let kind = config.text("@type")?.unwrap_or(&filter_name);
-            if kind.ends_with("HttpConnectionManager") || kind.ends_with("http_connection_manager") {
-                if !rule.sni.is_empty() {
-                    let names: Vec<String> = rule.sni.iter().map(ToString::to_string).collect();
-                    let subject =
-                        format!("{}: {}", chain.path("filter_chain_match.server_names"), names.join(", "));
-                    let detail =
-                        "routes of requests are asked whatever the server name was: give them these hosts";
-                    conversion.report.none(chain.place(), subject, detail);
-                }
-                let route_path = config.path("route_config");
-                match config.get("route_config") {
-                    Some(node) => {
-                        let name = unused(&name, conversion);
-                        read_route_configuration(
-                            node,
-                            &route_path,
-                            &name,
-                            addresses.clone(),
-                            tls,
-                            conversion,
-                        )?;
-                    }
-                    None => conversion.report.none(
-                        config.place(),
-                        config.path(""),
-                        "routes that come over xDS are not in the file",
-                    ),
-                }
-                config.rest(
-                    &mut conversion.report,
-                    |_| "it is about serving, not about balancing: set it in your server",
-                );
-            } else if kind.ends_with("TcpProxy") || kind.ends_with("tcp_proxy") {
-                if let Some(action) = tcp_action(&mut config)? {
-                    let name = format!("{number}.{i}");
-                    conversion.report.taken(config.place(), config.path(""), "a route of connections");
-                    let route = StreamRouteConfig { name, rule: rule.clone(), action };
-                    streams[usize::from(tls)].1.routes.push(route);
-                }
-                config.rest(&mut conversion.report, |_| "evenkeel has nothing that does this");
-            } else {
-                conversion.report.none(&node.place, filter.path(&filter_name), "filters are your server's");
-            }
-            filter.rest(&mut conversion.report, |_| "filters are your server's");
-        }
-        chain.rest(&mut conversion.report, |_| "TLS is your server's");
-    }
-    for (tls, stream) in streams {
-        if stream.routes.is_empty() {
-            continue;
-        }
-        let (name, addresses) = (unused(&name, conversion), addresses.clone());
-        conversion.setup.listeners.push(Listener { name, addresses, tls, serves: Serves::Stream(stream) });
-    }
-    table.rest(&mut conversion.report, |_| "it is about serving, not about balancing: set it in your server");
-    Ok(())
-}
-
-/// Whether clients speak TLS with a chain: all sockets but the plain one are taken for it, so nothing becomes open.
-fn transport(chain: &mut Table<'_>, conversion: &mut Conversion) -> Result<bool, ConvertError> {
-    let Some(mut socket) = chain.table("transport_socket")? else { return Ok(false) };
-    let name = socket.text("name")?.unwrap_or("");
-    if name == "raw_buffer" || name.ends_with(".raw_buffer") {
-        return Ok(false);
-    }
-    let detail = "clients speak TLS: its certificates are your server's";
-    conversion.report.none(socket.place(), socket.path(name), detail);
-    Ok(true)
-}
-
-fn unused(name: &str, conversion: &Conversion) -> String {
-    let mut found = name.to_owned();
-    let mut number = 2_u32;
-    while conversion.setup.listeners.iter().any(|listener| listener.name == found) {
-        found = format!("{name}#{number}");
-        number += 1;
-    }
-    found
-}
-
-fn tcp_action(config: &mut Table<'_>) -> Result<Option<StreamAction>, ConvertError> {
-    config.get("stat_prefix");
-    if let Some(cluster) = config.text("cluster")? {
-        return Ok(Some(StreamAction::Cluster(cluster.to_owned())));
-    }
-    let Some(mut weighted) = config.table("weighted_clusters")? else { return Ok(None) };
-    let mut arms = Vec::new();
-    for node in weighted.list("clusters")? {
-        let mut arm = Table::new(node, weighted.path("clusters"))?;
-        arms.push(Arm {
-            cluster: arm.needed("name")?.to_owned(),
-            weight: arm.number("weight")?.unwrap_or(0),
-        });
-    }
-    Ok(Some(StreamAction::Split(SplitConfig { arms, ..SplitConfig::default() })))
-}
 
 /// Reads an `envoy.config.route.v3.RouteConfiguration`.
 pub(crate) fn read_route_configuration(
@@ -185,7 +26,7 @@ pub(crate) fn read_route_configuration(
     path: &str,
     name: &str,
     addresses: Vec<String>,
-    tls: bool,
+    tls: Option<ListenerTls>,
     conversion: &mut Conversion,
 ) -> Result<(), ConvertError> {
     let mut table = Table::new(node, path)?;
@@ -266,8 +107,22 @@ pub(crate) fn read_route_configuration(
         "vhds" => "routes that come over xDS are not in the file",
         _ => "evenkeel has nothing that does this",
     });
-    let listener = Listener { name: name.to_owned(), addresses, tls, serves: Serves::Http(router) };
-    conversion.setup.listeners.push(listener);
+    let serves = Serves::Http(router);
+    // Chains that differ in their certificates alone are one listener.
+    let same = conversion.setup.listeners.iter_mut().find(|known| {
+        !addresses.is_empty() && known.addresses == addresses && known.serves == serves && known.tls.is_some()
+    });
+    match (same.and_then(|known| known.tls.as_mut()), tls) {
+        (Some(known), Some(tls))
+            if (&known.alpn, &known.client_ca_file) == (&tls.alpn, &tls.client_ca_file) =>
+        {
+            tls.certificates.into_iter().for_each(|certificate| known.add(certificate));
+        }
+        (_, tls) => {
+            let name = unused(name, conversion);
+            conversion.setup.listeners.push(Listener { name, addresses, tls, udp: false, serves });
+        }
+    }
     Ok(())
 }
 

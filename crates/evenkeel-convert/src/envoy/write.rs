@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evenkeel::router::{Action, KeySource, RouteConfig, RouterConfig, StreamAction, StreamRouterConfig};
@@ -7,17 +7,19 @@ use evenkeel_balance::compat::envoy::{EnvoyPolicy, RingFunction};
 use evenkeel_health::Curve;
 use evenkeel_limit::LimitConfig;
 use evenkeel_probe::ProbeConfig;
-use evenkeel_route::matching::{HttpRule, PathMatch, ValueMatch};
+use evenkeel_route::matching::{HostMatch, HttpRule, PathMatch, StreamRule, ValueMatch};
 use evenkeel_route::retry::RetryConfig;
 use evenkeel_route::split::HeaderChange;
 use evenkeel_types::{Address, Announced, Endpoint};
 use serde_json::{Map, Value, json};
 
+use super::{transport, udp};
 use crate::conversion::Written;
 use crate::host_groups::host_groups;
 use crate::key_rule::{EnvoyHash, KeyPart, KeyRule};
 use crate::report::{Report, Verdict};
 use crate::setup::{Listener, Serves, Setup};
+use crate::tls::{SYSTEM_ROOTS, UpstreamTls};
 use crate::unsaid;
 
 /// Writes a bootstrap of Envoy, in JSON, which is YAML too.
@@ -70,14 +72,113 @@ impl Writer<'_> {
                 "only the first is written: add the others as additional_addresses",
             );
         }
-        if listener.tls {
-            self.none(format!("listeners.{}.tls", listener.name), "add a transport_socket with certificates");
+        if listener.udp {
+            return self.datagrams(number, listener, address);
         }
         let chains = match &listener.serves {
-            Serves::Http(router) => vec![self.http(number, listener, router)],
-            Serves::Stream(router) => self.stream(number, router),
+            Serves::Http(router) => {
+                let chain = self.http(number, listener, router);
+                self.with_certificates(listener, chain)
+            }
+            Serves::Stream(router) => {
+                let chains = self.stream(number, router);
+                chains.into_iter().flat_map(|chain| self.with_certificates(listener, chain)).collect()
+            }
         };
-        Some(json!({ "name": listener.name, "address": address, "filter_chains": chains }))
+        if let Some(tls) = &listener.tls {
+            let subject = format!("listeners.{}.tls", listener.name);
+            if tls.certificates.is_empty() {
+                // Without its certificate Envoy does not start, so nothing goes out in the open.
+                self.none(subject, "its certificates are not known: add tls_certificates");
+            } else {
+                self.taken(subject, "transport_socket");
+            }
+        }
+        let asks = chains.iter().any(|chain| chain.get("filter_chain_match").is_some());
+        let mut value = json!({ "name": listener.name, "address": address, "filter_chains": chains });
+        if asks {
+            value["listener_filters"] = json!([transport::inspector()]);
+        }
+        Some(value)
+    }
+
+    /// The chain with each of the certificates, for the names that it is for.
+    fn with_certificates(&mut self, listener: &Listener, chain: Value) -> Vec<Value> {
+        let Some(tls) = &listener.tls else { return vec![chain] };
+        let encrypted = |mut chain: Value, number: usize| {
+            chain["transport_socket"] = transport::downstream(tls, tls.beside(number));
+            chain
+        };
+        let names = chain["filter_chain_match"]["server_names"].as_array().cloned();
+        if let Some(names) = names {
+            let hosts: Vec<HostMatch> = names.iter().filter_map(|name| name.as_str()?.parse().ok()).collect();
+            let shown: BTreeSet<usize> = hosts.iter().map(|host| tls.shown_to(host)).collect();
+            if shown.len() > 1 {
+                let detail = "the names of one route have several certificates: the first is shown to all, write a route for each";
+                self.none(format!("listeners.{}.tls", listener.name), detail);
+            }
+            return vec![encrypted(chain, shown.into_iter().next().unwrap_or(0))];
+        }
+        let mut chains = Vec::new();
+        for (number, certificate) in tls.certificates.iter().enumerate().skip(1) {
+            let is_first =
+                tls.certificates.iter().position(|other| other.hosts == certificate.hosts) == Some(number);
+            let names = self.server_names(&listener.name, &certificate.hosts);
+            if is_first && !names.is_empty() {
+                let mut chain = encrypted(chain.clone(), number);
+                chain["filter_chain_match"] = json!({ "server_names": names });
+                chains.push(chain);
+            }
+        }
+        // A name that another certificate would take as well, and those who ask for none.
+        let own = tls.certificates.first().map_or(&[][..], |first| &first.hosts);
+        let names = self.server_names(&listener.name, own);
+        if !names.is_empty() {
+            let mut chain = encrypted(chain.clone(), 0);
+            chain["filter_chain_match"] = json!({ "server_names": names });
+            chains.insert(0, chain);
+        }
+        chains.push(encrypted(chain, 0));
+        chains
+    }
+
+    /// What Envoy takes for the name of a server.
+    fn server_names(&mut self, listener: &str, hosts: &[HostMatch]) -> Vec<String> {
+        let (names, others): (Vec<&HostMatch>, Vec<&HostMatch>) =
+            hosts.iter().partition(|host| matches!(host, HostMatch::Exact(_) | HostMatch::Suffix(_)));
+        if !others.is_empty() {
+            let detail = "Envoy looks for whole names and for ends of names: those are left out";
+            self.none(format!("listeners.{listener}.tls.certificates.hosts"), detail);
+        }
+        names.into_iter().map(ToString::to_string).collect()
+    }
+
+    fn datagrams(&mut self, number: usize, listener: &Listener, mut address: Value) -> Option<Value> {
+        let subject = format!("listeners.{}", listener.name);
+        let Serves::Stream(router) = &listener.serves else { return None };
+        let all = router.routes.iter().find(|route| route.rule == StreamRule::default());
+        let Some(cluster) = all.and_then(|route| match &route.action {
+            StreamAction::Cluster(name) => Some(name),
+            StreamAction::Split(_) => None,
+        }) else {
+            self.none(subject, "datagrams go to one cluster: the listener is left out");
+            return None;
+        };
+        if router.routes.len() > 1 {
+            self.none(
+                format!("{subject}.routes"),
+                "datagrams go to one cluster: that of the route without a match",
+            );
+        }
+        if address.get("socket_address").is_none() {
+            self.none(subject, "datagrams need an IP address and a port: the listener is left out");
+            return None;
+        }
+        address["socket_address"]["protocol"] = json!("UDP");
+        let by_source = self.setup.keys.get(cluster).is_some();
+        self.taken(subject, "udp_proxy");
+        let filters = udp::filters(number, cluster, by_source);
+        Some(json!({ "name": listener.name, "address": address, "listener_filters": filters }))
     }
 
     fn http(&mut self, number: usize, listener: &Listener, router: &RouterConfig) -> Value {
@@ -125,10 +226,6 @@ impl Writer<'_> {
             if !route.rule.sni.is_empty() {
                 let names: Vec<String> = route.rule.sni.iter().map(ToString::to_string).collect();
                 chain["filter_chain_match"] = json!({ "server_names": names });
-                self.differs(
-                    format!("routes.{}", route.name),
-                    "add the listener filter tls_inspector, which finds the server name",
-                );
             }
             chains.push(chain);
         }
@@ -348,6 +445,10 @@ impl Writer<'_> {
         }
         value.insert("load_assignment".into(), assignment);
         self.limits(cluster, &mut value);
+        if let Some(tls) = self.setup.upstream_tls.get(&cluster.name) {
+            value.insert("transport_socket".into(), transport::upstream(tls));
+            self.upstream_tls(&cluster.name, tls);
+        }
         self.check(cluster, &mut value);
         unsaid::cluster(
             cluster,
@@ -355,6 +456,21 @@ impl Writer<'_> {
             &mut self.report,
         );
         Value::Object(value)
+    }
+
+    fn upstream_tls(&mut self, cluster: &str, tls: &UpstreamTls) {
+        let subject = format!("upstream_tls.{cluster}");
+        if !tls.insecure && tls.ca_file.is_none() {
+            let detail = format!("trusted_ca {SYSTEM_ROOTS}: put right where the system keeps its roots");
+            self.differs(format!("{subject}.ca_file"), &detail);
+        }
+        if tls.alpn.iter().any(|name| name == "h2") {
+            self.differs(
+                format!("{subject}.alpn"),
+                "offered, and HTTP/1.1 is spoken: add http2_protocol_options",
+            );
+        }
+        self.taken(subject, "transport_socket");
     }
 
     /// Writes the policy; the weights of zones, if they count.
