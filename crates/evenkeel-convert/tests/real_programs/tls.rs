@@ -104,7 +104,6 @@ fn proxy(folder: &Path, servers: &[u16], ports: &[u16]) -> String {
 fn what_is_written_of_tls_holds_in_handshakes() {
     let names = ["a.example", "b.example", "s.example", "wrong.example"];
     let (folder, ports) = (certificates(&names), free_ports(2));
-    let at = folder.display();
     let servers =
         [server(&folder, "s.example", ports[0]), server(&folder, "wrong.example", ports[1])].concat();
     let backends = format!(
