@@ -50,6 +50,29 @@ pub(crate) fn host_groups_of(
     groups
 }
 
+/// Hosts with the number of who takes them, in the order in which nginx and Envoy ask: names, then ends of names and beginnings, the
+/// longest first. Hosts of one that stand side by side are put together.
+pub(crate) fn runs(mut hosts: Vec<(HostMatch, usize)>) -> Vec<(Vec<HostMatch>, usize)> {
+    hosts.sort_by_key(|(host, _)| rank(host));
+    let mut runs: Vec<(Vec<HostMatch>, usize)> = Vec::new();
+    for (host, number) in hosts {
+        match runs.last_mut() {
+            Some((hosts, last)) if *last == number && host != HostMatch::Any => hosts.push(host),
+            _ => runs.push((vec![host], number)),
+        }
+    }
+    runs
+}
+
+fn rank(host: &HostMatch) -> (u8, usize) {
+    match host {
+        HostMatch::Exact(_) => (0, 0),
+        HostMatch::Suffix(text) => (1, usize::MAX - text.len()),
+        HostMatch::Prefix(text) => (2, usize::MAX - text.len()),
+        HostMatch::Any => (3, 0),
+    }
+}
+
 /// Whether all requests of a host pattern may be taken by a rule, as far as hosts go.
 fn covers(rule: &HttpRule, host: &HostMatch) -> bool {
     rule.hosts.is_empty()

@@ -228,10 +228,7 @@ fn http(setup: &Setup, served: &[Served<'_>], report: &mut Report) -> RouterConf
         merge_fallbacks(&mut all.fallbacks, &router.fallbacks, report);
         for route in &router.routes {
             let mut route = route.clone();
-            route.name = names.unique(&route.name, listeners);
-            if routers.len() > 1 {
-                route.rule.listeners.clone_from(listeners);
-            }
+            names.claim(&mut route.name, &mut route.rule.listeners, listeners, routers.len() > 1);
             if matches!(route.action, Action::Redirect(_) | Action::Respond(_)) {
                 sent_nowhere(&mut route);
             } else if route.key.is_empty() {
@@ -290,10 +287,7 @@ fn stream(served: &[Served<'_>], report: &mut Report) -> StreamRouterConfig {
         merge_fallbacks(&mut all.fallbacks, &router.fallbacks, report);
         for route in &router.routes {
             let mut route = route.clone();
-            route.name = names.unique(&route.name, listeners);
-            if routers.len() > 1 {
-                route.rule.listeners.clone_from(listeners);
-            }
+            names.claim(&mut route.name, &mut route.rule.listeners, listeners, routers.len() > 1);
             all.routes.push(route);
         }
     }
@@ -317,6 +311,14 @@ fn merge_fallbacks(all: &mut BTreeMap<String, String>, more: &BTreeMap<String, S
 struct Names(BTreeSet<String>);
 
 impl Names {
+    /// Gives a route a name that no other has, and the listeners that it is asked at, where there are several routers.
+    fn claim(&mut self, name: &mut String, asked: &mut Vec<String>, listeners: &[String], are_several: bool) {
+        *name = self.unique(name, listeners);
+        if are_several {
+            *asked = listeners.to_vec();
+        }
+    }
+
     fn unique(&mut self, name: &str, listeners: &[String]) -> String {
         let at = listeners.first().map_or("", String::as_str);
         let first = [name.to_owned(), format!("{at}/{name}")];

@@ -1,7 +1,12 @@
 //! Envoy: reading and writing.
 
+mod checks;
 mod cluster;
+mod endpoints;
+mod forward;
+mod limits;
 mod listener;
+mod matching;
 mod node;
 mod read;
 mod routes;

@@ -4,9 +4,7 @@ use evenkeel::router::{
     Action, Redirect, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig,
     StreamRouterConfig,
 };
-use evenkeel_route::matching::{
-    DotSegments, EscapedSlashes, HttpRule, HttpRules, HttpRulesConfig, PathOptions, Percent, StreamRule,
-};
+use evenkeel_route::matching::{HttpRule, HttpRules, HttpRulesConfig, StreamRule};
 
 use super::acl::{Acls, Condition};
 use super::backend::Target;
@@ -15,6 +13,7 @@ use super::settings::Settings;
 use crate::conversion::Conversion;
 use crate::error::ConvertError;
 use crate::place::Place;
+use crate::raw_paths::raw_paths;
 use crate::setup::{Listener, Serves};
 use crate::tls::{Certificate, ListenerTls};
 use crate::word::Word;
@@ -149,7 +148,7 @@ impl Frontend {
         targets: &BTreeMap<String, Target>,
         conversion: &mut Conversion,
     ) -> Result<Serves, ConvertError> {
-        let mut router = RouterConfig { path: path_options(), ..RouterConfig::default() };
+        let mut router = RouterConfig { path: raw_paths(), ..RouterConfig::default() };
         for (condition, action, line) in &self.answers {
             self.push(&mut router, condition, &RouteConfig::new("answer", action.clone()), line, conversion);
         }
@@ -371,18 +370,8 @@ fn condition(words: &[Word], place: &Place, acls: &Acls) -> Result<Result<Condit
 
 fn compiles(rule: &HttpRule) -> bool {
     let config =
-        HttpRulesConfig { rules: vec![rule.clone()], path: path_options(), ..HttpRulesConfig::default() };
+        HttpRulesConfig { rules: vec![rule.clone()], path: raw_paths(), ..HttpRulesConfig::default() };
     HttpRules::new(&config).is_ok()
-}
-
-/// HAProxy looks at paths as they came.
-pub(crate) fn path_options() -> PathOptions {
-    PathOptions {
-        percent: Percent::Keep,
-        escaped_slashes: EscapedSlashes::Keep,
-        dot_segments: DotSegments::Keep,
-        ..PathOptions::default()
-    }
 }
 
 fn answer(texts: &[&str]) -> Result<Action, String> {

@@ -7,6 +7,7 @@ use super::http::{Server, path_options, unique};
 use super::tree::Directive;
 use crate::conversion::Conversion;
 use crate::error::ConvertError;
+use crate::host_groups::runs;
 use crate::setup::{Listener, Serves};
 use crate::tls::{Certificate, ListenerTls};
 
@@ -144,16 +145,6 @@ impl Bound {
     }
 }
 
-/// How early nginx looks at a host: names, then masks, the longest first.
-fn host_rank(host: &HostMatch) -> (u8, usize) {
-    match host {
-        HostMatch::Exact(_) => (0, 0),
-        HostMatch::Suffix(text) => (1, usize::MAX - text.len()),
-        HostMatch::Prefix(text) => (2, usize::MAX - text.len()),
-        HostMatch::Any => (3, 0),
-    }
-}
-
 /// One listener for all addresses that serve the same.
 pub(crate) fn listeners(servers: &[Server<'_>], conversion: &mut Conversion) {
     let mut by_address: Vec<Bound> = Vec::new();
@@ -190,22 +181,10 @@ pub(crate) fn listeners(servers: &[Server<'_>], conversion: &mut Conversion) {
     for bound in groups {
         let tls = bound.tls.then(|| bound.certificates(servers, conversion));
         let Bound { addresses, members, default, .. } = bound;
-        let mut ranked: Vec<((u8, usize), HostMatch, usize)> = Vec::new();
-        for &number in &members {
-            for host in &servers[number].hosts {
-                ranked.push((host_rank(host), host.clone(), number));
-            }
-        }
-        ranked.push(((3, 0), HostMatch::Any, default));
-        ranked.sort_by_key(|&(rank, ..)| rank);
-        // Hosts of one server that stand side by side share their routes.
-        let mut runs: Vec<(Vec<HostMatch>, usize)> = Vec::new();
-        for (_, host, number) in ranked {
-            match runs.last_mut() {
-                Some((hosts, last)) if *last == number && host != HostMatch::Any => hosts.push(host),
-                _ => runs.push((vec![host], number)),
-            }
-        }
+        let hosts = members
+            .iter()
+            .flat_map(|&number| servers[number].hosts.iter().map(move |host| (host.clone(), number)));
+        let mut runs = runs(hosts.chain([(HostMatch::Any, default)]).collect());
         // What the last one takes by name the default takes anyway.
         if let [.., (_, last), (_, default)] = runs.as_slice()
             && last == default

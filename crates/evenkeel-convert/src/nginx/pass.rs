@@ -1,17 +1,15 @@
 //! `proxy_pass`: where a location sends its requests.
 
-use evenkeel::ClusterConfig;
 use evenkeel::router::{Action, KeySource, RouteConfig};
 use evenkeel_route::matching::PathMatch;
 use evenkeel_route::split::{SplitConfig, Stickiness};
-use evenkeel_types::{Endpoint, EndpointId};
 
 use super::http::{Reader, Server, paths, route_name};
 use super::key;
 use super::location::{Matcher, Rank};
 use super::proxy::Proxy;
 use super::tree::Directive;
-use super::upstream::{Upstream, address};
+use super::upstream::direct;
 use super::variables::{self, Variable, with_condition};
 use crate::conversion::Conversion;
 use crate::error::ConvertError;
@@ -165,20 +163,7 @@ impl Reader {
             return Ok(());
         }
         let port = if is_tls(scheme) { 443 } else { 80 };
-        let refuse = |error: &dyn std::fmt::Display| {
-            ConvertError::value(
-                directive.place(),
-                "proxy_pass",
-                name,
-                format!("no upstream of this name, and {error}"),
-            )
-        };
-        let (address, _) = address(name, port).map_err(|error| refuse(&error))?;
-        let mut cluster = ClusterConfig::new(name);
-        cluster.policy = evenkeel::PolicyConfig::nginx();
-        let id = EndpointId::new(address.to_string()).map_err(|error| refuse(&error))?;
-        cluster.endpoints.push(Endpoint::new(id, address));
-        let upstream = Upstream { cluster, key: None, tries: 1, place: directive.place().clone() };
+        let upstream = direct(name, port, directive)?;
         self.upstreams.insert(name.to_owned(), upstream);
         Ok(())
     }

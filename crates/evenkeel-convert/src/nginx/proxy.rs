@@ -8,6 +8,7 @@ use super::proxy_ssl::ProxySsl;
 use super::tree::Directive;
 use super::units::{number, time};
 use crate::error::ConvertError;
+use crate::on_nothing::on_nothing;
 use crate::report::Report;
 
 /// What is inherited from block to block: how requests are handed on.
@@ -112,14 +113,7 @@ impl Proxy {
     }
 
     fn conditions(&mut self, directive: &Directive, report: &mut Report) -> Result<(), ConvertError> {
-        let mut on = RetryOn {
-            statuses: Vec::new(),
-            grpc_codes: Vec::new(),
-            connect_failed: false,
-            refused: false,
-            reset: false,
-            timed_out: false,
-        };
+        let mut on = on_nothing();
         self.is_off = false;
         for word in &directive.args {
             let subject = format!("{} {}", directive.name.text, word.text);

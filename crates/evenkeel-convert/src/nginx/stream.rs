@@ -1,16 +1,14 @@
 use std::collections::BTreeMap;
 
-use evenkeel::ClusterConfig;
 use evenkeel::router::{StreamAction, StreamRouteConfig, StreamRouterConfig};
 use evenkeel_route::matching::{HostMatch, StreamRule, ValueMatch};
-use evenkeel_types::{Endpoint, EndpointId};
 
 use super::http::proxys_own;
 use super::key;
 use super::proxy_ssl::{Passed, ProxySsl};
 use super::ssl::Ssl;
 use super::tree::Directive;
-use super::upstream::{Upstream, address, read_upstream};
+use super::upstream::{Upstream, direct, read_upstream};
 use super::variables::{self, Variable, Variables};
 use crate::conversion::Conversion;
 use crate::error::ConvertError;
@@ -241,23 +239,8 @@ fn ensure(
     upstreams: &mut BTreeMap<String, Upstream>,
     directive: &Directive,
 ) -> Result<(), ConvertError> {
-    if upstreams.contains_key(name) {
-        return Ok(());
+    if !upstreams.contains_key(name) {
+        upstreams.insert(name.to_owned(), direct(name, 0, directive)?);
     }
-    let refuse = |error: &dyn std::fmt::Display| {
-        ConvertError::value(
-            directive.place(),
-            "proxy_pass",
-            name,
-            format!("no upstream of this name, and {error}"),
-        )
-    };
-    let (address, _) = address(name, 0).map_err(|error| refuse(&error))?;
-    let id = EndpointId::new(address.to_string()).map_err(|error| refuse(&error))?;
-    let mut cluster = ClusterConfig::new(name);
-    cluster.policy = evenkeel::PolicyConfig::nginx();
-    cluster.endpoints.push(Endpoint::new(id, address));
-    upstreams
-        .insert(name.to_owned(), Upstream { cluster, key: None, tries: 1, place: directive.place().clone() });
     Ok(())
 }

@@ -387,6 +387,20 @@ fn endpoint(
     Ok(Some(endpoint))
 }
 
+/// An upstream of the one server that `proxy_pass` names, with this port if it names none.
+pub(crate) fn direct(name: &str, port: u16, directive: &Directive) -> Result<Upstream, ConvertError> {
+    let refuse = |error: &dyn std::fmt::Display| {
+        let why = format!("no upstream of this name, and {error}");
+        ConvertError::value(directive.place(), "proxy_pass", name, why)
+    };
+    let (address, _) = address(name, port).map_err(|error| refuse(&error))?;
+    let id = EndpointId::new(address.to_string()).map_err(|error| refuse(&error))?;
+    let mut cluster = ClusterConfig::new(name);
+    cluster.policy = PolicyConfig::nginx();
+    cluster.endpoints.push(Endpoint::new(id, address));
+    Ok(Upstream { cluster, key: None, tries: 1, place: directive.place().clone() })
+}
+
 /// An address as nginx writes it, and whether it has a port.
 pub(crate) fn address(text: &str, port: u16) -> Result<(Address, bool), evenkeel_types::ParseAddressError> {
     let has_port = match text.rsplit_once(':') {

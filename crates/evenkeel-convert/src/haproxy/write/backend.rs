@@ -12,6 +12,7 @@ use evenkeel_types::{Address, Announced, Endpoint};
 
 use super::{Writer, name_of, quoted};
 use crate::haproxy::units::time_text;
+use crate::report::Tells;
 use crate::setup::Serves;
 use crate::unsaid;
 

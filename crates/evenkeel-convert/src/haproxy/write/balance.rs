@@ -8,6 +8,7 @@ use evenkeel_limit::LimitConfig;
 
 use super::Writer;
 use crate::key_rule::{KeyPart, KeyRule};
+use crate::report::Tells;
 
 impl Writer<'_> {
     /// Writes the algorithm; the `maxconn` of servers.

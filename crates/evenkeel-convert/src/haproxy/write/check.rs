@@ -8,6 +8,7 @@ use evenkeel_probe::{BodyMatch, ProbeConfig, Roots};
 use super::tls::{is_argument, trusts};
 use super::{Writer, quoted};
 use crate::haproxy::units::time_text;
+use crate::report::Tells;
 use crate::setup::CheckSetup;
 
 impl Writer<'_> {

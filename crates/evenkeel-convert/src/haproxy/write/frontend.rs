@@ -7,6 +7,7 @@ use evenkeel_route::matching::{HostMatch, HttpRule, PathMatch, ValueMatch};
 
 use super::{SAID, Writer, name_of, quoted};
 use crate::host_groups::takes_all;
+use crate::report::Tells;
 use crate::unsaid;
 use crate::whole_regex::anchored;
 

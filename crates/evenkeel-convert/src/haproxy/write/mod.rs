@@ -9,7 +9,7 @@ mod tls;
 use std::fmt::Write;
 
 use crate::conversion::Written;
-use crate::report::{Report, Verdict};
+use crate::report::{Report, Tells};
 use crate::setup::{Listener, Serves, Setup};
 
 /// Writes a configuration of HAProxy.
@@ -36,6 +36,12 @@ struct Writer<'a> {
 
 const SAID: [&str; 5] = ["match.headers", "match.cookies", "match.query", "match.methods", "affinity"];
 
+impl Tells for Writer<'_> {
+    fn report(&mut self) -> &mut Report {
+        &mut self.report
+    }
+}
+
 impl Writer<'_> {
     fn frontend(&mut self, listener: &Listener, text: &mut String) {
         if listener.udp {
@@ -56,18 +62,6 @@ impl Writer<'_> {
             Serves::Http(router) => self.http(&listener.name, router, text),
             Serves::Stream(router) => self.stream(router, text),
         }
-    }
-
-    fn none(&mut self, subject: impl Into<String>, detail: &str) {
-        self.report.add(None, subject, Verdict::NoEquivalent, detail);
-    }
-
-    fn differs(&mut self, subject: impl Into<String>, detail: &str) {
-        self.report.add(None, subject, Verdict::Differs, detail);
-    }
-
-    fn taken(&mut self, subject: impl Into<String>, detail: &str) {
-        self.report.add(None, subject, Verdict::Taken, detail);
     }
 }
 

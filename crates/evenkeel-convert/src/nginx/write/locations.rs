@@ -12,7 +12,7 @@ use crate::host_groups::{HostGroup, takes_all};
 use crate::key_rule::KeyPart;
 use crate::nginx::units::time_text;
 use crate::nginx::{key, proxy};
-use crate::report::Verdict;
+use crate::report::{Tells, Verdict};
 use crate::unsaid;
 use crate::whole_regex::anchored;
 

@@ -12,7 +12,7 @@ use evenkeel_route::matching::{HostMatch, StreamRule};
 
 use crate::conversion::Written;
 use crate::host_groups::host_groups_of;
-use crate::report::{Report, Verdict};
+use crate::report::{Report, Tells};
 use crate::setup::{Listener, Serves, Setup};
 use crate::tls::ListenerTls;
 use crate::unsaid;
@@ -85,19 +85,13 @@ struct Writer<'a> {
     splits: String,
 }
 
+impl Tells for Writer<'_> {
+    fn report(&mut self) -> &mut Report {
+        &mut self.report
+    }
+}
+
 impl Writer<'_> {
-    fn none(&mut self, subject: impl Into<String>, detail: &str) {
-        self.report.add(None, subject, Verdict::NoEquivalent, detail);
-    }
-
-    fn differs(&mut self, subject: impl Into<String>, detail: &str) {
-        self.report.add(None, subject, Verdict::Differs, detail);
-    }
-
-    fn taken(&mut self, subject: impl Into<String>, detail: &str) {
-        self.report.add(None, subject, Verdict::Taken, detail);
-    }
-
     fn target(&self, name: &str) -> String {
         self.names.get(name).cloned().unwrap_or_else(|| name.to_owned())
     }

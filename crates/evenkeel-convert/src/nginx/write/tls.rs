@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Writer, quoted};
+use crate::report::Tells;
 use crate::tls::{ListenerTls, SYSTEM_ROOTS, UpstreamTls};
 
 /// What `listen` says of TLS.

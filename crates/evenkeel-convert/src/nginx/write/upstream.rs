@@ -12,7 +12,7 @@ use super::{Writer, quoted};
 use crate::key_rule::{KeyPart, KeyRule};
 use crate::nginx::key;
 use crate::nginx::units::time_text;
-use crate::report::Verdict;
+use crate::report::{Tells, Verdict};
 use crate::unsaid;
 
 impl Writer<'_> {
