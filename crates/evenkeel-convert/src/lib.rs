@@ -43,6 +43,7 @@ mod nginx;
 mod on_nothing;
 mod own;
 mod place;
+mod quoted;
 mod raw_paths;
 mod report;
 mod setup;

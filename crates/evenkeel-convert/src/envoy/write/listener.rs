@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Writer;
 use crate::envoy::{transport, udp};
 use crate::host_groups::host_groups;
+use crate::key_rule::{KeyPart, KeyRule};
 use crate::report::Tells;
 use crate::setup::{Listener, Serves};
 use crate::unsaid;
@@ -131,7 +132,16 @@ impl Writer<'_> {
             return None;
         }
         address["socket_address"]["protocol"] = json!("UDP");
-        let by_source = self.setup.keys.get(cluster).is_some();
+        let rule = self.setup.keys.get(cluster);
+        let by_source = match rule {
+            Some(KeyRule::Source) => true,
+            Some(KeyRule::Text(parts)) => *parts == [KeyPart::Source],
+            Some(KeyRule::Envoy(policies)) => policies.iter().any(|policy| policy.of == KeyPart::Source),
+            _ => false,
+        };
+        if rule.is_some() && !by_source {
+            self.none(format!("keys.{cluster}"), "datagrams are told apart by where they come from");
+        }
         self.taken(subject, "udp_proxy");
         let filters = udp::filters(number, cluster, by_source);
         Some(json!({ "name": listener.name, "address": address, "listener_filters": filters }))

@@ -79,21 +79,5 @@ fn bind(address: &str) -> String {
 
 /// A word, in quotes if it needs them.
 fn quoted(text: &str) -> String {
-    let is_plain =
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'#\\$".contains(&byte));
-    if is_plain {
-        return text.to_owned();
-    }
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' | '$' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
+    crate::quoted::quoted(text, b"\"'#\\$", &['"', '\\', '$'])
 }

@@ -112,14 +112,14 @@ impl Writer<'_> {
         match &route.action {
             Action::Cluster(name) => {
                 self.retry(route, route.retry.as_ref(), &mut text);
-                let scheme = self.to_servers(std::slice::from_ref(name), INSIDE, &mut text);
+                let scheme = self.servers_tls(std::slice::from_ref(name), INSIDE, &mut text);
                 let _ = writeln!(text, "            proxy_pass {scheme}://{};", self.target(name));
             }
             Action::Split(split) => {
                 self.retry(route, route.retry.as_ref(), &mut text);
                 let variable = self.split(route, split);
                 let names: Vec<String> = split.arms.iter().map(|arm| arm.cluster.clone()).collect();
-                let scheme = self.to_servers(&names, INSIDE, &mut text);
+                let scheme = self.servers_tls(&names, INSIDE, &mut text);
                 let _ = writeln!(text, "            proxy_pass {scheme}://${variable};");
             }
             Action::Redirect(redirect) => {

@@ -157,7 +157,7 @@ impl Writer<'_> {
             }
             tls::certificates(tls, 0, &mut text);
         }
-        if self.to_servers(std::slice::from_ref(name), "        ", &mut text) == "https" {
+        if self.servers_tls(std::slice::from_ref(name), "        ", &mut text) == "https" {
             text.push_str("        proxy_ssl on;\n");
         }
         let _ = writeln!(text, "        proxy_pass {};\n    }}", self.target(name));
@@ -172,21 +172,5 @@ fn bind(address: &str) -> String {
 
 /// A word, in quotes if it needs them.
 fn quoted(text: &str) -> String {
-    let is_plain =
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"';{}#\\".contains(&byte));
-    if is_plain {
-        return text.to_owned();
-    }
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
+    crate::quoted::quoted(text, b"\"';{}#\\", &['"', '\\'])
 }

@@ -47,7 +47,7 @@ impl Writer<'_> {
     }
 
     /// Writes how the servers of these clusters are spoken to, and gives the scheme.
-    pub(super) fn to_servers(
+    pub(super) fn servers_tls(
         &mut self,
         clusters: &[String],
         indent: &str,
