@@ -9,8 +9,8 @@ use evenkeel::router::{
 use evenkeel::{ClusterConfig, PolicyConfig};
 use evenkeel_config::{Loaded, Syntax};
 use evenkeel_convert::{
-    Certificate, ClientCertificate, Conversion, Dialect, Finding, Listener, ListenerTls, Options, Report,
-    Serves, Setup, UpstreamTls, Verdict, read, write,
+    Certificate, ClientCertificate, Conversion, Dialect, EnvoyHash, Finding, KeyPart, KeyRule, Listener,
+    ListenerTls, Options, Report, Serves, Setup, UpstreamTls, Verdict, read, write,
 };
 use evenkeel_types::{Endpoint, EndpointId};
 use proptest::prelude::*;
@@ -236,6 +236,25 @@ fn haproxy_wants_certificate_and_key_in_one_file() {
     assert!(told.detail.ends_with("cat '/c/a b.pem' /c/a.key > '/c/a b.pem.both'"), "{}", told.detail);
 }
 
+/// HAProxy looks into certificates for the names that they are for; nginx must be told.
+#[test]
+fn certificates_without_names_are_told_of() {
+    let text = "frontend web\n mode http\n bind :443 ssl crt /c/a.pem crt /c/b.pem\n default_backend x\nbackend x\n mode http\n server a 10.0.0.1:80\n";
+    let setup = given(Dialect::Haproxy, text).setup;
+    let report = write(Dialect::Nginx, &setup).report;
+    assert_eq!(finding(&report, "tls.certificates").verdict, Verdict::Differs);
+    let one = given(Dialect::Haproxy, &text.replace(" crt /c/b.pem", "")).setup;
+    assert_eq!(
+        write(Dialect::Nginx, &one)
+            .report
+            .findings
+            .iter()
+            .filter(|it| it.subject.ends_with("tls.certificates"))
+            .count(),
+        0
+    );
+}
+
 /// Checks of HAProxy are encrypted as requests are, unless they go elsewhere.
 #[test]
 fn checks_by_tls() {
@@ -313,6 +332,13 @@ fn datagrams_go_round() {
         assert_eq!(router.routes[0].action, StreamAction::Cluster("users".into()), "{text}");
         assert_eq!(read.clusters.len(), 1, "{text}");
     }
+    setup.keys.insert("users".into(), KeyRule::Source);
+    let text = write(Dialect::Envoy, &setup).text;
+    let by_source = KeyRule::Envoy(vec![EnvoyHash { of: KeyPart::Source, terminal: false }]);
+    assert_eq!(given(Dialect::Envoy, &text).setup.keys["users"], by_source, "{text}");
+    setup.keys.insert("users".into(), KeyRule::UrlParam("x".into()));
+    assert_eq!(finding(&write(Dialect::Envoy, &setup).report, "keys.users").verdict, Verdict::NoEquivalent);
+    setup.keys.clear();
     let haproxy = write(Dialect::Haproxy, &setup);
     assert!(!haproxy.text.contains("frontend") && !haproxy.text.contains("backend"), "{}", haproxy.text);
     assert_eq!(finding(&haproxy.report, "listeners.web").verdict, Verdict::NoEquivalent);

@@ -39,6 +39,11 @@ impl Writer<'_> {
         } else {
             self.taken(subject.clone(), "ssl_certificate");
         }
+        let are_beside = (0..tls.certificates.len()).any(|number| tls.beside(number).count() > 1);
+        if are_beside {
+            let detail = "nginx shows one for each kind of key (RSA, ECDSA) to the same names: say which hosts each is for";
+            self.differs(format!("{subject}.certificates"), detail);
+        }
         let others: Vec<&str> =
             tls.alpn.iter().map(String::as_str).filter(|name| !["h2", "http/1.1"].contains(name)).collect();
         if !others.is_empty() {
