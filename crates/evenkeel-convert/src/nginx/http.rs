@@ -13,7 +13,7 @@ use super::proxy_ssl::Passed;
 use super::ssl::Ssl;
 use super::stream;
 use super::tree::{Directive, parse};
-use super::upstream::{Upstream, read_upstream};
+use super::upstream::{Upstream, add, read_upstream};
 use super::variables::{self, Variable, Variables};
 use crate::conversion::{Conversion, Options};
 use crate::dialect::Dialect;
@@ -125,10 +125,7 @@ impl Reader {
         let mut upstreams: Vec<Upstream> = self.upstreams.into_values().collect();
         upstreams.sort_by(|a, b| (&a.place.file, a.place.line).cmp(&(&b.place.file, b.place.line)));
         for upstream in upstreams {
-            if let Some(rule) = upstream.key {
-                conversion.setup.keys.insert(upstream.cluster.name.clone(), rule);
-            }
-            conversion.setup.clusters.push(upstream.cluster);
+            add(upstream, conversion)?;
         }
         Ok(())
     }

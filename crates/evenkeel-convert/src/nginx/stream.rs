@@ -8,10 +8,10 @@ use super::key;
 use super::proxy_ssl::{Passed, ProxySsl};
 use super::ssl::Ssl;
 use super::tree::Directive;
-use super::upstream::{Upstream, direct, read_upstream};
+use super::upstream::{Upstream, add, direct, read_upstream};
 use super::variables::{self, Variable, Variables};
 use crate::conversion::Conversion;
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Problem};
 use crate::report::Report;
 use crate::setup::{Listener, Serves};
 use crate::tls::{ListenerTls, UpstreamTls};
@@ -24,7 +24,12 @@ pub(crate) fn read(block: &[Directive], conversion: &mut Conversion) -> Result<(
         match directive.name.text.as_str() {
             "upstream" => {
                 let upstream = read_upstream(directive, &mut conversion.report)?;
-                upstreams.insert(upstream.cluster.name.clone(), upstream);
+                let name = upstream.cluster.name.clone();
+                let place = upstream.place.clone();
+                if let Some(first) = upstreams.insert(name.clone(), upstream) {
+                    let problem = Problem::Twice { what: format!("upstream {name}"), first: first.place };
+                    return Err(ConvertError::new(&place, problem));
+                }
             }
             "map" => {
                 let (name, variable) = variables::map(directive, &mut conversion.report)?;
@@ -49,10 +54,7 @@ pub(crate) fn read(block: &[Directive], conversion: &mut Conversion) -> Result<(
         server(directive, &mut upstreams, &variables, inherited, conversion)?;
     }
     for upstream in upstreams.into_values() {
-        if let Some(rule) = upstream.key {
-            conversion.setup.keys.insert(upstream.cluster.name.clone(), rule);
-        }
-        conversion.setup.clusters.push(upstream.cluster);
+        add(upstream, conversion)?;
     }
     Ok(())
 }
