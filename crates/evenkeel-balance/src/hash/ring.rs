@@ -445,7 +445,7 @@ impl Chunk {
     /// and from there in steps that double: two cache lines or so, where halving would ask seven.
     fn place(&self, word: u64, cut: Cut) -> usize {
         let words = self.words.as_slice();
-        let guess = (u64::from(cut.place(word)) * words.len() as u64 >> 32) as usize;
+        let guess = ((u64::from(cut.place(word)) * words.len() as u64) >> 32) as usize;
         let (mut low, mut high, mut step) = (guess, guess, NEAR);
         while low > 0 && words[low - 1] >= word {
             high = low - 1;
