@@ -490,7 +490,7 @@ const NOBODY: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_types::SplitMix64;
+    use evenkeel_types::{RandomSource, SplitMix64};
     use proptest::prelude::*;
 
     use super::*;
@@ -587,6 +587,34 @@ mod tests {
         #[test]
         fn also_where_points_are_equal(sets in sets(), hashes in prop::collection::vec(any::<u64>(), 5)) {
             check::<Crowd>(sets, &hashes);
+        }
+    }
+
+    /// In either kind of line, at, before and behind every sort of point, also where words are asked.
+    #[test]
+    fn a_large_ring_is_a_binary_search() {
+        for (owners, count, narrow) in [(600, 160, true), (5000, 24, false)] {
+            let owners: Vec<_> = (0..owners).map(|name| owner(name, count)).collect();
+            let ring = Ring::new::<Spread>(owners);
+            let points = ring.laid_out();
+            assert!(points.is_sorted_by_key(|point| point.0));
+            let step = 1 << SLOT_BITS;
+            let near =
+                |&(point, _): &(u64, usize)| [point.wrapping_sub(step), point, point.wrapping_add(step)];
+            let mut source = SplitMix64::new(3);
+            let drawn: Vec<u64> = (0..50_000).map(|_| source.next_u64()).collect();
+            let told = |hash: u64| {
+                let (cut, chunk) = (ring.cut, &ring.chunks[ring.cut.chunk(hash)]);
+                chunk.lines.glance(cut.place(hash), cut.slots).is_some()
+            };
+            assert_eq!(matches!(ring.chunks[0].lines, Lines::Narrow(_)), narrow);
+            let share = drawn.iter().filter(|&&hash| told(hash)).count() as f64 / drawn.len() as f64;
+            assert!((0.97..1.0).contains(&share), "{share}: both ways are taken");
+            for hash in points.iter().flat_map(near).chain(drawn) {
+                let at = points.partition_point(|point| point.0 < point_of(hash));
+                let expected = points.get(at).unwrap_or(&points[0]).1;
+                assert_eq!(ring.home(hash).map(|home| home.position), Some(expected), "{hash:x}");
+            }
         }
     }
 
