@@ -257,8 +257,14 @@ impl Trie {
     #[inline(always)]
     fn child<'p>(&self, node: &Node, rest: &'p [u8]) -> Option<(u32, &'p [u8])> {
         if node.table == NONE {
-            return (node.first..node.first + node.count)
-                .find_map(|child| self.after_label(child, rest).map(|tail| (child, tail)));
+            let mut child = node.first;
+            while child < node.first + node.count {
+                if let Some(tail) = self.after_label(child, rest) {
+                    return Some((child, tail));
+                }
+                child += 1;
+            }
+            return None;
         }
         let (_, hash) = first_segment(rest);
         let mut at = hash as u32 & node.count;
