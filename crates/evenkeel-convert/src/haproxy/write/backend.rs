@@ -6,6 +6,7 @@ use std::fmt::Write;
 use evenkeel::ClusterConfig;
 use evenkeel::router::{Action, KeySource, RouteConfig, StreamAction};
 use evenkeel_health::Curve;
+use evenkeel_route::affinity::Renewal;
 use evenkeel_route::retry::RetryConfig;
 use evenkeel_route::split::HeaderChange;
 use evenkeel_types::{Address, Announced, Endpoint};
@@ -199,9 +200,10 @@ impl Writer<'_> {
         }
         if let Some(cookie) = &affinity.cookie {
             let secure = if cookie.secure { " secure" } else { "" };
+            let limit = if cookie.renew == Renewal::Never { "maxlife" } else { "maxidle" };
             let _ = writeln!(
                 text,
-                "    cookie {} insert indirect nocache{secure} maxlife {}",
+                "    cookie {} insert indirect nocache{secure} {limit} {}",
                 cookie.name,
                 time_text(cookie.ttl)
             );
