@@ -242,13 +242,63 @@ const PATIENCE: Duration = Duration::from_millis(900);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use evenkeel_registry::{Event, MirrorConfig, Registry, Revision};
+    use evenkeel_types::Endpoint;
+
     use super::*;
+    use crate::deliver;
 
     #[test]
     fn a_thread_that_waits_stops_at_once() {
         let stop = Stop::new();
         let worker =
             Worker::start("test", stop.clone(), || {}, move || _ = stop.wait(Duration::MAX)).unwrap();
+        worker.stop();
+        assert!(!worker.is_running());
+    }
+
+    #[test]
+    fn gathered_changes_do_not_wait_for_the_next_word_of_the_store() {
+        let now = Arc::new(AtomicU64::new(1));
+        let clock = {
+            let now = Arc::clone(&now);
+            move || Timestamp::from_secs(now.load(Ordering::Relaxed))
+        };
+        let registry = Registry::default();
+        let service = "users".parse().unwrap();
+        let feed =
+            registry.feed(&service, &"store".parse().unwrap(), MirrorConfig::default(), clock).unwrap();
+        let stop = Stop::new();
+        let (of_thread, waiting) = (feed.clone(), stop.clone());
+        let worker = Worker::start_with(
+            "test",
+            stop,
+            &feed,
+            || {},
+            move || {
+                let revision = |token| Revision::new("a", token).unwrap();
+                for count in 1..=3 {
+                    let set = (0..count)
+                        .map(|i| {
+                            let address = format!("10.0.0.{i}:80").parse().unwrap();
+                            Endpoint::new(format!("e{i}").parse().unwrap(), address)
+                        })
+                        .collect();
+                    deliver(&of_thread, &waiting, &Event::full(revision(count), set)).unwrap();
+                }
+                waiting.wait(Duration::MAX);
+            },
+        )
+        .unwrap();
+        drop(feed);
+        let shown = || registry.snapshot(&service).endpoints().len();
+        while shown() < 3 {
+            // Time goes on only here, and however long the other threads take, it is enough in the end.
+            now.fetch_add(1, Ordering::Relaxed);
+            std::thread::yield_now();
+        }
         worker.stop();
         assert!(!worker.is_running());
     }
