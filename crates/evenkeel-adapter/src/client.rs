@@ -327,7 +327,8 @@ pub(crate) fn explain(base: &BaseUrl, error: &ureq::Error) -> CallError {
     CallError::new(kind, format!("{base}: {error}"))
 }
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests {
     use ureq::tls::RootCerts;
 
