@@ -30,7 +30,7 @@ impl FromStr for BaseUrl {
     type Err = InvalidUrl;
 
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
-        let bad = |why| InvalidUrl { given: text.chars().take(200).collect(), why };
+        let bad = |why| InvalidUrl { given: without_credentials(text), why };
         let uri: Uri = text.parse().map_err(|_| bad("it cannot be read"))?;
         let secure = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -52,6 +52,19 @@ impl FromStr for BaseUrl {
     }
 }
 
+/// As it may be shown: what stands before the last `@` may be a password.
+fn without_credentials(text: &str) -> String {
+    let is_scheme =
+        |scheme: &str| !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let start = text.find("://").filter(|at| is_scheme(&text[..*at])).map_or(0, |at| at + "://".len());
+    let (scheme, rest) = text.split_at(start);
+    let shown = match rest.rfind('@') {
+        Some(at) => format!("{scheme}***{}", &rest[at..]),
+        None => text.to_owned(),
+    };
+    shown.chars().take(200).collect()
+}
+
 impl fmt::Display for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)
@@ -68,7 +81,7 @@ impl fmt::Debug for BaseUrl {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{given}` is no URL of a store, {why}: write http://host:port or https://host:port")]
 pub struct InvalidUrl {
-    /// What was given.
+    /// What was given; credentials are left out.
     pub given: String,
     /// What is wrong with it.
     pub why: &'static str,
@@ -85,6 +98,22 @@ mod tests {
         for bad in ["", "127.0.0.1:2379", "ftp://a", "http://u:p@a", "http://a/x", "http://a?x=1", "http://"]
         {
             assert!(bad.parse::<BaseUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn errors_show_no_password() {
+        for (given, shown) in [
+            ("http://root:hunter2@etcd:2379", "http://***@etcd:2379"),
+            ("https://root:hun@ter2@etcd:2379/x", "https://***@etcd:2379/x"),
+            ("root:hunter2//x@etcd:2379", "***@etcd:2379"),
+            ("http:/root:hunter2@etcd", "***@etcd"),
+            ("http://root:hun ter2@etcd", "http://***@etcd"),
+            ("ftp://etcd", "ftp://etcd"),
+        ] {
+            let error = given.parse::<BaseUrl>().unwrap_err();
+            assert_eq!(error.given, shown);
+            assert!(!error.to_string().contains("ter2"), "{error}");
         }
     }
 }

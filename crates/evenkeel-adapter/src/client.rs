@@ -22,7 +22,8 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Inner {
-    config: ureq::config::Config,
+    connect_timeout: Duration,
+    tls: TlsConfig,
     max_answer: usize,
     timeout: Duration,
     /// `None` when it was stopped.
@@ -128,22 +129,16 @@ impl Client {
     ///
     /// Timeouts above a day count as a day, so that no addition to the clock overflows.
     pub fn new(settings: &ClientSettings<'_>) -> Result<Self, InvalidTls> {
-        let builder = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(settings.connect_timeout.min(DAY)))
-            .timeout_connect(Some(settings.connect_timeout.min(DAY)));
-        #[cfg(feature = "tls")]
-        let builder = builder.tls_config(settings.tls.load()?);
-        #[cfg(not(feature = "tls"))]
-        settings.tls.check()?;
-        let config = builder.build();
-        let agent = Mutex::new(Some(Agent::new_with_config(config.clone())));
-        let (max_answer, timeout) = (settings.max_answer_bytes, settings.request_timeout);
-        Ok(Self { inner: Arc::new(Inner { config, max_answer, timeout, agent }) })
+        let connect_timeout = settings.connect_timeout.min(DAY);
+        let agent = Agent::new_with_config(agent_config(connect_timeout, settings.tls)?);
+        let inner = Inner {
+            connect_timeout,
+            tls: settings.tls.clone(),
+            max_answer: settings.max_answer_bytes,
+            timeout: settings.request_timeout,
+            agent: Mutex::new(Some(agent)),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Asks, and waits for the whole answer: for the request timeout, and so much longer if the store is asked to wait.
@@ -158,7 +153,33 @@ impl Client {
         headers: &[(&str, &str)],
         store_waits: Duration,
     ) -> Result<Answer, CallError> {
-        let timeout = self.inner.timeout.saturating_add(store_waits).min(DAY);
+        let timeout = self.inner.timeout.saturating_add(store_waits);
+        self.call_for(base, call, headers, timeout)
+    }
+
+    /// As [`call`](Self::call), for the request timeout or `limit`, whichever is shorter.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_within(
+        &self,
+        base: &BaseUrl,
+        call: &Call,
+        headers: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        self.call_for(base, call, headers, self.inner.timeout.min(limit))
+    }
+
+    fn call_for(
+        &self,
+        base: &BaseUrl,
+        call: &Call,
+        headers: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<Answer, CallError> {
+        let timeout = timeout.min(DAY);
         let mut response = self.send(base, call, headers, Some(timeout), None)?;
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let limit = u64::try_from(self.inner.max_answer).unwrap_or(u64::MAX);
@@ -190,11 +211,29 @@ impl Client {
         Err(Answer { status, body, headers: head.headers }.trouble())
     }
 
-    /// Forgets all connections: what hangs may hang for ever.
-    pub fn renew(&self) {
+    /// Forgets all connections, for what hangs may hang for ever, and reads the certificates anew, for they may have been
+    /// replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTls`] if the certificates cannot be read: those that were read last stay, and the connections are
+    /// forgotten all the same.
+    pub fn renew(&self) -> Result<(), InvalidTls> {
+        let config = agent_config(self.inner.connect_timeout, &self.inner.tls);
         let mut agent = self.inner.agent.lock();
-        if let Some(agent) = &mut *agent {
-            *agent = Agent::new_with_config(self.inner.config.clone());
+        let Some(agent) = &mut *agent else { return Ok(()) };
+        let (config, renewed) = match config {
+            Ok(config) => (config, Ok(())),
+            Err(error) => (agent.config().clone(), Err(error)),
+        };
+        *agent = Agent::new_with_config(config);
+        renewed
+    }
+
+    /// As [`renew`](Self::renew), after this trouble: what cannot be read is added to its text.
+    pub fn renew_after(&self, error: &mut CallError) {
+        if let Err(unread) = self.renew() {
+            error.text.push_str(&format!(" (the certificates read last are kept: {unread})"));
         }
     }
 
@@ -244,6 +283,22 @@ impl Client {
     }
 }
 
+fn agent_config(connect_timeout: Duration, tls: &TlsConfig) -> Result<ureq::config::Config, InvalidTls> {
+    let builder = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("evenkeel/", env!("CARGO_PKG_VERSION")))
+        .timeout_resolve(Some(connect_timeout))
+        .timeout_connect(Some(connect_timeout));
+    #[cfg(feature = "tls")]
+    let builder = builder.tls_config(tls.load()?);
+    #[cfg(not(feature = "tls"))]
+    tls.check()?;
+    Ok(builder.build())
+}
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The error in the words of the registry.
@@ -270,4 +325,53 @@ pub(crate) fn explain(base: &BaseUrl, error: &ureq::Error) -> CallError {
         _ => TroubleKind::Closed,
     };
     CallError::new(kind, format!("{base}: {error}"))
+}
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod tests {
+    use ureq::tls::RootCerts;
+
+    use super::*;
+
+    /// The first authority that the next connection trusts.
+    fn trusted(client: &Client) -> Vec<u8> {
+        let agent = client.inner.agent.lock().clone().unwrap();
+        match agent.config().tls_config().root_certs() {
+            RootCerts::Specific(certs) => certs[0].der().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn certificates_are_read_anew_and_kept_if_they_cannot_be() {
+        let path = std::env::temp_dir().join(format!("evenkeel-adapter-renewed-{}.pem", std::process::id()));
+        let write = |base64: &str| {
+            let pem = format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+            std::fs::write(&path, pem).unwrap();
+        };
+        write("YWFh");
+        let tls = TlsConfig { ca_file: Some(path.clone()), ..TlsConfig::default() };
+        let settings = ClientSettings {
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(1),
+            max_answer_bytes: 1000,
+            tls: &tls,
+        };
+        let client = Client::new(&settings).unwrap();
+        assert_eq!(trusted(&client), b"aaa");
+        write("YmJi");
+        assert_eq!(client.renew(), Ok(()));
+        assert_eq!(trusted(&client), b"bbb");
+        std::fs::remove_file(&path).unwrap();
+        let mut error = CallError::new(TroubleKind::Denied, "expired");
+        client.renew_after(&mut error);
+        assert!(
+            error.text.starts_with("expired (the certificates read last are kept: tls.ca_file"),
+            "{error}"
+        );
+        assert_eq!(trusted(&client), b"bbb");
+        client.stop();
+        assert_eq!(client.renew(), Ok(()), "a stopped one stays stopped");
+    }
 }

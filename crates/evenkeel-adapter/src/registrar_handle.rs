@@ -17,6 +17,12 @@ pub trait LeaseStore: Send + 'static {
     /// Carries out an order, and says what came of it.
     fn perform(&mut self, action: &Action) -> Answer;
 
+    /// What went wrong with the last order, for people; `None` if nothing did, or if there is no more to say than the
+    /// answer does.
+    fn take_words(&mut self) -> Option<String> {
+        None
+    }
+
     /// Gives back a lease that came too late to be used; it ends by itself otherwise.
     fn give_back(&mut self, lease: &LeaseToken) {
         let _ = lease;
@@ -39,6 +45,8 @@ pub struct RegistrarHandle {
 #[derive(Debug)]
 struct Shared {
     registrar: Mutex<Registrar>,
+    /// What the store said to the last order, if that failed.
+    words: Mutex<Option<String>>,
     changed: Condvar,
     clock: Clock,
 }
@@ -91,9 +99,12 @@ impl RegistrarHandle {
         interrupt: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, SpawnError> {
         let registrar = Registrar::new(endpoint, config, seed).map_err(SpawnError::Config)?;
-        let shared =
-            Shared { registrar: Mutex::new(registrar), changed: Condvar::new(), clock: Clock::new() };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            registrar: Mutex::new(registrar),
+            words: Mutex::new(None),
+            changed: Condvar::new(),
+            clock: Clock::new(),
+        });
         let stop = Stop::new();
         let (theirs, told) = (shared.clone(), stop.clone());
         let wake = shared.clone();
@@ -159,6 +170,13 @@ impl RegistrarHandle {
         self.shared.registrar.lock().last_error()
     }
 
+    /// What the store, or the way to it, said when the last order failed, for people and logs; `None` once an order
+    /// has succeeded.
+    #[must_use]
+    pub fn last_error_text(&self) -> Option<String> {
+        self.shared.words.lock().clone()
+    }
+
     /// The lease that is held, by the store's name for it.
     #[must_use]
     pub fn lease(&self) -> Option<LeaseToken> {
@@ -207,6 +225,7 @@ fn run(shared: &Shared, stop: &Stop, mut store: impl LeaseStore) {
         };
         drop(registrar);
         let answer = store.perform(&order.action);
+        *shared.words.lock() = store.take_words();
         let lease = match &answer {
             Answer::Granted { lease, .. } => Some(lease.clone()),
             _ => None,
@@ -219,5 +238,50 @@ fn run(shared: &Shared, stop: &Stop, mut store: impl LeaseStore) {
             store.give_back(&lease);
             registrar = shared.registrar.lock();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_registry::TroubleKind;
+
+    use super::*;
+
+    /// Refuses the first order, and grants what comes after.
+    struct Refuses(u32);
+
+    impl LeaseStore for Refuses {
+        fn perform(&mut self, action: &Action) -> Answer {
+            self.0 += 1;
+            match action {
+                _ if self.0 == 1 => Answer::Failed { kind: TroubleKind::Denied },
+                Action::Grant { ttl } => Answer::Granted { lease: LeaseToken::new(7), ttl: *ttl },
+                _ => Answer::Written,
+            }
+        }
+
+        fn take_words(&mut self) -> Option<String> {
+            (self.0 == 1).then(|| "etcdserver: permission denied".to_owned())
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_refusal_are_told_until_an_order_succeeds() {
+        let endpoint = Endpoint::new("a".parse().unwrap(), "10.0.0.1:80".parse().unwrap());
+        let config = RegistrarConfig::default();
+        let handle = RegistrarHandle::spawn("words", endpoint, config, 0, Refuses(0), || {}).unwrap();
+        assert_eq!(handle.last_error_text(), None);
+        handle.ready(true);
+        let until = |seen: &dyn Fn() -> bool| {
+            for _ in 0..2000 {
+                if seen() {
+                    return true;
+                }
+                Stop::new().wait(Duration::from_millis(5));
+            }
+            false
+        };
+        assert!(until(&|| handle.last_error_text().is_some_and(|text| text.contains("permission denied"))));
+        assert!(until(&|| handle.last_error_text().is_none()), "forgotten after a success");
     }
 }

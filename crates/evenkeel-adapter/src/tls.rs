@@ -18,7 +18,8 @@ use thiserror::Error;
 )]
 pub struct TlsConfig {
     /// The authorities to trust, PEM. The default is those that Mozilla trusts; stores as a rule have an authority of
-    /// their own, so give it. It is read once, at the start.
+    /// their own, so give it. All three files are read at the start and again after every trouble with the store, so
+    /// that certificates can be replaced while the adapter runs; if they cannot be read then, those read last are kept.
     pub ca_file: Option<PathBuf>,
     /// The adapter's certificate with its chain, PEM, for stores that ask for one.
     pub cert_file: Option<PathBuf>,

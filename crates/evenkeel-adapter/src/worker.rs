@@ -220,9 +220,10 @@ impl Clock {
         Timestamp::ORIGIN.saturating_add(Self::instant().saturating_duration_since(self.origin))
     }
 
-    /// Adapters are where clocks are read.
+    /// The time of the system. Adapters are where clocks are read.
+    #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place of the adapters that reads the clock")]
-    pub(crate) fn instant() -> Instant {
+    pub fn instant() -> Instant {
         Instant::now()
     }
 }

@@ -119,15 +119,18 @@ impl Running {
             .map_err(|error| CallError::new(error.kind, format!("{}: {}", self.base, error.text)))
     }
 
-    fn trouble(&mut self, error: CallError) {
+    fn trouble(&mut self, mut error: CallError) {
         if self.stop.is_set() {
             return;
         }
         self.follower.restart();
-        self.client.renew();
+        self.client.renew_after(&mut error);
         self.failures = self.failures.saturating_add(1);
         let wait = self.config.backoff.delay(self.failures, &mut self.draws);
         let retry_at = Some(self.feed.now().saturating_add(wait));
+        for reject in self.follower.take_rejects() {
+            let _ = self.feed.send(reject);
+        }
         let _ = self.feed.send(Event::Trouble { kind: error.kind, text: error.text, retry_at });
         self.stop.wait(wait);
     }

@@ -76,8 +76,16 @@ pub(crate) fn name(entry: &Value) -> String {
     format!("{node}/{id}")
 }
 
+/// What an entry says.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) endpoint: Endpoint,
+    /// What of it had to be left out, if anything, for people.
+    pub(crate) left_out: Option<String>,
+}
+
 /// The endpoint of an entry of `/v1/health/service`.
-pub(crate) fn read(entry: Value) -> Result<Endpoint, String> {
+pub(crate) fn read(entry: Value) -> Result<Reading, String> {
     let Entry { node, service, checks } = serde_json::from_value(entry).map_err(|error| error.to_string())?;
     let id = EndpointId::new(format!("{}/{}", node.node, service.id)).map_err(|error| error.to_string())?;
     if service.port == 0 {
@@ -90,10 +98,13 @@ pub(crate) fn read(entry: Value) -> Result<Endpoint, String> {
     let mut endpoint = Endpoint::new(id, address(host, service.port)?)
         .with_weight(Weight::new(weight))
         .with_announced(announced);
-    let mut labels = Vec::new();
+    let mut labels = Bounded::default();
     let mut zone = String::new();
     for (key, value) in service.meta.iter().flatten() {
-        let value = value.as_str().ok_or_else(|| format!("Meta.{key} is no text"))?;
+        let Some(value) = value.as_str() else {
+            labels.leave_out(key, "it is no text");
+            continue;
+        };
         match key.as_str() {
             PRIORITY => {
                 let tier = value.parse::<u8>().ok().and_then(|tier| Priority::new(tier).ok());
@@ -102,14 +113,52 @@ pub(crate) fn read(entry: Value) -> Result<Endpoint, String> {
             }
             ZONE => value.clone_into(&mut zone),
             "" => {}
-            _ => labels.push((key.clone(), value.to_owned())),
+            _ => labels.add(key, value),
         }
     }
     for tag in service.tags.into_iter().flatten().filter(|tag| !tag.is_empty()) {
-        labels.push((format!("tag.{tag}"), "true".to_owned()));
+        labels.add(&format!("tag.{tag}"), "true");
     }
-    let labels = Labels::from_outside(labels).map_err(|error| error.to_string())?;
-    Ok(endpoint.with_labels(labels).with_locality(Locality::new(&node.datacenter, &zone, "")))
+    let left_out = labels.told();
+    let labels = Labels::from_outside(labels.kept).map_err(|error| error.to_string())?;
+    let locality = Locality::new(&node.datacenter, &zone, "");
+    Ok(Reading { endpoint: endpoint.with_labels(labels).with_locality(locality), left_out })
+}
+
+/// Labels as long as there is room: metadata by key, then tags. An instance with a few too many is still an instance.
+#[derive(Default)]
+struct Bounded {
+    kept: Vec<(String, String)>,
+    bytes: usize,
+    left_out: usize,
+    /// The first that was left out, and why.
+    first: Option<String>,
+}
+
+impl Bounded {
+    fn add(&mut self, key: &str, value: &str) {
+        let bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
+        if key.starts_with(Labels::RESERVED) {
+            self.leave_out(key, "keys under `evenkeel.` are reserved");
+        } else if self.kept.len() >= Labels::MAX_PAIRS {
+            self.leave_out(key, "there are more than 64");
+        } else if bytes > Labels::MAX_BYTES {
+            self.leave_out(key, "they hold more than 4096 bytes");
+        } else {
+            self.bytes = bytes;
+            self.kept.push((key.to_owned(), value.to_owned()));
+        }
+    }
+
+    fn leave_out(&mut self, key: &str, why: &str) {
+        self.left_out += 1;
+        let key: String = key.chars().take(100).collect();
+        self.first.get_or_insert_with(|| format!("{key}: {why}"));
+    }
+
+    fn told(&self) -> Option<String> {
+        self.first.as_ref().map(|first| format!("labels left out: {}, the first is {first}", self.left_out))
+    }
 }
 
 /// The state of the worst check; maintenance before all, since it is what somebody decided.
@@ -247,7 +296,7 @@ mod tests {
             (vec![&up, &node], Announced::Draining),
         ] {
             let checks: Vec<_> = checks.into_iter().map(String::as_str).collect();
-            let endpoint = read(entry(r#""ID":"x","Port":80"#, &checks.join(","))).unwrap();
+            let endpoint = read(entry(r#""ID":"x","Port":80"#, &checks.join(","))).unwrap().endpoint;
             assert_eq!(endpoint.announced(), state, "{checks:?}");
         }
     }
@@ -255,9 +304,10 @@ mod tests {
     #[test]
     fn weights_follow_the_state() {
         let service = r#""ID":"x","Port":80,"Weights":{"Passing":5,"Warning":2}"#;
-        assert_eq!(read(entry(service, &check("a", "passing"))).unwrap().weight(), Weight::new(5));
-        assert_eq!(read(entry(service, &check("a", "warning"))).unwrap().weight(), Weight::new(2));
-        assert_eq!(read(entry(service, &check("a", "critical"))).unwrap().weight(), Weight::new(5));
+        let weight = |status| read(entry(service, &check("a", status))).unwrap().endpoint.weight();
+        assert_eq!(weight("passing"), Weight::new(5));
+        assert_eq!(weight("warning"), Weight::new(2));
+        assert_eq!(weight("critical"), Weight::new(5));
     }
 
     #[test]
@@ -266,7 +316,8 @@ mod tests {
             r#""ID":"x","Address":"fd00::1","Port":80,"Tags":["v1"],"Meta":{"a":"b","evenkeel-priority":"2","evenkeel-zone":"z"}"#,
             "",
         ))
-        .unwrap();
+        .unwrap()
+        .endpoint;
         assert_eq!(
             (endpoint.id().as_str(), endpoint.address().to_string().as_str()),
             ("n/x", "[fd00::1]:80")
@@ -276,7 +327,7 @@ mod tests {
             (u8::from(endpoint.priority()), endpoint.locality()),
             (2, Some(&Locality::new("dc1", "z", "")))
         );
-        let of_the_node = read(entry(r#""ID":"x","Port":80,"Tags":null,"Meta":null"#, "")).unwrap();
+        let of_the_node = read(entry(r#""ID":"x","Port":80,"Tags":null,"Meta":null"#, "")).unwrap().endpoint;
         assert_eq!(of_the_node.address().to_string(), "10.0.0.9:80");
     }
 
@@ -289,12 +340,32 @@ mod tests {
             (r#""ID":"x","Port":80,"Address":"a b""#, "Address"),
             (r#""ID":"x","Port":80,"Weights":{"Passing":-1,"Warning":1}"#, "-1"),
             (r#""ID":"x","Port":80,"Meta":{"evenkeel-priority":"200"}"#, "evenkeel-priority"),
-            (r#""ID":"x","Port":80,"Meta":{"evenkeel.a":"1"}"#, "reserved"),
         ] {
             let error = read(entry(service, "")).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
         assert_eq!(name(&json!({ "Node": 7 })), "?/?");
+    }
+
+    #[test]
+    fn labels_beyond_the_bounds_are_left_out() {
+        let many: Vec<_> = (0..70).map(|n| format!(r#""k{n:02}":"v""#)).collect();
+        let long = format!(r#""a":"{}","b":"c""#, "x".repeat(5000));
+        for (meta, kept, told) in [
+            (many.join(","), 64, "labels left out: 6, the first is k64: there are more than 64"),
+            (long, 1, "labels left out: 1, the first is a: they hold more than 4096 bytes"),
+            (
+                r#""evenkeel.a":"1","b":"c""#.to_owned(),
+                1,
+                "labels left out: 1, the first is evenkeel.a: keys",
+            ),
+            (r#""a":7,"b":"c""#.to_owned(), 1, "labels left out: 1, the first is a: it is no text"),
+        ] {
+            let service = format!(r#""ID":"x","Port":80,"Meta":{{{meta}}}"#);
+            let Reading { endpoint, left_out } = read(entry(&service, "")).unwrap();
+            assert_eq!(endpoint.labels().map_or(0, Labels::len), kept);
+            assert!(left_out.unwrap().starts_with(told), "{told}");
+        }
     }
 
     #[test]

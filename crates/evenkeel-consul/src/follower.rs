@@ -5,7 +5,7 @@ use evenkeel_registry::{Coverage, Event, Revision, TroubleKind};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::entry::{duration, name, read};
+use crate::entry::{Reading, duration, name, read};
 use crate::{Consistency, ConsulConfig};
 
 /// Follows a service of Consul by blocking queries, without IO: says what to ask, takes answers, gives events.
@@ -16,6 +16,9 @@ use crate::{Consistency, ConsulConfig};
 /// | the same | nothing has | fresh |
 /// | lower | the servers were restarted, or it is another server (hashicorp/consul#7939) | the whole set, under a new incarnation; the next query does not wait |
 /// | zero | as lower; a query that waited for it would never end | as lower |
+///
+/// Instances that cannot be read are left out and named in rejects; an answer with instances of which none can be read is
+/// an error and no empty set.
 ///
 /// An empty set is said as it is, and no proof of absence: a catalogue that was lost is empty too, until the agents have
 /// registered their services again.
@@ -28,6 +31,8 @@ pub struct Follower {
     /// The index of the last answer.
     seen: u64,
     life: u64,
+    /// Of an answer that could not be used.
+    rejects: Vec<Event>,
 }
 
 /// The headers of an answer that count.
@@ -71,7 +76,7 @@ impl Follower {
             Consistency::Stale => "&stale",
             Consistency::Consistent => "&consistent",
         });
-        Self { path, max_behind: config.max_behind, index: 0, seen: 0, life: 0 }
+        Self { path, max_behind: config.max_behind, index: 0, seen: 0, life: 0, rejects: Vec::new() }
     }
 
     /// What to ask next, and whether Consul will wait before it answers.
@@ -87,6 +92,11 @@ impl Follower {
     /// Asks for the set anew, without waiting: after any trouble.
     pub fn restart(&mut self) {
         self.index = 0;
+    }
+
+    /// Which instances of an answer could not be read, if none could.
+    pub fn take_rejects(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.rejects)
     }
 
     /// An answer with status 200.
@@ -127,15 +137,27 @@ impl Follower {
         let entries: Vec<Value> = serde_json::from_slice(body)
             .map_err(|e| error(TroubleKind::Malformed, format!("answer cannot be read: {e}")))?;
         let (mut endpoints, mut events) = (Vec::with_capacity(entries.len()), Vec::new());
+        let (count, mut bad) = (entries.len(), None);
         for entry in entries {
             let named = name(&entry);
-            match read(entry) {
-                Ok(endpoint) => endpoints.push(endpoint),
-                Err(why) if events.len() < MAX_REJECTS => {
-                    events.push(Event::reject(Some(&named), format!("consul: {why}")));
+            let left_out = match read(entry) {
+                Ok(Reading { endpoint, left_out }) => {
+                    endpoints.push(endpoint);
+                    left_out
                 }
-                Err(_) => {}
+                Err(why) => {
+                    bad.get_or_insert_with(|| format!("{named}: {why}"));
+                    Some(why)
+                }
+            };
+            if let Some(why) = left_out.filter(|_| events.len() < MAX_REJECTS) {
+                events.push(Event::reject(Some(&named), format!("consul: {why}")));
             }
+        }
+        if let Some(why) = bad.filter(|_| endpoints.is_empty()) {
+            self.rejects = events;
+            let text = format!("none of {count} instances can be read: {why}");
+            return Err(error(TroubleKind::Malformed, text));
         }
         let fell = index < self.seen || index == 0;
         if fell {
@@ -230,11 +252,29 @@ mod tests {
         {
             assert_eq!(follower.answered(head, body).unwrap_err().kind, TroubleKind::Malformed);
         }
-        let events =
-            follower.answered(head("7"), br#"[7,{"Node":{"Node":"n"},"Service":{"ID":"y"}}]"#).unwrap();
+        let one = std::str::from_utf8(ONE).unwrap().trim_matches(['[', ']']);
+        let body = format!(r#"[7,{{"Node":{{"Node":"n"}},"Service":{{"ID":"y"}}}},{one}]"#);
+        let events = follower.answered(head("7"), body.as_bytes()).unwrap();
         assert!(
             matches!(&events[..], [Event::Reject { .. }, Event::Reject { id: Some(id), .. }, Event::Full { endpoints, .. }]
-                if id == "n/y" && endpoints.is_empty())
+                if id == "n/y" && endpoints.len() == 1)
+        );
+    }
+
+    #[test]
+    fn an_answer_of_which_nothing_can_be_read_is_no_empty_set() {
+        let mut follower = follower();
+        follower.answered(head("7"), ONE).unwrap();
+        let error = follower.answered(head("8"), br#"[7,{"Node":{"Node":"n"},"Service":{"ID":"y"}}]"#);
+        let error = error.unwrap_err();
+        assert_eq!(error.kind, TroubleKind::Malformed);
+        assert!(error.text.starts_with("none of 2 instances can be read: ?/?"), "{error}");
+        assert_eq!(follower.take_rejects().len(), 2);
+        assert!(!follower.ask().1, "the next query does not wait");
+        let events = follower.answered(head("9"), b"[]").unwrap();
+        assert!(
+            matches!(&events[..], [Event::Full { endpoints, .. }] if endpoints.is_empty()),
+            "nobody is nobody"
         );
     }
 }

@@ -46,7 +46,15 @@ proptest! {
                 _ => ports,
             };
             let fell = last.as_ref().is_some_and(|(before, _)| index < *before) || index == 0;
-            for event in follower.answered(head(&index.to_string()), body(&ports).as_bytes()).unwrap() {
+            let answered = follower.answered(head(&index.to_string()), body(&ports).as_bytes());
+            if !ports.is_empty() && ports.iter().all(|port| *port == 0) {
+                let before = registry.snapshot(&service).endpoints().len();
+                prop_assert_eq!(answered.unwrap_err().kind, TroubleKind::Malformed);
+                prop_assert!(!follower.ask().1, "the next query does not wait");
+                prop_assert_eq!(registry.snapshot(&service).endpoints().len(), before);
+                continue;
+            }
+            for event in answered.unwrap() {
                 feed.send(event).unwrap();
             }
             prop_assert_eq!(follower.ask().1, !fell, "whether the next query waits");

@@ -80,7 +80,7 @@ enum End {
 
 impl Running {
     fn run(mut self) {
-        while !self.stop.is_set() {
+        while !self.stop.is_set() && self.feed.is_attached() {
             let start = self.feed.now();
             let end = self.round();
             self.follower.relist();
@@ -98,12 +98,12 @@ impl Running {
     }
 
     /// Tells, goes to the next member, and waits if all have failed.
-    fn trouble(&mut self, error: CallError) {
+    fn trouble(&mut self, mut error: CallError) {
         if self.stop.is_set() {
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        self.session.next_member();
+        self.session.recover(&mut error);
         let members = u32::try_from(self.session.members()).unwrap_or(u32::MAX);
         let all = self.failures.is_multiple_of(members);
         let wait = match all {
@@ -122,9 +122,16 @@ impl Running {
                 Ask::Watch(call) => break call,
                 Ask::List(call) => {
                     let page = self.session.call(&call)?;
-                    for event in self.follower.listed(&page)? {
-                        deliver(&self.feed, &self.stop, &event)?;
+                    let listed = self.follower.listed(&page);
+                    let events = match &listed {
+                        Ok(events) => events.clone(),
+                        // Which entries are bad, of a list that cannot be used.
+                        Err(_) => self.follower.take_events(),
+                    };
+                    for event in &events {
+                        deliver(&self.feed, &self.stop, event)?;
                     }
+                    listed?;
                 }
             }
         };

@@ -18,7 +18,19 @@ pub enum Format {
     Grpc,
 }
 
+/// What a value says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// What of the value had to be left out, if anything, for people.
+    pub left_out: Option<String>,
+}
+
 /// Reads the value under the key of `id`: a JSON object in one of the two forms, or a bare address as text.
+///
+/// Of our own form, up to 16 fields that are not known are left out: a newer registrar may write more than this reader
+/// knows, and its endpoints must not vanish for that.
 ///
 /// Of gRPC's metadata, `weight` and `announced` are understood, other texts, numbers and booleans become labels, and
 /// deeper values are left out.
@@ -26,17 +38,18 @@ pub enum Format {
 /// # Errors
 ///
 /// What is wrong, for people.
-pub fn read(id: &EndpointId, value: &[u8]) -> Result<Endpoint, String> {
+pub fn read(id: &EndpointId, value: &[u8]) -> Result<Reading, String> {
+    let whole = |endpoint| Reading { endpoint, left_out: None };
     let text = std::str::from_utf8(value).map_err(|_| "value is no UTF-8".to_owned())?.trim();
     if !text.starts_with('{') {
         let address: Address =
             text.parse().map_err(|error| format!("neither JSON nor an address: {error}"))?;
-        return Ok(Endpoint::new(id.clone(), address));
+        return Ok(whole(Endpoint::new(id.clone(), address)));
     }
     let mut fields: Map<String, Value> =
         serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
     if fields.contains_key("Addr") {
-        return read_grpc(id, &fields);
+        return read_grpc(id, &fields).map(whole);
     }
     let own = Value::from(id.as_str());
     if let Some(other) = fields.insert("id".to_owned(), own.clone())
@@ -44,13 +57,33 @@ pub fn read(id: &EndpointId, value: &[u8]) -> Result<Endpoint, String> {
     {
         return Err(format!("id in the value is {other}, and the key says {own}"));
     }
-    let endpoint: Endpoint =
-        serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())?;
+    let (endpoint, unknown) = read_own(fields)?;
+    let left_out = (!unknown.is_empty()).then(|| format!("unknown fields left out: {}", unknown.join(", ")));
     match endpoint.labels().and_then(Labels::reserved) {
         Some(key) => Err(format!("labels.{key}: keys under `{}` are reserved", Labels::RESERVED)),
-        None => Ok(endpoint),
+        None => Ok(Reading { endpoint, left_out }),
     }
 }
+
+/// The endpoint, and the fields that it does not know.
+fn read_own(mut fields: Map<String, Value>) -> Result<(Endpoint, Vec<String>), String> {
+    let mut unknown = Vec::new();
+    loop {
+        let error = match serde_json::from_value(Value::Object(fields.clone())) {
+            Ok(endpoint) => return Ok((endpoint, unknown)),
+            Err(error) => error.to_string(),
+        };
+        let rest = error.strip_prefix("unknown field `").filter(|_| unknown.len() < MAX_UNKNOWN);
+        let name = rest.and_then(|rest| Some(rest.split_once('`')?.0.to_owned()));
+        match name.filter(|name| fields.remove(name).is_some()) {
+            Some(name) => unknown.push(name),
+            None => return Err(error),
+        }
+    }
+}
+
+/// A newer form has a few fields more; what has many is something else.
+const MAX_UNKNOWN: usize = 16;
 
 /// Writes the value of an endpoint.
 #[must_use]
@@ -127,7 +160,7 @@ mod tests {
     #[test]
     fn values_are_read_in_all_forms() {
         let check = |value: &str, address: &str, weight: u32| {
-            let endpoint = read(&id(), value.as_bytes()).unwrap();
+            let endpoint = read(&id(), value.as_bytes()).unwrap().endpoint;
             assert_eq!((endpoint.address().to_string().as_str(), endpoint.weight().get()), (address, weight));
         };
         check("10.0.0.1:80", "10.0.0.1:80", 1);
@@ -141,12 +174,25 @@ mod tests {
             &id(),
             br#"{"Addr":"a:1","Metadata":{"zone":"x","n":2,"deep":{"y":1},"announced":"draining"}}"#,
         )
-        .unwrap();
+        .unwrap()
+        .endpoint;
         assert_eq!(
             (endpoint.label("zone"), endpoint.label("n"), endpoint.label("deep")),
             (Some("x"), Some("2"), None)
         );
         assert_eq!(endpoint.announced(), Announced::Draining);
+    }
+
+    #[test]
+    fn unknown_fields_are_left_out_and_named() {
+        let value = br#"{"address":"10.0.0.1:80","wieght":3,"weight":2,"colour":{"of":"newer"}}"#;
+        let Reading { endpoint, left_out } = read(&id(), value).unwrap();
+        assert_eq!(endpoint.weight(), Weight::new(2));
+        let left_out = left_out.unwrap();
+        assert!(left_out.contains("wieght") && left_out.contains("colour"), "{left_out}");
+        let many: String = (0..17).map(|n| format!(r#","x{n}":1"#)).collect();
+        let error = read(&id(), format!(r#"{{"address":"10.0.0.1:80"{many}}}"#).as_bytes()).unwrap_err();
+        assert!(error.contains("unknown field"), "{error}");
     }
 
     #[test]
@@ -158,7 +204,6 @@ mod tests {
             (b"[]", "neither"),
             (b"{}", "address"),
             (br#"{"address":"10.0.0.1"}"#, "port"),
-            (br#"{"address":"10.0.0.1:80","wieght":3}"#, "wieght"),
             (br#"{"address":"10.0.0.1:80","weight":-3}"#, "-3"),
             (br#"{"id":"b","address":"10.0.0.1:80"}"#, "key says"),
             (br#"{"Op":1,"Addr":"10.0.0.1:80"}"#, "Op"),
@@ -179,7 +224,8 @@ mod tests {
             .with_announced(Announced::Draining)
             .with_labels(Labels::new([("stage", "canary")]).unwrap());
         for format in [Format::Own, Format::Grpc] {
-            assert_eq!(read(&id(), write(format, &endpoint).as_bytes()).unwrap(), endpoint, "{format:?}");
+            let read = read(&id(), write(format, &endpoint).as_bytes()).unwrap();
+            assert_eq!(read, Reading { endpoint: endpoint.clone(), left_out: None }, "{format:?}");
         }
         assert!(!write(Format::Own, &endpoint).contains("\"id\""));
     }

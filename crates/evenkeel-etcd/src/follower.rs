@@ -23,6 +23,9 @@ use crate::{EtcdConfig, entry, request};
 /// revision after it: nothing lies between. The position is the highest revision of a change that was told, never the
 /// one in a header, which may be ahead of the changes that are still to come.
 ///
+/// An entry that cannot be read is named in a reject. If it could be read before, its last good description stays until
+/// its key is deleted. A list with entries of which none can be read and none is known is an error and not an empty set.
+///
 /// A revision that falls under the same cluster id (a member restored from an old copy) is a new incarnation, as is
 /// another cluster id.
 ///
@@ -46,10 +49,13 @@ pub struct Follower {
     held: Option<Header>,
     /// The list under way; `None` while watching.
     listing: Option<Listing>,
-    /// Every key, and whether its value could be read.
-    keys: BTreeMap<String, bool>,
+    /// Every key as the store has it, and its last value that could be read. Those that can never be are counted too, or
+    /// [`probed`](Self::probed) would miss them.
+    keys: Keys,
     gathered: Gathered,
 }
+
+type Keys = BTreeMap<Vec<u8>, Option<Endpoint>>;
 
 /// What a [`Follower`] follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +126,11 @@ struct Listing {
     /// Where the next page starts.
     next: Vec<u8>,
     pages: u32,
-    keys: BTreeMap<String, bool>,
+    keys: Keys,
+    /// Endpoints so far.
+    usable: usize,
+    /// Why the first entry that cannot be read cannot.
+    bad: Option<String>,
 }
 
 /// Changes since the position that was last told.
@@ -171,14 +181,19 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// [`FollowError`]: the page cannot be used, and the list starts again.
+    /// [`FollowError`]: the page cannot be used, and the list starts again. [`take_events`](Self::take_events) has the
+    /// rejects.
     pub fn listed(&mut self, answer: &[u8]) -> Result<Vec<Event>, FollowError> {
         let listing = self.listing.take().unwrap_or_default();
-        let listed = self.page(listing, answer);
+        let mut rejects = Vec::new();
+        let listed = self.page(listing, answer, &mut rejects);
         if listed.is_err() {
             self.relist();
+            self.reject(rejects);
+            return listed;
         }
-        listed
+        rejects.truncate(MAX_REJECTS);
+        listed.map(|events| [rejects, events].concat())
     }
 
     /// A line of the watch.
@@ -235,7 +250,12 @@ impl Follower {
         self.keys.len()
     }
 
-    fn page(&mut self, mut listing: Listing, answer: &[u8]) -> Result<Vec<Event>, FollowError> {
+    fn page(
+        &mut self,
+        mut listing: Listing,
+        answer: &[u8],
+        rejects: &mut Vec<Event>,
+    ) -> Result<Vec<Event>, FollowError> {
         let range: Range = parse(answer)?;
         if range.header.cluster_id == 0 || range.header.revision == 0 {
             return Err(malformed("answer has no cluster id or revision"));
@@ -246,9 +266,16 @@ impl Follower {
         }
         let (mut endpoints, mut events) = (Vec::new(), Vec::new());
         for kv in &range.kvs {
-            let Some((key, read)) = self.read(kv, &mut events) else { continue };
-            listing.keys.insert(key, read.is_some());
-            endpoints.extend(read);
+            let read = match self.read(kv, rejects) {
+                Ok(endpoint) => Some(endpoint),
+                Err(why) => {
+                    listing.bad.get_or_insert(why);
+                    self.keys.get(&kv.key).cloned().flatten()
+                }
+            };
+            listing.usable += usize::from(read.is_some());
+            endpoints.extend(read.clone());
+            listing.keys.insert(kv.key.clone(), read);
         }
         if listing.keys.len() > self.config.max_entries {
             let text = format!("prefix has more than {} entries (max_entries)", self.config.max_entries);
@@ -267,6 +294,9 @@ impl Follower {
             events.push(Event::Stage { endpoints });
             self.listing = Some(listing);
             return Ok(events);
+        }
+        if let Some(why) = listing.bad.as_ref().filter(|_| listing.usable == 0) {
+            return Err(malformed(format!("none of {} entries can be read: {why}", listing.keys.len())));
         }
         if self
             .held
@@ -335,60 +365,44 @@ impl Follower {
         if self.held.is_some_and(|held| event.kv.mod_revision <= held.revision) {
             return;
         }
+        if event.kind == "DELETE" {
+            if let Some(Some(gone)) = self.keys.remove(&event.kv.key) {
+                self.gathered.upserts.remove(gone.id());
+                self.gathered.removals.insert(gone.id().clone(), cause(event));
+            }
+            return;
+        }
         let mut rejects = Vec::new();
-        let Some((key, read)) = (match event.kind.as_str() {
-            "DELETE" => self.key(&event.kv.key).map(|key| (key, None)),
-            _ => self.read(&event.kv, &mut rejects),
-        }) else {
-            self.reject(rejects);
-            return;
-        };
+        let read = self.read(&event.kv, &mut rejects);
         self.reject(rejects);
-        let gathered = &mut self.gathered;
-        if let Some(endpoint) = read {
-            gathered.removals.remove(endpoint.id());
-            gathered.upserts.insert(endpoint.id().clone(), endpoint);
-            self.keys.insert(key, true);
-            return;
-        }
-        let was_good = match event.kind.as_str() {
-            "DELETE" => self.keys.remove(&key),
-            // An entry that can no longer be read is none.
-            _ => self.keys.insert(key.clone(), false),
-        };
-        let Ok(id) = EndpointId::new(&key) else { return };
-        if was_good == Some(true) {
-            gathered.upserts.remove(&id);
-            gathered.removals.insert(id, cause(event));
+        match read {
+            Ok(endpoint) => {
+                self.gathered.removals.remove(endpoint.id());
+                self.gathered.upserts.insert(endpoint.id().clone(), endpoint.clone());
+                self.keys.insert(event.kv.key.clone(), Some(endpoint));
+            }
+            // What it said last stays.
+            Err(_) => _ = self.keys.entry(event.kv.key.clone()).or_default(),
         }
     }
 
-    /// Key and endpoint; `None` in place of the endpoint if the value is bad, of all if the key is.
-    fn read(&self, kv: &KeyValue, rejects: &mut Vec<Event>) -> Option<(String, Option<Endpoint>)> {
-        let named = || String::from_utf8_lossy(&kv.key[..kv.key.len().min(256)]).into_owned();
-        let Some(key) = self.key(&kv.key) else {
-            rejects.push(Event::reject(Some(&named()), "etcd: key is no UTF-8, or outside the prefix"));
-            return None;
+    /// The endpoint, or what is wrong, which is among the rejects then.
+    fn read(&self, kv: &KeyValue, rejects: &mut Vec<Event>) -> Result<Endpoint, String> {
+        let mut reject = |why: &str| {
+            let named = String::from_utf8_lossy(&kv.key[..kv.key.len().min(256)]);
+            rejects.push(Event::reject(Some(&named), format!("etcd: {why}")));
         };
-        let id = match EndpointId::new(&key) {
-            Ok(id) => id,
-            Err(error) => {
-                rejects.push(Event::reject(Some(&named()), format!("etcd: key: {error}")));
-                return Some((key, None));
-            }
-        };
-        match entry::read(&id, &kv.value) {
-            Ok(endpoint) => Some((key, Some(endpoint))),
-            Err(why) => {
-                rejects.push(Event::reject(Some(&named()), format!("etcd: {why}")));
-                Some((key, None))
-            }
+        let read = self.id(&kv.key).and_then(|id| entry::read(&id, &kv.value));
+        if let Some(why) = read.as_ref().map_or_else(Some, |reading| reading.left_out.as_ref()) {
+            reject(why);
         }
+        read.map(|reading| reading.endpoint)
     }
 
-    fn key(&self, key: &[u8]) -> Option<String> {
-        let key = std::str::from_utf8(key).ok()?;
-        key.strip_prefix(self.config.prefix.as_str()).map(str::to_owned)
+    fn id(&self, key: &[u8]) -> Result<EndpointId, String> {
+        let key = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(self.config.prefix.as_str()));
+        let key = key.ok_or("key is no UTF-8, or outside the prefix")?;
+        EndpointId::new(key).map_err(|error| format!("key: {error}"))
     }
 
     fn reject(&mut self, rejects: Vec<Event>) {
@@ -533,15 +547,57 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_turns_bad_is_gone_and_named() {
+    fn an_entry_that_turns_bad_is_named_and_keeps_its_last_good_description() {
         let mut follower = watching();
         follower.watched(&changes(7, &[put("s/a", "nonsense", 11)])).unwrap();
-        let events = follower.take_events();
+        assert!(matches!(&follower.take_events()[..], [Event::Reject { .. }, Event::Fresh { .. }]));
+        follower.relist();
+        let events = follower.listed(&page(7, 11, &[kv("s/a", "nonsense", 11, 0)], false)).unwrap();
         assert!(
-            matches!(&events[..], [Event::Reject { .. }, Event::Delta { removals, .. }] if removals[0].cause == Cause::Unknown)
+            matches!(&events[..], [Event::Reject { .. }, Event::Full { endpoints, .. }]
+                if endpoints[0].address().to_string() == "10.0.0.1:80"),
+            "{events:?}"
         );
         follower.watched(&changes(7, &[delete("s/a", 12, 0)])).unwrap();
-        assert!(matches!(&follower.take_events()[..], [Event::Fresh { .. }]));
+        assert!(
+            matches!(&follower.take_events()[..], [Event::Delta { removals, .. }] if removals[0].id.as_str() == "a")
+        );
+    }
+
+    #[test]
+    fn a_list_of_which_nothing_can_be_read_is_no_empty_set() {
+        let mut follower = follower();
+        let bad = [kv("s/a", "nonsense", 4, 0), kv("s/b", "{", 5, 0)];
+        let error = follower.listed(&page(7, 10, &bad, false)).unwrap_err();
+        assert_eq!(error.kind, TroubleKind::Malformed);
+        assert!(error.text.starts_with("none of 2 entries can be read"), "{error}");
+        assert!(matches!(&follower.take_events()[..], [Event::Reject { .. }, Event::Reject { .. }]));
+        assert!(matches!(follower.ask(), Ask::List(_)));
+        follower.listed(&page(7, 10, &bad[..1], true)).unwrap();
+        assert!(follower.listed(&page(7, 10, &bad[1..], false)).is_err(), "over pages too");
+        assert!(follower.listed(&page(7, 10, &[], false)).is_ok(), "nobody is nobody");
+    }
+
+    #[test]
+    fn keys_that_are_no_ids_are_counted() {
+        let mut follower = watching();
+        let strange = |revision: u64| {
+            let (key, value) = (encode(b"s/\xff\xfe"), encode(b"10.0.0.2:80"));
+            format!(r#"{{"key":"{key}","value":"{value}","mod_revision":"{revision}"}}"#)
+        };
+        let count = |n: u32| {
+            format!(r#"{{"header":{{"cluster_id":"7","revision":"30"}},"count":"{n}"}}"#).into_bytes()
+        };
+        let change = format!(r#"{{"kv":{}}}"#, strange(11));
+        follower.watched(&changes(7, &[change])).unwrap();
+        assert!(matches!(&follower.take_events()[..], [Event::Reject { .. }, Event::Fresh { .. }]));
+        assert_eq!(follower.probed(&count(2)), Ok(Probe::Agrees));
+        follower.relist();
+        follower.listed(&page(7, 11, &[kv("s/a", "10.0.0.1:80", 4, 0), strange(11)], false)).unwrap();
+        assert_eq!(follower.probed(&count(2)), Ok(Probe::Agrees));
+        let gone = format!(r#"{{"type":"DELETE","kv":{}}}"#, strange(12));
+        follower.watched(&changes(7, &[gone])).unwrap();
+        assert_eq!(follower.probed(&count(1)), Ok(Probe::Agrees));
     }
 
     #[test]

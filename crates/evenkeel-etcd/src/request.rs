@@ -78,13 +78,14 @@ pub fn delete_if_under(key: &str, lease: u64) -> Call {
     post("/v3/kv/txn", &json!({ "compare": [compare], "success": [delete] }))
 }
 
-/// Asks whether a key is there: the transaction succeeds if so.
+/// Asks whether a key hangs on this lease: the transaction succeeds if so, and otherwise reads the key.
 #[must_use]
-pub fn exists(key: &str) -> Call {
+pub fn is_under(key: &str, lease: u64) -> Call {
     let compare = json!({
-        "target": "CREATE", "result": "GREATER", "key": encode(key.as_bytes()), "create_revision": "0",
+        "target": "LEASE", "key": encode(key.as_bytes()), "lease": lease.to_string(),
     });
-    post("/v3/kv/txn", &json!({ "compare": [compare] }))
+    let read = json!({ "request_range": { "key": encode(key.as_bytes()) } });
+    post("/v3/kv/txn", &json!({ "compare": [compare], "failure": [read] }))
 }
 
 /// Asks for a token.

@@ -85,6 +85,20 @@ pub(crate) struct Token {
 #[serde(default)]
 pub(crate) struct Txn {
     pub(crate) succeeded: bool,
+    pub(crate) responses: Vec<TxnResponse>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TxnResponse {
+    pub(crate) response_range: Option<Range>,
+}
+
+impl Txn {
+    /// The key that was read, if there is one.
+    pub(crate) fn key(&self) -> Option<&KeyValue> {
+        self.responses.first()?.response_range.as_ref()?.kvs.first()
+    }
 }
 
 /// What a status that is no success comes with.

@@ -150,6 +150,15 @@ fn a_watch_that_is_refused_is_not_tried_without_a_pause() {
 }
 
 #[test]
+fn a_source_that_was_detached_is_not_asked_for_any_more() {
+    let (adapter, _watch, registry) = follow("http://127.0.0.1:1");
+    assert!(adapter.is_running());
+    let (service, source) = ("users".parse().unwrap(), "etcd".parse().unwrap());
+    registry.detach(Timestamp::from_secs(1), &service, &source).unwrap();
+    until("the end of its thread, though etcd cannot be reached", || !adapter.is_running());
+}
+
+#[test]
 fn a_list_without_an_end_is_given_up() {
     let gateway = Gateway::start(Fault::EndlessList);
     let (_adapter, watch, _registry) = follow(&gateway.url);
