@@ -6,7 +6,7 @@ use evenkeel_balance::RandomConfig;
 use evenkeel_balance::compat::haproxy::{Balance, HaproxyConfig, Method};
 use evenkeel_health::{CheckConfig, RiseFallConfig, Start};
 use evenkeel_probe::{Payload, ProbeConfig, TcpProbe, TlsConfig};
-use evenkeel_route::affinity::{CookieConfig, CookieKey, LearnedConfig};
+use evenkeel_route::affinity::{CookieConfig, CookieKey, LearnedConfig, Renewal};
 use evenkeel_route::retry::{Backoff, RetryConfig};
 use evenkeel_types::{Address, Announced, Endpoint, EndpointId, Priority, Ratio, Weight};
 
@@ -316,6 +316,11 @@ fn affinity(
             name: cookie.name.clone(),
             keys: vec![CookieKey { id: 1, secret }],
             ttl: cookie.lifetime.unwrap_or(CookieConfig::default().ttl),
+            renew: if cookie.line.words.iter().any(|word| word.is("maxlife")) {
+                Renewal::Never
+            } else {
+                Renewal::default()
+            },
             secure: cookie.is_secure,
             ..CookieConfig::default()
         };

@@ -7,6 +7,7 @@ use evenkeel_balance::compat::haproxy::{Balance, Function, HaproxyConfig, HashTy
 use evenkeel_health::Curve;
 use evenkeel_limit::LimitConfig;
 use evenkeel_probe::{BodyMatch, ProbeConfig};
+use evenkeel_route::affinity::Renewal;
 use evenkeel_route::matching::{HostMatch, HttpRule, PathMatch, ValueMatch};
 use evenkeel_route::retry::RetryConfig;
 use evenkeel_route::split::HeaderChange;
@@ -627,9 +628,10 @@ impl Writer<'_> {
         }
         if let Some(cookie) = &affinity.cookie {
             let secure = if cookie.secure { " secure" } else { "" };
+            let limit = if cookie.renew == Renewal::Never { "maxlife" } else { "maxidle" };
             let _ = writeln!(
                 text,
-                "    cookie {} insert indirect nocache{secure} maxlife {}",
+                "    cookie {} insert indirect nocache{secure} {limit} {}",
                 cookie.name,
                 time_text(cookie.ttl)
             );
