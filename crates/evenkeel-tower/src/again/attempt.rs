@@ -130,7 +130,6 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
 }
 
 /// Who was picked is ready, or somebody is to be sought.
-#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box would be an allocation")]
 enum Asked<T, V, K, J, Req>
 where
     V: Via<T, Req>,
