@@ -23,6 +23,7 @@ pub(crate) fn add(report: &ClusterReport, into: &mut Families) {
     set(Metric::MembershipHealthy, so_many(|endpoint| endpoint.usable && !endpoint.status.is_degraded()));
     set(Metric::MembershipDegraded, so_many(|endpoint| endpoint.usable && endpoint.status.is_degraded()));
     set(Metric::MembershipOutsideSubset, so_many(|endpoint| !endpoint.in_subset));
+    set(Metric::MembershipSubsetUsable, so_many(|endpoint| endpoint.in_subset && endpoint.usable));
     set(Metric::RequestsActive, endpoints.iter().map(|endpoint| count(endpoint.in_flight)).sum());
     set(Metric::BreakersOpen, so_many(|endpoint| is_refusing(endpoint)));
     if let Some(limit) = report.limit {

@@ -49,6 +49,11 @@ impl Counters {
         Both(self.clone(), other)
     }
 
+    /// Whether both are handles to the same counts.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn add(&self, cluster: &str, into: &mut Families) {
         let counts = &*self.0;
         let name = || Cow::Owned(cluster.to_owned());

@@ -8,15 +8,21 @@ use crate::cluster::{is_refusing, label};
 use crate::family::{Families, count, flag};
 use crate::metric::Metric;
 
-/// Those in trouble first, then the others; up to `most`.
+/// Those in trouble first, then the others, last those that this client leaves to others; up to `most`.
 pub(crate) fn add(report: &ClusterReport, most: usize, into: &mut Families) {
+    let (parked, meant): (Vec<_>, Vec<_>) = report.endpoints.iter().partition(|endpoint| is_parked(endpoint));
     let (plain, troubled): (Vec<_>, Vec<_>) =
-        report.endpoints.iter().partition(|endpoint| endpoint.usable && endpoint.causes.is_empty());
-    for endpoint in troubled.into_iter().chain(plain).take(most) {
+        meant.into_iter().partition(|endpoint| endpoint.usable && endpoint.causes.is_empty());
+    for endpoint in troubled.into_iter().chain(plain).chain(parked).take(most) {
         add_one(report, endpoint, into);
     }
     let unlisted = report.endpoints.len().saturating_sub(most);
     into.add(Metric::EndpointsUnlisted, [report.name.clone().into()], count(unlisted));
+}
+
+/// Nothing is wrong with it: it is outside this client's subset, and gets nothing from here.
+fn is_parked(endpoint: &EndpointReport) -> bool {
+    !endpoint.in_subset && !endpoint.usable && endpoint.cause.is_none()
 }
 
 fn add_one(report: &ClusterReport, endpoint: &EndpointReport, into: &mut Families) {
@@ -34,7 +40,10 @@ fn add_one(report: &ClusterReport, endpoint: &EndpointReport, into: &mut Familie
         into.add(Metric::EndpointCause, [cluster(), id(), label(cause.cause)], 1.0);
     }
     let mut set = |metric, value| into.add(metric, [cluster(), id()], value);
-    set(Metric::EndpointUp, flag(endpoint.usable));
+    // Neither up nor down: this client does not use it.
+    if !is_parked(endpoint) {
+        set(Metric::EndpointUp, flag(endpoint.usable));
+    }
     set(Metric::EndpointRequestsActive, count(endpoint.in_flight));
     set(Metric::EndpointWeight, endpoint.weight.get().into());
     set(Metric::EndpointFactor, endpoint.factor);

@@ -54,6 +54,10 @@ impl Families {
         self.len() == 0
     }
 
+    pub(crate) fn families_mut(&mut self) -> &mut [Family] {
+        &mut self.0
+    }
+
     pub(crate) fn add<const N: usize>(&mut self, metric: Metric, labels: [Cow<'static, str>; N], value: f64) {
         debug_assert_eq!(metric.labels().len(), N, "{metric:?}");
         if let Some(family) = self.0.get_mut(metric as usize) {

@@ -53,6 +53,7 @@ mod exporter;
 mod family;
 mod metric;
 mod sources;
+mod totals;
 
 #[cfg(feature = "tracing")]
 pub use by_tracing::Events;

@@ -1,7 +1,7 @@
 /// Whether a number only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// It grows, and begins at zero with the process.
+    /// It grows, and begins at zero with the process: also if the cluster of that name is replaced by another.
     Counter,
     /// It goes up and down.
     Gauge,
@@ -76,6 +76,8 @@ metrics! {
     MembershipOut = Gauge "cluster_membership_out" "cluster.membership.out" "{endpoint}" ["cause"],
     /// Endpoints outside this client's subset.
     MembershipOutsideSubset = Gauge "cluster_membership_outside_subset" "cluster.membership.outside_subset" "{endpoint}" [],
+    /// Endpoints of this client's subset that take requests. Without a subset all belong to it.
+    MembershipSubsetUsable = Gauge "cluster_membership_subset_usable" "cluster.membership.subset_usable" "{endpoint}" [],
     /// Requests in flight.
     RequestsActive = Gauge "cluster_upstream_rq_active" "cluster.requests.active" "{request}" [],
     /// The most requests that the cluster lets in flight, if it has a limit.

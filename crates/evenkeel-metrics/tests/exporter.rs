@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evenkeel::{
     AdminState, BreakerConfig, CheckState, Cluster, Endpoint, LatencyConfig, LimitConfig, ManualClock,
-    Outcome, Request, Rule, Tried,
+    Outcome, OutsideSubset, RandomSubsetConfig, Request, Rule, SubsetConfig, Tried,
 };
 use evenkeel_metrics::{Counters, Exporter, Families, Kind, Metric};
 
@@ -122,6 +122,72 @@ fn a_cluster_of_the_same_name_replaces_the_other() {
     assert_eq!(value(&families, Metric::Membership, &["users"]), Some(0.0));
     assert!(exporter.remove("users") && !exporter.remove("users"));
     assert!(exporter.families().is_empty());
+}
+
+#[test]
+fn endpoints_outside_the_subset_are_in_no_trouble() {
+    let subset =
+        SubsetConfig::Random(RandomSubsetConfig { size: 8, seed: Some(7), ..RandomSubsetConfig::default() });
+    let builder = Cluster::<()>::builder("users").subset(subset).outside_subset(OutsideSubset::Never);
+    let cluster = builder.clock(ManualClock::default()).build().unwrap();
+    cluster.apply((0..40).map(|n| endpoint(&format!("e{n:02}"), n + 1))).unwrap();
+    let report = cluster.report();
+    let parked: BTreeSet<_> = report
+        .endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.usable)
+        .map(|endpoint| endpoint.id.to_string())
+        .collect();
+    assert!(parked.len() >= 30, "{}", parked.len());
+    let inside = 40 - parked.len();
+    let exporter = Exporter::with_max_endpoints(inside + 2);
+    exporter.add(&cluster, &Counters::new());
+    let families = exporter.families();
+    let listed: Vec<_> = families.of(Metric::EndpointInfo).iter().map(|sample| &*sample.labels[1]).collect();
+    let places: Vec<_> = listed.iter().map(|id| parked.contains(*id)).collect();
+    assert_eq!(places.iter().filter(|is_parked| **is_parked).count(), 2);
+    assert!(places.is_sorted(), "those that are used come first: {listed:?}");
+    let up = families.of(Metric::EndpointUp);
+    assert_eq!((up.len(), up.iter().all(|sample| sample.value == 1.0)), (inside, true), "nobody is down");
+    let of = |metric| value(&families, metric, &["users"]).unwrap();
+    assert_eq!(
+        of(Metric::MembershipSubsetUsable),
+        of(Metric::Membership) - of(Metric::MembershipOutsideSubset)
+    );
+}
+
+#[test]
+fn no_counter_falls_when_a_cluster_is_replaced() {
+    let exporter = Exporter::default();
+    let refused = |exporter: &Exporter| {
+        value(&exporter.families(), Metric::PicksRefused, &["users", "not_known"]).unwrap()
+    };
+    let start = |refusals: usize| {
+        let counters = Counters::new();
+        let builder = Cluster::<()>::builder("users").clock(ManualClock::default());
+        let cluster = builder.observer(counters.observer()).build().unwrap();
+        (0..refusals).for_each(|_| assert!(cluster.pick(&Request::new()).is_err()));
+        exporter.add(&cluster, &counters);
+        (cluster, counters)
+    };
+    let (first, _) = start(3);
+    assert_eq!(refused(&exporter), 3.0);
+    // One more that no export has seen.
+    assert!(first.pick(&Request::new()).is_err());
+    let (second, counters) = start(0);
+    assert_eq!(refused(&exporter), 4.0);
+    assert!(second.pick(&Request::new()).is_err());
+    assert_eq!(refused(&exporter), 5.0);
+    // The same once more, and away and back: nothing is counted twice.
+    exporter.add(&second, &counters);
+    assert_eq!(refused(&exporter), 5.0);
+    assert!(exporter.remove("users"));
+    assert!(second.pick(&Request::new()).is_err());
+    exporter.add(&second, &counters);
+    assert_eq!(refused(&exporter), 6.0);
+    assert!(exporter.remove("users"));
+    let _third = start(2);
+    assert_eq!(refused(&exporter), 8.0);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::fmt;
 
 use evenkeel::{Cluster, Outcome, Pick, Request, Tried};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
+use pingora_error::{Error, ErrorType, Result, RetryType};
 
 use crate::error::refused;
 use crate::outcome::{of_status, outcome_of};
@@ -95,8 +95,12 @@ impl<T> Attempts<T> {
     ///
     /// `client_reused` is what pingora passes: the connection had been kept from an earlier request. If the request may be sent again, such
     /// a failure says nothing about the endpoint, which may close connections that are idle, and it may be asked again.
+    ///
+    /// A hook of your own replaces pingora's, so it has to decide first: the [crate's page](crate) shows it whole. What is still
+    /// undecided here (`RetryType::ReusedOnly`) is not sent again, since only the hook sees the method and what is left of the body.
     #[must_use]
     pub fn failed_on_the_way(&mut self, mut error: Box<Error>, client_reused: bool) -> Box<Error> {
+        error.retry.decide_reuse(false);
         if client_reused && error.retry() {
             self.stale = true;
         } else if let Some(outcome) = outcome_of(&error) {
@@ -110,7 +114,13 @@ impl<T> Attempts<T> {
 
     /// The endpoint has answered with this status: for `upstream_response_filter` or `response_filter`. The verdict is given now, the
     /// request stays in flight until its body is through.
+    ///
+    /// Pingora passes interim answers (100, 103) to these filters too. They are no verdict: the answer is yet to come. Nothing
+    /// comes after a 101, so that is one.
     pub fn answered(&mut self, status: u16) {
+        if (100..200).contains(&status) && status != SWITCHING_PROTOCOLS {
+            return;
+        }
         self.judge(of_status(status));
     }
 
@@ -120,11 +130,9 @@ impl<T> Attempts<T> {
     }
 
     /// The request has ended: for `logging`. Without a status and without an error of the endpoint there is no verdict, as when the
-    /// client went away.
+    /// client went away or a filter of the proxy failed.
     pub fn end(&mut self, error: Option<&Error>) {
-        if let Some(outcome) =
-            error.filter(|error| error.esource != ErrorSource::Downstream).and_then(outcome_of)
-        {
+        if let Some(outcome) = error.and_then(outcome_of) {
             self.judge(outcome);
         }
         self.leave(true);
@@ -158,3 +166,5 @@ impl<T> fmt::Debug for Attempts<T> {
             .finish()
     }
 }
+
+const SWITCHING_PROTOCOLS: u16 = 101;

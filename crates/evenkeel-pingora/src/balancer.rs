@@ -39,6 +39,7 @@ pub struct Balancer {
     discovery: Box<dyn ServiceDiscovery + Send + Sync>,
     health_check: Option<Box<dyn HealthCheck + Send + Sync>>,
     pub(crate) tallies: Mutex<Tallies>,
+    last_update_error: Mutex<Option<String>>,
     /// How often health checks run. `None`: once, when the service starts.
     pub health_check_frequency: Option<Duration>,
     /// How often discovery is asked. `None`: once, when the service starts.
@@ -110,6 +111,7 @@ impl Balancer {
             discovery,
             health_check: None,
             tallies: Mutex::default(),
+            last_update_error: Mutex::default(),
             health_check_frequency: None,
             update_frequency: None,
             parallel_health_check: false,
@@ -176,11 +178,23 @@ impl Balancer {
     ///
     /// What discovery says, or [`BackendError`] as context; the old set stays.
     pub async fn update(&self) -> Result<()> {
+        let updated = self.ask_discovery().await;
+        *self.last_update_error.lock() = updated.as_ref().err().map(ToString::to_string);
+        updated
+    }
+
+    async fn ask_discovery(&self) -> Result<()> {
         let (backends, enablement) = self.discovery.discover().await?;
         self.apply(&backends, &enablement).map_err(|error| {
             Error::explain(ErrorType::InternalError, format!("discovered backends were not taken: {error}"))
-        })?;
-        Ok(())
+        })
+    }
+
+    /// What the last [`update`](Self::update) failed with, also one of the background service: `None` if it was taken, or if there
+    /// was none yet. While it is there the set in use is older than discovery.
+    #[must_use]
+    pub fn last_update_error(&self) -> Option<String> {
+        self.last_update_error.lock().clone()
     }
 
     fn apply(&self, backends: &BTreeSet<Backend>, enablement: &Enablement) -> Result<(), BackendError> {

@@ -32,6 +32,23 @@
 //!     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, attempts: &mut Attempts<()>, error: Box<Error>) -> Box<Error> {
 //!         attempts.failed_to_connect(error)
 //!     }
+//!     fn error_while_proxy(
+//!         &self,
+//!         peer: &HttpPeer,
+//!         session: &mut Session,
+//!         error: Box<Error>,
+//!         attempts: &mut Attempts<()>,
+//!         client_reused: bool,
+//!     ) -> Box<Error> {
+//!         // This hook takes the place of pingora's, which decides what may be sent again. So it has to.
+//!         let mut error = error.more_context(format!("peer: {peer}"));
+//!         if !session.req_header().method.is_idempotent() || session.as_ref().retry_buffer_truncated() {
+//!             error.set_retry(false);
+//!         } else {
+//!             error.retry.decide_reuse(client_reused);
+//!         }
+//!         attempts.failed_on_the_way(error, client_reused)
+//!     }
 //!     async fn response_filter(
 //!         &self,
 //!         _: &mut Session,

@@ -61,17 +61,33 @@ impl Balancer {
     async fn check(&self, check: &(dyn HealthCheck + Send + Sync), backend: &Backend) {
         let healthy = check.check(backend).await.is_ok();
         let threshold = check.health_threshold(healthy);
-        let flips = self
-            .tallies
-            .lock()
-            .entry(backend.addr.to_string())
-            .or_insert(Tally::NEW)
-            .observe(healthy, threshold);
+        let (flips, taken_for_healthy) = {
+            let mut tallies = self.tallies.lock();
+            let tally = tallies.entry(backend.addr.to_string()).or_insert(Tally::NEW);
+            (tally.observe(healthy, threshold), tally.healthy)
+        };
+        // Not only when it flips: a backend that left and came back is a new endpoint, of which no check has spoken.
+        if let Some(handle) = self.handle(backend)
+            && (handle.status().check() == CheckState::Down) == taken_for_healthy
+        {
+            handle.set_check(if taken_for_healthy { CheckState::Up } else { CheckState::Down });
+        }
         if flips {
-            if let Some(handle) = self.handle(backend) {
-                handle.set_check(if healthy { CheckState::Up } else { CheckState::Down });
-            }
             check.health_status_change(backend, healthy).await;
+        }
+    }
+
+    /// The old set stays when discovery fails. What is wrong is logged once, and not again in each round until it changes.
+    async fn update_aloud(&self) {
+        let before = self.last_update_error();
+        match (self.update().await, before) {
+            (Err(error), before) if before.as_deref() != Some(&*error.to_string()) => {
+                log::warn!(target: "evenkeel", "{}: backends stay as they were: {error}", self.cluster().name());
+            }
+            (Ok(()), Some(_)) => {
+                log::info!(target: "evenkeel", "{}: discovery answers again", self.cluster().name());
+            }
+            _ => {}
         }
     }
 
@@ -93,7 +109,7 @@ async fn all(mut checks: Vec<Checking<'_>>) {
 }
 
 /// Asks discovery and checks health until the server shuts down. An error of discovery keeps the old set, and the next round asks
-/// again; it is also the one that lets the cluster's deadlines pass.
+/// again; it is logged (crate `log`, target `evenkeel`) and stands in [`Balancer::last_update_error`]. The service is also the one that lets the cluster's deadlines pass.
 #[async_trait]
 impl BackgroundService for Balancer {
     async fn start(&self, mut shutdown: ShutdownWatch) {
@@ -101,8 +117,7 @@ impl BackgroundService for Balancer {
         loop {
             let now = Instant::now();
             if next_update.is_some_and(|at| at <= now) {
-                // What is wrong is seen by who calls `update`; here the old set stays.
-                let _ = self.update().await;
+                self.update_aloud().await;
                 next_update = after(self.update_frequency);
             }
             if next_check.is_some_and(|at| at <= now) {

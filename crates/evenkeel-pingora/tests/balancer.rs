@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use evenkeel::{AdminState, CatalogConfig, Cluster, Endpoint, PolicyConfig, Registry, Timestamp, Weight};
 use evenkeel_pingora::{BackendError, Balancer, Policy, RegistryDiscovery};
+use pingora_core::services::background::BackgroundService;
 use pingora_error::Result;
 use pingora_load_balancing::discovery::{ServiceDiscovery, Static};
 use pingora_load_balancing::health_check::HealthCheck;
@@ -116,6 +117,45 @@ fn health_checks_of_pingora_turn_endpoints() {
         runtime.block_on(balancer.run_health_check());
         assert_eq!(usable(&balancer), 2, "one success is");
     }
+}
+
+#[test]
+fn a_backend_that_comes_back_while_it_fails_its_checks_stays_out() {
+    let moving = Arc::new(Moving::default());
+    let builder = Cluster::builder("x").policy(PolicyConfig::round_robin());
+    let mut balancer = Balancer::with_discovery(Box::new(Shared(moving.clone())), builder).unwrap();
+    balancer.set_health_check(Box::new(FirstIsDown(Arc::new(AtomicBool::new(true)))));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let both = [("10.0.0.1:80", 1), ("10.0.0.2:80", 1)];
+    moving.set(&both, &[]);
+    runtime.block_on(balancer.update()).unwrap();
+    runtime.block_on(balancer.run_health_check());
+    runtime.block_on(balancer.run_health_check());
+    assert_eq!(balancer.cluster().usable(), 1);
+    // It leaves and comes back between two rounds of checks.
+    for set in [&both[1..], &both[..]] {
+        moving.set(set, &[]);
+        runtime.block_on(balancer.update()).unwrap();
+    }
+    runtime.block_on(balancer.run_health_check());
+    assert_eq!(balancer.cluster().usable(), 1, "it is checked and still down");
+}
+
+#[test]
+fn what_went_wrong_with_the_last_update_can_be_read() {
+    let moving = Arc::new(Moving::default());
+    let balancer = Balancer::with_discovery(Box::new(Shared(moving.clone())), Cluster::builder("x")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    assert_eq!(balancer.last_update_error(), None);
+    // The service meets the error, and nobody has called `update`.
+    let (stop, shutdown) = tokio::sync::watch::channel(true);
+    drop(stop);
+    runtime.block_on(BackgroundService::start(&balancer, shutdown));
+    let error = balancer.last_update_error().unwrap();
+    assert!(error.contains("empty"), "{error}");
+    moving.set(&[("10.0.0.1:80", 1)], &[]);
+    runtime.block_on(balancer.update()).unwrap();
+    assert_eq!(balancer.last_update_error(), None);
 }
 
 #[test]

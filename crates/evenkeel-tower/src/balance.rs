@@ -116,7 +116,7 @@ impl<T, V, K, J> Balance<T, V, K, J> {
 
     /// How many further endpoints a request asks whose first one is not ready, or whose service failed before it had taken
     /// the request. Default 3: enough to step over a bad machine, and no walk through a fleet that is down. With 0 it waits
-    /// for the one that was picked.
+    /// for the one that was picked. Each attempt of [`retrying`](Self::retrying) and [`hedging`](Self::hedging) asks so.
     #[must_use]
     pub fn elsewhere(mut self, endpoints: u32) -> Self {
         self.elsewhere = endpoints;
@@ -138,6 +138,7 @@ impl<T, V, K, J> Balance<T, V, K, J> {
         let request = key.request();
         self.cluster.pick(&match how {
             How::First => request,
+            How::Waiting => request.waiting(),
             How::Elsewhere(tried) => request.excluding(tried),
             How::Preferring(tried) => request.preferring_others(tried),
             How::Hedge(tried) => request.excluding(tried).as_hedge(),
@@ -149,6 +150,8 @@ impl<T, V, K, J> Balance<T, V, K, J> {
 #[derive(Clone, Copy)]
 pub(crate) enum How<'a> {
     First,
+    /// The first, asked for before and not got.
+    Waiting,
     Elsewhere(&'a Tried),
     Preferring(&'a Tried),
     Hedge(&'a Tried),
@@ -185,7 +188,9 @@ where
                 Err(error) => ResponseFuture::failed(BalanceError::Inner(error)),
             },
             ready => {
-                ResponseFuture::seeking(Box::new(Seek::new(self.clone(), request, service, pick, ready)))
+                let mut tried = Tried::default();
+                tried.add(&pick);
+                ResponseFuture::seeking(Seek::new(self.clone(), request, service, pick, ready), tried)
             }
         }
     }

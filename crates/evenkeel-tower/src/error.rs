@@ -6,6 +6,49 @@ use evenkeel::PickError;
 /// Any error, as tower has it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
+/// No connection came about, so nothing of the request was sent: an error that [`Judgement::of_error`](crate::Judgement::of_error)
+/// takes for [`Ending::ConnectFailed`](evenkeel_route::retry::Ending::ConnectFailed), wherever it stands in the chain of sources.
+///
+/// For services of your own that connect in `call`, where only they know. [`Pool`](crate::Pool) wraps the errors of its connector so.
+/// An `io::Error` is no such sign: a refused connection and one that broke under way can have the same kind.
+///
+/// ```
+/// use evenkeel_route::retry::Ending;
+/// use evenkeel_tower::{Judgement, NotConnected};
+///
+/// let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// assert_eq!(Judgement::of_error(&refused()).ending, Some(Ending::Reset));
+/// assert_eq!(Judgement::of_error(&NotConnected::new(refused())).ending, Some(Ending::ConnectFailed));
+/// ```
+#[derive(Debug)]
+pub struct NotConnected(BoxError);
+
+impl NotConnected {
+    /// Of the error that connecting failed with.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+
+    /// The error that connecting failed with.
+    #[must_use]
+    pub fn into_inner(self) -> BoxError {
+        self.0
+    }
+}
+
+impl fmt::Display for NotConnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for NotConnected {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // Itself and not its source, so that whoever walks the chain finds its type.
+        Some(&*self.0)
+    }
+}
+
 /// Why a balanced request has no answer.
 ///
 /// Errors of services are boxed, as everywhere in tower: stacks of middleware have boxed errors already, and those that do
@@ -31,11 +74,13 @@ impl BalanceError {
         }
     }
 
-    /// The error of the endpoint's service, if it is one of this type.
+    /// The error of the endpoint's service, if it is one of this type, or a [`NotConnected`] around one.
     #[must_use]
     pub fn inner<E: Error + 'static>(&self) -> Option<&E> {
         match self {
-            Self::Inner(error) => error.downcast_ref(),
+            Self::Inner(error) => error
+                .downcast_ref()
+                .or_else(|| error.downcast_ref::<NotConnected>().and_then(|error| error.0.downcast_ref())),
             _ => None,
         }
     }

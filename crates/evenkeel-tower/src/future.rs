@@ -3,7 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use evenkeel::Pick;
+use evenkeel::{Pick, Tried};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -37,7 +37,7 @@ pin_project! {
             pick: Option<Pick<T>>,
             track: J,
         },
-        Seeking { seek: Box<Seek<T, V, K, J, Req>> },
+        Seeking { seek: Box<(Seek<T, V, K, J, Req>, Tried)> },
         Failed { error: Option<BalanceError> },
     }
 }
@@ -51,8 +51,9 @@ where
         Self { state: State::Sent { answer, pick: Some(pick), track } }
     }
 
-    pub(crate) const fn seeking(seek: Box<Seek<T, V, K, J, Req>>) -> Self {
-        Self { state: State::Seeking { seek } }
+    /// Seeks somebody other than those that were tried.
+    pub(crate) fn seeking(seek: Seek<T, V, K, J, Req>, tried: Tried) -> Self {
+        Self { state: State::Seeking { seek: Box::new((seek, tried)) } }
     }
 
     pub(crate) const fn failed(error: BalanceError) -> Self {
@@ -80,9 +81,13 @@ where
                     let pick = pick.take().expect("a future is not polled after its end");
                     return Poll::Ready(end(track, pick, answer));
                 }
-                StateProjection::Seeking { seek } => match ready!(seek.poll(cx)) {
-                    Ok(Found { mut service, pick, request }) => {
-                        let track = seek.track().clone();
+                StateProjection::Seeking { seek } => match ready!(seek.0.poll(cx, &mut seek.1)) {
+                    Ok(Found { mut service, pick, mut request }) => {
+                        let balance = seek.0.balance();
+                        if let Err(error) = balance.via.aim(pick.endpoint(), &mut request) {
+                            return Poll::Ready(Err(BalanceError::Inner(error)));
+                        }
+                        let track = balance.track.clone();
                         let answer = service.call(request);
                         state.set(State::Sent { answer, pick: Some(pick), track });
                     }

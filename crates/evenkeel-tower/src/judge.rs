@@ -1,8 +1,9 @@
 use std::error::Error;
-use std::io;
 
 use evenkeel::{Classify, Origin, Outcome, Verdict};
 use evenkeel_route::retry::Ending;
+
+use crate::error::NotConnected;
 
 /// What an answer, or an error, means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +27,12 @@ impl Judgement {
         Self { outcome: None, ending: None }
     }
 
-    /// Of an error of the service: a failure that this side saw. [`Ending::ConnectFailed`] if the chain of its sources has an
-    /// [`io::Error`] that only connecting can have (refused, no route), else [`Ending::Reset`].
+    /// Of an error of the service: a failure that this side saw.
+    ///
+    /// [`Ending::ConnectFailed`], after which even what must not be done twice is sent again, only if the chain of its sources has
+    /// an error that nothing but connecting can have: [`NotConnected`], or with the feature `hyper-util` one of its client that
+    /// `is_connect`. Everything else is [`Ending::Reset`]: by its kind alone an `io::Error` of a connection that was in use
+    /// cannot be told from one of connecting.
     #[must_use]
     pub fn of_error(error: &(dyn Error + 'static)) -> Self {
         let ending = if is_unconnected(error) { Ending::ConnectFailed } else { Ending::Reset };
@@ -49,7 +54,7 @@ impl Judgement {
 fn is_unconnected(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| is_of_connecting(error.kind())) {
+        if is_of_connecting(error) {
             return true;
         }
         next = error.source();
@@ -57,14 +62,12 @@ fn is_unconnected(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-const fn is_of_connecting(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::AddrNotAvailable
-    )
+fn is_of_connecting(error: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "hyper-util")]
+    if error.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect) {
+        return true;
+    }
+    error.is::<NotConnected>()
 }
 
 /// Judges answers that are complete when they are there. For HTTP, whose answers have bodies, see `http::HttpJudge`.
@@ -112,7 +115,7 @@ impl<Res, F: Fn(&Res) -> Outcome> Judge<Res> for JudgeBy<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt;
+    use std::{fmt, io};
 
     #[derive(Debug)]
     struct Wrapped(io::Error);
@@ -130,17 +133,23 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_connecting_are_told_apart() {
-        for (kind, ending) in [
-            (io::ErrorKind::ConnectionRefused, Ending::ConnectFailed),
-            (io::ErrorKind::NetworkUnreachable, Ending::ConnectFailed),
-            (io::ErrorKind::ConnectionReset, Ending::Reset),
-            (io::ErrorKind::BrokenPipe, Ending::Reset),
-            (io::ErrorKind::TimedOut, Ending::Reset),
+    fn only_a_sign_of_connecting_says_that_nothing_was_sent() {
+        for kind in [
+            io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::HostUnreachable,
+            io::ErrorKind::NetworkUnreachable,
+            io::ErrorKind::AddrNotAvailable,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::TimedOut,
         ] {
-            let judgement = Judgement::of_error(&Wrapped(kind.into()));
-            assert_eq!(judgement.ending, Some(ending), "{kind}");
-            assert_eq!(judgement.outcome, Some(Outcome::failure().with_origin(Origin::Local)));
+            let plain = Judgement::of_error(&Wrapped(kind.into()));
+            assert_eq!(plain.ending, Some(Ending::Reset), "a socket in use can end so: {kind}");
+            assert_eq!(plain.outcome, Some(Outcome::failure().with_origin(Origin::Local)));
+            let marked = NotConnected::new(Wrapped(kind.into()));
+            assert_eq!(Judgement::of_error(&marked).ending, Some(Ending::ConnectFailed), "{kind}");
+            let outer = crate::BalanceError::Inner(marked.into());
+            assert_eq!(Judgement::of_error(&outer).ending, Some(Ending::ConnectFailed), "{kind}");
+            assert!(outer.inner::<Wrapped>().is_some() && outer.inner::<NotConnected>().is_some());
         }
     }
 

@@ -44,6 +44,7 @@
 //! |---|---|---|
 //! | `http` | yes | the modules [`http`] and [`grpc`] |
 //! | `discover` | | the module `discover` |
+//! | `hyper-util` | | errors of connecting of hyper-util's client, and of reqwest's, are known as such |
 //! | `tokio` | | `TokioTimer` |
 
 mod again;
@@ -68,7 +69,7 @@ mod via;
 pub use again::TokioTimer;
 pub use again::{Again, Cloned, Copies, CopyBy, Timer};
 pub use balance::Balance;
-pub use error::{BalanceError, BoxError};
+pub use error::{BalanceError, BoxError, NotConnected};
 pub use future::ResponseFuture;
 pub use judge::{AnyAnswer, ByItself, Judge, JudgeBy, Judgement};
 pub use key::{Key, KeyBy, Keys, NoKeys};

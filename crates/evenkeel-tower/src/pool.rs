@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::error::BoxError;
+use crate::error::{BoxError, NotConnected};
 
 /// Services to one endpoint, made when they are needed by a `MakeService` (a `Service<Target>` that answers with services), and
 /// used again: a payload for services that take one request at a time, such as a connection of HTTP/1.
@@ -16,7 +16,7 @@ use crate::error::BoxError;
 /// `poll_ready` takes one that is idle and ready, or makes one; so as many are made as requests run at the same time. A
 /// service goes back when its answer is there; one that failed, or whose answer was not waited for, does not. Clones share the
 /// idle ones. There is a short lock around their list, since a request takes one out and puts it back; services that can be
-/// cloned need no pool.
+/// cloned need no pool. What making one fails with is a [`NotConnected`].
 ///
 /// ```
 /// use evenkeel::{Address, Cluster, Endpoint};
@@ -141,14 +141,14 @@ where
                 State::Making(made) => {
                     let made = ready!(made.as_mut().poll(cx));
                     *state = State::Empty;
-                    *state = State::Held(made.map_err(Into::into)?);
+                    *state = State::Held(made.map_err(NotConnected::new)?);
                 }
                 State::Empty => {
                     if let Some(service) = self.idle.take::<Req>(cx) {
                         *state = State::Held(service);
                         return Poll::Ready(Ok(()));
                     }
-                    ready!(self.make.poll_ready(cx)).map_err(Into::into)?;
+                    ready!(self.make.poll_ready(cx)).map_err(NotConnected::new)?;
                     *state = State::Making(Box::pin(self.make.call(self.target.clone())));
                 }
             }

@@ -1,6 +1,6 @@
 use std::task::{Context, Poll};
 
-use evenkeel::{Pick, Tried};
+use evenkeel::{Origin, Outcome, Pick, Tried};
 use tower_service::Service;
 
 use crate::balance::{Balance, How};
@@ -16,7 +16,6 @@ where
 {
     balance: Balance<T, V, K, J>,
     request: Option<Req>,
-    tried: Tried,
     asked: Vec<(V::Service, Pick<T>)>,
     /// How many more may be asked.
     left: u32,
@@ -24,7 +23,7 @@ where
     error: Option<BalanceError>,
 }
 
-/// Who takes the request.
+/// Who takes the request, which is still to be aimed.
 pub(crate) struct Found<T, S, Req> {
     pub(crate) service: S,
     pub(crate) pick: Pick<T>,
@@ -47,10 +46,8 @@ where
         pick: Pick<T>,
         ready: Poll<Result<(), S::Error>>,
     ) -> Self {
-        let mut tried = Tried::default();
-        tried.add(&pick);
         let left = balance.elsewhere;
-        let mut seek = Self { balance, request: Some(request), tried, asked: Vec::new(), left, error: None };
+        let mut seek = Self { balance, request: Some(request), asked: Vec::new(), left, error: None };
         match ready {
             Poll::Ready(Err(error)) => seek.failed(pick, error.into()),
             _ => seek.asked.push((service, pick)),
@@ -58,12 +55,16 @@ where
         seek
     }
 
-    pub(crate) const fn track(&self) -> &J {
-        &self.balance.track
+    pub(crate) const fn balance(&self) -> &Balance<T, V, K, J> {
+        &self.balance
     }
 
-    /// Asks on.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Found<T, S, Req>, BalanceError>> {
+    /// Asks on, nobody of those that were `tried`, to whom it adds whoever it asks.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        tried: &mut Tried,
+    ) -> Poll<Result<Found<T, S, Req>, BalanceError>> {
         let mut next = 0;
         loop {
             while let Some((service, _)) = self.asked.get_mut(next) {
@@ -77,7 +78,7 @@ where
                     Err(error) => self.failed(pick, error.into()),
                 }
             }
-            if !self.ask_another() {
+            if !self.ask_another(tried) {
                 break;
             }
         }
@@ -87,9 +88,21 @@ where
     /// Hands the request to one who is ready for it; the others are let go.
     fn take(&mut self, service: S, pick: Pick<T>) -> Result<Found<T, S, Req>, BalanceError> {
         self.asked.clear();
-        let Some(mut request) = self.request.take() else { return Err(self.give_up()) };
-        self.balance.via.aim(pick.endpoint(), &mut request).map_err(BalanceError::Inner)?;
+        let Some(request) = self.request.take() else { return Err(self.give_up()) };
         Ok(Found { service, pick, request })
+    }
+
+    /// Nobody was ready in time, which is a failure of all that were asked. The request comes back: nobody has it.
+    pub(crate) fn time_out(mut self) -> Option<Req> {
+        for (_, pick) in self.asked.drain(..) {
+            pick.finish(Outcome::failure().with_origin(Origin::Local));
+        }
+        self.request
+    }
+
+    /// The request, which nobody has taken.
+    pub(crate) fn into_request(self) -> Option<Req> {
+        self.request
     }
 
     fn failed(&mut self, pick: Pick<T>, error: BoxError) {
@@ -99,12 +112,12 @@ where
         self.error = Some(BalanceError::Inner(error));
     }
 
-    fn ask_another(&mut self) -> bool {
+    fn ask_another(&mut self, tried: &mut Tried) -> bool {
         let Some(request) = self.request.as_ref().filter(|_| self.left > 0) else { return false };
         self.left -= 1;
-        match self.balance.pick(request, How::Elsewhere(&self.tried)) {
+        match self.balance.pick(request, How::Elsewhere(tried)) {
             Ok(pick) => {
-                self.tried.add(&pick);
+                tried.add(&pick);
                 self.asked.push((self.balance.via.service(pick.endpoint()), pick));
                 true
             }

@@ -179,6 +179,70 @@ async fn a_cancelled_request_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_never_ready_holds_no_attempt_up() {
+    let plain = RetryConfig { per_try_timeout: None, on: RetryOn::default(), ..config() };
+    for first in [Mood::Busy, Mood::Broken] {
+        let (cluster, services) = cluster(3);
+        services[0].be(first);
+        let hedge = HedgeConfig { attempts: 2, ..HedgeConfig::default() };
+        let cannot = CopyBy((|_| None) as CopyFn);
+        let retrying = balance(&cluster).retrying(&plain, Cloned, TokioTimer).unwrap();
+        let hedging =
+            balance(&cluster).hedging(&hedge, Duration::from_secs(600), Cloned, TokioTimer).unwrap();
+        let uncopied = balance(&cluster).hedging(&hedge, Duration::ZERO, cannot, TokioTimer).unwrap();
+        for _ in 0..3 {
+            let begun = Instant::now();
+            let limit = Duration::from_secs(60);
+            for answer in [
+                tokio::time::timeout(limit, retrying.clone().oneshot("hello")).await,
+                tokio::time::timeout(limit, hedging.clone().oneshot("hello")).await,
+                tokio::time::timeout(limit, uncopied.clone().oneshot("hello")).await,
+            ] {
+                let answer = answer.expect("no attempt hangs").unwrap();
+                assert!([2, 3].contains(&answer.0), "{first:?}: {answer:?}");
+            }
+            assert_eq!(begun.elapsed(), Duration::ZERO, "{first:?}: nobody was waited for");
+        }
+        assert_eq!((services[0].called(), in_flight(&cluster)), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_gets_ready_the_time_limit_holds_and_is_their_failure() {
+    let breaker = evenkeel::BreakerConfig {
+        rules: vec![evenkeel::Rule::Consecutive { failures: 1 }],
+        open_for: Duration::from_secs(600),
+        ..evenkeel::BreakerConfig::default()
+    };
+    let cluster = Cluster::builder("test").breaker(breaker).clock(tokio_clock()).build().unwrap();
+    let services = told(&cluster, 3);
+    services.iter().for_each(|service| service.be(Mood::Busy));
+    let client = balance(&cluster).retrying(&config(), Cloned, TokioTimer).unwrap();
+    let begun = Instant::now();
+    assert!(matches!(client.oneshot("hello").await, Err(BalanceError::TimedOut)));
+    assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
+    assert_eq!((cluster.usable(), in_flight(&cluster)), (0, 0), "all were asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_counts_once_for_the_budget() {
+    let total = RetryBudgetConfig { ratio: 0.1, min_per_second: 0, ..RetryBudgetConfig::default() };
+    let budget = LedgerConfig { total, ..LedgerConfig::default() };
+    let cluster = Cluster::<Told>::builder("test").budget(budget).clock(tokio_clock()).build().unwrap();
+    // Thousands of looks by ten requests, which pay for one retry.
+    let client = retrying(&cluster).patience(Duration::from_secs(5));
+    let waiting: Vec<_> = (0..10).map(|_| tokio::spawn(client.clone().oneshot("hello"))).collect();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let services = told(&cluster, 4);
+    services.iter().for_each(|service| service.be(Mood::Status(500)));
+    for request in waiting {
+        assert_eq!(request.await.unwrap().unwrap().1, 500);
+    }
+    let sent = services.iter().map(Told::called).sum::<u32>();
+    assert!((10..=11).contains(&sent), "{sent}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn patience_waits_for_discovery_and_no_longer() {
     let cluster = Cluster::builder("test").clock(tokio_clock()).build().unwrap();
     let client = retrying(&cluster).patience(Duration::from_secs(5));

@@ -61,6 +61,18 @@ async fn a_discover_feeds_a_cluster() {
 }
 
 #[tokio::test]
+async fn a_second_run_brings_its_own_services() {
+    let cluster = Cluster::builder("test").build().unwrap();
+    for service in [10, 20] {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        sender.send(Change::Insert(1, Told::new(service))).unwrap();
+        drop(sender);
+        feed(&cluster, Sent(receiver), |key| Some(endpoint(*key)), |error| panic!("{error}")).await.unwrap();
+        assert_eq!(Balance::new(cluster.clone()).oneshot("hello").await.unwrap().0, service);
+    }
+}
+
+#[tokio::test]
 async fn the_last_one_may_leave() {
     let cluster = Cluster::builder("test").build().unwrap();
     let (sender, receiver) = mpsc::unbounded_channel();

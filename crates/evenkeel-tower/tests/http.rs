@@ -277,6 +277,39 @@ fn cluster_address(cluster: &Cluster<()>) -> String {
 }
 
 #[tokio::test]
+async fn the_clients_own_word_on_connecting_is_known() {
+    let mut servers = servers(2, Script::default()).await;
+    let cluster = cluster_of(&servers);
+    let gone = servers.pop().unwrap().endpoint();
+    until("the server is gone", || std::net::TcpStream::connect(gone.address().to_string()).is_err()).await;
+    let balance = Balance::over(cluster.clone(), client(), Authority::http()).http();
+    let client = balance.retrying(&quick(), Idempotent, TokioTimer).unwrap();
+    for _ in 0..6 {
+        let request = Request::post("/order").body(Full::from("once")).unwrap();
+        assert_eq!(client.clone().oneshot(request).await.unwrap().status(), 200);
+    }
+    assert_eq!((servers[0].served(), in_flight(&cluster)), (6, 0));
+}
+
+#[tokio::test]
+async fn kept_bodies_do_not_make_a_post_repeatable() {
+    let servers = servers(3, Script { status: 503, ..Script::default() }).await;
+    let cluster = cluster_of(&servers);
+    let client: Client<HttpConnector, evenkeel_tower::http::Kept<OnceBody>> =
+        Client::builder(TokioExecutor::new()).build_http();
+    let balance = Balance::over(cluster.clone(), client, Authority::http()).http();
+    let again = balance.retrying(&quick(), Idempotent, TokioTimer).unwrap();
+    let stack = ServiceBuilder::new().layer(KeepBodyLayer::new(16)).service(again);
+    for (method, attempts) in [(Method::PUT, 3), (Method::POST, 1)] {
+        let before: u32 = servers.iter().map(Server::served).sum();
+        let body = OnceBody::new(&["a short", " one"]);
+        let request = Request::builder().method(method.clone()).uri("/").body(body).unwrap();
+        assert_eq!(stack.clone().oneshot(request).await.unwrap().status(), 503);
+        assert_eq!(servers.iter().map(Server::served).sum::<u32>() - before, attempts, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn bodies_that_cannot_be_cloned_are_kept() {
     let servers = servers(2, Script::default()).await;
     let cluster = cluster_of(&servers);

@@ -67,7 +67,7 @@ impl Control {
 }
 
 impl<T> Shared<T> {
-    /// Counts a first attempt; asks the budget about any other; then asks the limit.
+    /// Counts a first attempt that does so for the first time; asks the budget about any other; then asks the limit.
     pub(crate) fn enter(
         &self,
         request: &Request<'_>,
@@ -77,6 +77,7 @@ impl<T> Shared<T> {
         let control = &*self.control;
         if let Some(ledger) = control.ledger.as_ref().filter(|_| !request.is_paid()) {
             match request.extra() {
+                None if request.is_waiting() => {}
                 None => ledger.deposit(moment.now()),
                 Some(kind) => match ledger.reserve(kind, moment.now()) {
                     Ok(reservation) => entry.reservation = Some(reservation),

@@ -32,6 +32,8 @@ pub struct Request<'a> {
     is_paid: bool,
     /// Whether it is a retry, though nothing is excluded.
     is_retry: bool,
+    /// Whether it has asked before and waits.
+    is_waiting: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +67,7 @@ impl<'a> Request<'a> {
             avoided: &[],
             is_paid: false,
             is_retry: false,
+            is_waiting: false,
         }
     }
 
@@ -123,6 +126,15 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// The same, which has been refused and asks once more: for a caller who waits until somebody can take it. A budget for retries
+    /// grows with the requests that come in, so each is to be counted once, and not with each look. A retry or a hedge has to be
+    /// within the budget all the same.
+    #[must_use]
+    pub const fn waiting(mut self) -> Self {
+        self.is_waiting = true;
+        self
+    }
+
     /// The same, for which the budget has been asked and has agreed.
     pub(crate) const fn paid(mut self) -> Self {
         self.is_paid = true;
@@ -133,6 +145,10 @@ impl<'a> Request<'a> {
     pub(crate) const fn again(mut self) -> Self {
         self.is_retry = true;
         self
+    }
+
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     pub(crate) const fn is_paid(&self) -> bool {

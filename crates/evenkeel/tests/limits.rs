@@ -136,6 +136,27 @@ fn retries_take_from_the_budget_and_first_attempts_fill_it() {
 }
 
 #[test]
+fn a_request_that_waits_fills_the_budget_once() {
+    let total =
+        limit::RetryBudgetConfig { ratio: 0.1, min_per_second: 0, ..limit::RetryBudgetConfig::default() };
+    let budget = LedgerConfig { total, ..LedgerConfig::default() };
+    let (cluster, _) = cluster(|builder| builder.budget(budget), 3);
+    let mut tried = Tried::default();
+    tried.add(&cluster.pick(&Request::new()).expect("usable"));
+    for _ in 0..1_000 {
+        drop(cluster.pick(&Request::new().waiting()).expect("usable"));
+    }
+    let again = Request::new().excluding(&tried);
+    for retry in [again, again.waiting()] {
+        assert!(matches!(cluster.pick(&retry), Err(PickError::BudgetSpent(_))), "one request pays for none");
+    }
+    for _ in 0..100 {
+        drop(cluster.pick(&Request::new()).expect("usable"));
+    }
+    assert!(cluster.pick(&again.waiting()).is_ok(), "a retry that waits is paid for as any other");
+}
+
+#[test]
 fn what_is_not_sent_costs_no_budget() {
     let total =
         limit::RetryBudgetConfig { ratio: 0.0, min_per_second: 1, ..limit::RetryBudgetConfig::default() };

@@ -1,14 +1,17 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
-use evenkeel::{Origin, Outcome, Pick, Timestamp};
+use evenkeel::{Origin, Outcome, Pick, Timestamp, Tried};
 use evenkeel_route::retry::Ending;
+use parking_lot::Mutex;
 use tower_service::Service;
 
 use super::{Again, Timer};
 use crate::error::{BalanceError, BoxError};
 use crate::judge::Judgement;
+use crate::key::Keys;
+use crate::seek::{Found, Seek};
 use crate::track::Track;
 use crate::via::Via;
 
@@ -37,38 +40,69 @@ impl<T, Res> Given<T, Res> {
 }
 
 impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
-    /// Sends a request to the endpoint that was picked for it, until `until`.
+    /// Sends a request to the endpoint that was picked for it, until `until`; or, if that one is not ready, to whoever is first
+    /// of those that are asked besides. They are added to `tried`.
     pub(super) async fn attempt<Req, S>(
         &self,
         pick: Pick<T>,
-        mut request: Req,
+        request: Req,
         until: Timestamp,
+        tried: &Mutex<Tried>,
     ) -> Attempted<T, Req, S::Response>
     where
-        V: Via<T, Req, Service = S>,
+        V: Via<T, Req, Service = S> + Clone,
         S: Service<Req>,
         S::Error: Into<BoxError>,
-        J: Track<T, S::Response>,
+        K: Keys<Req> + Clone,
+        J: Track<T, S::Response> + Clone,
         W: Timer,
     {
         let via = &self.balance.via;
         let sleep = (until < Timestamp::MAX)
             .then(|| self.timer.sleep(until.saturating_since(self.balance.cluster().now())));
         let mut sleep = pin!(sleep);
-        let mut service = via.service(pick.endpoint());
-        match before(sleep.as_mut(), poll_fn(|cx| service.poll_ready(cx))).await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => return self.failed(pick, error.into(), Some(request)),
-            None => return self.timed_out(pick, Ending::Refused, Some(request)),
-        }
+        let found = match self.ask(pick, request) {
+            Asked::Ready(found) => found,
+            Asked::Seek(mut seek) => {
+                let found = poll_fn(|cx| seek.poll(cx, &mut tried.lock()));
+                match before(sleep.as_mut(), found).await {
+                    Some(Ok(found)) => found,
+                    // Whatever errors of readiness say, the request was not seen.
+                    Some(Err(error)) => {
+                        return unsent(error, Ending::ConnectFailed, seek.into_request());
+                    }
+                    None => return unsent(BalanceError::TimedOut, Ending::Refused, seek.time_out()),
+                }
+            }
+        };
+        let Found { mut service, pick, mut request } = found;
         if let Err(error) = via.aim(pick.endpoint(), &mut request) {
-            let result = Given::Error(BalanceError::Inner(error));
-            return Attempted { result, ending: Some(Ending::Refused), unsent: Some(request) };
+            return unsent(BalanceError::Inner(error), Ending::Refused, Some(request));
         }
         match before(sleep, service.call(request)).await {
             Some(Ok(answer)) => self.answered(pick, answer),
-            Some(Err(error)) => self.failed(pick, error.into(), None),
-            None => self.timed_out(pick, Ending::TimedOut, None),
+            Some(Err(error)) => self.failed(pick, error.into()),
+            None => {
+                pick.finish(Outcome::failure().with_origin(Origin::Local));
+                let result = Given::Error(BalanceError::TimedOut);
+                Attempted { result, ending: Some(Ending::TimedOut), unsent: None }
+            }
+        }
+    }
+
+    /// Asks the endpoint that was picked whether it is ready. Nobody is woken by this look: a seek asks again.
+    fn ask<Req, S>(&self, pick: Pick<T>, request: Req) -> Asked<T, V, K, J, Req>
+    where
+        V: Via<T, Req, Service = S> + Clone,
+        S: Service<Req>,
+        S::Error: Into<BoxError>,
+        K: Keys<Req> + Clone,
+        J: Track<T, S::Response> + Clone,
+    {
+        let mut service = self.balance.via.service(pick.endpoint());
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Asked::Ready(Found { service, pick, request }),
+            ready => Asked::Seek(Seek::new(self.balance.clone(), request, service, pick, ready)),
         }
     }
 
@@ -83,7 +117,7 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         Attempted { result: Given::Answer { answer, pick, outcome }, ending, unsent: None }
     }
 
-    fn failed<Req, Res>(&self, pick: Pick<T>, error: BoxError, unsent: Option<Req>) -> Attempted<T, Req, Res>
+    fn failed<Req, Res>(&self, pick: Pick<T>, error: BoxError) -> Attempted<T, Req, Res>
     where
         J: Track<T, Res>,
     {
@@ -91,20 +125,21 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         if let Some(outcome) = outcome {
             pick.finish(outcome);
         }
-        // Whatever an error of readiness says, the request was not seen.
-        let ending = if unsent.is_some() { Some(Ending::ConnectFailed) } else { ending };
-        Attempted { result: Given::Error(BalanceError::Inner(error)), ending, unsent }
+        Attempted { result: Given::Error(BalanceError::Inner(error)), ending, unsent: None }
     }
+}
 
-    fn timed_out<Req, Res>(
-        &self,
-        pick: Pick<T>,
-        ending: Ending,
-        unsent: Option<Req>,
-    ) -> Attempted<T, Req, Res> {
-        pick.finish(Outcome::failure().with_origin(Origin::Local));
-        Attempted { result: Given::Error(BalanceError::TimedOut), ending: Some(ending), unsent }
-    }
+/// Who was picked is ready, or somebody is to be sought.
+enum Asked<T, V, K, J, Req>
+where
+    V: Via<T, Req>,
+{
+    Ready(Found<T, V::Service, Req>),
+    Seek(Seek<T, V, K, J, Req>),
+}
+
+fn unsent<T, Req, Res>(error: BalanceError, ending: Ending, request: Option<Req>) -> Attempted<T, Req, Res> {
+    Attempted { result: Given::Error(error), ending: Some(ending), unsent: request }
 }
 
 /// What comes of `wanted`, unless the wait is over first.

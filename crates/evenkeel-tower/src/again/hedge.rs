@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evenkeel::{Pick, Timestamp, Tried};
 use evenkeel_route::retry::{Hedge, HedgeConfig, HedgeStep};
+use parking_lot::Mutex;
 use tower_service::Service;
 
 use super::attempt::Attempted;
@@ -26,13 +27,13 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
     ) -> Result<J::Response, BalanceError>
     where
         T: Send + Sync,
-        V: Via<T, Req, Service = S> + Sync,
+        V: Via<T, Req, Service = S> + Clone + Send + Sync,
         S: Service<Req> + Send,
         S::Error: Into<BoxError>,
         S::Future: Send,
         S::Response: Send,
-        K: Keys<Req> + Sync,
-        J: Track<T, S::Response> + Sync,
+        K: Keys<Req> + Clone + Send + Sync,
+        J: Track<T, S::Response> + Clone + Send + Sync,
         C: Copies<Req> + Sync,
         W: Timer + Sync,
         Req: Send,
@@ -42,19 +43,19 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         let until = self.deadline.map_or(Timestamp::MAX, |deadline| now.saturating_add(deadline));
         let spare = self.copies.may_repeat(&request).then(|| self.copies.copy(&request)).flatten();
         let (first, request) = self.first(request, until).await?;
+        let tried = Mutex::new(Tried::default());
+        tried.lock().add(&first);
         let Some((spare, mut hedge)) = spare.zip(Hedge::new(config, *delay, cluster.now()).ok()) else {
-            return self.attempt(first, request, until).await.result.give(&self.balance.track);
+            return self.attempt(first, request, until, &tried).await.result.give(&self.balance.track);
         };
-        let mut tried = Tried::default();
-        tried.add(&first);
         let mut running: Vec<Running<'_, T, Req, S::Response>> =
-            vec![Box::pin(self.attempt(first, request, until))];
+            vec![Box::pin(self.attempt(first, request, until, &tried))];
         loop {
             let wait = hedge.next_deadline().map(|at| at.saturating_since(cluster.now()));
             let ended = next_event(&mut running, wait.map(|wait| self.timer.sleep(wait))).await;
             let mut second = None;
             let mut permit = || {
-                second = self.second(&spare, &tried);
+                second = self.second(&spare, &tried.lock());
                 second.is_some()
             };
             let step = match &ended {
@@ -67,8 +68,8 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
             match (step, ended) {
                 (HedgeStep::Send(_), _) => {
                     if let Some((pick, request)) = second {
-                        tried.add(&pick);
-                        running.push(Box::pin(self.attempt(pick, request, until)));
+                        tried.lock().add(&pick);
+                        running.push(Box::pin(self.attempt(pick, request, until, &tried)));
                     }
                 }
                 (HedgeStep::Answer, Some(Attempted { result, .. })) => {

@@ -120,7 +120,8 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
 
     /// How long a request waits, before its first attempt, while nobody can take it: until discovery has answered, an endpoint
     /// is back, or a limit lets it in. Default: not at all. What a cluster cannot take is told to whoever calls, and a queue in
-    /// front of what is full only makes all of them late.
+    /// front of what is full only makes all of them late. A request that waits is one request to the budget for retries, however
+    /// often it looks.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -160,9 +161,9 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
     {
         let begun = self.balance.cluster().now();
         let until = until.min(begun.saturating_add(self.patience));
-        let mut wait = FIRST_LOOK;
+        let (mut wait, mut how) = (FIRST_LOOK, How::First);
         loop {
-            let error = match self.balance.pick(&request, How::First) {
+            let error = match self.balance.pick(&request, how) {
                 Ok(pick) => return Ok((pick, request)),
                 Err(error) => error,
             };
@@ -174,6 +175,7 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
             let told = sooner.into_iter().chain(error.free_in()).min().unwrap_or(wait);
             let pause = told.clamp(FIRST_LOOK, wait).min(until.saturating_since(now));
             self.timer.sleep(pause).await;
+            how = How::Waiting;
             wait = wait.saturating_mul(2).min(LAST_LOOK);
         }
     }

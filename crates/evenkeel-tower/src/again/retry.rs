@@ -1,5 +1,6 @@
 use evenkeel::{Pick, PickError, Timestamp, Tried};
 use evenkeel_route::retry::{Next, RetryPolicy};
+use parking_lot::Mutex;
 use tower_service::Service;
 
 use super::attempt::Attempted;
@@ -21,11 +22,11 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         request: Req,
     ) -> Result<J::Response, BalanceError>
     where
-        V: Via<T, Req, Service = S>,
+        V: Via<T, Req, Service = S> + Clone,
         S: Service<Req>,
         S::Error: Into<BoxError>,
-        K: Keys<Req>,
-        J: Track<T, S::Response>,
+        K: Keys<Req> + Clone,
+        J: Track<T, S::Response> + Clone,
         C: Copies<Req>,
         W: Timer,
     {
@@ -33,13 +34,13 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
         let begun = cluster.now();
         let deadline = self.deadline.map(|deadline| begun.saturating_add(deadline));
         let mut plan = policy.begin(begun, deadline, self.copies.may_repeat(&request));
-        let mut tried = Tried::default();
+        let tried = Mutex::new(Tried::default());
         let (mut pick, mut request) = self.first(request, deadline.unwrap_or(Timestamp::MAX)).await?;
         loop {
-            tried.add(&pick);
+            tried.lock().add(&pick);
             let copy = self.copies.copy(&request);
             let until = plan.attempt_deadline(cluster.now());
-            let Attempted { result, ending, unsent } = self.attempt(pick, request, until).await;
+            let Attempted { result, ending, unsent } = self.attempt(pick, request, until, &tried).await;
             let now = cluster.now();
             let number = u64::from(plan.attempt());
             // The budget is asked by the pick.
@@ -48,7 +49,8 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
                 return result.give(&self.balance.track);
             };
             self.timer.sleep(at.saturating_since(now)).await;
-            match self.next(&again, &tried) {
+            let next = self.next(&again, &tried.lock());
+            match next {
                 Ok(next) => (pick, request) = (next, again),
                 Err(_) => return result.give(&self.balance.track),
             }

@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use evenkeel::{ApplyError, Cluster, Endpoint};
 use tower::discover::{Change, Discover};
@@ -8,7 +9,7 @@ use tower::discover::{Change, Discover};
 ///
 /// `describe` says which endpoint a key is: its id, its address, a weight that tower has no word for. It is asked for the same
 /// key again when that leaves, so it must give the same id; `None` leaves the key out. A key that is inserted again is a new
-/// incarnation with a new service, as tower has it. What the cluster does not take is told to `refused`, and the rest goes on.
+/// incarnation with a new service, as tower has it; also if an earlier run, whose stream has ended, had inserted it. What the cluster does not take is told to `refused`, and the rest goes on.
 /// When the stream ends, the cluster keeps what it has.
 ///
 /// ```
@@ -38,11 +39,10 @@ pub async fn feed<D: Discover>(
     mut refused: impl FnMut(ApplyError),
 ) -> Result<(), D::Error> {
     let mut discover = pin!(discover);
-    let mut incarnation = 0;
     while let Some(change) = poll_fn(|cx| discover.as_mut().poll_discover(cx)).await {
         let applied = match change? {
             Change::Insert(key, service) => describe(&key).map(|endpoint| {
-                incarnation += 1;
+                let incarnation = NEXT_INCARNATION.fetch_add(1, Ordering::Relaxed);
                 cluster.upsert(endpoint.with_incarnation(incarnation).with_payload(service))
             }),
             Change::Remove(key) => describe(&key).map(|endpoint| cluster.remove(endpoint.id())),
@@ -53,3 +53,7 @@ pub async fn feed<D: Discover>(
     }
     Ok(())
 }
+
+/// One for all runs in the process: a cluster keeps the service of an endpoint whose incarnation it knows, so a run that began to count
+/// anew would leave the services of the one before in place.
+static NEXT_INCARNATION: AtomicU64 = AtomicU64::new(1);

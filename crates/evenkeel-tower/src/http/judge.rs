@@ -87,7 +87,8 @@ impl<F: Fn(StatusCode, &HeaderMap) -> Outcome> HttpJudge for JudgeHeadBy<F> {
     }
 }
 
-/// A judge of answers, and a function that judges errors: for a client that tells more than [`Judgement::of_error`] can see.
+/// A judge of answers, and a function that judges errors: for a client that tells more than [`Judgement::of_error`] can see. (What
+/// stands here about hyper-util's client is what the feature `hyper-util` does by itself.)
 ///
 /// ```
 /// use std::error::Error;

@@ -19,7 +19,8 @@ use crate::error::BoxError;
 /// such a request cannot be copied. Bodies that wait for the answer (a stream in both directions) never come to their end, so
 /// they must not come this way.
 ///
-/// This goes around an [`Again`](crate::Again) whose copies are [`KeptWhole`]. Services below it get [`Kept`] bodies; for one that
+/// This goes around an [`Again`](crate::Again) whose copies are [`Idempotent`](super::Idempotent), or [`KeptWhole`] if every request
+/// may be done twice. Services below it get [`Kept`] bodies; for one that
 /// has a body type of its own, such as a channel of tonic, `tower::util::MapRequest` turns them into it:
 ///
 /// ```
@@ -222,25 +223,30 @@ impl<B> fmt::Debug for Kept<B> {
     }
 }
 
-/// Copies of requests whose bodies were kept whole. All of them may be done twice: whoever keeps bodies says so.
+/// Copies of requests whose bodies were kept whole. All of them may be done twice, **a POST too**: whoever takes this says that they do no
+/// harm. gRPC, where every call is a POST, has nothing else to go by. Where the method says it, take [`Idempotent`](super::Idempotent).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeptWhole;
 
 impl<B> Copies<Request<Kept<B>>> for KeptWhole {
     fn copy(&self, request: &Request<Kept<B>>) -> Option<Request<Kept<B>>> {
-        let body = request.body().copy()?;
-        let mut copy = Request::new(body);
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.version_mut() = request.version();
-        *copy.headers_mut() = request.headers().clone();
-        *copy.extensions_mut() = request.extensions().clone();
-        Some(copy)
+        copy(request)
     }
 
     fn may_repeat(&self, _: &Request<Kept<B>>) -> bool {
         true
     }
+}
+
+pub(super) fn copy<B>(request: &Request<Kept<B>>) -> Option<Request<Kept<B>>> {
+    let body = request.body().copy()?;
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
 }
 
 pin_project! {

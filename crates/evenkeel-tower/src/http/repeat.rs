@@ -1,8 +1,9 @@
 use http::{Method, Request};
 
+use super::kept::{self, Kept};
 use crate::again::Copies;
 
-/// HTTP requests whose bodies can be cloned are copied: those of [`Kept`](super::Kept) bodies, `Full`, `Empty`, `String`.
+/// HTTP requests whose bodies can be cloned (`Full`, `Empty`, `String`), or were kept whole ([`Kept`]), are copied.
 ///
 /// What the method calls idempotent (RFC 9110, section 9.2.2) may be done twice. The rest is sent again only if no endpoint
 /// has seen it.
@@ -15,6 +16,16 @@ impl<B: Clone> Copies<Request<B>> for Idempotent {
     }
 
     fn may_repeat(&self, request: &Request<B>) -> bool {
+        is_idempotent(request.method())
+    }
+}
+
+impl<B> Copies<Request<Kept<B>>> for Idempotent {
+    fn copy(&self, request: &Request<Kept<B>>) -> Option<Request<Kept<B>>> {
+        kept::copy(request)
+    }
+
+    fn may_repeat(&self, request: &Request<Kept<B>>) -> bool {
         is_idempotent(request.method())
     }
 }
