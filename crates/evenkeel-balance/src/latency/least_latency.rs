@@ -1,0 +1,346 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_types::{RandomSource, SplitMix64, Timestamp, below};
+
+use super::fleet::Fleet;
+use super::learnt::Learnt;
+use super::price::{Cheapest, Price};
+use super::settings;
+use super::standing::{Cost, MOST_BACKOFF, Part, Rules, Standing};
+use crate::built_in::are_equal;
+use crate::draws::few::Few;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::{
+    BuiltIn, Caller, Choices, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants, scan,
+};
+
+/// Settings of [`LeastLatency`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct LeastLatencyConfig {
+    /// Up to so many usable endpoints all are compared: 128 unless set; at most 128, and 0 never compares all.
+    pub scan_up_to: u32,
+    /// Of more, so many are drawn and compared: 32 unless set; 2 to 32.
+    pub choices: u32,
+    /// The time after which what an endpoint was seen to do counts for 37 %: 5 s unless set.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
+    #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    pub decay: Duration,
+    /// How many answers that take what is typical of the fleet each endpoint is given beside its own: 2 unless set; 1 to 100.
+    pub prior: u32,
+    /// The power of one more than what is in flight, by which the latency is multiplied: 2 unless set; 1 to 4.
+    pub load_power: u32,
+    /// Whether an answer that does not come is evidence before it comes: yes unless set.
+    pub overdue: bool,
+    /// How many times the decay may be doubled for an endpoint that is found slow or failing whenever it is tried: 4 unless
+    /// set, so that one is tried again within some minutes; at most 8.
+    pub backoff: u32,
+    /// What is compared is divided by the share of successes to this power: 4 unless set; 0 ignores failures, at most 8.
+    pub failure_power: u32,
+}
+
+impl Default for LeastLatencyConfig {
+    fn default() -> Self {
+        Self {
+            scan_up_to: 128,
+            choices: 32,
+            decay: Duration::from_secs(5),
+            prior: 2,
+            load_power: 2,
+            overdue: true,
+            backoff: 4,
+            failure_power: 4,
+        }
+    }
+}
+
+impl PolicySettings for LeastLatencyConfig {
+    fn build(&self, members: &dyn Members) -> Result<BuiltIn, InvalidPolicy> {
+        Ok(BuiltIn::dynamic(LeastLatency::new(self, members)?))
+    }
+}
+
+/// The endpoint that is expected to answer soonest, as far as its caller can know without asking.
+#[derive(Debug)]
+pub struct LeastLatency {
+    rules: Rules,
+    scan_up_to: usize,
+    load_power: u32,
+    all: Few,
+    some: Few,
+    /// Mean weight ÷ weight, where weights differ: what a request in flight counts for.
+    scales: Option<Box<[f64]>>,
+    learnt: Learnt<Standing>,
+    fleet: Arc<Fleet>,
+    /// What each position costs, as two single-precision numbers: renewed by answers, and in turn for what ages.
+    costs: Box<[AtomicU64]>,
+    sweep: Sweep,
+}
+
+impl LeastLatency {
+    /// The policy for these members, of whom nothing is known yet. O(n).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy::Setting`] if a setting is out of range.
+    pub fn new(config: &LeastLatencyConfig, members: &dyn Members) -> Result<Self, InvalidPolicy> {
+        let decay = settings::decay(NAME, "decay", config.decay)?;
+        settings::failure_power(NAME, config.failure_power)?;
+        within("scan_up_to", config.scan_up_to, 0, MOST_SCANNED as u32)?;
+        within("prior", config.prior, 1, 100)?;
+        within("load_power", config.load_power, 1, 4)?;
+        within("backoff", config.backoff, 0, MOST_BACKOFF)?;
+        let rules = Rules {
+            decay,
+            prior: f64::from(config.prior),
+            backoff: config.backoff,
+            failure_power: config.failure_power,
+            overdue: config.overdue,
+        };
+        Ok(Self {
+            rules,
+            scan_up_to: config.scan_up_to as usize,
+            load_power: config.load_power,
+            all: Few::new(NAME, Choices::All, members.weights())?,
+            some: Few::new(NAME, Choices::Draw(config.choices), members.weights())?,
+            scales: scales(members.weights()),
+            learnt: Learnt::new(members, Standing::default),
+            fleet: Arc::default(),
+            costs: costs(members),
+            sweep: Sweep::default(),
+        })
+    }
+
+    fn successor(&self, members: &dyn Members) -> Self {
+        Self {
+            rules: self.rules,
+            scan_up_to: self.scan_up_to,
+            load_power: self.load_power,
+            all: self.all.for_weights(members.weights()),
+            some: self.some.for_weights(members.weights()),
+            scales: scales(members.weights()),
+            learnt: self.learnt.rebuild(members, Standing::default),
+            fleet: Arc::clone(&self.fleet),
+            costs: costs(members),
+            sweep: Sweep::default(),
+        }
+    }
+
+    /// A position, or `None` if none is open.
+    #[inline]
+    pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        let now = caller.now();
+        if self.sweep.is_due(now) {
+            self.look_at_some(now);
+        }
+        let usable = view.mask().usable();
+        let count = self.costs.len();
+        let is_plain =
+            self.scales.is_none() && usable == count && view.mask().len() == count && view.admits_all();
+        let chosen = if usable > self.scan_up_to {
+            self.some.choose(view, caller, &Cheapest(|position, load| self.price(position, load)))
+        } else if is_plain {
+            self.least(view, caller)
+        } else {
+            self.all.choose(view, caller, &Cheapest(|position, load| self.price(position, load)))
+        }?;
+        if let Some(standing) = self.learnt.at(chosen) {
+            standing.choose(view.load(chosen), now);
+        }
+        Some(chosen)
+    }
+
+    /// The least of all, where all are usable and weights are equal; ties are told apart at random.
+    #[inline]
+    fn least<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        let mut loads = [0_u32; MOST_SCANNED];
+        let mut totals = [f32::INFINITY; MOST_SCANNED];
+        let count = self.costs.len().min(MOST_SCANNED);
+        let (loads, totals) = (&mut loads[..count], &mut totals[..count]);
+        view.loads(loads);
+        let mut least = f32::INFINITY;
+        for ((total, &load), cost) in totals.iter_mut().zip(&*loads).zip(&self.costs) {
+            let (next, each) = unpack(cost.load(Ordering::Relaxed));
+            *total = next + each * queue(load, self.load_power);
+            least = least.min(*total);
+        }
+        let mut draws = SplitMix64::new(caller.draw());
+        let mut chosen = None;
+        let mut equals = 0;
+        for (position, &total) in totals.iter().enumerate() {
+            if total <= least {
+                equals += 1;
+                if equals == 1 || below(scan::upper(draws.next_u64()), equals) == 0 {
+                    chosen = Some(position);
+                }
+            }
+        }
+        chosen
+    }
+
+    #[inline]
+    fn price(&self, position: usize, load: u32) -> Price {
+        let (next, each) =
+            self.costs.get(position).map_or((1.0, 1.0), |cost| unpack(cost.load(Ordering::Relaxed)));
+        let scale = self.scales.as_ref().and_then(|scales| scales.get(position).copied()).unwrap_or(1.0);
+        let queued = f64::from(each * queue(load, self.load_power)) * scale;
+        Price { hot: false, next: f64::from(next), queued }
+    }
+
+    /// Renews what ages: all once after an update, then some at a time.
+    #[cold]
+    #[inline(never)]
+    fn look_at_some(&self, now: Timestamp) {
+        let count = self.costs.len();
+        let Some(span) = self.sweep.take(count, now) else { return };
+        let typical = self.fleet.mean();
+        let bar = self.fleet.bar();
+        let (mut weights, mut sum) = if span.start == 0 { (0.0, 0.0) } else { self.sweep.sums() };
+        for position in span.clone() {
+            if let (Some(standing), Some(place)) = (self.learnt.at(position), self.costs.get(position)) {
+                let (cost, Part { mean, weight }) = standing.cost(typical, &self.rules, now);
+                place.store(pack(cost), Ordering::Relaxed);
+                weights += weight;
+                sum += weight * mean.min(bar);
+            }
+        }
+        if span.end < count {
+            self.sweep.set_sums(weights, sum);
+        } else if weights > 0.0 {
+            self.fleet.set_mean(sum / weights);
+        }
+    }
+}
+
+impl Policy for LeastLatency {
+    fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
+        self.choose(view, caller)
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::LOADS | Wants::OBSERVED | Wants::CLOCK | Wants::EVENTS
+    }
+
+    fn on_event(&self, event: Event) {
+        match event {
+            Event::Picked(token) => {
+                if let Some(standing) = self.learnt.of(token) {
+                    standing.sent();
+                }
+            }
+            Event::Observed(token, observation) => {
+                let Some(position) = self.learnt.position(token) else { return };
+                if let (Some(standing), Some(place)) = (self.learnt.at(position), self.costs.get(position)) {
+                    standing.learn(&observation, &self.fleet, &self.rules);
+                    let (cost, _) = standing.cost(self.fleet.mean(), &self.rules, observation.at);
+                    place.store(pack(cost), Ordering::Relaxed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
+        Ok(Some(Arc::new(self.successor(members))))
+    }
+}
+
+/// Whose turn it is to be renewed. What one pick does is bounded, so that no request pays for thousands of endpoints.
+#[derive(Debug, Default)]
+struct Sweep {
+    /// In nanoseconds; zero until all were looked at once.
+    due: AtomicU64,
+    next: AtomicU32,
+    /// What was summed up in this round: bits of weights, and of weights times means.
+    weights: AtomicU64,
+    sum: AtomicU64,
+}
+
+impl Sweep {
+    #[inline]
+    fn is_due(&self, now: Timestamp) -> bool {
+        now.as_nanos() >= self.due.load(Ordering::Relaxed)
+    }
+
+    /// The positions to renew; `None` if somebody else took them.
+    fn take(&self, count: usize, now: Timestamp) -> Option<std::ops::Range<usize>> {
+        let due = self.due.load(Ordering::Relaxed);
+        let later = now.as_nanos().saturating_add(INTERVAL);
+        self.due.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        if due == 0 {
+            return Some(0..count);
+        }
+        let start = self.next.load(Ordering::Relaxed) as usize;
+        let start = if start < count { start } else { 0 };
+        let end = (start + MOST_SCANNED).min(count);
+        self.next.store(end as u32, Ordering::Relaxed);
+        Some(start..end)
+    }
+
+    fn sums(&self) -> (f64, f64) {
+        (
+            f64::from_bits(self.weights.load(Ordering::Relaxed)),
+            f64::from_bits(self.sum.load(Ordering::Relaxed)),
+        )
+    }
+
+    fn set_sums(&self, weights: f64, sum: f64) {
+        self.weights.store(weights.to_bits(), Ordering::Relaxed);
+        self.sum.store(sum.to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// (load + 1)^power − 1.
+#[inline]
+fn queue(load: u32, power: u32) -> f32 {
+    let more = load as f32 + 1.0;
+    match power {
+        1 => more - 1.0,
+        2 => more * more - 1.0,
+        3 => more * more * more - 1.0,
+        _ => more * more * (more * more) - 1.0,
+    }
+}
+
+fn costs(members: &dyn Members) -> Box<[AtomicU64]> {
+    let unknown = Cost { next: 1.0, each: 1.0 };
+    members.weights().iter().map(|_| AtomicU64::new(pack(unknown))).collect()
+}
+
+fn unpack(word: u64) -> (f32, f32) {
+    (f32::from_bits((word >> 32) as u32), f32::from_bits(word as u32))
+}
+
+fn pack(cost: Cost) -> u64 {
+    u64::from((cost.next as f32).to_bits()) << 32 | u64::from((cost.each as f32).to_bits())
+}
+
+fn scales(weights: &[u32]) -> Option<Box<[f64]>> {
+    if are_equal(weights) {
+        return None;
+    }
+    let positive = weights.iter().filter(|&&weight| weight > 0).count().max(1);
+    let total: u64 = weights.iter().copied().map(u64::from).sum();
+    let mean = total as f64 / positive as f64;
+    Some(weights.iter().map(|&weight| mean / f64::from(weight.max(1))).collect())
+}
+
+fn within(setting: &'static str, value: u32, low: u32, high: u32) -> Result<(), InvalidPolicy> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    let problem = format!("{value} is out of range: allowed are {low} to {high}");
+    Err(InvalidPolicy::setting(NAME, setting, problem))
+}
+
+const NAME: &str = "least_latency";
+/// The most that one pick looks at.
+const MOST_SCANNED: usize = 128;
+/// How long a renewal holds: 16 ms, short beside the time constants, long beside a pick.
+const INTERVAL: u64 = 16_000_000;
