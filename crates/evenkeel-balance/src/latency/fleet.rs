@@ -16,6 +16,14 @@ pub(crate) struct Fleet {
     deviation: AtomicU64,
 }
 
+/// What is typical at a moment, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Typical {
+    pub(crate) mean: Option<f64>,
+    /// What takes longer is out of the ordinary.
+    pub(crate) bar: f64,
+}
+
 impl Default for Fleet {
     fn default() -> Self {
         Self { mean: AtomicU64::new(0), deviation: AtomicU64::new(pack(FIRST_DEVIATION, 0)) }
@@ -30,12 +38,17 @@ impl Fleet {
         (bits != 0).then(|| f64::from_bits(bits))
     }
 
+    /// Both, read once.
+    pub(crate) fn typical(&self) -> Typical {
+        Typical { mean: self.mean(), bar: self.bar() }
+    }
+
     pub(crate) fn set_mean(&self, nanos: f64) {
         self.mean.store(nanos.max(1.0).to_bits(), Ordering::Relaxed);
     }
 
     /// What takes longer is out of the ordinary: four deviations above the mean, as in TCP's timeout (RFC 6298), and at
-    /// least half of it. Nothing is while nothing is known.
+    /// least a quarter of it. Nothing is while nothing is known.
     pub(crate) fn bar(&self) -> f64 {
         let deviation = share(self.deviation.load(Ordering::Relaxed));
         self.mean().map_or(f64::INFINITY, |mean| mean * (1.0 + (4.0 * deviation).max(LEAST_BAR)))
@@ -71,7 +84,7 @@ const ANSWERS: f64 = 32.0;
 const FIRST_DEVIATION: f64 = 0.5;
 /// One answer in a thousand that takes a thousand times as long must not make all else ordinary.
 const MOST_DEVIATION: f64 = 4.0;
-const LEAST_BAR: f64 = 0.5;
+const LEAST_BAR: f64 = 0.25;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -87,7 +100,7 @@ mod tests {
         for millis in 0..500 {
             fleet.absorb(1e8, Timestamp::from_millis(2000 + 2 * millis));
         }
-        assert_eq!(fleet.bar(), 1.5e8, "answers that are all alike leave half of the mean");
+        assert_eq!(fleet.bar(), 1.25e8, "answers that are all alike leave a quarter of the mean");
         for millis in 0..500 {
             fleet.absorb(1e12, Timestamp::from_millis(4000 + 2 * millis));
         }

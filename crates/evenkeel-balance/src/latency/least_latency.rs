@@ -38,6 +38,8 @@ pub struct LeastLatencyConfig {
     pub load_power: u32,
     /// Whether an answer that does not come is evidence before it comes: yes unless set.
     pub overdue: bool,
+    /// Whether an endpoint that is out of the ordinary gets one request at a time: yes unless set.
+    pub trials: bool,
     /// How many times the decay may be doubled for an endpoint that is found slow or failing whenever it is tried: 4 unless
     /// set, so that one is tried again within some minutes; at most 8.
     pub backoff: u32,
@@ -54,6 +56,7 @@ impl Default for LeastLatencyConfig {
             prior: 2,
             load_power: 2,
             overdue: true,
+            trials: true,
             backoff: 4,
             failure_power: 4,
         }
@@ -102,6 +105,7 @@ impl LeastLatency {
             backoff: config.backoff,
             failure_power: config.failure_power,
             overdue: config.overdue,
+            trials: config.trials,
         };
         Ok(Self {
             rules,
@@ -199,15 +203,14 @@ impl LeastLatency {
     fn look_at_some(&self, now: Timestamp) {
         let count = self.costs.len();
         let Some(span) = self.sweep.take(count, now) else { return };
-        let typical = self.fleet.mean();
-        let bar = self.fleet.bar();
+        let typical = self.fleet.typical();
         let (mut weights, mut sum) = if span.start == 0 { (0.0, 0.0) } else { self.sweep.sums() };
         for position in span.clone() {
             if let (Some(standing), Some(place)) = (self.learnt.at(position), self.costs.get(position)) {
-                let (cost, Part { mean, weight }) = standing.cost(typical, &self.rules, now);
+                let (cost, Part { mean, weight }) = standing.cost(&typical, &self.rules, now);
                 place.store(pack(cost), Ordering::Relaxed);
                 weights += weight;
-                sum += weight * mean.min(bar);
+                sum += weight * mean.min(typical.bar);
             }
         }
         if span.end < count {
@@ -238,7 +241,7 @@ impl Policy for LeastLatency {
                 let Some(position) = self.learnt.position(token) else { return };
                 if let (Some(standing), Some(place)) = (self.learnt.at(position), self.costs.get(position)) {
                     standing.learn(&observation, &self.fleet, &self.rules);
-                    let (cost, _) = standing.cost(self.fleet.mean(), &self.rules, observation.at);
+                    let (cost, _) = standing.cost(&self.fleet.typical(), &self.rules, observation.at);
                     place.store(pack(cost), Ordering::Relaxed);
                 }
             }

@@ -1,7 +1,7 @@
 use evenkeel_stats::TimeConstant;
 use evenkeel_types::Timestamp;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Typical};
 use super::settings::nanos_of;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{Observation, Observed};
@@ -47,6 +47,8 @@ pub(crate) struct Rules {
     pub(crate) failure_power: u32,
     /// Whether a verdict that does not come is evidence.
     pub(crate) overdue: bool,
+    /// Whether whoever is out of the ordinary gets one request at a time.
+    pub(crate) trials: bool,
 }
 
 /// What a request costs: `next` by itself, and `each` that lies before it.
@@ -169,19 +171,22 @@ impl Standing {
 
     /// What a request costs here, where the mean of the fleet is `typical`; and what this endpoint adds to that.
     #[inline]
-    pub(crate) fn cost(&self, typical: Option<f64>, rules: &Rules, now: Timestamp) -> (Cost, Part) {
+    pub(crate) fn cost(&self, fleet: &Typical, rules: &Rules, now: Timestamp) -> (Cost, Part) {
         let now = now.as_nanos();
         let (mean, before) = unpack(self.latency.load(Ordering::Relaxed));
         let failed = f64::from_bits(self.failed.load(Ordering::Relaxed));
         let kept = if before > 0.0 || failed > 0.0 { self.kept(now, rules) } else { 1.0 };
         let weight = before * kept;
-        let typical = typical.unwrap_or(if before > 0.0 { mean } else { 1.0 });
+        let typical = fleet.mean.unwrap_or(if before > 0.0 { mean } else { 1.0 });
         let regressed = |weight: f64| (rules.prior * typical + weight * mean) / (rules.prior + weight);
         let next = regressed(weight);
         let each = next.max(regressed(before));
         let owed = if rules.overdue { self.overdue(now, rules) } else { 0.0 };
         let penalty = penalty(failed * kept.sqrt(), rules.failure_power);
-        let cost = Cost { next: next.max(owed) * penalty, each: each.max(owed) * penalty };
+        // On trial: one request at a time, unless there is nobody else.
+        let is_on_trial = owed > fleet.bar || self.findings.load(Ordering::Relaxed) > 0;
+        let trial = if rules.trials && is_on_trial { ON_TRIAL } else { 1.0 };
+        let cost = Cost { next: next.max(owed) * penalty, each: each.max(owed) * penalty * trial };
         (cost, Part { mean, weight })
     }
 
@@ -220,4 +225,6 @@ const ANSWERS: f64 = 8.0;
 const ABANDONED: f64 = 3.0;
 const OVERDUE_FOR: f64 = 4.0;
 const LEAST_SUCCESS: f64 = 0.01;
+/// How much more a request in flight counts at an endpoint that is on trial.
+const ON_TRIAL: f64 = 1000.0;
 pub(crate) const MOST_BACKOFF: u32 = 8;
