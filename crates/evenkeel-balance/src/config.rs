@@ -14,7 +14,8 @@ use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::hash::{AnchorConfig, IpHashConfig, JumpConfig, ModuloConfig, MultiProbeConfig, RendezvousConfig};
 use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::latency::{
-    C3Config, ClientSideWeightedRoundRobinConfig, LeastLatencyConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
+    C3Config, ClientSideWeightedRoundRobinConfig, LeastLatencyConfig, LeastTimeConfig, PeakEwmaConfig,
+    PrequalConfig,
 };
 use crate::load::{
     JoinIdleQueueConfig, LeastConnectionsConfig, LeastRequestConfig, ShortestExpectedDelayConfig,

@@ -101,8 +101,8 @@ pub use hash::{
 pub use invalid::InvalidPolicy;
 pub use latency::{
     C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastLatency,
-    LeastLatencyConfig, LeastTime, LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig, ProbePool, ProbePoolConfig,
-    ServerFeedback, UnknownWeight,
+    LeastLatencyConfig, LeastTime, LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig,
+    ProbePool, ProbePoolConfig, ServerFeedback, UnknownWeight,
 };
 pub use load::{
     JoinIdleQueue, JoinIdleQueueConfig, LeastConnections, LeastConnectionsConfig, LeastRequest,

@@ -9,7 +9,7 @@ use super::price::{Cheapest, Price};
 use super::settings;
 use super::standing::{Cost, MOST_BACKOFF, Part, Rules, Standing};
 use crate::built_in::are_equal;
-use crate::draws::few::Few;
+use crate::draws::few::{Contest, Few};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{
     BuiltIn, Caller, Choices, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants, scan,
@@ -24,24 +24,30 @@ use crate::{
     serde(default, deny_unknown_fields)
 )]
 pub struct LeastLatencyConfig {
-    /// Up to so many usable endpoints all are compared: 128 unless set; at most 128, and 0 never compares all.
+    /// Up to so many usable endpoints all are compared: 128 unless set, which costs less than a microsecond; at most 128.
+    /// Comparing all is what wins most: two choices throw away what the caller knows of the others.
     pub scan_up_to: u32,
-    /// Of more, so many are drawn and compared: 32 unless set; 2 to 32.
+    /// Of more endpoints so many are drawn and compared: 32 unless set; 2 to 32.
     pub choices: u32,
-    /// The time after which what an endpoint was seen to do counts for 37 %: 5 s unless set.
+    /// The time after which what an endpoint was seen to do counts for 37 %: 15 s unless set. Between 5 s and 40 s the
+    /// tail moves by a few percent: longer is better among equal servers, of which a client hears seldom, shorter where
+    /// servers differ and change.
     #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub decay: Duration,
-    /// How many answers that take what is typical of the fleet each endpoint is given beside its own: 2 unless set; 1 to 100.
+    /// How many answers that take what is typical of the fleet each endpoint is given beside its own: 2 unless set, so that
+    /// one quick answer is not taken for a quick server; 1 to 100.
     pub prior: u32,
-    /// The power of one more than what is in flight, by which the latency is multiplied: 2 unless set; 1 to 4.
+    /// The latency is multiplied by one more than what is in flight to this power: 2 unless set; 1 to 4. One client that
+    /// sends everything does better with more, since its own count is the truth.
     pub load_power: u32,
     /// Whether an answer that does not come is evidence before it comes: yes unless set.
     pub overdue: bool,
-    /// Whether an endpoint that is out of the ordinary gets one request at a time: yes unless set.
+    /// Whether an endpoint that is out of the ordinary gets one request at a time, as long as there are others: yes unless
+    /// set.
     pub trials: bool,
-    /// How many times the decay may be doubled for an endpoint that is found slow or failing whenever it is tried: 4 unless
-    /// set, so that one is tried again within some minutes; at most 8.
+    /// How many times the decay may be doubled for an endpoint that is found slow or failing whenever it is tried: 3 unless
+    /// set, to two minutes; at most 8.
     pub backoff: u32,
     /// What is compared is divided by the share of successes to this power: 4 unless set; 0 ignores failures, at most 8.
     pub failure_power: u32,
@@ -52,12 +58,12 @@ impl Default for LeastLatencyConfig {
         Self {
             scan_up_to: 128,
             choices: 32,
-            decay: Duration::from_secs(5),
+            decay: Duration::from_secs(15),
             prior: 2,
             load_power: 2,
             overdue: true,
             trials: true,
-            backoff: 4,
+            backoff: 3,
             failure_power: 4,
         }
     }
@@ -69,7 +75,34 @@ impl PolicySettings for LeastLatencyConfig {
     }
 }
 
-/// The endpoint that is expected to answer soonest, as far as its caller can know without asking.
+/// The endpoint that is expected to answer soonest, by all that its caller knows without asking.
+///
+/// **Idea.** Each endpoint has the mean of its answers of late, and how much that is worth. The less it is worth, the
+/// nearer the expectation is to the mean of the fleet: an endpoint that has answered once, or not for a while, is taken for
+/// an ordinary one. The cost of a request is that expectation times the square of one more than what is in flight there.
+/// All endpoints are compared, or 32 of more than 128; then the one that became idle last is compared too.
+/// **Overdue answers** are evidence before they come: where verdicts are open and none comes, the endpoint takes at least as
+/// long as that. So a black hole is left after a latency or two. Who answers early (`Pick::record`) owes nothing for the
+/// rest of a stream.
+/// **Trials.** An answer is out of the ordinary if it takes four mean deviations more than the mean of the fleet, or
+/// fails. After one such an endpoint gets one request at a time while there are others, until it answers as the others do;
+/// and each request that finds it so again doubles the time for which that is believed, up to two minutes. So a server
+/// that stays slow gets next to no requests, and one that was slow for a moment is back soon.
+/// **Failures** never lower an expectation, and the cost is divided by the share of successes to the power
+/// [`failure_power`](LeastLatencyConfig::failure_power); a request that was given up counts three times. **Unknown**
+/// endpoints count as ordinary ones.
+/// **Weights.** At equal latency idle shares are the weights, and under load a request in flight counts for less on a
+/// heavier endpoint.
+/// **Cost.** O(n) up to 128 endpoints, else 32 draws; one clock read. What ages is renewed in turn, 128 endpoints each
+/// 16 ms by one of the picks; the first pick after an update renews all. Each pick and each verdict writes two words of
+/// the endpoint. 110 bytes an endpoint.
+/// **When.** Endpoints may differ, have neighbours, stall or fail; one client or many. It has won or drawn nearly every
+/// comparison in the simulator, policies with probes among them (`docs/decisions/0015-least-latency.md`).
+/// **When not.** Requests whose duration is not the server's doing, as long polling; every request to the same endpoint
+/// ([`Maglev`](crate::Maglev)); shares that must be even when nothing is loaded.
+/// **Source.** The pieces are known: shrinking a mean towards that of the group (James and Stein 1961), TCP's bar of four
+/// deviations (RFC 6298), latency times load (Finagle's `PeakEwma.scala`), estimates that are updated by what was sent since
+/// (van der Boor, Borst and van Leeuwaarden, "Hyper-scalable JSQ with sparse feedback", arXiv 1903.02337).
 #[derive(Debug)]
 pub struct LeastLatency {
     rules: Rules,
@@ -84,6 +117,8 @@ pub struct LeastLatency {
     /// What each position costs, as two single-precision numbers: renewed by answers, and in turn for what ages.
     costs: Box<[AtomicU64]>,
     sweep: Sweep,
+    /// Who became idle last, among more endpoints than are compared.
+    idle: AtomicU32,
 }
 
 impl LeastLatency {
@@ -118,6 +153,7 @@ impl LeastLatency {
             fleet: Arc::default(),
             costs: costs(members),
             sweep: Sweep::default(),
+            idle: AtomicU32::new(u32::MAX),
         })
     }
 
@@ -133,6 +169,7 @@ impl LeastLatency {
             fleet: Arc::clone(&self.fleet),
             costs: costs(members),
             sweep: Sweep::default(),
+            idle: AtomicU32::new(u32::MAX),
         }
     }
 
@@ -148,7 +185,9 @@ impl LeastLatency {
         let is_plain =
             self.scales.is_none() && usable == count && view.mask().len() == count && view.admits_all();
         let chosen = if usable > self.scan_up_to {
-            self.some.choose(view, caller, &Cheapest(|position, load| self.price(position, load)))
+            let contest = Cheapest(|position, load| self.price(position, load));
+            let drawn = self.some.choose(view, caller, &contest);
+            drawn.map(|drawn| self.or_idle(view, &contest, drawn))
         } else if is_plain {
             self.least(view, caller)
         } else {
@@ -158,6 +197,17 @@ impl LeastLatency {
             standing.choose(view.load(chosen), now);
         }
         Some(chosen)
+    }
+
+    /// The one that became idle last, if it is still so and cheaper.
+    #[inline]
+    fn or_idle<V: View + ?Sized>(&self, view: &V, contest: &impl Contest, drawn: usize) -> usize {
+        let idle = self.idle.load(Ordering::Relaxed) as usize;
+        let is_better = idle < self.costs.len()
+            && view.is_open(idle)
+            && view.load(idle) == 0
+            && contest.replaces(contest.enter(view, idle), contest.enter(view, drawn));
+        if is_better { idle } else { drawn }
     }
 
     /// The least of all, where all are usable and weights are equal; ties are told apart at random.
@@ -243,6 +293,9 @@ impl Policy for LeastLatency {
                     standing.learn(&observation, &self.fleet, &self.rules);
                     let (cost, _) = standing.cost(&self.fleet.typical(), &self.rules, observation.at);
                     place.store(pack(cost), Ordering::Relaxed);
+                    if observation.in_flight <= 1 && self.costs.len() > self.scan_up_to {
+                        self.idle.store(position as u32, Ordering::Relaxed);
+                    }
                 }
             }
             _ => {}
