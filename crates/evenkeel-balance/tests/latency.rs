@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::{
-    BuiltIn, C3Config, Caller, Choices, Event, LoadReport, Mask, Members, Observation, Observed,
-    PeakEwmaConfig, Policy, PolicyConfig, Script, Table,
+    BuiltIn, C3Config, Caller, Choices, Event, LeastLatencyConfig, LoadReport, Mask, Members, Observation,
+    Observed, PeakEwmaConfig, Policy, PolicyConfig, Script, Table,
 };
 use evenkeel_types::{Endpoint, SplitMix64, Timestamp};
 use proptest::prelude::*;
@@ -20,6 +20,12 @@ fn by_latency() -> Vec<PolicyConfig> {
         PolicyConfig::c3(),
         PolicyConfig::C3(C3Config { choices: all, ..C3Config::default() }),
         PolicyConfig::prequal(),
+        PolicyConfig::least_latency(),
+        PolicyConfig::LeastLatency(LeastLatencyConfig {
+            scan_up_to: 0,
+            choices: 3,
+            ..LeastLatencyConfig::default()
+        }),
     ]
 }
 
@@ -127,6 +133,7 @@ impl Fleet {
             Does::Hang(millis) => (millis * 1000, Observed::Censored),
         };
         let latency = Duration::from_micros(micros);
+        self.policy.on_event(Event::Picked(position as u64));
         self.loads[position] += 1;
         self.picks[position] += 1;
         self.under_way.push((self.now.saturating_add(latency), position, latency, kind));

@@ -400,3 +400,125 @@ const NAME: &str = "least_latency";
 const MOST_SCANNED: usize = 128;
 /// How long a renewal holds: 16 ms, short beside the time constants, long beside a pick.
 const INTERVAL: u64 = 16_000_000;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::Observed;
+    use crate::latency::testing::{Bed, invalid};
+
+    fn bed(config: LeastLatencyConfig, count: u64) -> Bed<LeastLatency> {
+        let mut bed = Bed::new(|members| LeastLatency::new(&config, members), count);
+        for _ in 0..10 {
+            for token in 0..count {
+                bed.answer(token, 20);
+            }
+        }
+        bed.pick(&vec![0; count as usize]);
+        bed
+    }
+
+    #[test]
+    fn the_cost_is_latency_times_the_square_of_one_more_than_the_load() {
+        for (power, loads, expected) in [
+            // 20 ms × 2^k against 56 ms.
+            (1, [1, 0], 0),
+            (2, [1, 0], 1),
+            (1, [2, 0], 1),
+            (4, [0, 0], 0),
+        ] {
+            let mut bed = bed(LeastLatencyConfig { load_power: power, ..LeastLatencyConfig::default() }, 2);
+            for _ in 0..1000 {
+                bed.answer(1, 58);
+                bed.answer(0, 20);
+            }
+            bed.pass(Duration::from_millis(20));
+            assert_eq!(bed.pick(&loads), expected, "{power} {loads:?}");
+        }
+    }
+
+    #[test]
+    fn all_ways_to_choose_agree() {
+        let of = |scan_up_to, choices| LeastLatencyConfig { scan_up_to, choices, ..Default::default() };
+        for config in [of(128, 32), of(0, 32), of(2, 3)] {
+            let mut bed = bed(config.clone(), 3);
+            bed.answer(1, 10);
+            for loads in [[0, 0, 0], [0, 1, 5], [9, 1, 2], [3, 2, 0]] {
+                let least = (0..3).min_by(|&one, &other| {
+                    let total = |position: usize| {
+                        let Price { next, queued, .. } = bed.policy.price(position, loads[position]);
+                        next + queued
+                    };
+                    total(one).total_cmp(&total(other))
+                });
+                assert_eq!(Some(bed.pick(&loads)), least, "{config:?} {loads:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_became_idle_last_is_met_among_many() {
+        let config = LeastLatencyConfig { scan_up_to: 0, choices: 2, ..LeastLatencyConfig::default() };
+        let mut bed = bed(config, 200);
+        let mut loads = vec![3; 200];
+        loads[77] = 0;
+        bed.answer(77, 20);
+        assert_eq!(bed.pick(&loads), 77);
+        loads[77] = 3;
+        loads[5] = 0;
+        assert!(bed.picks(100, &loads)[5] < 20, "nobody heard of it");
+    }
+
+    #[test]
+    fn an_update_keeps_what_is_known_and_the_first_pick_after_it_knows_all() {
+        let mut bed = bed(LeastLatencyConfig::default(), 300);
+        for token in 0..300 {
+            for _ in 0..20 {
+                bed.answer(token, if token == 299 { 10 } else { 20 });
+            }
+        }
+        bed.policy = bed.policy.successor(&super::super::learnt::tests::Tokens::new(0..300));
+        bed.pick(&vec![0; 300]);
+        let (last, first) = (bed.policy.price(299, 0).next, bed.policy.price(0, 0).next);
+        assert!(last < 0.7 * first, "{last} {first}");
+    }
+
+    #[test]
+    fn a_sweep_goes_round() {
+        let sweep = Sweep::default();
+        let mut spans = Vec::new();
+        for round in 0..5 {
+            spans.extend(sweep.take(300, Timestamp::from_millis(1000 + 20 * round)));
+        }
+        assert_eq!(spans, [0..300, 0..128, 128..256, 256..300, 0..128]);
+    }
+
+    #[test]
+    fn one_failure_of_an_idle_fleet_is_no_verdict_and_three_are() {
+        let mut bed = bed(LeastLatencyConfig::default(), 2);
+        bed.observe(0, Observed::Failure, 1);
+        bed.observe(0, Observed::Failure, 1);
+        bed.observe(0, Observed::Failure, 1);
+        assert_eq!(bed.picks(100, &[0, 0]), [0, 100]);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let build = |config: LeastLatencyConfig| {
+            LeastLatency::new(&config, &crate::MemberList::default()).map(|_| ())
+        };
+        let default = LeastLatencyConfig::default;
+        for (config, words) in [
+            (LeastLatencyConfig { decay: Duration::ZERO, ..default() }, "decay: 0s"),
+            (LeastLatencyConfig { scan_up_to: 129, ..default() }, "scan_up_to: 129"),
+            (LeastLatencyConfig { choices: 1, ..default() }, "choices: 1"),
+            (LeastLatencyConfig { choices: 33, ..default() }, "choices: 33"),
+            (LeastLatencyConfig { prior: 0, ..default() }, "prior: 0"),
+            (LeastLatencyConfig { load_power: 5, ..default() }, "load_power: 5"),
+            (LeastLatencyConfig { backoff: 9, ..default() }, "backoff: 9"),
+            (LeastLatencyConfig { failure_power: 9, ..default() }, "failure_power: 9"),
+        ] {
+            invalid(build(config), &["least_latency", words]);
+        }
+    }
+}

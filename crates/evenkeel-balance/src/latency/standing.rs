@@ -228,3 +228,160 @@ const LEAST_SUCCESS: f64 = 0.01;
 /// How much more a request in flight counts at an endpoint that is on trial.
 const ON_TRIAL: f64 = 1000.0;
 pub(crate) const MOST_BACKOFF: u32 = 8;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn rules() -> Rules {
+        let decay = TimeConstant::new(Duration::from_secs(10)).expect("above zero");
+        Rules { decay, prior: 2.0, backoff: 3, failure_power: 4, overdue: true, trials: true }
+    }
+
+    /// 20 ms on average, and out of the ordinary from 60 ms on.
+    fn fleet() -> Fleet {
+        let fleet = Fleet::default();
+        fleet.set_mean(20e6);
+        fleet
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + millis)
+    }
+
+    fn seen(kind: Observed, latency: u64, millis: u64) -> Observation {
+        let latency = Duration::from_millis(latency);
+        Observation { latency, kind, in_flight: 1, at: at(millis) }
+    }
+
+    fn cost(standing: &Standing, millis: u64) -> Cost {
+        standing.cost(&fleet().typical(), &rules(), at(millis)).0
+    }
+
+    #[test]
+    fn the_unknown_is_typical_and_what_is_old_becomes_so() {
+        let standing = Standing::default();
+        assert_eq!(cost(&standing, 0), Cost { next: 20e6, each: 20e6 });
+        for _ in 0..8 {
+            standing.learn(&seen(Observed::Success, 50, 0), &fleet(), &rules());
+        }
+        let expected = (2.0 * 20e6 + 8.0 * 50e6) / 10.0;
+        assert!((cost(&standing, 0).next / expected - 1.0).abs() < 1e-6);
+        let old = cost(&standing, 60_000);
+        assert!(old.next < 20.4e6 && old.each > 43e6, "what is in flight counts as before: {old:?}");
+    }
+
+    /// Each kind of verdict, below and above the bar: does it say how long an answer takes, what part fails, and that the
+    /// endpoint is out of the ordinary?
+    #[test]
+    fn what_each_verdict_says() {
+        for (kind, latency, weight, failed, findings) in [
+            (Observed::Success, 10, 1.0, 0.0, 0),
+            (Observed::Success, 100, 1.0, 0.0, 1),
+            (Observed::Failure, 1, 0.0, 0.125, 1),
+            (Observed::Failure, 100, 1.0, 0.125, 1),
+            (Observed::Overload, 1, 0.0, 0.125, 1),
+            (Observed::Overload, 100, 1.0, 0.125, 1),
+            (Observed::Censored, 10, 0.0, 0.0, 0),
+            (Observed::Censored, 100, 3.0, 0.0, 1),
+            (Observed::Neutral, 1, 0.0, 0.0, 0),
+            (Observed::Neutral, 100, 0.0, 0.0, 0),
+        ] {
+            let standing = Standing::default();
+            standing.learn(&seen(kind, latency, 0), &fleet(), &rules());
+            let found = (
+                unpack(standing.latency.load(Ordering::Relaxed)).1,
+                f64::from_bits(standing.failed.load(Ordering::Relaxed)),
+                standing.findings.load(Ordering::Relaxed),
+            );
+            assert_eq!(found, (weight, failed, findings), "{kind:?} {latency}");
+        }
+    }
+
+    #[test]
+    fn who_is_found_slow_again_is_believed_for_longer_until_it_answers_well() {
+        let standing = Standing::default();
+        let found = || standing.findings.load(Ordering::Relaxed);
+        for (latency, millis, expected) in [
+            (500, 1_000, 1),
+            // Was sent before the first finding: says nothing new.
+            (600, 1_010, 1),
+            (500, 2_000, 2),
+            (500, 3_000, 3),
+            (500, 4_000, 4),
+            (500, 5_000, 4),
+            (20, 6_000, 0),
+        ] {
+            standing.learn(&seen(Observed::Success, latency, millis), &fleet(), &rules());
+            assert_eq!(found(), expected, "{latency} at {millis}");
+        }
+        let slow = |findings: u64| {
+            let standing = Standing::default();
+            for round in 0..findings {
+                standing.learn(&seen(Observed::Success, 500, 1_000 * round), &fleet(), &rules());
+            }
+            cost(&standing, 40_000).next
+        };
+        assert!(slow(4) > 2.0 * slow(1));
+    }
+
+    #[test]
+    fn on_trial_one_request_in_flight_is_as_dear_as_a_thousand() {
+        let standing = Standing::default();
+        standing.learn(&seen(Observed::Success, 100, 0), &fleet(), &rules());
+        let on_trial = cost(&standing, 0);
+        assert!(on_trial.each > 900.0 * on_trial.next, "{on_trial:?}");
+        standing.learn(&seen(Observed::Success, 20, 10), &fleet(), &rules());
+        let free = cost(&standing, 10);
+        assert!(free.each < 1.1 * free.next, "{free:?}");
+    }
+
+    #[test]
+    fn a_verdict_that_does_not_come_counts_until_it_comes() {
+        let standing = Standing::default();
+        standing.choose(0, at(0));
+        standing.sent();
+        assert_eq!(cost(&standing, 10).next, 20e6, "less than usual");
+        assert_eq!(cost(&standing, 50).next, 50e6);
+        assert!(cost(&standing, 100).each > 1e10, "on trial before it has answered");
+        assert_eq!(cost(&standing, 50_000).next, 20e6, "no evidence after four time constants");
+        standing.learn(&seen(Observed::Neutral, 100, 100), &fleet(), &rules());
+        assert_eq!(cost(&standing, 200).next, 20e6, "nothing is open, though a stream may go on");
+        // A second one is sent while the stream goes on.
+        standing.choose(1, at(300));
+        standing.sent();
+        assert_eq!(cost(&standing, 340).next, 40e6);
+    }
+
+    #[test]
+    fn a_count_that_went_wrong_is_right_once_nothing_is_in_flight() {
+        let standing = Standing::default();
+        standing.learn(&seen(Observed::Success, 20, 0), &fleet(), &rules());
+        assert_eq!(standing.open.load(Ordering::Relaxed), 0, "a verdict on what was sent before");
+        standing.sent();
+        standing.sent();
+        standing.choose(0, at(10));
+        assert_eq!(standing.open.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn failures_are_dear_and_forgiven() {
+        let standing = Standing::default();
+        for round in 0..8 {
+            standing.learn(&seen(Observed::Failure, 1, round), &fleet(), &rules());
+        }
+        assert!(cost(&standing, 8).next > 50.0 * 20e6);
+        assert!(cost(&standing, 1_200_000).next < 1.01 * 20e6);
+    }
+
+    #[test]
+    fn times_that_go_back_count_as_the_latest() {
+        let standing = Standing::default();
+        standing.learn(&seen(Observed::Success, 40, 10_000), &fleet(), &rules());
+        standing.learn(&seen(Observed::Success, 40, 0), &fleet(), &rules());
+        let expected = (2.0 * 20e6 + 2.0 * 40e6) / 4.0;
+        assert!((cost(&standing, 0).next / expected - 1.0).abs() < 1e-6);
+    }
+}
