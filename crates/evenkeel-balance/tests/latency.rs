@@ -159,10 +159,10 @@ fn a_slow_endpoint_is_left_and_comes_back_when_it_has_recovered() {
             let mut fleet = Fleet::new(&config, 5);
             fleet.run(secs(10), every, |_| Does::Answer(20));
             let slow = |position| Does::Answer(if position == 0 { 1000 } else { 20 });
-            let picks = fleet.run(secs(60), every, slow);
+            let picks = fleet.run(secs(150), every, slow);
             assert!(part(&picks, 0) < 0.08, "{config:?} {every:?}: slow {picks:?}");
             assert!(picks[0] > 0, "{config:?} {every:?}: never asked");
-            fleet.run(secs(90), every, |_| Does::Answer(20));
+            fleet.run(secs(240), every, |_| Does::Answer(20));
             let picks = fleet.run(secs(60), every, |_| Does::Answer(20));
             assert!(part(&picks, 0) > 0.1, "{config:?} {every:?}: recovered {picks:?}");
         }
@@ -193,7 +193,7 @@ fn a_fast_failer_gets_fewer_than_its_share() {
             let sinkhole = |position| if position == 0 { Does::Fail(1) } else { Does::Answer(80) };
             let picks = fleet.run(secs(60), every, sinkhole);
             assert!(part(&picks, 0) < bound, "{config:?} {every:?}: {picks:?}");
-            fleet.run(secs(60), every, |_| Does::Answer(80));
+            fleet.run(secs(240), every, |_| Does::Answer(80));
             let picks = fleet.run(secs(30), every, |_| Does::Answer(80));
             assert!(part(&picks, 0) > 0.04, "{config:?} {every:?}: mended {picks:?}");
         }

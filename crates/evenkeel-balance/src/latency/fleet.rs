@@ -38,6 +38,11 @@ impl Fleet {
         (bits != 0).then(|| f64::from_bits(bits))
     }
 
+    /// No single answer counts for more: sixteen times the mean.
+    pub(crate) fn most(&self) -> f64 {
+        self.mean().map_or(f64::INFINITY, |mean| mean * MOST_TIMES)
+    }
+
     /// Both, read once.
     pub(crate) fn typical(&self) -> Typical {
         Typical { mean: self.mean(), bar: self.bar() }
@@ -84,6 +89,7 @@ const ANSWERS: f64 = 32.0;
 const FIRST_DEVIATION: f64 = 0.5;
 /// One answer in a thousand that takes a thousand times as long must not make all else ordinary.
 const MOST_DEVIATION: f64 = 4.0;
+const MOST_TIMES: f64 = 16.0;
 const LEAST_BAR: f64 = 0.25;
 
 #[cfg(all(test, not(loom)))]

@@ -46,8 +46,8 @@ pub struct LeastLatencyConfig {
     /// Whether an endpoint that is out of the ordinary gets one request at a time, as long as there are others: yes unless
     /// set.
     pub trials: bool,
-    /// How many times the decay may be doubled for an endpoint that is found slow or failing whenever it is tried: 3 unless
-    /// set, to two minutes; at most 8.
+    /// How many times the decay may be doubled for an endpoint that is found slow or failing whenever it is tried: 2 unless
+    /// set, to a minute; at most 8.
     pub backoff: u32,
     /// What is compared is divided by the share of successes to this power: 4 unless set; 0 ignores failures, at most 8.
     pub failure_power: u32,
@@ -63,7 +63,7 @@ impl Default for LeastLatencyConfig {
             load_power: 2,
             overdue: true,
             trials: true,
-            backoff: 3,
+            backoff: 2,
             failure_power: 4,
         }
     }
@@ -86,8 +86,11 @@ impl PolicySettings for LeastLatencyConfig {
 /// rest of a stream.
 /// **Trials.** An answer is out of the ordinary if it takes four mean deviations more than the mean of the fleet, or
 /// fails. After one such an endpoint gets one request at a time while there are others, until it answers as the others do;
-/// and each request that finds it so again doubles the time for which that is believed, up to two minutes. So a server
+/// and each request that finds it so again doubles the time for which that is believed, up to a minute. So a server
 /// that stays slow gets next to no requests, and one that was slow for a moment is back soon.
+/// **Forgiving.** What is known fades to three quarters of what is typical, so that in an idle fleet everybody is asked
+/// again: an endpoint that answers sixteen times as slow or worse is after one to two minutes, or some four when it was
+/// found so again and again; sooner the more the others have in flight.
 /// **Failures** never lower an expectation, and the cost is divided by the share of successes to the power
 /// [`failure_power`](LeastLatencyConfig::failure_power); a request that was given up counts three times. **Unknown**
 /// endpoints count as ordinary ones.
