@@ -410,8 +410,8 @@ mod tests {
     use crate::Observed;
     use crate::latency::testing::{Bed, invalid};
 
-    fn bed(config: LeastLatencyConfig, count: u64) -> Bed<LeastLatency> {
-        let mut bed = Bed::new(|members| LeastLatency::new(&config, members), count);
+    fn bed(config: &LeastLatencyConfig, count: u64) -> Bed<LeastLatency> {
+        let mut bed = Bed::new(|members| LeastLatency::new(config, members), count);
         for _ in 0..10 {
             for token in 0..count {
                 bed.answer(token, 20);
@@ -430,7 +430,7 @@ mod tests {
             (1, [2, 0], 1),
             (4, [0, 0], 0),
         ] {
-            let mut bed = bed(LeastLatencyConfig { load_power: power, ..LeastLatencyConfig::default() }, 2);
+            let mut bed = bed(&LeastLatencyConfig { load_power: power, ..LeastLatencyConfig::default() }, 2);
             for _ in 0..1000 {
                 bed.answer(1, 58);
                 bed.answer(0, 20);
@@ -444,7 +444,7 @@ mod tests {
     fn all_ways_to_choose_agree() {
         let of = |scan_up_to, choices| LeastLatencyConfig { scan_up_to, choices, ..Default::default() };
         for config in [of(128, 32), of(0, 32), of(2, 3)] {
-            let mut bed = bed(config.clone(), 3);
+            let mut bed = bed(&config, 3);
             bed.answer(1, 10);
             for loads in [[0, 0, 0], [0, 1, 5], [9, 1, 2], [3, 2, 0]] {
                 let least = (0..3).min_by(|&one, &other| {
@@ -462,7 +462,7 @@ mod tests {
     #[test]
     fn who_became_idle_last_is_met_among_many() {
         let config = LeastLatencyConfig { scan_up_to: 0, choices: 2, ..LeastLatencyConfig::default() };
-        let mut bed = bed(config, 200);
+        let mut bed = bed(&config, 200);
         let mut loads = vec![3; 200];
         loads[77] = 0;
         bed.answer(77, 20);
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn an_update_keeps_what_is_known_and_the_first_pick_after_it_knows_all() {
-        let mut bed = bed(LeastLatencyConfig::default(), 300);
+        let mut bed = bed(&LeastLatencyConfig::default(), 300);
         for token in 0..300 {
             for _ in 0..20 {
                 bed.answer(token, if token == 299 { 10 } else { 20 });
@@ -498,7 +498,7 @@ mod tests {
 
     #[test]
     fn one_failure_of_an_idle_fleet_is_no_verdict_and_three_are() {
-        let mut bed = bed(LeastLatencyConfig::default(), 2);
+        let mut bed = bed(&LeastLatencyConfig::default(), 2);
         bed.observe(0, Observed::Failure, 1);
         bed.observe(0, Observed::Failure, 1);
         bed.observe(0, Observed::Failure, 1);
