@@ -1,5 +1,6 @@
 //! What the targets share.
 
+use evenkeel_convert::{Dialect, Options, Setup, read, write};
 use evenkeel_registry::{Event, FeedError, Mirror, MirrorConfig};
 use evenkeel_types::{Announced, Endpoint, Timestamp};
 
@@ -38,6 +39,25 @@ fn is_proof(event: &Event) -> bool {
         Event::Absent { .. } => true,
         Event::Delta { removals, .. } => !removals.is_empty(),
         _ => false,
+    }
+}
+
+/// Reads a configuration of another program, and holds what comes of it to the laws that no input may break: it is written as
+/// ours and read again as what it was, it is written for all programs, and a program's own words for it are words of that
+/// program.
+pub fn converted(from: Dialect, text: &str) {
+    let options = Options::default();
+    let Ok(conversion) = read(from, text, "fuzz", &options) else { return };
+    let toml = conversion.setup.to_toml().expect("what was read can be written");
+    let again = Setup::from_toml(&toml, "fuzz").expect("what was written can be read");
+    assert_eq!(again.to_toml().expect("it could be written before"), toml);
+    for to in [Dialect::Config, Dialect::Nginx, Dialect::Haproxy, Dialect::Envoy] {
+        let written = write(to, &conversion.setup);
+        if to == from
+            && let Err(error) = read(to, &written.text, "fuzz", &options)
+        {
+            panic!("{to} does not read what was written for it: {error}\n{}", written.text);
+        }
     }
 }
 

@@ -9,6 +9,14 @@ HERE=10.231.9.1 THERE=10.231.9.2
 
 there() { nsenter --target "$(cat "$EVENKEEL_PARTITION_DIR/namespace")" --net -- "$@"; }
 
+# Starts a program over there. Not by way of the function above: its process would be a shell that has the program as a child.
+begin() { # name, program, arguments...
+  local name=$1 dir=$EVENKEEL_PARTITION_DIR
+  shift
+  nsenter --target "$(cat "$dir/namespace")" --net -- "$@" >"$dir/$name.log" 2>&1 </dev/null &
+  echo $! >"$dir/$name.pid"
+}
+
 put() { # store, number
   local id=e$2 value='{"address":"10.9.0.'$2':80"}'
   case $1 in
@@ -67,16 +75,12 @@ inside() { # program, arguments...
   there ip addr add $THERE/30 dev cable1
   there ip link set cable1 up
 
-  there etcd --data-dir "$dir/etcd" --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls "http://$THERE:2379" \
-    --listen-peer-urls http://127.0.0.1:2380 2>"$dir/etcd.log" &
-  echo $! >"$dir/etcd.pid"
-  there "$EVENKEEL_CONSUL_BIN" agent -dev -bind=127.0.0.1 -client=0.0.0.0 -disable-host-node-id -node=n1 \
-    -data-dir="$dir/consul" >"$dir/consul.log" 2>&1 &
-  echo $! >"$dir/consul.pid"
+  begin etcd etcd --data-dir "$dir/etcd" --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls "http://$THERE:2379" \
+    --listen-peer-urls http://127.0.0.1:2380
+  begin consul "$EVENKEEL_CONSUL_BIN" agent -dev -bind=127.0.0.1 -client=0.0.0.0 -disable-host-node-id -node=n1 -data-dir="$dir/consul"
   printf 'tickTime=500\ndataDir=%s/zk\nclientPort=2181\nclientPortAddress=0.0.0.0\nadmin.enableServer=false\n' "$dir" >"$dir/zoo.cfg"
-  there java -Xmx256m -Dzookeeper.jmx.log4j.disable=true -cp "$(cat "$dir/classpath")" \
-    org.apache.zookeeper.server.quorum.QuorumPeerMain "$dir/zoo.cfg" >"$dir/zk.log" 2>&1 </dev/null &
-  echo $! >"$dir/zk.pid"
+  begin zookeeper java -Xmx256m -Dzookeeper.jmx.log4j.disable=true -cp "$(cat "$dir/classpath")" \
+    org.apache.zookeeper.server.quorum.QuorumPeerMain "$dir/zoo.cfg"
   for url in http://$THERE:2379/health http://$THERE:8500/v1/status/leader telnet://$THERE:2181; do
     local tries=0
     until answers "$url"; do

@@ -27,7 +27,10 @@ pub fn deliver(feed: &Feed, stop: &Stop, event: &Event) -> Result<(), Undelivere
             return Err(Undelivered::Over);
         }
         match feed.send(event.clone()) {
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                stop.tell_news();
+                return Ok(());
+            }
             Err(FeedError::TooFast { retry_at }) => {
                 let wait = retry_at.saturating_since(feed.now()).max(Duration::from_millis(1));
                 if stop.wait(wait) {

@@ -43,9 +43,20 @@ struct Shared {
     clock: Clock,
 }
 
-/// The endpoint was still registered when the time was over.
+/// Whether the store has said that the entry is gone.
+fn gone(registrar: &Registrar, waited: Duration) -> Result<(), NotGone> {
+    match registrar.last_error() {
+        None => Ok(()),
+        Some(_) => Err(NotGone { state: RegistrarState::Gone, waited }),
+    }
+}
+
+/// The endpoint was still registered when the time was over, or the registrar gave up the removal: then its state is
+/// [`Gone`](RegistrarState::Gone), and the entry stays in the store for as long as its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the endpoint is still {state:?} after {waited:?}: its lease will run out by itself")]
+#[error(
+    "the store has not said in {waited:?} that the endpoint is gone ({state:?}): until its lease runs out readers may see it"
+)]
 pub struct NotGone {
     /// Where the registrar stands.
     pub state: RegistrarState,
@@ -127,14 +138,13 @@ impl RegistrarHandle {
         while registrar.state() != RegistrarState::Gone {
             if self.shared.changed.wait_until(&mut registrar, until).timed_out() {
                 let state = registrar.state();
-                return if state == RegistrarState::Gone {
-                    Ok(())
-                } else {
-                    Err(NotGone { state, waited: timeout })
+                return match state {
+                    RegistrarState::Gone => gone(&registrar, timeout),
+                    state => Err(NotGone { state, waited: timeout }),
                 };
             }
         }
-        Ok(())
+        gone(&registrar, timeout)
     }
 
     /// Where it stands.

@@ -144,7 +144,10 @@ impl Breaker {
         if word.phase() == Phase::Open && !word.is_dry() && now < word.time() {
             return Err(still_open(word));
         }
-        self.acquire_unclosed(now)
+        // Part by part: a permit that is returned through memory here would be written there for a closed breaker too, and
+        // the atomic addition of a window waits for all that was written before it.
+        let (permit, transition) = self.acquire_unclosed(now)?;
+        Ok(Admission { permit, transition })
     }
 
     /// Says how the request went. The clock is read only where a rule needs it, for a probe, or for a trip.
@@ -277,7 +280,7 @@ impl Breaker {
 
     #[cold]
     #[inline(never)]
-    fn acquire_unclosed(&self, now: Timestamp) -> Result<Admission, Refusal> {
+    fn acquire_unclosed(&self, now: Timestamp) -> Result<(Permit, Option<Transition>), Refusal> {
         self.body.saw(now);
         let mut found = None;
         loop {
@@ -292,11 +295,12 @@ impl Breaker {
                 None => {}
                 Some(Ok(admission)) => {
                     let transition = admission.transition.or(found);
-                    return Ok(Admission { permit: admission.permit, transition });
+                    return Ok((admission.permit, transition));
                 }
                 Some(Err(refusal)) => {
                     let transition = refusal.transition.or(found);
-                    return self.refuse(word, Refusal { transition, ..refusal });
+                    let admission = self.refuse(word, Refusal { transition, ..refusal })?;
+                    return Ok((admission.permit, admission.transition));
                 }
             }
         }

@@ -26,6 +26,7 @@ impl Consul {
         config.validate()?;
         let (client, base) = config.connection.connect()?;
         let (stop, interrupt) = (Stop::new(), client.clone());
+        let of_time = feed.clone();
         let running = Running {
             follower: Follower::new(&config),
             pace: Pace::new(config.burst, config.refill),
@@ -37,7 +38,13 @@ impl Consul {
             stop: stop.clone(),
             failures: 0,
         };
-        let worker = Worker::start("evenkeel-consul", stop, move || interrupt.stop(), move || running.run());
+        let worker = Worker::start_with(
+            "evenkeel-consul",
+            stop,
+            &of_time,
+            move || interrupt.stop(),
+            move || running.run(),
+        );
         Ok(ConsulHandle { worker: worker.map_err(|error| ConsulError::Thread(error.to_string()))? })
     }
 }

@@ -40,10 +40,14 @@ mod host_groups;
 mod key_rule;
 mod limits;
 mod nginx;
+mod on_nothing;
 mod own;
 mod place;
+mod quoted;
+mod raw_paths;
 mod report;
 mod setup;
+mod tls;
 mod unsaid;
 mod whole_regex;
 mod word;
@@ -56,6 +60,7 @@ pub use limits::Limits;
 pub use place::Place;
 pub use report::{Finding, Report, Verdict};
 pub use setup::{CheckSetup, Listener, Serves, Setup};
+pub use tls::{Certificate, ClientCertificate, ListenerTls, UpstreamTls};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -94,6 +94,23 @@ impl Report {
     }
 }
 
+/// Whoever writes a configuration, and tells what becomes of ours: findings without a place.
+pub(crate) trait Tells {
+    fn report(&mut self) -> &mut Report;
+
+    fn none(&mut self, subject: impl Into<String>, detail: &str) {
+        self.report().add(None, subject, Verdict::NoEquivalent, detail);
+    }
+
+    fn differs(&mut self, subject: impl Into<String>, detail: &str) {
+        self.report().add(None, subject, Verdict::Differs, detail);
+    }
+
+    fn taken(&mut self, subject: impl Into<String>, detail: &str) {
+        self.report().add(None, subject, Verdict::Taken, detail);
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {

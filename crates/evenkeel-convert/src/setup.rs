@@ -11,6 +11,7 @@ use crate::error::{ConvertError, Problem};
 use crate::files::place_after;
 use crate::key_rule::KeyRule;
 use crate::place::Place;
+use crate::tls::{ListenerTls, UpstreamTls};
 
 /// What a configuration of a proxy says, in evenkeel's words: who listens, where requests go, and to whom.
 ///
@@ -41,6 +42,9 @@ pub struct Setup {
     /// What the key of a request is, by the cluster's name: what the policy of the cluster goes by, to the bit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, KeyRule>,
+    /// How endpoints are spoken to by TLS, by the cluster's name. Default: they are not.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub upstream_tls: BTreeMap<String, UpstreamTls>,
 }
 
 /// Who listens, and what happens to what comes in.
@@ -52,9 +56,12 @@ pub struct Listener {
     /// Where it listens, as its program writes it: `10.0.0.1:80`, `*:443`, `unix:/run/x`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
-    /// Whether clients speak TLS with it.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub tls: bool,
+    /// How clients speak TLS with it. Default: they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// Whether datagrams come in, and no connections: what it serves are routes of connections then, without TLS. Default no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub udp: bool,
     /// What it does.
     pub serves: Serves,
 }
@@ -118,6 +125,10 @@ impl Setup {
             check_cluster(cluster, place)?;
         }
         for listener in &self.listeners {
+            if listener.udp && (listener.tls.is_some() || matches!(listener.serves, Serves::Http(_))) {
+                let error = "datagrams are routed as connections are, and there is no TLS over them here";
+                return Err(refused(place, &format!("listener {}", listener.name), &error));
+            }
             if let Serves::Http(router) = &listener.serves {
                 let rules = router.routes.iter().map(|route| route.rule.clone()).collect();
                 let config = HttpRulesConfig { rules, path: router.path.clone(), limits: router.limits };
@@ -146,9 +157,4 @@ pub(crate) fn check_cluster(cluster: &ClusterConfig, place: &Place) -> Result<()
 fn refused(place: &Place, what: &str, error: &dyn std::fmt::Display) -> ConvertError {
     let problem = Problem::Refused { what: what.to_owned(), error: error.to_string() };
     ConvertError::new(place, problem)
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }

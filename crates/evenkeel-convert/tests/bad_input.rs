@@ -371,3 +371,21 @@ proptest! {
         }
     }
 }
+
+/// nginx keeps the names of http and stream apart, and clusters have one name each.
+#[test]
+fn one_name_is_one_cluster() {
+    let read = |text: &str| read(Dialect::Nginx, text, "f", &Options::default());
+    let one = "upstream d { server 10.0.0.1:80; }";
+    for text in [
+        format!("http {{ {one} }} stream {{ {one} }}"),
+        format!("stream {{ {one} }} http {{ {one} }}"),
+        format!("http {{ {one} }} http {{ {one} }}"),
+        format!("stream {{ {one} {one} }}"),
+    ] {
+        let error = read(&text).unwrap_err().to_string();
+        assert!(error.contains("upstream d"), "{text}: {error}");
+    }
+    let direct = "http { server { location / { proxy_pass http://10.0.0.1:80; } } } stream { server { listen 81; proxy_pass 10.0.0.1:80; } }";
+    assert_eq!(read(direct).unwrap().setup.clusters.len(), 1);
+}

@@ -44,7 +44,8 @@ fn listeners_keep_their_own_routes() {
     let key = config.http.routes.iter().find_map(|route| route.key.first()).unwrap();
     assert_eq!(*key, evenkeel::router::KeySource::Cookie("user".into()));
     let about = |what: &str| report.findings.iter().find(|finding| finding.subject.contains(what));
-    assert_eq!(about("tls").unwrap().verdict, Verdict::Differs, "{report}");
+    assert_eq!(about("tls").unwrap().verdict, Verdict::Taken, "{report}");
+    assert!(text.contains("cert_file = \"/etc/shop.pem\""), "{text}");
     assert_eq!(about("keys.api").unwrap().verdict, Verdict::NoEquivalent, "{report}");
 }
 
@@ -187,20 +188,20 @@ action = { cluster = "x" }
     let key = |cluster: &str| format!("{:?}", setup.keys.get(cluster));
     assert!(key("x").contains("x-user"), "{}", key("x"));
     assert!(key("y").contains("Cookie") && key("z").contains("Cookie"), "{:?}", setup.keys);
-    assert_eq!(setup.listeners.len(), 1, "UDP does not become TCP");
-    for subject in [
-        "program.listeners",
-        "program.send_proxy",
-        "listeners.web.tls.client_ca_file",
-        "listeners.dns",
-        "http.routes.second.key",
-        "http.routes.none.key",
-    ] {
+    assert_eq!(setup.listeners.iter().map(|it| it.udp).collect::<Vec<_>>(), [false, true]);
+    let tls = setup.listeners[0].tls.as_ref().unwrap();
+    assert_eq!(tls.client_ca_file.as_deref(), Some("c"));
+    for subject in
+        ["program.listeners", "program.send_proxy", "http.routes.second.key", "http.routes.none.key"]
+    {
         assert_eq!(finding(report, subject).verdict, Verdict::NoEquivalent, "{report}");
     }
     assert!(!report.to_string().contains("first.key"), "{report}");
     let nginx = write(Dialect::Nginx, setup).text;
-    assert!(!nginx.contains(":53"), "{nginx}");
+    assert!(nginx.contains("listen 127.0.0.1:53 udp;") && !nginx.contains("127.0.0.1:53;"), "{nginx}");
+    let haproxy = write(Dialect::Haproxy, setup);
+    assert!(!haproxy.text.contains(":53"), "{}", haproxy.text);
+    assert_eq!(finding(&haproxy.report, "listeners.dns").verdict, Verdict::NoEquivalent);
 }
 
 #[test]

@@ -12,7 +12,9 @@ use evenkeel_balance::compat::haproxy::{
     Balance, Function, HaproxyConfig, HashType, Method as HashMethod, UriKey,
 };
 use evenkeel_balance::compat::nginx::{Method, NginxConfig};
-use evenkeel_convert::{Dialect, EnvoyHash, KeyPart, KeyRule, Listener, Options, Serves, Setup, read, write};
+use evenkeel_convert::{
+    Dialect, EnvoyHash, KeyPart, KeyRule, Listener, ListenerTls, Options, Serves, Setup, read, write,
+};
 use evenkeel_limit::LimitConfig;
 use evenkeel_route::matching::{DotSegments, EscapedSlashes, PathMatch, PathOptions, Percent};
 use evenkeel_types::{Announced, Endpoint, EndpointId, Priority, Weight};
@@ -237,7 +239,7 @@ proptest! {
         }
         let router = RouterConfig { routes: vec![route], path: raw(), ..RouterConfig::default() };
         let addresses = vec!["127.0.0.1:80".to_owned()];
-        setup.listeners.push(Listener { name: "web".into(), addresses, tls: false, serves: Serves::Http(router) });
+        setup.listeners.push(Listener { name: "web".into(), addresses, tls: None, udp: false, serves: Serves::Http(router) });
         again(Dialect::Envoy, &setup)?;
     }
 
@@ -245,7 +247,7 @@ proptest! {
     fn routes_of_envoy(routes in answers()) {
         let router = RouterConfig { routes, path: raw(), ..RouterConfig::default() };
         let addresses = vec!["127.0.0.1:80".to_owned()];
-        let listener = Listener { name: "web".into(), addresses, tls: false, serves: Serves::Http(router) };
+        let listener = Listener { name: "web".into(), addresses, tls: None, udp: false, serves: Serves::Http(router) };
         again(Dialect::Envoy, &Setup { listeners: vec![listener], ..Setup::default() })?;
     }
 
@@ -253,7 +255,7 @@ proptest! {
     fn our_own_text_says_everything(cluster in prop_oneof![nginx_cluster(), haproxy_cluster(), envoy_cluster()], routes in answers()) {
         let router = RouterConfig { routes, path: raw(), ..RouterConfig::default() };
         let mut setup = setup(cluster);
-        setup.listeners.push(Listener { name: "web".into(), addresses: Vec::new(), tls: true, serves: Serves::Http(router) });
+        setup.listeners.push(Listener { name: "web".into(), addresses: Vec::new(), tls: Some(ListenerTls::default()), udp: false, serves: Serves::Http(router) });
         let text = setup.to_toml().unwrap();
         let read = Setup::from_toml(&text, "ours").map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         prop_assert_eq!(format!("{:?}", read), format!("{:?}", setup));

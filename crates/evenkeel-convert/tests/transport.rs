@@ -9,8 +9,14 @@ fn given(from: Dialect, text: &str) -> Conversion {
 
 /// Addresses and whether they are encrypted.
 fn sockets(conversion: &Conversion) -> Vec<(Vec<&str>, bool)> {
-    let listeners = conversion.setup.listeners.iter();
-    listeners.map(|it| (it.addresses.iter().map(String::as_str).collect(), it.tls)).collect()
+    let listeners = conversion.setup.listeners.iter().filter(|listener| !listener.udp);
+    listeners.map(|it| (it.addresses.iter().map(String::as_str).collect(), it.tls.is_some())).collect()
+}
+
+/// Addresses of datagrams.
+fn datagrams(conversion: &Conversion) -> Vec<&str> {
+    let listeners = conversion.setup.listeners.iter().filter(|listener| listener.udp);
+    listeners.flat_map(|it| it.addresses.iter().map(String::as_str)).collect()
 }
 
 fn is_told(conversion: &Conversion, subject: &str) {
@@ -29,19 +35,16 @@ fn flags_of_nginx() {
         server { listen 54 udp reuseport; proxy_pass x; } }";
     let conversion = given(Dialect::Nginx, text);
     assert_eq!(sockets(&conversion), [(vec!["*:53"], false), (vec!["*:853"], true)]);
-    for subject in ["listen 53 udp", "listen 54 udp", "853 proxy_protocol", "853 backlog=5"] {
+    assert_eq!(datagrams(&conversion), ["*:53", "*:54"]);
+    for subject in ["853 proxy_protocol", "853 backlog=5"] {
         is_told(&conversion, subject);
     }
-    let taken = |subject: &str| {
-        conversion
-            .report
-            .findings
-            .iter()
-            .any(|it| it.verdict == Verdict::Taken && it.subject.contains(subject))
-    };
-    assert!(!taken("udp"), "{}", conversion.report);
     let nginx = write(Dialect::Nginx, &conversion.setup).text;
-    assert!(nginx.contains("listen *:853 ssl;"), "{nginx}");
+    for line in ["listen *:853 ssl;", "listen *:53 udp;", "listen *:53;", "listen *:54 udp;"] {
+        assert!(nginx.contains(line), "{nginx}");
+    }
+    let both = "stream { server { listen 53 udp ssl; } }";
+    assert!(read(Dialect::Nginx, both, "f", &Options::default()).is_err());
     assert!(read(Dialect::Nginx, "stream { server { listen; } }", "f", &Options::default()).is_err());
 
     let quic = "http { server { listen 443 quic; return 404; } }";
@@ -68,8 +71,8 @@ fn chains_of_envoy() {
     assert_eq!(sockets(&conversion), [(vec!["10.0.0.9:80"], true)]);
 
     let conversion = given(Dialect::Envoy, &envoy("UDP", &format!("{{ {tcp} }}")));
-    assert_eq!(sockets(&conversion), []);
-    is_told(&conversion, "socket_address.protocol");
+    assert_eq!((sockets(&conversion), datagrams(&conversion)), (vec![], vec![]));
+    is_told(&conversion, "listener_filters");
     assert!(read(Dialect::Envoy, &envoy("SCTP", ""), "f", &Options::default()).is_err());
 
     let http = "filter_chain_match: { server_names: [a.example] }, filters: [{ typed_config: { \"@type\": x.HttpConnectionManager, route_config: { virtual_hosts: [] } } }]";
@@ -91,6 +94,10 @@ fn binds_of_haproxy() {
     assert_eq!(names, ["web", "web#tls", "only"]);
     assert_eq!(conversion.setup.listeners[0].serves, conversion.setup.listeners[1].serves);
     assert!(matches!(conversion.setup.listeners[2].serves, Serves::Stream(_)));
-    is_told(&conversion, "bind :443: crt /x.pem");
+    let tls = conversion.setup.listeners[1].tls.as_ref().unwrap();
+    assert_eq!(
+        (tls.certificates[0].cert_file.as_str(), tls.certificates[0].key_file.as_str()),
+        ("/x.pem", "/x.pem")
+    );
     is_told(&conversion, "bind :82: accept-proxy");
 }

@@ -28,6 +28,7 @@ impl Etcd {
         config.validate()?;
         let session = Session::new(&config.connection, config.seed)?;
         let (client, stop) = (session.client(), Stop::new());
+        let of_time = feed.clone();
         let running = Running {
             follower: Follower::new((&config).into()),
             draws: SplitMix64::new(config.seed),
@@ -37,7 +38,8 @@ impl Etcd {
             stop: stop.clone(),
             failures: 0,
         };
-        let worker = Worker::start("evenkeel-etcd", stop, move || client.stop(), move || running.run());
+        let worker =
+            Worker::start_with("evenkeel-etcd", stop, &of_time, move || client.stop(), move || running.run());
         Ok(EtcdHandle { worker: worker.map_err(|error| EtcdError::Thread(error.to_string()))? })
     }
 }

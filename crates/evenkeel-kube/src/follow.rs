@@ -1,5 +1,5 @@
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use futures_util::StreamExt;
 use kube::api::Api;
 use kube::client::ClientBuilder;
 use kube::runtime::watcher;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::access;
 use crate::gate::Gate;
+use crate::keep_time::keep_time;
 use crate::object::Object;
 use crate::slices::{Relist, Slices};
 use crate::trouble::Trouble;
@@ -117,6 +118,8 @@ impl Drop for KubeHandle {
 
 struct Follower {
     feed: Feed,
+    /// Something was sent.
+    news: Arc<Notify>,
     config: KubeConfig,
     slices: Slices,
     draws: SplitMix64,
@@ -158,16 +161,18 @@ impl Follower {
         let slices =
             Slices::new(&*config.service, config.endpoints.clone(), bounds.max_endpoints, bounds.linger);
         let draws = SplitMix64::new(bounds.seed);
-        Self { feed, config, slices, draws, failures: 0, good_since: None, told: None }
+        Self { feed, news: Arc::default(), config, slices, draws, failures: 0, good_since: None, told: None }
     }
 
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         // An error says that the handle is gone, which means the same.
         let stop = async move { _ = stopped.wait_for(|stop| *stop).await };
+        let (feed, news) = (self.feed.clone(), Arc::clone(&self.news));
         tokio::select! {
             biased;
             () = stop => {}
             () = self.follow() => {}
+            () = keep_time(&feed, &news) => {}
         }
     }
 
@@ -296,7 +301,10 @@ impl Follower {
                     let wait = retry_at.saturating_since(self.feed.now());
                     tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
                 }
-                other => return other.map(drop),
+                other => {
+                    self.news.notify_one();
+                    return other.map(drop);
+                }
             }
         }
     }

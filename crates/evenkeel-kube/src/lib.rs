@@ -52,6 +52,7 @@ mod access;
 mod config;
 mod follow;
 mod gate;
+mod keep_time;
 mod mapping;
 mod object;
 mod slice;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use evenkeel_registry::{
-    Action, Announce, Answer, Heard, LeaseToken, Order, Owner, Registrar, RegistrarConfig, RegistrarState,
-    TroubleKind,
+    Action, Announce, Answer, Heard, LeaseToken, Order, Owner, Registrar, RegistrarConfig, RegistrarError,
+    RegistrarState, TroubleKind,
 };
 use evenkeel_types::{Endpoint, Timestamp, Weight};
 use proptest::collection::vec;
@@ -176,7 +176,7 @@ fn without_a_word_readers_are_given_time_after_the_removal() {
     registrar.answer(secs(2), order.ticket, Answer::Removed);
     assert_eq!((registrar.state(), registrar.next_deadline()), (Removing, Some(secs(7))));
     assert!(registrar.poll(secs(7)).is_none());
-    assert_eq!(registrar.state(), Gone);
+    assert_eq!((registrar.state(), registrar.last_error()), (Gone, None));
 }
 
 #[test]
@@ -189,6 +189,8 @@ fn a_store_that_never_answers_does_not_hold_up_the_end() {
         now = registrar.next_deadline().unwrap_or(now).max(now);
         assert!(now.saturating_since(start) <= Duration::from_secs(36), "{registrar:?}");
     }
+    // Nobody has said that the entry is gone.
+    assert_eq!(registrar.last_error(), Some(RegistrarError::Failed(TroubleKind::Timeout)));
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -86,6 +86,39 @@ fn a_hold_ends_at_its_bound() {
     assert_eq!((shown(&mirror), mirror.state()), (0, SourceState::Absent));
 }
 
+// One lease after another runs out while their owners are cut off: the same loss as an empty answer, by another road.
+#[test]
+fn deletions_without_a_word_do_not_empty_the_set() {
+    let mut mirror = filled(3);
+    let lost = (0..3).map(|number| removal(number, Cause::Unknown)).collect();
+    mirror.apply(secs(2), delta(1, 2, vec![], lost)).unwrap();
+    let held = mirror.status(secs(2)).held.unwrap();
+    assert_eq!((shown(&mirror), held.reason, held.until), (3, HoldReason::EmptyAnswer, secs(302)));
+    assert_eq!(mirror.next_deadline(), Some(secs(302)));
+    // Whoever comes back ends the hold, and whoever says goodbye was never in it.
+    mirror.apply(secs(3), delta(2, 3, vec![endpoint(0)], vec![])).unwrap();
+    assert!(mirror.status(secs(3)).held.is_none_or(|held| held.reason != HoldReason::EmptyAnswer));
+    let mut mirror = filled(3);
+    let gone = (0..3).map(|number| removal(number, Cause::Deregistered)).collect();
+    mirror.apply(secs(2), delta(1, 2, vec![], gone)).unwrap();
+    assert_eq!(shown(&mirror), 0);
+}
+
+// An empty answer of a store that then is silent is confirmed by nobody.
+#[test]
+fn a_hold_does_not_end_while_the_source_cannot_be_asked() {
+    let mut mirror = filled(5);
+    mirror.apply(secs(3), Event::full(at(2), vec![])).unwrap();
+    mirror.apply(secs(103), Event::trouble(TroubleKind::Closed, "gone")).unwrap();
+    assert_eq!(mirror.next_deadline(), None);
+    assert!(mirror.tick(secs(2_000)).changes.is_empty());
+    assert_eq!(shown(&mirror), 5);
+    // It lasts as long as it would have from then on.
+    mirror.apply(secs(2_103), Event::fresh()).unwrap();
+    assert_eq!((shown(&mirror), mirror.next_deadline()), (5, Some(secs(2_303))));
+    assert_eq!(mirror.tick(secs(2_303)).changes.len(), 5);
+}
+
 #[test]
 fn a_hold_ends_by_proof() {
     for proof in [Proof::NoTarget, Proof::NotFound, Proof::Deleted, Proof::Declared, Proof::Operator] {

@@ -292,6 +292,10 @@ proptest! {
             };
             let found = rules.find(&connection, &mut Scratch::default());
             prop_assert_eq!(found, rules.find_slowly(&connection));
+            let trail = rules.explain(&connection);
+            prop_assert_eq!(trail.rule, found);
+            prop_assert!(trail.passed.iter().all(|passed| Some(passed.rule) != found));
+            prop_assert!(found.is_some() || trail.passed.len() == rules.rules().len());
             for shadow in rules.shadowed().iter().filter(|shadow| shadow.is_whole()) {
                 prop_assert_ne!(found, Some(shadow.rule), "{:?}", shadow);
             }

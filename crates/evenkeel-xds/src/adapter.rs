@@ -66,6 +66,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Notify,
     stopped: Notify,
+    /// Something was sent.
+    news: Notify,
 }
 
 #[derive(Debug)]
@@ -114,8 +116,8 @@ fn start(config: XdsConfig, scope: Scope, open: Opener) -> Result<XdsHandle, Xds
     let dialer = Dialer::new(&config)?;
     let client = XdsClient::new(&config, scope);
     let state = State { client, feeds: BTreeMap::new(), next: 0, server: None, over: false };
-    let shared =
-        Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), stopped: Notify::new() });
+    let (changed, stopped, news) = (Notify::new(), Notify::new(), Notify::new());
+    let shared = Arc::new(Shared { state: Mutex::new(state), changed, stopped, news });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.map_err(|error| XdsError::Thread(error.to_string()))?;
     let first = SplitMix64::new(config.seed).next_u64() % u64::try_from(servers.len()).unwrap_or(1);
@@ -138,6 +140,7 @@ fn start(config: XdsConfig, scope: Scope, open: Opener) -> Result<XdsHandle, Xds
                 biased;
                 () = of_thread.stopped.notified() => {}
                 () = running.run() => {}
+                () = keep_time(&of_thread) => {}
             }
         });
         let feeds = {
@@ -499,8 +502,37 @@ impl Running {
             let wait = retry_at.saturating_since(feed.now());
             tokio::time::sleep(wait.clamp(Duration::from_millis(1), LONG)).await;
         }
+        self.shared.news.notify_one();
     }
 }
+
+/// Ticks the feeds when they are due, for ever: gathered changes and holds do not wait for the next word of the server.
+async fn keep_time(shared: &Shared) {
+    loop {
+        let feeds: Vec<Feed> =
+            shared.state.lock().feeds.values().flatten().map(|(_, feed)| feed.clone()).collect();
+        let mut wait = LOOK;
+        for feed in &feeds {
+            let Some(next) = feed.next_deadline() else { continue };
+            let now = feed.now();
+            if now >= next {
+                feed.tick();
+            }
+            wait = wait.min(next.saturating_since(now));
+        }
+        drop(feeds);
+        // Many resources come at once: they are looked at together.
+        tokio::time::sleep(GATHER).await;
+        tokio::select! {
+            () = shared.news.notified() => {}
+            () = tokio::time::sleep(wait.saturating_sub(GATHER)) => {}
+        }
+    }
+}
+
+/// The clocks of feeds need not be ours: they are looked at again after this at the latest.
+const LOOK: Duration = Duration::from_secs(1);
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Why a call failed: as its connection says, if it says anything within a moment.
 async fn why(server: &BaseUrl, error: &hyper::Error, over: &mut Over) -> Ended {

@@ -1,13 +1,16 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use evenkeel_registry::{Event, Feed, FeedError, TroubleKind};
 use evenkeel_types::SplitMix64;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
 use zookeeper_client::{AddWatchMode, Client, Error, EventType, SessionState, WatchedEvent};
 
+use crate::keep_time::keep_time;
 use crate::link::{self, Trouble};
 use crate::runtime::{self, Stop, Stopped};
 use crate::{Ask, Before, Directory, EntryError, Touch, ZooKeeperConfig, ZooKeeperError};
@@ -78,6 +81,8 @@ impl Drop for ZooKeeperHandle {
 
 struct Follower {
     feed: Feed,
+    /// Something was sent.
+    news: Arc<Notify>,
     config: ZooKeeperConfig,
     stopped: Stopped,
     directory: Directory,
@@ -112,10 +117,19 @@ impl Follower {
     fn new(feed: Feed, config: ZooKeeperConfig, stopped: Stopped) -> Self {
         let directory = Directory::new(&config.path, config.entries.clone(), config.bounds.max_entries);
         let draws = SplitMix64::new(config.bounds.seed);
-        Self { feed, config, stopped, directory, draws, failures: 0 }
+        Self { feed, news: Arc::default(), config, stopped, directory, draws, failures: 0 }
     }
 
-    async fn run(mut self) {
+    async fn run(self) {
+        let (feed, news) = (self.feed.clone(), Arc::clone(&self.news));
+        tokio::select! {
+            biased;
+            () = self.follow() => {}
+            () = keep_time(&feed, &news) => {}
+        }
+    }
+
+    async fn follow(mut self) {
         loop {
             let mut stopped = self.stopped.clone();
             let opened = tokio::select! {
@@ -284,8 +298,12 @@ impl Follower {
             loop {
                 // Kept for the case that the registry wants it later.
                 match self.feed.send(event.clone()) {
-                    Ok(_) if good => self.failures = 0,
-                    Ok(_) => {}
+                    Ok(_) => {
+                        self.news.notify_one();
+                        if good {
+                            self.failures = 0;
+                        }
+                    }
                     Err(FeedError::Detached) => return Err(End::Stop),
                     Err(FeedError::TooFast { retry_at }) => {
                         let wait = retry_at.saturating_since(self.feed.now());

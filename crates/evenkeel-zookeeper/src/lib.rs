@@ -39,6 +39,7 @@ mod config;
 mod directory;
 mod entries;
 mod follow;
+mod keep_time;
 mod link;
 mod owner;
 mod registrar;

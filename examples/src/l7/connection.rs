@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ use super::client_stream::ClientStream;
 use super::listener::Listener;
 use super::reply_body::ReplyBody;
 use super::service::{Client, serve};
+use super::stalled::Streams;
 use super::timer::LazyTimer;
 use super::watch::Watch;
 use super::worker::{Place, Worker};
@@ -87,7 +88,8 @@ where
     });
     if is_h2 {
         client.watch.speaks_frames();
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let streams = Streams::new(Arc::clone(&client.worker), client.listener.config.timeouts.idle);
+        let mut builder = http2::Builder::new(streams);
         builder
             .timer(TokioTimer::new())
             .max_header_list_size(limits.header_bytes)
@@ -119,7 +121,7 @@ where
     }
 }
 
-impl<I, S> Graceful for http2::Connection<I, S, TokioExecutor>
+impl<I, S> Graceful for http2::Connection<I, S, Streams>
 where
     S: HttpService<Incoming, ResBody = ReplyBody>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -44,6 +44,7 @@ pub mod request_body;
 pub mod request_rules;
 pub mod service;
 pub mod settings;
+pub mod stalled;
 pub mod stream;
 pub mod timer;
 pub mod tls;

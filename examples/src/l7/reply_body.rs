@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::access_log::Record;
 use super::attempt::Via;
 use super::grpc;
+use super::stalled::{self, PIECE};
 use super::upstream::Upstream;
 use super::watch::Busy;
 use super::worker::Worker;
@@ -22,7 +23,7 @@ use super::worker::Worker;
 /// The body of an answer. While it lives, its request is under way.
 pub struct ReplyBody {
     kind: Kind,
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a box would allocate for every request")]
@@ -37,6 +38,8 @@ enum Kind {
 /// connection goes back to its shelf; if the client leaves early or the upstream breaks off, the connection is closed instead.
 pub struct Passing {
     body: Incoming,
+    /// What has come and was too long for one piece.
+    rest: Bytes,
     via: Option<Via>,
     pick: Option<Pick<Upstream>>,
     /// What the head says of the endpoint; the end may say otherwise.
@@ -89,7 +92,7 @@ pub struct Beginning {
 impl ReplyBody {
     /// A body of our own.
     pub fn own(bytes: impl Into<Bytes>, busy: Option<Busy>) -> Self {
-        Self { kind: Kind::Own(bytes.into()), _busy: busy }
+        Self { kind: Kind::Own(bytes.into()), busy }
     }
 
     /// The body of an upstream.
@@ -97,6 +100,7 @@ impl ReplyBody {
         let Beginning { body, via, pick, verdict, call, is_stream, until, idle, record } = beginning;
         let passing = Passing {
             body,
+            rest: Bytes::new(),
             via: Some(via),
             pick: Some(pick),
             verdict,
@@ -111,7 +115,7 @@ impl ReplyBody {
             end: End::NotYet,
             record,
         };
-        Self { kind: Kind::Passing(passing), _busy: Some(busy) }
+        Self { kind: Kind::Passing(passing), busy: Some(busy) }
     }
 }
 
@@ -159,6 +163,15 @@ impl Passing {
         }
     }
 
+    fn size_hint(&self) -> SizeHint {
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
+    }
+
     /// A body that goes on for long is judged by its head: a breaker that is half open shall not wait for hours.
     fn judge_long(&mut self) {
         if self.call.is_none()
@@ -188,10 +201,39 @@ impl Body for ReplyBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, PassingError>>> {
-        let passing = match &mut self.get_mut().kind {
-            Kind::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Kind::Own(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Passing(passing) => passing,
+        let this = self.get_mut();
+        if !this.busy.as_ref().is_some_and(Busy::is_in_frames) {
+            return this.kind.poll(context);
+        }
+        stalled::is_asked();
+        let polled = this.kind.poll_piece(context);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            stalled::hands_over();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(bytes) => bytes.is_empty(),
+            Kind::Passing(passing) => passing.rest.is_empty() && passing.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Passing(passing) => passing.size_hint(),
+        }
+    }
+}
+
+impl Kind {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, PassingError>>> {
+        let passing = match self {
+            Self::Own(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Self::Own(bytes) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Passing(passing) => passing,
         };
         let polled = passing.poll(context);
         match &polled {
@@ -203,24 +245,35 @@ impl Body for ReplyBody {
         polled
     }
 
-    fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Own(bytes) => bytes.is_empty(),
-            Kind::Passing(passing) => passing.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Passing(passing) => passing.body.size_hint(),
-        }
+    /// As [`poll`](Self::poll), and data come in pieces of at most [`PIECE`].
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, PassingError>>> {
+        let polled = match self {
+            Self::Passing(passing) if !passing.rest.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut passing.rest)))))
+            }
+            _ => self.poll(context),
+        };
+        polled.map_ok(|frame| {
+            let mut data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => return frame,
+            };
+            if data.len() > PIECE {
+                let rest = data.split_off(PIECE);
+                match self {
+                    Self::Own(bytes) => *bytes = rest,
+                    Self::Passing(passing) => passing.rest = rest,
+                }
+            }
+            Frame::data(data)
+        })
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        let is_whole = self.end == End::Whole || (self.end == End::NotYet && self.body.is_end_stream());
+        let is_whole = self.end == End::Whole
+            || (self.end == End::NotYet && self.rest.is_empty() && self.body.is_end_stream());
         let worker = &*self.worker;
         if let Some(mut pick) = self.pick.take() {
             if self.end == End::Broken {

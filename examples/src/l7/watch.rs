@@ -97,6 +97,13 @@ impl Default for Watch {
 #[derive(Debug)]
 pub struct Busy(Arc<Watch>);
 
+impl Busy {
+    /// Whether it came in frames, of which several requests can be under way.
+    pub fn is_in_frames(&self) -> bool {
+        self.0.in_frames.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         let active = self.0.active.load(Ordering::Relaxed).saturating_sub(1);

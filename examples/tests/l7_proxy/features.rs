@@ -57,6 +57,22 @@ fn a_user_stays_where_the_cookie_says() {
     assert!(others.iter().any(|other| *other != first.text()), "{others:?}");
 }
 
+/// With every answer, so that the test need not wait for half of a lifetime.
+#[test]
+fn a_cookie_is_renewed() {
+    let (one, two, three) = (Backend::named("one"), Backend::named("two"), Backend::named("three"));
+    let sticky = "[http.routes.affinity.cookie]\nname = \"at\"\nrenew = { after = 0.0 }\nkeys = [{ id = 1, secret = \"0123456789abcdef0123456789abcdef\" }]\n";
+    let config = route(sticky) + &cluster("all", &[&one, &two, &three], "policy = \"round_robin\"");
+    let (_proxy, address) = start(&config);
+    let first = get(address, "/");
+    let mut cookie = first.field("set-cookie").expect("a cookie").split(';').next().unwrap().to_owned();
+    for _ in 0..5 {
+        let answer = Client::new(address).get_with("/", &format!("Cookie: {cookie}\r\n"));
+        assert_eq!(answer.text(), first.text());
+        cookie = answer.field("set-cookie").expect("again").split(';').next().unwrap().to_owned();
+    }
+}
+
 #[test]
 fn too_many_requests_are_told_when_to_come_again() {
     let one = Backend::named("one");

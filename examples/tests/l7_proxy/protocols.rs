@@ -225,3 +225,45 @@ fn failing_calls_open_the_breaker_though_their_status_is_200() {
         assert_eq!(response.headers()["grpc-status"], "14");
     });
 }
+
+/// A client of HTTP/2 may keep its connection busy and take nothing of one answer; that one is given up, the others go on.
+#[test]
+fn a_stream_that_takes_nothing_is_reset_and_its_neighbours_go_on() {
+    let runtime = runtime();
+    let backend = Backend::new(|stream, seen| {
+        let length = if seen.line().contains("/long") { 300_000 } else { 2 };
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")?;
+        stream.write_all(&vec![b'x'; length])?;
+        Ok(true)
+    });
+    let listener =
+        "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\ntimeouts = { idle = \"300ms\" }\n";
+    let (proxy, address) = start(&(listener.to_owned() + &route("") + &cluster("all", &[&backend], "")));
+    let in_flight = || proxy.running().cluster("all").unwrap().report().endpoints[0].in_flight;
+    runtime.block_on(async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(20_000).initial_connection_window_size(1 << 20);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let get =
+            |path: &str| Request::get(format!("http://a{path}")).body(Full::<Bytes>::default()).unwrap();
+        // One that is read to the end comes whole, however many pieces it is.
+        let whole = sender.send_request(get("/long")).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(whole.to_bytes().len(), 300_000);
+        let stuck = sender.send_request(get("/long")).await.unwrap();
+        assert_eq!(stuck.status(), 200);
+        assert!(in_flight() > 0);
+        let mut others = 0;
+        while in_flight() > 0 {
+            let other = sender.send_request(get("/short")).await.unwrap();
+            assert_eq!(other.into_body().collect().await.unwrap().to_bytes(), "xx");
+            others += 1;
+            assert!(others < 10_000, "it is never given up");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stuck.into_body().collect().await.unwrap_err();
+        let other = sender.send_request(get("/short")).await.unwrap();
+        assert_eq!(other.into_body().collect().await.unwrap().to_bytes(), "xx");
+    });
+}

@@ -131,7 +131,8 @@ fn of_cluster(
     });
 }
 
-/// A closed breaker that hears of a success, by rule; and an open one that refuses.
+/// A closed breaker that hears of a success, by rule; and an open one that refuses. The answer is a yes or no, as it is
+/// with the crates beside it.
 pub(crate) fn breakers(cases: &mut Cases) {
     let ratio = |window| Rule::Ratio { failures: Ratio::HALF, min_requests: 20, window };
     let second = Duration::from_secs(1);
@@ -144,8 +145,8 @@ pub(crate) fn breakers(cases: &mut Cases) {
         let clock = MonotonicClock::new();
         let call = |breaker: Arc<Breaker>| {
             move || {
-                let admission = breaker.try_acquire(|| clock.now()).ok()?;
-                breaker.record(admission.permit, &Outcome::success(), || clock.now())
+                let recorded = |permit| breaker.record(permit, &Outcome::success(), || clock.now()).is_none();
+                breaker.try_acquire(|| clock.now()).is_ok_and(|admission| recorded(admission.permit))
             }
         };
         let subject = format!("evenkeel/{name}");
@@ -171,8 +172,9 @@ pub(crate) fn more_breakers(cases: &mut Cases) {
             let mut now = 0;
             repeat(move || {
                 now += 50;
-                let admission = breaker.try_acquire(|| Timestamp::from_nanos(now)).ok()?;
-                breaker.record(admission.permit, &Outcome::success(), || Timestamp::from_nanos(now))
+                let now = Timestamp::from_nanos(now);
+                let recorded = |permit| breaker.record(permit, &Outcome::success(), || now).is_none();
+                breaker.try_acquire(now).is_ok_and(|admission| recorded(admission.permit))
             })
         });
     }

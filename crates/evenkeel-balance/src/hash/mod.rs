@@ -12,6 +12,7 @@ mod jump;
 mod ketama;
 mod key;
 mod ledger;
+mod lines;
 mod maglev;
 mod mix;
 mod modulo;

@@ -8,6 +8,7 @@ use evenkeel_types::{Endpoint, EndpointId};
 use fnv::FnvHasher;
 use hashbrown::HashMap;
 
+use crate::hash::lines::{Lines, Room, slot_mask};
 use crate::hash::radix;
 use crate::hash::{Candidate, Placement};
 use crate::{InvalidPolicy, Members};
@@ -15,11 +16,9 @@ use crate::{InvalidPolicy, Members};
 /// Points on a circle of 2^64, each with an owner; a hash belongs to the first point at or after it.
 ///
 /// **Layout.** Of a point the upper 40 bits are kept and the owner's slot fills the word. The words are sorted and cut into
-/// chunks by their upper bits. Beside its words a chunk has *lines*, one for each ten points or so, found by the bits after
-/// those that number the chunk: a line holds the first sixteen points from its begin on as *halves*, each as many of the
-/// next bits as the slot leaves, and the slot. So a look-up is one cache line, however many points there are, and latency
-/// is what a look-up costs. The full words are asked where the bits of a half do not suffice, once in a hundred look-ups
-/// or fewer, and for walks.
+/// chunks by their upper bits. Beside its words a chunk has [`Lines`], ten or fourteen points each, found by the bits after
+/// those that number the chunk. So a look-up is one cache line, however many points there are, and latency is what a look-up
+/// costs. The full words are asked where lines do not tell, once in a hundred look-ups or fewer, and for walks.
 ///
 /// **Updates.** A slot is an owner's for as long as it stays, and a table says which position that is today. So another
 /// member or weight changes only the chunks that its own points lie in; the others are shared with the ring before.
@@ -98,7 +97,8 @@ impl Ring {
         let points: usize = owners.iter().map(|owner| owner.count as usize).sum();
         let plan = self.plan(&owners);
         // A ring that grew or shrank much wants other chunks, and where much changes a new one is cheaper.
-        if plan.changed(self) > points / 4 || !self.cut.serves(points, &plan.slots) {
+        if self.chunks.is_empty() || plan.changed(self) > points / 4 || !self.cut.serves(points, &plan.slots)
+        {
             return Self::new::<P>(owners);
         }
         let edits = self.edits::<P>(&owners, &plan);
@@ -246,7 +246,7 @@ impl Ring {
     /// The first word of a chunk that is not below another, by the full words.
     #[cold]
     fn search(&self, number: usize, word: u64) -> Option<Candidate> {
-        self.candidate(number, self.chunks.get(number)?.place(word))
+        self.candidate(number, self.chunks.get(number)?.place(word, self.cut))
     }
 
     #[inline]
@@ -279,10 +279,10 @@ impl Placement for Ring {
 
     #[inline]
     fn home(&self, hash: u64) -> Option<Candidate> {
-        let (word, number) = (point_of(hash), self.cut.chunk(hash));
-        match self.chunks.get(number)?.glance(word, self.cut) {
+        let (cut, number) = (self.cut, self.cut.chunk(hash));
+        match self.chunks.get(number)?.lines.glance(cut.place(hash), cut.slots) {
             Some(slot) => Some(self.at(slot, UNKNOWN)),
-            None => self.search(number, word),
+            None => self.search(number, point_of(hash)),
         }
     }
 
@@ -291,7 +291,7 @@ impl Placement for Ring {
         let (chunk, index) = match last.cursor {
             UNKNOWN => {
                 let number = self.cut.chunk(hash);
-                (number, self.chunks.get(number).map_or(0, |chunk| chunk.place(point_of(hash))))
+                (number, self.chunks.get(number).map_or(0, |chunk| chunk.place(point_of(hash), self.cut)))
             }
             cursor => ((cursor >> 32) as usize, cursor as u32 as usize),
         };
@@ -394,8 +394,7 @@ impl Cut {
     /// that a build sorts each in it and an update copies little.
     fn new(points: usize, owners: usize) -> Self {
         // Twice as many slots as owners, so that updates find room.
-        let slots = (2 * owners).next_power_of_two().min(MOST_OWNERS) as u32 - 1;
-        Self { shift: u64::BITS - Self::bits(points), slots }
+        Self { shift: u64::BITS - Self::bits(points), slots: slot_mask(2 * owners) }
     }
 
     fn bits(points: usize) -> u32 {
@@ -420,73 +419,46 @@ impl Cut {
         (word >> self.shift) as usize
     }
 
-    /// The bits of a point after those that number its chunk, as many as the slot leaves.
+    /// Where in its chunk a word is.
     #[inline]
-    const fn half(self, word: u64) -> u32 {
-        (point_of(word) << self.chunk_bits() >> 32) as u32 & !self.slots
-    }
-
-    /// The line of a word among so many of its chunk.
-    #[inline]
-    const fn line(self, word: u64, lines: usize) -> usize {
-        (((word << self.chunk_bits() >> 32) * lines as u64) >> 32) as usize
+    const fn place(self, word: u64) -> u32 {
+        (point_of(word) << self.chunk_bits() >> 32) as u32
     }
 }
 
 /// Some of the points, by their upper bits.
 #[derive(Clone, Debug)]
 struct Chunk {
-    lines: Arc<[Line]>,
+    lines: Lines,
     /// Sorted.
     words: Arc<Vec<u64>>,
-}
-
-/// The halves of points in a row. Behind the last point of the chunk stands [`NO_HALF`].
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Line([u32; LINE]);
-
-/// Where chunks are made.
-#[derive(Debug, Default)]
-struct Room {
-    halves: Vec<u32>,
-    lines: Vec<Line>,
 }
 
 impl Chunk {
     /// Of sorted words.
     fn new(words: Vec<u64>, cut: Cut, room: &mut Room) -> Self {
-        let Room { halves, lines } = room;
-        halves.clear();
-        halves.extend(words.iter().map(|&word| cut.half(word) | slot_of(word) as u32));
-        halves.extend([NO_HALF; LINE]);
-        lines.clear();
-        let count = words.len().div_ceil(PER_LINE).max(1);
-        let line = |start: usize| Line(halves[start..].first_chunk().copied().unwrap_or([NO_HALF; LINE]));
-        for (place, &word) in words.iter().enumerate() {
-            for _ in lines.len()..=cut.line(word, count) {
-                lines.push(line(place));
-            }
+        let points = words.iter().map(|&word| (cut.place(word), slot_of(word) as u32));
+        Self { lines: Lines::new(points, cut.slots, room), words: Arc::new(words) }
+    }
+
+    /// The place of the first point that is not below `word`. Points are uniform, so it is looked for where it should be,
+    /// and from there in steps that double: two cache lines or so, where halving would ask seven.
+    fn place(&self, word: u64, cut: Cut) -> usize {
+        let words = self.words.as_slice();
+        let guess = ((u64::from(cut.place(word)) * words.len() as u64) >> 32) as usize;
+        let (mut low, mut high, mut step) = (guess, guess, NEAR);
+        while low > 0 && words[low - 1] >= word {
+            high = low - 1;
+            low = low.saturating_sub(step);
+            step *= 2;
         }
-        lines.resize(count, line(words.len()));
-        Self { lines: lines.as_slice().into(), words: Arc::new(words) }
-    }
-
-    /// The place of the first point that is not below `word`.
-    fn place(&self, word: u64) -> usize {
-        self.words.partition_point(|&point| point < word)
-    }
-
-    /// The slot of the first point that is not below `word`; `None` if its line does not tell.
-    #[inline]
-    fn glance(&self, word: u64, cut: Cut) -> Option<usize> {
-        let Line(line) = self.lines.get(cut.line(word, self.lines.len()))?;
-        // Counting without a branch: where a search ends is what no processor can foresee.
-        let wanted = cut.half(word);
-        let before: u32 = line.iter().map(|&half| u32::from(half < wanted)).sum();
-        let found = *line.get(before as usize)?;
-        // Another half is certain. An equal one is not, and nothing stands behind the last point.
-        (found & !cut.slots != wanted && found != NO_HALF).then_some((found & cut.slots) as usize)
+        step = NEAR;
+        while high < words.len() && words[high] < word {
+            low = high + 1;
+            high = (high + step).min(words.len());
+            step *= 2;
+        }
+        low + words[low..high].partition_point(|&point| point < word)
     }
 }
 
@@ -511,19 +483,14 @@ const SLOT_BITS: u32 = 24;
 /// Slots are numbered in what a point leaves of a word.
 const MOST_OWNERS: usize = 1 << SLOT_BITS;
 
-/// Halves of a cache line.
-const LINE: usize = 16;
-/// Points for each line: so few that a line seldom ends before the point that is looked for.
-const PER_LINE: usize = 10;
-
-/// Behind the last half.
-const NO_HALF: u32 = u32::MAX;
+/// Words of a cache line: where a search begins to step.
+const NEAR: usize = 8;
 
 const NOBODY: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_types::SplitMix64;
+    use evenkeel_types::{RandomSource, SplitMix64};
     use proptest::prelude::*;
 
     use super::*;
@@ -620,6 +587,34 @@ mod tests {
         #[test]
         fn also_where_points_are_equal(sets in sets(), hashes in prop::collection::vec(any::<u64>(), 5)) {
             check::<Crowd>(sets, &hashes);
+        }
+    }
+
+    /// In either kind of line, at, before and behind every sort of point, also where words are asked.
+    #[test]
+    fn a_large_ring_is_a_binary_search() {
+        for (owners, count, narrow) in [(600, 160, true), (5000, 24, false)] {
+            let owners: Vec<_> = (0..owners).map(|name| owner(name, count)).collect();
+            let ring = Ring::new::<Spread>(owners);
+            let points = ring.laid_out();
+            assert!(points.is_sorted_by_key(|point| point.0));
+            let step = 1 << SLOT_BITS;
+            let near =
+                |&(point, _): &(u64, usize)| [point.wrapping_sub(step), point, point.wrapping_add(step)];
+            let mut source = SplitMix64::new(3);
+            let drawn: Vec<u64> = (0..50_000).map(|_| source.next_u64()).collect();
+            let told = |hash: u64| {
+                let (cut, chunk) = (ring.cut, &ring.chunks[ring.cut.chunk(hash)]);
+                chunk.lines.glance(cut.place(hash), cut.slots).is_some()
+            };
+            assert_eq!(matches!(ring.chunks[0].lines, Lines::Narrow(_)), narrow);
+            let share = drawn.iter().filter(|&&hash| told(hash)).count() as f64 / drawn.len() as f64;
+            assert!((0.97..1.0).contains(&share), "{share}: both ways are taken");
+            for hash in points.iter().flat_map(near).chain(drawn) {
+                let at = points.partition_point(|point| point.0 < point_of(hash));
+                let expected = points.get(at).unwrap_or(&points[0]).1;
+                assert_eq!(ring.home(hash).map(|home| home.position), Some(expected), "{hash:x}");
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::{Case, Tally, Vector};
 
+mod converted;
 pub mod envoy;
 pub mod grpc;
 pub mod haproxy;

@@ -2,6 +2,7 @@
 
 mod keys;
 mod read;
+mod upstream;
 mod write;
 
 pub(crate) use read::read;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use evenkeel::router::{Action, RouterConfig, StreamRouterConfig};
 use evenkeel_config::{Config, ListenerConfig, ListenerLimits, ListenerTimeouts, Loaded, Protocol, Syntax};
 
-use super::keys;
+use super::{keys, upstream};
 use crate::conversion::Conversion;
 use crate::error::{ConvertError, Problem};
 use crate::files::Text;
@@ -11,6 +11,7 @@ use crate::key_rule::KeyRule;
 use crate::place::Place;
 use crate::report::{Report, Verdict};
 use crate::setup::{CheckSetup, Listener, Serves, Setup};
+use crate::tls::{Certificate, ListenerTls};
 
 /// Reads the file of `evenkeel-config`, which says itself what is wrong with it.
 pub(crate) fn read(text: &Text) -> Result<Conversion, ConvertError> {
@@ -52,28 +53,25 @@ fn setup_of(config: &Config, report: &mut Report) -> Setup {
     }
     for settings in &config.listeners {
         listeners_own(settings, report);
-        if settings.protocol == Protocol::Udp {
-            let detail =
-                "UDP is not converted, and never becomes TCP: the listener is left out, with its routes";
-            report.add(None, format!("listeners.{}", settings.name), Verdict::NoEquivalent, detail);
-            continue;
-        }
         let listener = of_listener(config, settings);
         // What serves the same at several addresses is one listener to proxies.
-        let same = |known: &&mut Listener| known.tls == listener.tls && known.serves == listener.serves;
+        let same = |known: &&mut Listener| {
+            (&known.tls, known.udp, &known.serves) == (&listener.tls, listener.udp, &listener.serves)
+        };
         match setup.listeners.iter_mut().find(same) {
             Some(known) => known.addresses.extend(listener.addresses),
             None => setup.listeners.push(listener),
         }
     }
     setup.keys = keys_of(config, report);
+    upstream::read(config, &mut setup, report);
     setup
 }
 
 /// What proxies have ways of their own for, or nothing.
 fn programs_own(config: &Config, report: &mut Report) {
     let program = config.program.iter().filter_map(|program| program.as_object()).flatten();
-    for (key, value) in program {
+    for (key, value) in program.filter(|(key, _)| *key != "upstream") {
         let detail = "it is the program's own: tell the proxy in its words";
         report.add(None, format!("program.{key}: {value}"), Verdict::NoEquivalent, detail);
     }
@@ -96,12 +94,6 @@ fn listeners_own(listener: &ListenerConfig, report: &mut Report) {
     let mut none = |field: &str, detail: &str| {
         report.add(None, format!("listeners.{}.{field}", listener.name), Verdict::NoEquivalent, detail);
     };
-    if listener.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some()) {
-        none(
-            "tls.client_ca_file",
-            "clients would no longer be asked for certificates: say it in the proxy's words",
-        );
-    }
     if listener.limits != ListenerLimits::default() {
         none("limits", "bound the listener in the proxy's words");
     }
@@ -126,8 +118,19 @@ fn of_listener(config: &Config, listener: &ListenerConfig) -> Listener {
     Listener {
         name: listener.name.clone(),
         addresses: vec![listener.address.to_string()],
-        tls: listener.tls.is_some(),
+        tls: listener.tls.as_ref().map(tls),
+        udp: listener.protocol == Protocol::Udp,
         serves,
+    }
+}
+
+fn tls(tls: &evenkeel_config::ListenerTls) -> ListenerTls {
+    let text = |path: &std::path::Path| path.display().to_string();
+    let (cert_file, key_file) = (text(&tls.cert_file), text(&tls.key_file));
+    ListenerTls {
+        certificates: vec![Certificate { hosts: Vec::new(), cert_file, key_file }],
+        client_ca_file: tls.client_ca_file.as_deref().map(text),
+        alpn: Vec::new(),
     }
 }
 

@@ -3,15 +3,15 @@ use std::net::Ipv6Addr;
 
 use evenkeel::router::{Action, RouteConfig, RouterConfig, StreamRouterConfig};
 use evenkeel_config::{
-    CheckSettings, ClusterSettings, Config, ListenerConfig, ListenerLimits, ListenerTimeouts, ListenerTls,
-    Protocol,
+    CheckSettings, ClusterSettings, Config, ListenerConfig, ListenerLimits, ListenerTimeouts, Protocol,
 };
 use evenkeel_types::Address;
 
-use super::keys;
+use super::{keys, upstream};
 use crate::conversion::Written;
 use crate::report::{Report, Verdict};
 use crate::setup::{Listener, Serves, Setup};
+use crate::tls::ListenerTls;
 
 /// Writes the file that `evenkeel-config` reads, and programs start from.
 pub(crate) fn write(setup: &Setup) -> Written {
@@ -39,6 +39,7 @@ fn config_of(setup: &Setup, report: &mut Report) -> Config {
     let mut config = Config { listeners, ..Config::default() };
     config.http = http(setup, &served, report);
     config.stream = stream(&served, report);
+    config.program = upstream::program(setup, report);
     config.clusters = setup.clusters.iter().cloned().map(ClusterSettings::new).collect();
     for settings in &mut config.clusters {
         let check = setup.checks.get(&settings.cluster.name);
@@ -58,14 +59,15 @@ fn config_of(setup: &Setup, report: &mut Report) -> Config {
 struct Writer<'r> {
     report: &'r mut Report,
     listeners: Vec<ListenerConfig>,
-    by_address: BTreeMap<String, Bound>,
+    /// By whether it is for datagrams too.
+    by_address: BTreeMap<(String, bool), Bound>,
 }
 
 /// Who has an address already.
 struct Bound {
     name: String,
     protocol: Protocol,
-    tls: bool,
+    tls: Option<ListenerTls>,
 }
 
 impl Writer<'_> {
@@ -80,8 +82,9 @@ impl Writer<'_> {
                 continue;
             };
             let protocol = protocol(listener);
-            if let Some(known) = self.by_address.get(&address.to_string()) {
-                if (known.protocol, known.tls) == (protocol, listener.tls) {
+            let socket = (address.to_string(), listener.udp);
+            if let Some(known) = self.by_address.get(&socket) {
+                if (known.protocol, &known.tls) == (protocol, &listener.tls) {
                     let detail =
                         format!("it is the listener {:?} too: the routes of both are asked", known.name);
                     self.report.add(None, subject, Verdict::Differs, detail);
@@ -96,9 +99,9 @@ impl Writer<'_> {
                 continue;
             }
             let name = self.free_name(&listener.name);
-            let bound = Bound { name: name.clone(), protocol, tls: listener.tls };
-            self.by_address.insert(address.to_string(), bound);
-            let tls = listener.tls.then(|| self.certificate(&name));
+            let bound = Bound { name: name.clone(), protocol, tls: listener.tls.clone() };
+            self.by_address.insert(socket, bound);
+            let tls = listener.tls.as_ref().map(|tls| self.certificate(&name, tls));
             self.listeners.push(ListenerConfig {
                 name: name.clone(),
                 address,
@@ -141,27 +144,40 @@ impl Writer<'_> {
         names.find(is_free).unwrap_or_default()
     }
 
-    /// Whose files are not converted: the program does not start before they are there, so nothing goes out in the open.
-    fn certificate(&mut self, name: &str) -> ListenerTls {
-        let file: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        let detail = "put right where its certificate lies: cert_file and key_file are made up";
-        self.report.add(None, format!("listeners.{name}.tls"), Verdict::Differs, detail);
-        ListenerTls {
-            cert_file: format!("{file}.pem").into(),
-            key_file: format!("{file}.key").into(),
-            client_ca_file: None,
+    /// One certificate. Where none is known, the program does not start before it is there, so nothing goes out in the open.
+    fn certificate(&mut self, name: &str, tls: &ListenerTls) -> evenkeel_config::ListenerTls {
+        let subject = format!("listeners.{name}.tls");
+        let (cert_file, key_file) = match tls.certificates.first() {
+            Some(first) => {
+                self.report.add(None, subject.clone(), Verdict::Taken, "");
+                (first.cert_file.clone().into(), first.key_file.clone().into())
+            }
+            None => {
+                let detail = "put right where its certificate lies: cert_file and key_file are made up";
+                self.report.add(None, subject.clone(), Verdict::Differs, detail);
+                let sign = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+                let file: String = name.chars().map(sign).collect();
+                (format!("{file}.pem").into(), format!("{file}.key").into())
+            }
+        };
+        for other in tls.certificates.iter().skip(1) {
+            let detail = "a listener has one certificate: put all names into it";
+            let subject = format!("{subject}: {}", other.cert_file);
+            self.report.add(None, subject, Verdict::NoEquivalent, detail);
         }
+        let client_ca_file = tls.client_ca_file.clone().map(Into::into);
+        evenkeel_config::ListenerTls { cert_file, key_file, client_ca_file }
     }
 }
 
 fn protocol(listener: &Listener) -> Protocol {
     match &listener.serves {
+        _ if listener.udp => Protocol::Udp,
         Serves::Http(_) => Protocol::Http,
         Serves::Stream(router) => {
             let looks =
                 router.routes.iter().any(|route| !route.rule.sni.is_empty() || !route.rule.alpn.is_empty());
-            if looks && !listener.tls { Protocol::TlsPassthrough } else { Protocol::Tcp }
+            if looks && listener.tls.is_none() { Protocol::TlsPassthrough } else { Protocol::Tcp }
         }
     }
 }
@@ -212,10 +228,7 @@ fn http(setup: &Setup, served: &[Served<'_>], report: &mut Report) -> RouterConf
         merge_fallbacks(&mut all.fallbacks, &router.fallbacks, report);
         for route in &router.routes {
             let mut route = route.clone();
-            route.name = names.unique(&route.name, listeners);
-            if routers.len() > 1 {
-                route.rule.listeners.clone_from(listeners);
-            }
+            names.claim(&mut route.name, &mut route.rule.listeners, listeners, routers.len() > 1);
             if matches!(route.action, Action::Redirect(_) | Action::Respond(_)) {
                 sent_nowhere(&mut route);
             } else if route.key.is_empty() {
@@ -274,10 +287,7 @@ fn stream(served: &[Served<'_>], report: &mut Report) -> StreamRouterConfig {
         merge_fallbacks(&mut all.fallbacks, &router.fallbacks, report);
         for route in &router.routes {
             let mut route = route.clone();
-            route.name = names.unique(&route.name, listeners);
-            if routers.len() > 1 {
-                route.rule.listeners.clone_from(listeners);
-            }
+            names.claim(&mut route.name, &mut route.rule.listeners, listeners, routers.len() > 1);
             all.routes.push(route);
         }
     }
@@ -301,6 +311,14 @@ fn merge_fallbacks(all: &mut BTreeMap<String, String>, more: &BTreeMap<String, S
 struct Names(BTreeSet<String>);
 
 impl Names {
+    /// Gives a route a name that no other has, and the listeners that it is asked at, where there are several routers.
+    fn claim(&mut self, name: &mut String, asked: &mut Vec<String>, listeners: &[String], are_several: bool) {
+        *name = self.unique(name, listeners);
+        if are_several {
+            *asked = listeners.to_vec();
+        }
+    }
+
     fn unique(&mut self, name: &str, listeners: &[String]) -> String {
         let at = listeners.first().map_or("", String::as_str);
         let first = [name.to_owned(), format!("{at}/{name}")];

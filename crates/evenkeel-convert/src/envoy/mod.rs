@@ -1,10 +1,18 @@
 //! Envoy: reading and writing.
 
+mod checks;
 mod cluster;
+mod endpoints;
+mod forward;
+mod limits;
+mod listener;
+mod matching;
 mod node;
 mod read;
 mod routes;
 mod table;
+mod transport;
+mod udp;
 mod write;
 mod yaml;
 

@@ -1,6 +1,7 @@
 use super::cluster::read_cluster;
+use super::listener::read_listener;
 use super::node::Node;
-use super::routes::{read_listener, read_route_configuration};
+use super::routes::read_route_configuration;
 use super::table::Table;
 use super::yaml::parse;
 use crate::conversion::{Conversion, Options};
@@ -33,7 +34,7 @@ fn document(node: &Node, path: &str, conversion: &mut Conversion) -> Result<(), 
         return cluster(node, path, conversion);
     }
     if kind.ends_with("RouteConfiguration") || table.get("virtual_hosts").is_some() {
-        return read_route_configuration(node, path, "routes", Vec::new(), false, conversion);
+        return read_route_configuration(node, path, "routes", Vec::new(), None, conversion);
     }
     if kind.ends_with("listener.v3.Listener") || table.get("filter_chains").is_some() {
         return read_listener(node, path, conversion);

@@ -1,183 +1,21 @@
-use std::time::Duration;
+use evenkeel::router::{Action, RouteConfig, RouterConfig, StaticResponse};
+use evenkeel_route::matching::{HostMatch, HttpRule, HttpRules, HttpRulesConfig};
+use evenkeel_route::retry::RetryConfig;
+use evenkeel_route::split::{HeaderChange, HeaderRules};
 
-use evenkeel::router::{
-    Action, KeySource, Redirect, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig,
-    StreamRouterConfig,
-};
-use evenkeel_route::matching::{
-    DotSegments, EscapedSlashes, Fraction, HeaderMatch, HostMatch, HttpRule, HttpRules, HttpRulesConfig,
-    PathMatch, PathOptions, Percent, QueryMatch, StreamRule, ValueMatch,
-};
-use evenkeel_route::retry::{Backoff, RetryConfig, RetryOn, StatusRange};
-use evenkeel_route::split::{Arm, HeaderChange, HeaderRules, MirrorConfig, MirrorCounting, SplitConfig};
-use evenkeel_types::Ratio;
-
+use super::forward::{forward, redirected, retry_policy};
+use super::listener::unused;
+use super::matching::matching;
 use super::node::Node;
 use super::table::Table;
 use crate::conversion::Conversion;
 use crate::error::ConvertError;
-use crate::key_rule::{EnvoyHash, KeyPart, KeyRule};
+use crate::host_groups::runs;
+use crate::key_rule::KeyRule;
 use crate::nginx::unique;
+use crate::raw_paths::raw_paths;
 use crate::setup::{Listener, Serves};
-use crate::whole_regex::with_case;
-
-/// Reads an `envoy.config.listener.v3.Listener`.
-pub(crate) fn read_listener(
-    node: &Node,
-    path: &str,
-    conversion: &mut Conversion,
-) -> Result<(), ConvertError> {
-    let path = if path.is_empty() { "listener" } else { path };
-    let mut table = Table::new(node, path)?;
-    let mut addresses = Vec::new();
-    if let Some(mut address) = table.table("address")? {
-        if let Some(mut socket) = address.table("socket_address")? {
-            let host = socket.needed("address")?;
-            let port = socket.number("port_value")?.unwrap_or(0);
-            addresses.push(if host.contains(':') {
-                format!("[{host}]:{port}")
-            } else {
-                format!("{host}:{port}")
-            });
-            match socket.text("protocol")? {
-                None | Some("TCP" | "0") => {}
-                Some("UDP" | "1") => {
-                    let detail = "UDP is not converted, and never becomes TCP: the listener is left out, with its routes";
-                    conversion.report.none(socket.place(), socket.path("protocol"), detail);
-                    return Ok(());
-                }
-                Some(other) => {
-                    let field = socket.path("protocol");
-                    return Err(ConvertError::value(socket.place(), field, other, "TCP or UDP is allowed"));
-                }
-            }
-            socket.rest(&mut conversion.report, |_| "sockets are your server's");
-        } else if let Some(mut pipe) = address.table("pipe")? {
-            addresses.push(format!("unix:{}", pipe.needed("path")?));
-        }
-        address.rest(&mut conversion.report, |_| "sockets are your server's");
-    }
-    let name =
-        table.text("name")?.map_or_else(|| addresses.first().cloned().unwrap_or_default(), str::to_owned);
-    // Whether clients speak TLS is said of each chain.
-    let mut streams = [false, true].map(|tls| (tls, StreamRouterConfig::default()));
-    for (number, node) in table.list("filter_chains")?.iter().enumerate() {
-        let mut chain = Table::new(node, format!("{path}.filter_chains[{number}]"))?;
-        let tls = transport(&mut chain, conversion)?;
-        let mut rule = StreamRule::default();
-        if let Some(mut matches) = chain.table("filter_chain_match")? {
-            let field = matches.path("server_names");
-            for node in matches.list("server_names")? {
-                let text = node.text(&field)?;
-                let host = text.parse::<HostMatch>();
-                rule.sni.push(host.map_err(|error| node.wrong(&field, error.to_string()))?);
-            }
-            matches.rest(&mut conversion.report, |_| "write the routes of this listener by hand");
-        }
-        for (i, node) in chain.list("filters")?.iter().enumerate() {
-            let mut filter = Table::new(node, chain.path(&format!("filters[{i}]")))?;
-            let filter_name = filter.text("name")?.unwrap_or("").to_owned();
-            let Some(mut config) = filter.table("typed_config")? else {
-                filter.rest(&mut conversion.report, |_| "a filter without settings");
-                continue;
-            };
-            let kind = config.text("@type")?.unwrap_or(&filter_name);
-            if kind.ends_with("HttpConnectionManager") || kind.ends_with("http_connection_manager") {
-                if !rule.sni.is_empty() {
-                    let names: Vec<String> = rule.sni.iter().map(ToString::to_string).collect();
-                    let subject =
-                        format!("{}: {}", chain.path("filter_chain_match.server_names"), names.join(", "));
-                    let detail =
-                        "routes of requests are asked whatever the server name was: give them these hosts";
-                    conversion.report.none(chain.place(), subject, detail);
-                }
-                let route_path = config.path("route_config");
-                match config.get("route_config") {
-                    Some(node) => {
-                        let name = unused(&name, conversion);
-                        read_route_configuration(
-                            node,
-                            &route_path,
-                            &name,
-                            addresses.clone(),
-                            tls,
-                            conversion,
-                        )?;
-                    }
-                    None => conversion.report.none(
-                        config.place(),
-                        config.path(""),
-                        "routes that come over xDS are not in the file",
-                    ),
-                }
-                config.rest(
-                    &mut conversion.report,
-                    |_| "it is about serving, not about balancing: set it in your server",
-                );
-            } else if kind.ends_with("TcpProxy") || kind.ends_with("tcp_proxy") {
-                if let Some(action) = tcp_action(&mut config)? {
-                    let name = format!("{number}.{i}");
-                    conversion.report.taken(config.place(), config.path(""), "a route of connections");
-                    let route = StreamRouteConfig { name, rule: rule.clone(), action };
-                    streams[usize::from(tls)].1.routes.push(route);
-                }
-                config.rest(&mut conversion.report, |_| "evenkeel has nothing that does this");
-            } else {
-                conversion.report.none(&node.place, filter.path(&filter_name), "filters are your server's");
-            }
-            filter.rest(&mut conversion.report, |_| "filters are your server's");
-        }
-        chain.rest(&mut conversion.report, |_| "TLS is your server's");
-    }
-    for (tls, stream) in streams {
-        if stream.routes.is_empty() {
-            continue;
-        }
-        let (name, addresses) = (unused(&name, conversion), addresses.clone());
-        conversion.setup.listeners.push(Listener { name, addresses, tls, serves: Serves::Stream(stream) });
-    }
-    table.rest(&mut conversion.report, |_| "it is about serving, not about balancing: set it in your server");
-    Ok(())
-}
-
-/// Whether clients speak TLS with a chain: all sockets but the plain one are taken for it, so nothing becomes open.
-fn transport(chain: &mut Table<'_>, conversion: &mut Conversion) -> Result<bool, ConvertError> {
-    let Some(mut socket) = chain.table("transport_socket")? else { return Ok(false) };
-    let name = socket.text("name")?.unwrap_or("");
-    if name == "raw_buffer" || name.ends_with(".raw_buffer") {
-        return Ok(false);
-    }
-    let detail = "clients speak TLS: its certificates are your server's";
-    conversion.report.none(socket.place(), socket.path(name), detail);
-    Ok(true)
-}
-
-fn unused(name: &str, conversion: &Conversion) -> String {
-    let mut found = name.to_owned();
-    let mut number = 2_u32;
-    while conversion.setup.listeners.iter().any(|listener| listener.name == found) {
-        found = format!("{name}#{number}");
-        number += 1;
-    }
-    found
-}
-
-fn tcp_action(config: &mut Table<'_>) -> Result<Option<StreamAction>, ConvertError> {
-    config.get("stat_prefix");
-    if let Some(cluster) = config.text("cluster")? {
-        return Ok(Some(StreamAction::Cluster(cluster.to_owned())));
-    }
-    let Some(mut weighted) = config.table("weighted_clusters")? else { return Ok(None) };
-    let mut arms = Vec::new();
-    for node in weighted.list("clusters")? {
-        let mut arm = Table::new(node, weighted.path("clusters"))?;
-        arms.push(Arm {
-            cluster: arm.needed("name")?.to_owned(),
-            weight: arm.number("weight")?.unwrap_or(0),
-        });
-    }
-    Ok(Some(StreamAction::Split(SplitConfig { arms, ..SplitConfig::default() })))
-}
+use crate::tls::ListenerTls;
 
 /// Reads an `envoy.config.route.v3.RouteConfiguration`.
 pub(crate) fn read_route_configuration(
@@ -185,14 +23,14 @@ pub(crate) fn read_route_configuration(
     path: &str,
     name: &str,
     addresses: Vec<String>,
-    tls: bool,
+    tls: Option<ListenerTls>,
     conversion: &mut Conversion,
 ) -> Result<(), ConvertError> {
     let mut table = Table::new(node, path)?;
     table.get("name");
     let mut headers = HeaderRules::default();
     header_changes(&mut table, &mut headers, conversion)?;
-    let mut ranked: Vec<((u8, usize), HostMatch, usize)> = Vec::new();
+    let mut named: Vec<(HostMatch, usize)> = Vec::new();
     let mut hosts: Vec<Vec<RouteConfig>> = Vec::new();
     for (number, node) in table.list("virtual_hosts")?.iter().enumerate() {
         let mut host = Table::new(node, table.path(&format!("virtual_hosts[{number}]")))?;
@@ -205,7 +43,7 @@ pub(crate) fn read_route_configuration(
             let text = node.text(&field)?;
             match text.parse::<HostMatch>() {
                 Ok(found) => {
-                    ranked.push((host_rank(&found), found, number));
+                    named.push((found, number));
                     conversion.report.taken(&node.place, format!("{field}: {text}"), "match.hosts");
                 }
                 Err(_) => conversion.report.none(
@@ -241,16 +79,8 @@ pub(crate) fn read_route_configuration(
         });
         hosts.push(routes);
     }
-    ranked.sort_by_key(|&(rank, ..)| rank);
-    let mut runs: Vec<(Vec<HostMatch>, usize)> = Vec::new();
-    for (_, host, number) in ranked {
-        match runs.last_mut() {
-            Some((hosts, last)) if *last == number && host != HostMatch::Any => hosts.push(host),
-            _ => runs.push((vec![host], number)),
-        }
-    }
-    let mut router = RouterConfig { path: path_options(), ..RouterConfig::default() };
-    for (matches, number) in runs {
+    let mut router = RouterConfig { path: raw_paths(), ..RouterConfig::default() };
+    for (matches, number) in runs(named) {
         for route in &hosts[number] {
             let mut route = route.clone();
             if matches != [HostMatch::Any] {
@@ -266,28 +96,23 @@ pub(crate) fn read_route_configuration(
         "vhds" => "routes that come over xDS are not in the file",
         _ => "evenkeel has nothing that does this",
     });
-    let listener = Listener { name: name.to_owned(), addresses, tls, serves: Serves::Http(router) };
-    conversion.setup.listeners.push(listener);
+    let serves = Serves::Http(router);
+    // Chains that differ in their certificates alone are one listener.
+    let same = conversion.setup.listeners.iter_mut().find(|known| {
+        !addresses.is_empty() && known.addresses == addresses && known.serves == serves && known.tls.is_some()
+    });
+    match (same.and_then(|known| known.tls.as_mut()), tls) {
+        (Some(known), Some(tls))
+            if (&known.alpn, &known.client_ca_file) == (&tls.alpn, &tls.client_ca_file) =>
+        {
+            tls.certificates.into_iter().for_each(|certificate| known.add(certificate));
+        }
+        (_, tls) => {
+            let name = unused(name, conversion);
+            conversion.setup.listeners.push(Listener { name, addresses, tls, udp: false, serves });
+        }
+    }
     Ok(())
-}
-
-fn host_rank(host: &HostMatch) -> (u8, usize) {
-    match host {
-        HostMatch::Exact(_) => (0, 0),
-        HostMatch::Suffix(text) => (1, usize::MAX - text.len()),
-        HostMatch::Prefix(text) => (2, usize::MAX - text.len()),
-        HostMatch::Any => (3, 0),
-    }
-}
-
-/// Envoy looks at paths as they came, unless it is told otherwise.
-pub(crate) fn path_options() -> PathOptions {
-    PathOptions {
-        percent: Percent::Keep,
-        escaped_slashes: EscapedSlashes::Keep,
-        dot_segments: DotSegments::Keep,
-        ..PathOptions::default()
-    }
 }
 
 fn clusters(action: &Action) -> Option<Vec<String>> {
@@ -335,7 +160,7 @@ fn route(
     );
     let Some(rule) = rule else { return Ok((None, None)) };
     let config =
-        HttpRulesConfig { rules: vec![rule.clone()], path: path_options(), ..HttpRulesConfig::default() };
+        HttpRulesConfig { rules: vec![rule.clone()], path: raw_paths(), ..HttpRulesConfig::default() };
     if let Err(error) = HttpRules::new(&config) {
         conversion.report.none(&node.place, path, format!("the match does not compile here: {error}"));
         return Ok((None, None));
@@ -398,410 +223,6 @@ fn route(
         _ => "evenkeel has nothing that does this",
     });
     Ok((Some(route), key))
-}
-
-fn matching(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<Option<HttpRule>, ConvertError> {
-    let mut rule = HttpRule::default();
-    let ignores_case = table.boolean("case_sensitive")? == Some(false);
-    let quoted = |text: &str| -> String {
-        text.chars()
-            .flat_map(|c| ("\\.+*?()|[]{}^$#&-~".contains(c)).then_some('\\').into_iter().chain([c]))
-            .collect()
-    };
-    if let Some(prefix) = table.text("prefix")? {
-        if ignores_case {
-            rule.paths.push(PathMatch::Regex(with_case(&format!("{}.*", quoted(prefix)), true)));
-        } else if prefix != "/" && !prefix.is_empty() {
-            rule.paths.push(PathMatch::RawPrefix(prefix.to_owned()));
-        }
-    } else if let Some(exact) = table.text("path")? {
-        rule.paths.push(if ignores_case {
-            PathMatch::Regex(with_case(&quoted(exact), true))
-        } else {
-            PathMatch::Exact(exact.to_owned())
-        });
-    } else if let Some(prefix) = table.text("path_separated_prefix")? {
-        rule.paths.push(PathMatch::Prefix(prefix.to_owned()));
-    } else if let Some(mut regex) = table.table("safe_regex")? {
-        regex.get("google_re2");
-        rule.paths.push(PathMatch::Regex(regex.needed("regex")?.to_owned()));
-    } else {
-        conversion.report.none(
-            table.place(),
-            table.path(""),
-            "paths are matched by path, prefix, path_separated_prefix or safe_regex",
-        );
-        return Ok(None);
-    }
-    for (number, node) in table.list("headers")?.iter().enumerate() {
-        let mut header = Table::new(node, table.path(&format!("headers[{number}]")))?;
-        let name = header.needed("name")?.to_owned();
-        let invert = header.boolean("invert_match")?.unwrap_or(false);
-        let Some(test) = value_match(&mut header)? else {
-            conversion.report.none(
-                &node.place,
-                header.path(""),
-                "values are tested by text, range or presence",
-            );
-            return Ok(None);
-        };
-        header.rest(&mut conversion.report, |_| "a missing header passes no test, and every inverted one");
-        let (test, invert) = match (test, invert) {
-            (ValueMatch::Present, true) => (ValueMatch::Absent, false),
-            (ValueMatch::Absent, true) => (ValueMatch::Present, false),
-            other => other,
-        };
-        match (name.as_str(), &test, invert) {
-            (":method", ValueMatch::Exact(method), false) => rule.methods.push(method.clone()),
-            (":authority", ValueMatch::Exact(host), false) => match host.parse() {
-                Ok(host) => rule.hosts.push(host),
-                Err(_) => {
-                    conversion.report.none(
-                        &node.place,
-                        format!("header {name}"),
-                        "hosts are names without ports",
-                    );
-                    return Ok(None);
-                }
-            },
-            (name, ..) if name.starts_with(':') => {
-                conversion.report.none(
-                    &node.place,
-                    format!("header {name}"),
-                    "rules have fields of their own for methods and hosts",
-                );
-                return Ok(None);
-            }
-            _ => rule.headers.push(HeaderMatch { name, test, invert }),
-        }
-    }
-    for (number, node) in table.list("query_parameters")?.iter().enumerate() {
-        let mut query = Table::new(node, table.path(&format!("query_parameters[{number}]")))?;
-        let name = query.needed("name")?.to_owned();
-        let Some(test) = value_match(&mut query)? else { return Ok(None) };
-        rule.query.push(QueryMatch { name, test, invert: false });
-    }
-    if let Some(mut fraction) = table.table("runtime_fraction")? {
-        let share = fractional(&mut fraction, "default_value")?;
-        fraction.get("runtime_key");
-        rule.fraction = Some(Fraction { share, salt: 0 });
-        conversion.report.differs(
-            fraction.place(),
-            fraction.path(""),
-            "match.fraction, by the key of the request, or drawn: nothing is looked up at run time",
-        );
-    }
-    Ok(Some(rule))
-}
-
-/// `{ numerator: 5, denominator: HUNDRED }`
-fn fractional(table: &mut Table<'_>, field: &str) -> Result<Ratio, ConvertError> {
-    let Some(mut value) = table.table(field)? else { return Ok(Ratio::ONE) };
-    let numerator = f64::from(value.number("numerator")?.unwrap_or(0));
-    let denominator = match value.text("denominator")? {
-        None | Some("HUNDRED") => 100.0,
-        Some("TEN_THOUSAND") => 10_000.0,
-        Some("MILLION") => 1_000_000.0,
-        Some(other) => {
-            return Err(ConvertError::value(
-                value.place(),
-                value.path("denominator"),
-                other,
-                "HUNDRED, TEN_THOUSAND or MILLION",
-            ));
-        }
-    };
-    Ok(Ratio::new((numerator / denominator).min(1.0)).unwrap_or(Ratio::ONE))
-}
-
-fn value_match(table: &mut Table<'_>) -> Result<Option<ValueMatch>, ConvertError> {
-    for (field, make) in [
-        ("exact_match", ValueMatch::Exact as fn(String) -> ValueMatch),
-        ("prefix_match", ValueMatch::Prefix),
-        ("suffix_match", ValueMatch::Suffix),
-        ("contains_match", ValueMatch::Contains),
-    ] {
-        if let Some(text) = table.text(field)? {
-            return Ok(Some(make(text.to_owned())));
-        }
-    }
-    if let Some(mut regex) = table.table("safe_regex_match")? {
-        return Ok(Some(ValueMatch::Regex(regex.needed("regex")?.to_owned())));
-    }
-    if let Some(mut text) = table.table("string_match")? {
-        let ignores_case = text.boolean("ignore_case")? == Some(true);
-        if ignores_case {
-            return Ok(None);
-        }
-        for (field, make) in [
-            ("exact", ValueMatch::Exact as fn(String) -> ValueMatch),
-            ("prefix", ValueMatch::Prefix),
-            ("suffix", ValueMatch::Suffix),
-            ("contains", ValueMatch::Contains),
-        ] {
-            if let Some(value) = text.text(field)? {
-                return Ok(Some(make(value.to_owned())));
-            }
-        }
-        if let Some(mut regex) = text.table("safe_regex")? {
-            return Ok(Some(ValueMatch::Regex(regex.needed("regex")?.to_owned())));
-        }
-        return Ok(None);
-    }
-    if let Some(mut range) = table.table("range_match")? {
-        let mut number = |field: &str| -> Result<i64, ConvertError> {
-            let path = range.path(field);
-            let Some(node) = range.get(field) else { return Ok(0) };
-            node.text(&path)?.parse().map_err(|_| node.wrong(&path, "a whole number is needed"))
-        };
-        return Ok(Some(ValueMatch::Range { from: number("start")?, to: number("end")? }));
-    }
-    Ok(Some(match table.boolean("present_match")? {
-        Some(false) => ValueMatch::Absent,
-        _ => ValueMatch::Present,
-    }))
-}
-
-/// What `route` says; what comes back makes the keys.
-fn forward(
-    table: &mut Table<'_>,
-    route: &mut RouteConfig,
-    retry: Option<&RetryConfig>,
-    conversion: &mut Conversion,
-) -> Result<Option<KeyRule>, ConvertError> {
-    if let Some(name) = table.text("cluster")? {
-        route.action = Action::Cluster(name.to_owned());
-    } else if let Some(mut weighted) = table.table("weighted_clusters")? {
-        let mut arms: Vec<Arm> = Vec::new();
-        for (number, node) in weighted.list("clusters")?.iter().enumerate() {
-            let mut arm = Table::new(node, weighted.path(&format!("clusters[{number}]")))?;
-            let cluster = arm.needed("name")?.to_owned();
-            let weight = arm.number("weight")?.unwrap_or(0);
-            match arms.iter_mut().find(|arm| arm.cluster == cluster) {
-                Some(known) => known.weight = known.weight.saturating_add(weight),
-                None => arms.push(Arm { cluster, weight }),
-            }
-            arm.rest(
-                &mut conversion.report,
-                |_| "headers are changed for a whole route: write one for this cluster",
-            );
-        }
-        weighted.get("total_weight");
-        route.action = Action::Split(SplitConfig { arms, ..SplitConfig::default() });
-        weighted.rest(&mut conversion.report, |_| "a split is drawn, or keyed by the route's key");
-    } else {
-        conversion.report.none(
-            table.place(),
-            table.path("cluster"),
-            "which cluster this is is only known when requests come: the route answers 404",
-        );
-        return Ok(None);
-    }
-    route.timeout = match table.time("timeout")? {
-        Some(time) if time.is_zero() => None,
-        Some(time) => Some(time),
-        None => {
-            conversion.report.taken(
-                table.place(),
-                table.path("timeout (in force)"),
-                "timeout = 15s, Envoy's default",
-            );
-            Some(Duration::from_secs(15))
-        }
-    };
-    route.retry = retry_policy(table, conversion)?.or_else(|| retry.cloned());
-    route.retry_same_endpoint = route.retry.is_some();
-    let mirrors = table.list("request_mirror_policies")?;
-    if let Some(first) = mirrors.first() {
-        let mut mirror = Table::new(first, table.path("request_mirror_policies[0]"))?;
-        let mut share = Ratio::ONE;
-        if let Some(mut fraction) = mirror.table("runtime_fraction")? {
-            share = fractional(&mut fraction, "default_value")?;
-            fraction.get("runtime_key");
-        }
-        let cluster = mirror.needed("cluster")?.to_owned();
-        route.mirror =
-            Some(MirrorConfig { cluster, share, counting: MirrorCounting::Drawn, ..MirrorConfig::default() });
-        conversion.report.taken(&first.place, mirror.path(""), "mirror");
-        mirror.rest(&mut conversion.report, |_| "a mirror has a cluster and a share");
-    }
-    if let Some(second) = mirrors.get(1) {
-        conversion.report.none(
-            &second.place,
-            table.path("request_mirror_policies[1]"),
-            "a route has one mirror",
-        );
-    }
-    hash_policies(table, route, conversion)
-}
-
-fn hash_policies(
-    table: &mut Table<'_>,
-    route: &mut RouteConfig,
-    conversion: &mut Conversion,
-) -> Result<Option<KeyRule>, ConvertError> {
-    let mut policies = Vec::new();
-    let list = table.list("hash_policy")?;
-    for (number, node) in list.iter().enumerate() {
-        let mut policy = Table::new(node, table.path(&format!("hash_policy[{number}]")))?;
-        let terminal = policy.boolean("terminal")?.unwrap_or(false);
-        let mut of = None;
-        if let Some(mut header) = policy.table("header")? {
-            if header.get("regex_rewrite").is_some() {
-                conversion.report.none(
-                    header.place(),
-                    header.path("regex_rewrite"),
-                    "values are hashed as they are",
-                );
-            }
-            of = Some(KeyPart::Header(header.needed("header_name")?.to_owned()));
-        } else if let Some(mut cookie) = policy.table("cookie")? {
-            if let Some(ttl) = cookie.get("ttl") {
-                conversion.report.none(
-                    &ttl.place,
-                    cookie.path("ttl"),
-                    "no cookie is made for who has none: give the route affinity.cookie",
-                );
-            }
-            of = Some(KeyPart::Cookie(cookie.needed("name")?.to_owned()));
-            cookie.rest(&mut conversion.report, |_| "the cookie is only read");
-        } else if let Some(mut query) = policy.table("query_parameter")? {
-            of = Some(KeyPart::Query(query.needed("name")?.to_owned()));
-        } else if let Some(mut connection) = policy.table("connection_properties")?
-            && connection.boolean("source_ip")? == Some(true)
-        {
-            of = Some(KeyPart::Source);
-        }
-        let Some(of) = of else {
-            conversion.report.none(
-                &node.place,
-                policy.path(""),
-                "headers, cookies, parameters and the source are hashed",
-            );
-            continue;
-        };
-        policies.push(EnvoyHash { of, terminal });
-        policy.rest(&mut conversion.report, |_| "a hash policy has no such setting");
-    }
-    let Some(first) = list.first().filter(|_| !policies.is_empty()) else { return Ok(None) };
-    let sources: Vec<KeySource> =
-        policies.iter().filter_map(|policy| crate::nginx::source_of(&policy.of)).collect();
-    route.key = sources;
-    conversion.report.differs(
-        &first.place,
-        table.path("hash_policy"),
-        "route.key: the first of these that a request has; the policy envoy picks as Envoy for the hash that keys of the cluster makes (Key::Hash)",
-    );
-    Ok(Some(KeyRule::Envoy(policies)))
-}
-
-fn retry_policy(
-    table: &mut Table<'_>,
-    conversion: &mut Conversion,
-) -> Result<Option<RetryConfig>, ConvertError> {
-    let Some(mut policy) = table.table("retry_policy")? else { return Ok(None) };
-    let attempts = policy.number("num_retries")?.unwrap_or(1).saturating_add(1);
-    let mut on = RetryOn {
-        statuses: Vec::new(),
-        grpc_codes: Vec::new(),
-        connect_failed: false,
-        refused: false,
-        reset: false,
-        timed_out: false,
-    };
-    let per_try_timeout = policy.time("per_try_timeout")?.filter(|time| !time.is_zero());
-    let range = |first, last| StatusRange { first, last };
-    let path = policy.path("retriable_status_codes");
-    let mut codes = Vec::new();
-    for node in policy.list("retriable_status_codes")? {
-        let code = node.number(&path, 599)? as u16;
-        codes.push(range(code, code));
-    }
-    for word in
-        policy.text("retry_on")?.unwrap_or("").split(',').map(str::trim).filter(|word| !word.is_empty())
-    {
-        match word {
-            "5xx" => {
-                on.statuses.push(range(500, 599));
-                (on.connect_failed, on.refused, on.reset, on.timed_out) = (true, true, true, true);
-            }
-            "gateway-error" => {
-                on.statuses.push(range(502, 504));
-                (on.connect_failed, on.refused, on.reset, on.timed_out) = (true, true, true, true);
-            }
-            "connect-failure" => on.connect_failed = true,
-            "refused-stream" => on.refused = true,
-            "reset" | "reset-before-request" => on.reset = true,
-            "retriable-4xx" => on.statuses.push(range(409, 409)),
-            "retriable-status-codes" => on.statuses.append(&mut codes),
-            "cancelled" => on.grpc_codes.push(1),
-            "deadline-exceeded" => on.grpc_codes.push(4),
-            "resource-exhausted" => on.grpc_codes.push(8),
-            "internal" => on.grpc_codes.push(13),
-            "unavailable" => on.grpc_codes.push(14),
-            other => conversion.report.none(
-                policy.place(),
-                format!("{}: {other}", policy.path("retry_on")),
-                "attempts end by status, code, connection or time",
-            ),
-        }
-    }
-    on.statuses.sort_by_key(|range| (range.first, range.last));
-    on.statuses.dedup();
-    on.timed_out &= per_try_timeout.is_some();
-    let mut backoff = Backoff::default();
-    if let Some(mut wait) = policy.table("retry_back_off")? {
-        let default = backoff.base;
-        backoff.base = wait.time("base_interval")?.filter(|time| !time.is_zero()).unwrap_or(default);
-        backoff.max = wait.time("max_interval")?.unwrap_or(backoff.base.saturating_mul(10)).max(backoff.base);
-        wait.rest(&mut conversion.report, |_| "a backoff has a base and a maximum");
-    }
-    let detail = "retry: of the requests that may be repeated, each attempt elsewhere if there is somebody";
-    conversion.report.differs(policy.place(), policy.path(""), detail);
-    policy.rest(&mut conversion.report, |field| match field {
-        "retry_host_predicate" | "host_selection_retry_max_attempts" => {
-            "attempts go where the request has not been"
-        }
-        "retry_priority" => "say it with tier_after",
-        "rate_limited_retry_back_off" => "say it with max_retry_after",
-        _ => "attempts end by status, code, connection or time",
-    });
-    Ok(Some(RetryConfig {
-        attempts: attempts.min(16),
-        on,
-        per_try_timeout,
-        backoff,
-        max_retry_after: Duration::ZERO,
-        tier_after: 0,
-    }))
-}
-
-fn redirected(table: &mut Table<'_>) -> Result<Option<Action>, ConvertError> {
-    let status = match table.text("response_code")? {
-        None | Some("MOVED_PERMANENTLY") => 301,
-        Some("FOUND") => 302,
-        Some("SEE_OTHER") => 303,
-        Some("TEMPORARY_REDIRECT") => 307,
-        Some("PERMANENT_REDIRECT") => 308,
-        Some(other) => {
-            return Err(ConvertError::value(
-                table.place(),
-                table.path("response_code"),
-                other,
-                "MOVED_PERMANENTLY and others",
-            ));
-        }
-    };
-    let https = table.boolean("https_redirect")? == Some(true);
-    let scheme = table.text("scheme_redirect")?.unwrap_or(if https { "https" } else { "http" });
-    let host = table.text("host_redirect")?.unwrap_or("{host}");
-    let path = table.text("path_redirect")?;
-    if table.boolean("strip_query")? == Some(true) {
-        return Ok(None);
-    }
-    let rest =
-        path.map_or_else(|| "{path}{query}".to_owned(), |path| path.replace('{', "%7B").replace('}', "%7D"));
-    Ok(Some(Action::Redirect(Redirect { location: format!("{scheme}://{host}{rest}"), status })))
 }
 
 fn header_changes(

@@ -5,8 +5,8 @@ use evenkeel::{ClusterConfig, LeastRequestConfig, PolicyConfig, SlowStartConfig}
 use evenkeel_balance::RandomConfig;
 use evenkeel_balance::compat::haproxy::{Balance, HaproxyConfig, Method};
 use evenkeel_health::{CheckConfig, RiseFallConfig, Start};
-use evenkeel_probe::{Payload, ProbeConfig, TcpProbe, TlsConfig};
-use evenkeel_route::affinity::{CookieConfig, CookieKey, LearnedConfig};
+use evenkeel_probe::{Payload, ProbeConfig, Roots, TcpProbe, TlsConfig};
+use evenkeel_route::affinity::{CookieConfig, CookieKey, LearnedConfig, Renewal};
 use evenkeel_route::retry::{Backoff, RetryConfig};
 use evenkeel_types::{Address, Announced, Endpoint, EndpointId, Priority, Ratio, Weight};
 
@@ -93,6 +93,7 @@ pub(crate) fn finish(
         }
     }
     slow_start(servers, &mut cluster, conversion);
+    encrypt(name, servers, conversion);
     check(name, settings, servers, &mut cluster, conversion)?;
     conversion.report.taken(place, format!("backend {name}"), format!("clusters.{name}"));
     check_cluster(&cluster, place)?;
@@ -230,6 +231,21 @@ pub(crate) fn address(word: &Word) -> Result<Option<Address>, ConvertError> {
     written.parse().map(Some).map_err(|error| refuse(&error))
 }
 
+/// How the servers are spoken to: one way for all, so that nothing that is encrypted becomes open.
+fn encrypt(name: &str, servers: &[Server], conversion: &mut Conversion) {
+    let Some(first) = servers.iter().find(|server| server.parameters.tls.is_on) else { return };
+    for server in servers.iter().filter(|server| server.parameters.tls != first.parameters.tls) {
+        let detail = "all servers of a cluster are spoken to as the first one that is encrypted";
+        conversion.report.none(server.line.place(), format!("the TLS of {}", server.name.text), detail);
+    }
+    let (place, subject) = (first.line.place(), format!("ssl of backend {name}"));
+    match first.parameters.tls.detail() {
+        Some(detail) => conversion.report.differs(place, subject, detail),
+        None => conversion.report.taken(place, subject, format!("upstream_tls.{name}")),
+    }
+    conversion.setup.upstream_tls.extend(first.parameters.tls.upstream().map(|tls| (name.to_owned(), tls)));
+}
+
 fn slow_start(servers: &[Server], cluster: &mut ClusterConfig, conversion: &mut Conversion) {
     let windows: Vec<(Option<Duration>, &Server)> =
         servers.iter().map(|server| (server.parameters.slow_start, server)).collect();
@@ -258,7 +274,8 @@ fn check(
 ) -> Result<(), ConvertError> {
     let Some(first) = servers.iter().find(|server| server.parameters.check) else { return Ok(()) };
     let of = |p: &Parameters| {
-        (p.check, p.inter, p.fast_inter, p.down_inter, p.rise, p.fall, p.check_port, p.check_ssl)
+        let tls = (p.check_ssl, p.check_sni.clone());
+        (p.check, p.inter, p.fast_inter, p.down_inter, p.rise, p.fall, p.check_port, tls)
     };
     let parameters = &first.parameters;
     for server in servers.iter().filter(|server| of(&server.parameters) != of(parameters)) {
@@ -276,8 +293,13 @@ fn check(
         Check::Http(probe, port) => {
             let mut probe = probe.as_ref().clone();
             probe.timeout = timeout;
-            if parameters.check_ssl {
-                probe.tls = Some(TlsConfig::default());
+            // Checks are encrypted as requests are, unless they go to a port of their own.
+            let is_own = parameters.check_port.or(*port).is_some();
+            if parameters.check_ssl.unwrap_or(parameters.tls.is_on && !is_own) {
+                let (insecure, ca_file) = parameters.tls.roots();
+                let roots = ca_file.map_or(Roots::Webpki, |file| Roots::PemFile(file.into()));
+                let server_name = parameters.check_sni.clone();
+                probe.tls = Some(TlsConfig { roots, server_name, insecure, ..TlsConfig::default() });
             }
             (ProbeConfig::Http(probe), *port)
         }
@@ -316,6 +338,11 @@ fn affinity(
             name: cookie.name.clone(),
             keys: vec![CookieKey { id: 1, secret }],
             ttl: cookie.lifetime.unwrap_or(CookieConfig::default().ttl),
+            renew: if cookie.line.words.iter().any(|word| word.is("maxlife")) {
+                Renewal::Never
+            } else {
+                Renewal::default()
+            },
             secure: cookie.is_secure,
             ..CookieConfig::default()
         };

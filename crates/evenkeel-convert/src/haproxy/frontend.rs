@@ -4,9 +4,7 @@ use evenkeel::router::{
     Action, Redirect, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig,
     StreamRouterConfig,
 };
-use evenkeel_route::matching::{
-    DotSegments, EscapedSlashes, HttpRule, HttpRules, HttpRulesConfig, PathOptions, Percent, StreamRule,
-};
+use evenkeel_route::matching::{HttpRule, HttpRules, HttpRulesConfig, StreamRule};
 
 use super::acl::{Acls, Condition};
 use super::backend::Target;
@@ -15,7 +13,9 @@ use super::settings::Settings;
 use crate::conversion::Conversion;
 use crate::error::ConvertError;
 use crate::place::Place;
+use crate::raw_paths::raw_paths;
 use crate::setup::{Listener, Serves};
+use crate::tls::{Certificate, ListenerTls};
 use crate::word::Word;
 
 /// A frontend, while its lines are read.
@@ -25,8 +25,8 @@ pub(crate) struct Frontend {
     pub(crate) place: Place,
     pub(crate) settings: Settings,
     pub(crate) acls: Acls,
-    /// Where it listens, and whether clients speak TLS there.
-    addresses: Vec<(String, bool)>,
+    /// Where it listens, and how clients speak TLS there.
+    addresses: Vec<(String, Option<ListenerTls>)>,
     /// What answers by itself, before any backend is chosen.
     answers: Vec<(Condition, Action, Line)>,
     uses: Vec<(Condition, String, Line)>,
@@ -51,13 +51,9 @@ impl Frontend {
         let (place, subject) = (line.place(), line.text());
         match texts.as_slice() {
             ["bind", addresses, rest @ ..] => {
-                let tls = rest.contains(&"ssl");
-                self.addresses.extend(addresses.split(',').map(|address| (address.to_owned(), tls)));
-                let unread: Vec<&str> = rest.iter().copied().filter(|word| *word != "ssl").collect();
-                if !unread.is_empty() {
-                    let subject = format!("bind {addresses}: {}", unread.join(" "));
-                    conversion.report.none(place, subject, "sockets and certificates are your server's");
-                }
+                let tls = bind(addresses, rest, line, conversion)?;
+                let all = addresses.split(',');
+                self.addresses.extend(all.map(|address| (address.to_owned(), tls.clone())));
                 conversion.report.taken(place, subject, "an address of a listener");
             }
             ["use_backend", name, ..] if name.contains("%[") => {
@@ -122,24 +118,27 @@ impl Frontend {
             self.stream(targets, conversion)?
         };
         conversion.report.taken(&self.place, format!("frontend {}", self.name), "a listener with routes");
-        let of = |tls: bool| -> Vec<String> {
-            let same = self.addresses.iter().filter(|(_, is)| *is == tls);
-            same.map(|(address, _)| address.clone()).collect()
-        };
-        let (open, encrypted) = (of(false), of(true));
-        let mut push = |name: String, addresses: Vec<String>, tls: bool| {
-            let serves = serves.clone();
-            conversion.setup.listeners.push(Listener { name, addresses, tls, serves });
-        };
-        match (open.is_empty(), encrypted.is_empty()) {
-            (_, true) => push(self.name, open, false),
-            (true, false) => push(self.name, encrypted, true),
-            (false, false) => {
-                // No name of HAProxy has this sign.
-                let second = format!("{}#tls", self.name);
-                push(self.name, open, false);
-                push(second, encrypted, true);
+        // What clients speak is said of each address.
+        let mut kinds: Vec<(Option<ListenerTls>, Vec<String>)> = Vec::new();
+        for (address, tls) in self.addresses {
+            match kinds.iter_mut().find(|(known, _)| *known == tls) {
+                Some((_, addresses)) => addresses.push(address),
+                None => kinds.push((tls, vec![address])),
             }
+        }
+        kinds.sort_by_key(|(tls, _)| tls.is_some());
+        if kinds.is_empty() {
+            kinds.push((None, Vec::new()));
+        }
+        for (number, (tls, addresses)) in kinds.into_iter().enumerate() {
+            // No name of HAProxy has this sign.
+            let name = match number {
+                0 => self.name.clone(),
+                1 => format!("{}#tls", self.name),
+                _ => format!("{}#tls{number}", self.name),
+            };
+            let serves = serves.clone();
+            conversion.setup.listeners.push(Listener { name, addresses, tls, udp: false, serves });
         }
         Ok(())
     }
@@ -149,7 +148,7 @@ impl Frontend {
         targets: &BTreeMap<String, Target>,
         conversion: &mut Conversion,
     ) -> Result<Serves, ConvertError> {
-        let mut router = RouterConfig { path: path_options(), ..RouterConfig::default() };
+        let mut router = RouterConfig { path: raw_paths(), ..RouterConfig::default() };
         for (condition, action, line) in &self.answers {
             self.push(&mut router, condition, &RouteConfig::new("answer", action.clone()), line, conversion);
         }
@@ -269,6 +268,53 @@ impl Frontend {
     }
 }
 
+/// What `bind` says of TLS; everything else is a finding.
+fn bind(
+    addresses: &str,
+    words: &[&str],
+    line: &Line,
+    conversion: &mut Conversion,
+) -> Result<Option<ListenerTls>, ConvertError> {
+    let place = line.place();
+    let (mut is_tls, mut asks_clients) = (false, false);
+    let (mut tls, mut unread) = (ListenerTls::default(), Vec::new());
+    let mut words = words.iter();
+    while let Some(&word) = words.next() {
+        if word == "ssl" {
+            is_tls = true;
+            continue;
+        }
+        if !["crt", "ca-file", "verify", "alpn"].contains(&word) {
+            unread.push(word);
+            continue;
+        }
+        let Some(&value) = words.next() else {
+            return Err(ConvertError::unexpected(place, word, "a value comes after it"));
+        };
+        match (word, value) {
+            ("crt", file) => tls.certificates.push(Certificate {
+                hosts: Vec::new(),
+                cert_file: file.to_owned(),
+                key_file: file.to_owned(),
+            }),
+            ("ca-file", file) => tls.client_ca_file = Some(file.to_owned()),
+            ("verify", "none" | "required") => asks_clients = value == "required",
+            ("alpn", names) => tls.alpn = names.split(',').map(str::to_owned).collect(),
+            _ => unread.extend([word, value]),
+        }
+    }
+    tls.client_ca_file = tls.client_ca_file.filter(|_| asks_clients);
+    if !unread.is_empty() {
+        let subject = format!("bind {addresses}: {}", unread.join(" "));
+        conversion.report.none(place, subject, "sockets are your server's, and so is this of TLS");
+    }
+    if tls.certificates.iter().any(|certificate| certificate.cert_file.ends_with('/')) {
+        let detail = "a folder of certificates: name its files";
+        conversion.report.differs(place, format!("bind {addresses}: crt"), detail);
+    }
+    Ok(is_tls.then_some(tls))
+}
+
 fn tell_retry(target: &Target, place: &Place, conversion: &mut Conversion) {
     let rule = target.settings.balance.as_ref().and_then(|(_, rule)| rule.as_ref());
     if rule.is_some() && key_sources(rule).is_none() {
@@ -324,18 +370,8 @@ fn condition(words: &[Word], place: &Place, acls: &Acls) -> Result<Result<Condit
 
 fn compiles(rule: &HttpRule) -> bool {
     let config =
-        HttpRulesConfig { rules: vec![rule.clone()], path: path_options(), ..HttpRulesConfig::default() };
+        HttpRulesConfig { rules: vec![rule.clone()], path: raw_paths(), ..HttpRulesConfig::default() };
     HttpRules::new(&config).is_ok()
-}
-
-/// HAProxy looks at paths as they came.
-pub(crate) fn path_options() -> PathOptions {
-    PathOptions {
-        percent: Percent::Keep,
-        escaped_slashes: EscapedSlashes::Keep,
-        dot_segments: DotSegments::Keep,
-        ..PathOptions::default()
-    }
 }
 
 fn answer(texts: &[&str]) -> Result<Action, String> {

@@ -7,6 +7,7 @@ mod frontend;
 mod lexer;
 mod read;
 mod server;
+mod server_tls;
 mod settings;
 mod units;
 mod write;

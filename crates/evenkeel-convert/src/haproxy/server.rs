@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use evenkeel_health::{ObserveConfig, OnError};
 
+use super::server_tls::ServerTls;
 use super::units::{number, time};
 use crate::error::ConvertError;
 use crate::report::Report;
@@ -23,7 +24,9 @@ pub(crate) struct Parameters {
     pub(crate) slow_start: Option<Duration>,
     pub(crate) cookie: Option<String>,
     pub(crate) check_port: Option<u16>,
-    pub(crate) check_ssl: bool,
+    pub(crate) check_ssl: Option<bool>,
+    pub(crate) check_sni: Option<String>,
+    pub(crate) tls: ServerTls,
     pub(crate) id: Option<u32>,
     pub(crate) observe: bool,
     pub(crate) observed: ObserveConfig,
@@ -45,7 +48,9 @@ impl Default for Parameters {
             slow_start: None,
             cookie: None,
             check_port: None,
-            check_ssl: false,
+            check_ssl: None,
+            check_sni: None,
+            tls: ServerTls::default(),
             id: None,
             observe: false,
             observed: ObserveConfig::default(),
@@ -81,8 +86,15 @@ impl Parameters {
                 }
                 "cookie" => self.cookie = Some(argument()?.text.clone()),
                 "port" => self.check_port = Some(number("port", argument()?, 1..=65_535)? as u16),
-                "check-ssl" => self.check_ssl = true,
-                "no-check-ssl" => self.check_ssl = false,
+                "check-ssl" => self.check_ssl = Some(true),
+                "no-check-ssl" => self.check_ssl = Some(false),
+                "check-sni" => self.check_sni = Some(argument()?.text.clone()),
+                "ssl" => self.tls.is_on = true,
+                "no-ssl" => self.tls.is_on = false,
+                "verify" | "ca-file" | "crt" | "sni" | "alpn" | "verifyhost" => {
+                    let value = argument()?;
+                    self.tls.take(name, value, report)?;
+                }
                 "id" => self.id = Some(number("id", argument()?, 1..=u32::MAX)?),
                 "observe" => {
                     let layer = argument()?;
@@ -131,18 +143,12 @@ impl Parameters {
                 | "init-state"
                 | "hash-key"
                 | "source"
-                | "verify"
-                | "ca-file"
-                | "crt"
                 | "crl-file"
                 | "ciphers"
                 | "ciphersuites"
-                | "sni"
-                | "alpn"
                 | "npn"
                 | "proto"
                 | "check-proto"
-                | "check-sni"
                 | "check-alpn"
                 | "pool-max-conn"
                 | "pool-purge-delay"
@@ -153,7 +159,6 @@ impl Parameters {
                 | "ws"
                 | "guid"
                 | "log-proto"
-                | "verifyhost"
                 | "shard"
                 | "ssl-max-ver"
                 | "ssl-min-ver"

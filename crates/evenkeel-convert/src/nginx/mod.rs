@@ -2,8 +2,12 @@
 
 mod http;
 mod key;
+mod listeners;
 mod location;
+mod pass;
 mod proxy;
+mod proxy_ssl;
+mod ssl;
 mod stream;
 mod tree;
 mod units;

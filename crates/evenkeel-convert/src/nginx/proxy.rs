@@ -4,9 +4,11 @@ use evenkeel_route::retry::{Backoff, Jitter, RetryConfig, RetryOn, StatusRange};
 use evenkeel_route::split::{HeaderChange, HeaderRules};
 
 use super::key;
+use super::proxy_ssl::ProxySsl;
 use super::tree::Directive;
 use super::units::{number, time};
 use crate::error::ConvertError;
+use crate::on_nothing::on_nothing;
 use crate::report::Report;
 
 /// What is inherited from block to block: how requests are handed on.
@@ -18,6 +20,7 @@ pub(crate) struct Proxy {
     tries: u32,
     read_timeout: Duration,
     headers: HeaderRules,
+    ssl: ProxySsl,
 }
 
 impl Default for Proxy {
@@ -33,6 +36,7 @@ impl Default for Proxy {
             tries: 0,
             read_timeout: Duration::from_secs(60),
             headers: HeaderRules::default(),
+            ssl: ProxySsl::default(),
         }
     }
 }
@@ -87,6 +91,7 @@ impl Proxy {
                 self.headers.response.push(HeaderChange::Remove { name });
                 report.taken(place, subject, "headers.response");
             }
+            name if ProxySsl::knows(bare(name)) => self.ssl.take(directive, report)?,
             _ => {}
         }
         Ok(())
@@ -94,7 +99,7 @@ impl Proxy {
 
     /// Whether `within` has taken a directive.
     pub(crate) fn knows(name: &str) -> bool {
-        let rest = name.strip_prefix("proxy_").or_else(|| name.strip_prefix("grpc_")).unwrap_or("");
+        let rest = bare(name);
         let both = [
             "next_upstream",
             "next_upstream_tries",
@@ -104,18 +109,11 @@ impl Proxy {
             "send_timeout",
             "set_header",
         ];
-        both.contains(&rest) || ["add_header", "proxy_hide_header"].contains(&name)
+        both.contains(&rest) || ProxySsl::knows(rest) || ["add_header", "proxy_hide_header"].contains(&name)
     }
 
     fn conditions(&mut self, directive: &Directive, report: &mut Report) -> Result<(), ConvertError> {
-        let mut on = RetryOn {
-            statuses: Vec::new(),
-            grpc_codes: Vec::new(),
-            connect_failed: false,
-            refused: false,
-            reset: false,
-            timed_out: false,
-        };
+        let mut on = on_nothing();
         self.is_off = false;
         for word in &directive.args {
             let subject = format!("{} {}", directive.name.text, word.text);
@@ -219,6 +217,11 @@ impl Proxy {
         Ok(())
     }
 
+    /// How servers are spoken to where a scheme asks for TLS.
+    pub(crate) const fn ssl(&self) -> &ProxySsl {
+        &self.ssl
+    }
+
     pub(crate) fn headers(&self) -> HeaderRules {
         self.headers.clone()
     }
@@ -240,6 +243,11 @@ impl Proxy {
             tier_after: 0,
         })
     }
+}
+
+/// A directive without the protocol that it is about.
+fn bare(name: &str) -> &str {
+    name.strip_prefix("proxy_").or_else(|| name.strip_prefix("grpc_")).unwrap_or("")
 }
 
 /// What evenkeel allows.

@@ -1,18 +1,20 @@
 use std::collections::BTreeMap;
 
-use evenkeel::ClusterConfig;
 use evenkeel::router::{StreamAction, StreamRouteConfig, StreamRouterConfig};
 use evenkeel_route::matching::{HostMatch, StreamRule, ValueMatch};
-use evenkeel_types::{Endpoint, EndpointId};
 
 use super::http::proxys_own;
 use super::key;
+use super::proxy_ssl::{Passed, ProxySsl};
+use super::ssl::Ssl;
 use super::tree::Directive;
-use super::upstream::{Upstream, address, read_upstream};
+use super::upstream::{Upstream, add, direct, read_upstream};
 use super::variables::{self, Variable, Variables};
 use crate::conversion::Conversion;
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Problem};
+use crate::report::Report;
 use crate::setup::{Listener, Serves};
+use crate::tls::{ListenerTls, UpstreamTls};
 
 /// Reads what is in `stream`.
 pub(crate) fn read(block: &[Directive], conversion: &mut Conversion) -> Result<(), ConvertError> {
@@ -22,7 +24,12 @@ pub(crate) fn read(block: &[Directive], conversion: &mut Conversion) -> Result<(
         match directive.name.text.as_str() {
             "upstream" => {
                 let upstream = read_upstream(directive, &mut conversion.report)?;
-                upstreams.insert(upstream.cluster.name.clone(), upstream);
+                let name = upstream.cluster.name.clone();
+                let place = upstream.place.clone();
+                if let Some(first) = upstreams.insert(name.clone(), upstream) {
+                    let problem = Problem::Twice { what: format!("upstream {name}"), first: first.place };
+                    return Err(ConvertError::new(&place, problem));
+                }
             }
             "map" => {
                 let (name, variable) = variables::map(directive, &mut conversion.report)?;
@@ -34,17 +41,20 @@ pub(crate) fn read(block: &[Directive], conversion: &mut Conversion) -> Result<(
                 );
             }
             "server" => {}
+            name if Ssl::knows(name) || ToServers::knows(name) => {}
             _ => proxys_own(directive, conversion),
         }
     }
+    let ssl = Ssl::default().within(block, &mut conversion.report)?;
+    let mut to_servers = ToServers::default();
+    let mut passed = Passed::default();
+    to_servers.within(block, &mut conversion.report)?;
     for directive in block.iter().filter(|directive| directive.name.is("server")) {
-        server(directive, &mut upstreams, &variables, conversion)?;
+        let inherited = (&ssl, &to_servers, &mut passed);
+        server(directive, &mut upstreams, &variables, inherited, conversion)?;
     }
     for upstream in upstreams.into_values() {
-        if let Some(rule) = upstream.key {
-            conversion.setup.keys.insert(upstream.cluster.name.clone(), rule);
-        }
-        conversion.setup.clusters.push(upstream.cluster);
+        add(upstream, conversion)?;
     }
     Ok(())
 }
@@ -53,23 +63,19 @@ fn server(
     block: &Directive,
     upstreams: &mut BTreeMap<String, Upstream>,
     variables: &Variables,
+    (ssl, to_servers, passed): (&Ssl, &ToServers, &mut Passed),
     conversion: &mut Conversion,
 ) -> Result<(), ConvertError> {
-    let listens: Vec<&Directive> =
-        block.inside().iter().filter(|directive| directive.name.is("listen")).collect();
-    if !listens.is_empty() && listens.iter().all(|directive| is_udp(directive)) {
-        for directive in block.inside() {
-            conversion.report.none(directive.place(), directive.text(), UDP);
-        }
-        return Ok(());
-    }
+    let ssl = ssl.within(block.inside(), &mut conversion.report)?;
+    let mut to_servers = to_servers.clone();
+    to_servers.within(block.inside(), &mut conversion.report)?;
     let mut addresses = Vec::new();
     let mut router = StreamRouterConfig::default();
     for directive in block.inside() {
         let (place, subject) = (directive.place(), directive.text());
         match directive.name.text.as_str() {
             "listen" => {
-                addresses.extend(listen(directive, conversion)?);
+                addresses.push(listen(directive, conversion)?);
             }
             "ssl_preread" => {
                 conversion.report.taken(place, subject, "routes look at the server name where they have one");
@@ -85,6 +91,14 @@ fn server(
                 };
                 for (sni, cluster) in routes {
                     ensure(&cluster, upstreams, directive)?;
+                    let subject = (place, subject.clone());
+                    passed.note(
+                        &cluster,
+                        to_servers.tls(&cluster),
+                        to_servers.ssl.detail(),
+                        subject,
+                        conversion,
+                    );
                     let name = format!("{cluster}:{}", router.routes.len());
                     let rule = StreamRule { sni, ..StreamRule::default() };
                     router.routes.push(StreamRouteConfig {
@@ -95,45 +109,57 @@ fn server(
                 }
                 conversion.report.taken(place, subject, "routes of connections");
             }
+            name if Ssl::knows(name) || ToServers::knows(name) => {}
             _ => proxys_own(directive, conversion),
         }
     }
-    // Whether clients speak TLS is said of each address.
-    let (encrypted, open): (Vec<Listen>, Vec<Listen>) = addresses.into_iter().partition(|listen| listen.tls);
-    for (listens, tls) in [(open, false), (encrypted, true)] {
-        let addresses: Vec<String> = listens.into_iter().map(|listen| listen.address).collect();
+    // What clients speak is said of each address.
+    let mut tls = ListenerTls { client_ca_file: ssl.client_ca_file(), ..ListenerTls::default() };
+    ssl.certificates().for_each(|certificate| tls.add(certificate));
+    for kind in [Kind::Tcp, Kind::Tls, Kind::Udp] {
+        let same = addresses.iter().filter(|listen| listen.kind == kind);
+        let addresses: Vec<String> = same.map(|listen| listen.address.clone()).collect();
         let Some(first) = addresses.first() else { continue };
-        let name = format!("stream {first}");
-        let serves = Serves::Stream(router.clone());
-        conversion.setup.listeners.push(Listener { name, addresses, tls, serves });
+        conversion.setup.listeners.push(Listener {
+            name: format!("stream {first}{}", if kind == Kind::Udp { " udp" } else { "" }),
+            addresses,
+            tls: (kind == Kind::Tls).then(|| tls.clone()),
+            udp: kind == Kind::Udp,
+            serves: Serves::Stream(router.clone()),
+        });
     }
     Ok(())
 }
 
 struct Listen {
     address: String,
-    tls: bool,
+    kind: Kind,
 }
 
-const UDP: &str =
-    "UDP is not converted, and never becomes TCP: write a listener whose protocol is udp, and its routes";
-
-fn is_udp(directive: &Directive) -> bool {
-    directive.args.iter().skip(1).any(|word| word.is("udp"))
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tcp,
+    Tls,
+    Udp,
 }
 
-/// None, if it is one of UDP.
-fn listen(directive: &Directive, conversion: &mut Conversion) -> Result<Option<Listen>, ConvertError> {
+fn listen(directive: &Directive, conversion: &mut Conversion) -> Result<Listen, ConvertError> {
     let Some((address, flags)) = directive.args.split_first() else {
         let expected = "an address or a port comes after it";
         return Err(ConvertError::unexpected(directive.place(), "listen", expected));
     };
     let text = address.text.as_str();
-    if is_udp(directive) {
-        conversion.report.none(directive.place(), directive.text(), UDP);
-        return Ok(None);
-    }
-    for flag in flags.iter().filter(|flag| !["ssl", "reuseport"].contains(&flag.text.as_str())) {
+    let has = |name: &str| flags.iter().any(|flag| flag.is(name));
+    let kind = match (has("udp"), has("ssl")) {
+        (true, true) => {
+            let expected = "nginx has no TLS over UDP in a stream";
+            return Err(ConvertError::unexpected(directive.place(), directive.text(), expected));
+        }
+        (true, false) => Kind::Udp,
+        (false, true) => Kind::Tls,
+        (false, false) => Kind::Tcp,
+    };
+    for flag in flags.iter().filter(|flag| !["ssl", "udp", "reuseport"].contains(&flag.text.as_str())) {
         let detail = if flag.is("proxy_protocol") {
             "whether connections begin with a PROXY header is your server's: tell it to take one"
         } else {
@@ -141,10 +167,53 @@ fn listen(directive: &Directive, conversion: &mut Conversion) -> Result<Option<L
         };
         conversion.report.none(&flag.place, format!("listen {text} {}", flag.text), detail);
     }
-    conversion.report.taken(directive.place(), directive.text(), "an address of a listener");
+    let detail =
+        if kind == Kind::Udp { "an address of a listener of datagrams" } else { "an address of a listener" };
+    conversion.report.taken(directive.place(), directive.text(), detail);
     let is_port = text.bytes().all(|byte| byte.is_ascii_digit());
     let address = if is_port { format!("*:{text}") } else { text.to_owned() };
-    Ok(Some(Listen { address, tls: flags.iter().any(|flag| flag.is("ssl")) }))
+    Ok(Listen { address, kind })
+}
+
+/// How servers are spoken to.
+#[derive(Clone, Default)]
+struct ToServers {
+    is_tls: bool,
+    ssl: ProxySsl,
+}
+
+impl ToServers {
+    fn knows(name: &str) -> bool {
+        name == "proxy_ssl" || name.strip_prefix("proxy_").is_some_and(ProxySsl::knows)
+    }
+
+    fn within(&mut self, block: &[Directive], report: &mut Report) -> Result<(), ConvertError> {
+        for directive in block.iter().filter(|directive| Self::knows(&directive.name.text)) {
+            if !directive.name.is("proxy_ssl") {
+                self.ssl.take(directive, report)?;
+                continue;
+            }
+            let word = directive.only()?;
+            self.is_tls = match word.text.as_str() {
+                "on" => true,
+                "off" => false,
+                _ => {
+                    return Err(ConvertError::value(
+                        &word.place,
+                        "proxy_ssl",
+                        word.text.clone(),
+                        "on or off",
+                    ));
+                }
+            };
+            report.taken(directive.place(), directive.text(), "upstream_tls of the cluster");
+        }
+        Ok(())
+    }
+
+    fn tls(&self, cluster: &str) -> Option<UpstreamTls> {
+        self.is_tls.then(|| self.ssl.of(cluster, &[]))
+    }
 }
 
 /// Server names and clusters, in the order in which they are asked.
@@ -172,23 +241,8 @@ fn ensure(
     upstreams: &mut BTreeMap<String, Upstream>,
     directive: &Directive,
 ) -> Result<(), ConvertError> {
-    if upstreams.contains_key(name) {
-        return Ok(());
+    if !upstreams.contains_key(name) {
+        upstreams.insert(name.to_owned(), direct(name, 0, directive)?);
     }
-    let refuse = |error: &dyn std::fmt::Display| {
-        ConvertError::value(
-            directive.place(),
-            "proxy_pass",
-            name,
-            format!("no upstream of this name, and {error}"),
-        )
-    };
-    let (address, _) = address(name, 0).map_err(|error| refuse(&error))?;
-    let id = EndpointId::new(address.to_string()).map_err(|error| refuse(&error))?;
-    let mut cluster = ClusterConfig::new(name);
-    cluster.policy = evenkeel::PolicyConfig::nginx();
-    cluster.endpoints.push(Endpoint::new(id, address));
-    upstreams
-        .insert(name.to_owned(), Upstream { cluster, key: None, tries: 1, place: directive.place().clone() });
     Ok(())
 }

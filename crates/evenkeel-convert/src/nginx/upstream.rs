@@ -9,6 +9,7 @@ use evenkeel_types::{Address, Announced, Endpoint, EndpointId, Priority, Weight}
 use super::key;
 use super::tree::Directive;
 use super::units::{number, time};
+use crate::conversion::Conversion;
 use crate::error::ConvertError;
 use crate::key_rule::KeyRule;
 use crate::place::Place;
@@ -385,6 +386,42 @@ fn endpoint(
         report.differs(place, line.directive.text(), format!("{detail}; {}", differs.join("; ")));
     }
     Ok(Some(endpoint))
+}
+
+/// Adds what came of an upstream: http and stream have names of their own with nginx, and clusters have not.
+pub(crate) fn add(upstream: Upstream, conversion: &mut Conversion) -> Result<(), ConvertError> {
+    let name = upstream.cluster.name.clone();
+    if let Some(known) = conversion.setup.cluster(&name) {
+        let is_direct = |cluster: &ClusterConfig| {
+            let [only] = cluster.endpoints.as_slice() else { return false };
+            only.address().to_string() == name && cluster.policy.name() == "nginx"
+        };
+        if is_direct(known) && is_direct(&upstream.cluster) {
+            return Ok(());
+        }
+        let expected =
+            "another block of http or stream has an upstream of this name: give one of them another name";
+        return Err(ConvertError::unexpected(&upstream.place, format!("upstream {name}"), expected));
+    }
+    if let Some(rule) = upstream.key {
+        conversion.setup.keys.insert(name, rule);
+    }
+    conversion.setup.clusters.push(upstream.cluster);
+    Ok(())
+}
+
+/// An upstream of the one server that `proxy_pass` names, with this port if it names none.
+pub(crate) fn direct(name: &str, port: u16, directive: &Directive) -> Result<Upstream, ConvertError> {
+    let refuse = |error: &dyn std::fmt::Display| {
+        let why = format!("no upstream of this name, and {error}");
+        ConvertError::value(directive.place(), "proxy_pass", name, why)
+    };
+    let (address, _) = address(name, port).map_err(|error| refuse(&error))?;
+    let id = EndpointId::new(address.to_string()).map_err(|error| refuse(&error))?;
+    let mut cluster = ClusterConfig::new(name);
+    cluster.policy = PolicyConfig::nginx();
+    cluster.endpoints.push(Endpoint::new(id, address));
+    Ok(Upstream { cluster, key: None, tries: 1, place: directive.place().clone() })
 }
 
 /// An address as nginx writes it, and whether it has a port.

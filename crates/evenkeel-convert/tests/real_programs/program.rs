@@ -1,4 +1,5 @@
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +11,12 @@ pub(crate) struct Program(Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // What it has started is of its group: nginx would leave its workers behind.
+        let group = format!("-{}", self.0.id());
+        let ended = Command::new("kill").args(["-KILL", "--", &group]).status();
+        if !ended.is_ok_and(|status| status.success()) {
+            let _ = self.0.kill();
+        }
         let _ = self.0.wait();
     }
 }
@@ -24,7 +30,9 @@ impl Program {
         let mut command = match dialect {
             Dialect::Nginx => {
                 let mut command = Command::new("nginx");
+                // One process: a worker would outlive its master, and keep the port.
                 command.arg("-p").arg(&folder).arg("-c").arg(&path);
+                command.args(["-g", "daemon off; master_process off; pid nginx.pid;"]);
                 command
             }
             Dialect::Haproxy => {
@@ -46,7 +54,11 @@ impl Program {
                 command
             }
         };
-        let child = command.stdout(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let child = command
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         let mut program = Self(child);
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -56,6 +68,8 @@ impl Program {
             assert!(started.elapsed() < Duration::from_secs(20), "{name} does not open port {port}");
             std::thread::sleep(Duration::from_millis(20));
         }
+        // Not somebody else who has the port.
+        assert_eq!(program.0.try_wait().unwrap(), None, "{name} has ended: {}", path.display());
         program
     }
 }
@@ -83,9 +97,13 @@ pub(crate) fn check(dialect: Dialect, path: &Path) {
     };
     let output = command.output().unwrap();
     if String::from_utf8_lossy(&output.stderr).contains("unknown directive \"stream\"") {
+        let text = std::fs::read_to_string(path).unwrap();
+        if Path::new(STREAMS).exists() && !text.starts_with("load_module") {
+            std::fs::write(path, format!("load_module {STREAMS};\n{text}")).unwrap();
+            return check(dialect, path);
+        }
         // The small packages of nginx have no such module: the rest is checked without it.
         println!("this nginx has no stream module: {} is checked without that block", path.display());
-        let text = std::fs::read_to_string(path).unwrap();
         let rest = text.split("\nstream {").next().unwrap();
         std::fs::write(path, rest).unwrap();
         return check(dialect, path);
@@ -98,6 +116,9 @@ pub(crate) fn check(dialect: Dialect, path: &Path) {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// Where Debian's nginx has its module for streams.
+const STREAMS: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 fn envoy() -> String {
     std::env::var("EVENKEEL_ENVOY").unwrap_or_else(|_| "envoy".to_owned())
@@ -127,7 +148,7 @@ pub(crate) fn backends(name: &str, count: usize) -> (Program, Vec<String>) {
         })
         .collect();
     let source = format!(
-        "daemon off; worker_processes 1; error_log stderr crit; pid nginx.pid;
+        "worker_processes 1; error_log stderr crit;
         events {{ worker_connections 1024; }}
         http {{ access_log off; keepalive_requests 1000000; {servers} }}"
     );

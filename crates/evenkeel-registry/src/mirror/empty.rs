@@ -47,6 +47,11 @@ impl EmptyHold {
         }
     }
 
+    /// The source could not be asked for so long, which counts for nothing.
+    pub(super) fn postpone(&mut self, time: Duration) {
+        self.until = self.until.map(|until| until.saturating_add(time));
+    }
+
     /// When the hold ends by itself; `None` if never.
     pub(super) fn until(&self) -> Option<Timestamp> {
         self.until

@@ -195,11 +195,12 @@ impl Mirror {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let silent = self.config.silent_after.filter(|_| self.known && self.trouble_since.is_none());
+        let is_heard = self.trouble_since.is_none();
         let over_age = self.config.max_stale.filter(|_| self.known && !self.is_over_age(self.now));
         [
             self.settling.deadline(),
-            self.empty.as_ref().and_then(EmptyHold::until),
-            self.pace.deadline().filter(|_| self.empty.is_none()),
+            self.empty.as_ref().and_then(EmptyHold::until).filter(|_| is_heard),
+            self.pace.deadline().filter(|_| is_heard && self.empty.is_none()),
             silent.map(|silent| self.as_of.saturating_add(silent)),
             over_age.map(|max| self.as_of.saturating_add(max.saturating_sub(self.older))),
         ]
@@ -440,10 +441,14 @@ impl Mirror {
         for endpoint in self.vet_upserts(now, upserts) {
             self.members.upsert(endpoint, now);
         }
+        self.answered(now);
         if !self.members.says_nobody() {
             self.empty = None;
+        } else if self.members.waiting() > 0 && self.empty.is_none() && self.config.empty.hold != Hold::Never
+        {
+            // One by one or all at once: the last of them has gone without a word of its own, as in an empty answer.
+            self.empty = Some(EmptyHold::new(now, self.config.empty.hold));
         }
-        self.answered(now);
     }
 
     fn absent(&mut self, now: Timestamp, proof: Proof) {
@@ -478,7 +483,9 @@ impl Mirror {
         self.known = true;
         self.as_of = as_of;
         self.older = Duration::ZERO;
-        self.trouble_since = None;
+        if let (Some(since), Some(hold)) = (self.trouble_since.take(), &mut self.empty) {
+            hold.postpone(self.now.saturating_since(since));
+        }
         self.error = None;
     }
 
@@ -508,11 +515,13 @@ impl Mirror {
         if self.known && self.trouble_since.is_none() && silent {
             self.trouble(now, TroubleKind::Silent, "nothing was heard for silent_after", None);
         }
-        if self.empty.as_ref().is_some_and(|hold| hold.is_over(now)) {
+        // Nobody goes while the source cannot be asked: silence confirms nothing.
+        let is_heard = self.trouble_since.is_none();
+        if is_heard && self.empty.as_ref().is_some_and(|hold| hold.is_over(now)) {
             self.empty = None;
             self.members.let_all_go();
         }
-        if self.empty.is_none() {
+        if is_heard && self.empty.is_none() {
             self.pace.release(now, &self.config, &mut self.members);
         } else {
             self.members.release_reused_addresses();

@@ -361,7 +361,8 @@ impl Registrar {
         self.lease.as_ref().map(|lease| (&lease.token, lease.deadline))
     }
 
-    /// Why it does not get on, if it does not.
+    /// Why it does not get on, if it does not. When it is [`Gone`](RegistrarState::Gone): why the store never said so, in which case
+    /// the entry may be there until its lease runs out.
     #[must_use]
     pub fn last_error(&self) -> Option<RegistrarError> {
         self.last_error
@@ -386,7 +387,7 @@ impl Registrar {
         }
         match self.state {
             RegistrarState::Draining if self.now >= self.leave_at => self.remove(),
-            RegistrarState::Removing if self.now >= self.leave_at => self.removed(),
+            RegistrarState::Removing if self.now >= self.leave_at => self.give_up_removal(),
             RegistrarState::Lost if self.now >= self.not_before => self.go(RegistrarState::Granting),
             _ => {}
         }
@@ -548,6 +549,16 @@ impl Registrar {
         self.lease = None;
         self.succeeded();
         self.leave_at = self.now.saturating_add(self.config.propagation);
+    }
+
+    /// The store has not answered in time: the entry may be there until its lease runs out, and the error says so.
+    fn give_up_removal(&mut self) {
+        let error = self.last_error.unwrap_or(RegistrarError::Failed(TroubleKind::Timeout));
+        let is_removed = self.quiet;
+        self.removed();
+        if self.state == RegistrarState::Gone && !is_removed {
+            self.last_error = Some(error);
+        }
     }
 
     fn removed(&mut self) {

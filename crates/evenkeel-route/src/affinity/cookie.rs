@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use evenkeel_types::EndpointId;
+use evenkeel_types::{EndpointId, Ratio};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use thiserror::Error;
@@ -30,6 +30,9 @@ pub struct CookieConfig {
     #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub ttl: Duration,
+    /// When a user who comes back gets it anew. Default after half of `ttl`: whoever comes at least that often is never sent
+    /// elsewhere in the middle of a session, and most answers carry no cookie.
+    pub renew: Renewal,
     /// The attribute `Path`. Default `/`.
     pub path: String,
     /// Whether it is sent over TLS alone. Default yes.
@@ -44,10 +47,34 @@ impl Default for CookieConfig {
             name: "evenkeel".into(),
             keys: Vec::new(),
             ttl: Duration::from_secs(3600),
+            renew: Renewal::default(),
             path: "/".into(),
             secure: true,
             same_site: SameSite::default(),
         }
+    }
+}
+
+/// When a cookie that is still good is issued anew, so that its time begins again.
+///
+/// In a file `{ after = 0.5 }` or `"never"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub enum Renewal {
+    /// With the first answer after this share of its time, below 1. 0 is with every answer.
+    After(Ratio),
+    /// Never: a session ends that long after it began, whatever its user does. HAProxy's `maxlife`.
+    Never,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        Self::After(Ratio::HALF)
     }
 }
 
@@ -99,7 +126,8 @@ pub enum SameSite {
 /// let today = Duration::from_secs(1_800_000_000);
 ///
 /// let value = cookie.value(&"users-1".parse()?, today);
-/// assert_eq!(cookie.read(&value, today)?.as_str(), "users-1");
+/// let home = cookie.read(&value, today)?;
+/// assert_eq!((home.endpoint.as_str(), home.is_due), ("users-1", false));
 /// assert_eq!(cookie.read(&value[..value.len() - 1], today), Err(NoCookie::Forged));
 /// assert_eq!(cookie.read(&value, today + Duration::from_secs(3600)), Err(NoCookie::Expired));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -120,6 +148,15 @@ impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Signer")
     }
+}
+
+/// What a good cookie tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Where the user is.
+    pub endpoint: EndpointId,
+    /// Whether the answer should issue it anew: see [`CookieConfig::renew`].
+    pub is_due: bool,
 }
 
 /// Why there is no endpoint in a request.
@@ -211,7 +248,7 @@ impl StickyCookie {
     /// # Errors
     ///
     /// [`NoCookie`] says why none.
-    pub fn read_field(&self, field: &[u8], unix: Duration) -> Result<EndpointId, NoCookie> {
+    pub fn read_field(&self, field: &[u8], unix: Duration) -> Result<Remembered, NoCookie> {
         let found = std::cell::RefCell::new(Err(NoCookie::Missing));
         any_cookie(field, &self.config.name, |value| {
             let text = std::str::from_utf8(value).unwrap_or("");
@@ -228,7 +265,7 @@ impl StickyCookie {
     /// # Errors
     ///
     /// [`NoCookie`] says why none, and is counted.
-    pub fn read(&self, value: &str, unix: Duration) -> Result<EndpointId, NoCookie> {
+    pub fn read(&self, value: &str, unix: Duration) -> Result<Remembered, NoCookie> {
         self.judge(value, unix).inspect_err(|why| {
             let count = match why {
                 NoCookie::Missing => return,
@@ -240,7 +277,7 @@ impl StickyCookie {
         })
     }
 
-    fn judge(&self, value: &str, unix: Duration) -> Result<EndpointId, NoCookie> {
+    fn judge(&self, value: &str, unix: Duration) -> Result<Remembered, NoCookie> {
         if value.len() > LONGEST {
             return Err(NoCookie::Malformed);
         }
@@ -263,7 +300,16 @@ impl StickyCookie {
             return Err(NoCookie::Expired);
         }
         let id = URL_SAFE_NO_PAD.decode(id).ok().and_then(|id| String::from_utf8(id).ok());
-        id.and_then(|id| EndpointId::new(id).ok()).ok_or(NoCookie::Malformed)
+        let endpoint = id.and_then(|id| EndpointId::new(id).ok()).ok_or(NoCookie::Malformed)?;
+        Ok(Remembered { endpoint, is_due: self.is_due(Duration::from_secs(expiry).saturating_sub(unix)) })
+    }
+
+    /// Whether so little is left of its time.
+    fn is_due(&self, left: Duration) -> bool {
+        let Renewal::After(share) = self.config.renew else { return false };
+        let kept = u128::from(Ratio::ONE.parts_per_million() - share.parts_per_million());
+        let whole = u128::from(Ratio::ONE.parts_per_million());
+        left.as_nanos() * whole <= self.config.ttl.as_nanos() * kept
     }
 
     /// How many cookies were as good as none.
@@ -293,6 +339,9 @@ pub enum CookieError {
     /// A time that is too short or too long.
     #[error("ttl is {0:?}: allowed are 1s to 400 days")]
     Ttl(Duration),
+    /// It would be gone before.
+    #[error("renew.after is 1: the cookie is gone by then; give less, or \"never\"")]
+    Renew,
     /// A path that would end the attribute.
     #[error("path is {0:?}: it begins with a slash and holds neither semicolons nor control characters")]
     Path(String),
@@ -318,6 +367,9 @@ fn check(config: &CookieConfig) -> Result<(), CookieError> {
     }
     if config.ttl < Duration::from_secs(1) || config.ttl > FURTHEST {
         return Err(CookieError::Ttl(config.ttl));
+    }
+    if config.renew == Renewal::After(Ratio::ONE) {
+        return Err(CookieError::Renew);
     }
     let spoils = |c: char| c.is_control() || c == ';' || !c.is_ascii();
     if !config.path.starts_with('/') || config.path.contains(spoils) {
@@ -353,9 +405,9 @@ mod tests {
         let id: EndpointId = "a/b é".parse().unwrap();
         let (old, both, new) = (cookie(&[1]), cookie(&[2, 1]), cookie(&[2]));
         let value = old.value(&id, at(0));
-        assert_eq!(both.read(&value, at(1)), Ok(id.clone()));
+        assert_eq!(both.read(&value, at(1)).map(|home| home.endpoint), Ok(id.clone()));
         assert_eq!(new.read(&value, at(1)), Err(NoCookie::Forged));
-        assert_eq!(new.read(&both.value(&id, at(0)), at(1)), Ok(id));
+        assert_eq!(new.read(&both.value(&id, at(0)), at(1)).map(|home| home.endpoint), Ok(id));
     }
 
     #[test]
@@ -375,6 +427,37 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_is_due_after_its_share_of_the_time() {
+        let issued = cookie(&[1]);
+        let value = issued.value(&"users-1".parse().unwrap(), at(0));
+        let is_due = |renew: Renewal, secs: u64| {
+            let config = CookieConfig { renew, ..issued.config.clone() };
+            StickyCookie::new(&config).unwrap().read(&value, at(secs)).unwrap().is_due
+        };
+        let after = |percent: u32| Renewal::After(Ratio::percent(percent).unwrap());
+        for (renew, secs, expected) in [
+            (Renewal::default(), 1799, false),
+            (Renewal::default(), 1800, true),
+            (Renewal::default(), 3599, true),
+            (after(0), 0, true),
+            (after(10), 359, false),
+            (after(10), 360, true),
+            (after(99), 3563, false),
+            (after(99), 3564, true),
+            (Renewal::Never, 3599, false),
+        ] {
+            assert_eq!(is_due(renew, secs), expected, "{renew:?} after {secs} s");
+        }
+        // Proxies on which more or less time was set: what is left counts.
+        let longer = CookieConfig { ttl: Duration::from_secs(86_400), ..issued.config.clone() };
+        assert!(StickyCookie::new(&longer).unwrap().read(&value, at(0)).unwrap().is_due);
+        let shorter = CookieConfig { ttl: Duration::from_secs(60), ..issued.config.clone() };
+        assert!(!StickyCookie::new(&shorter).unwrap().read(&value, at(0)).unwrap().is_due);
+        let longest = CookieConfig { ttl: FURTHEST, ..issued.config.clone() };
+        assert!(StickyCookie::new(&longest).unwrap().read(&value, at(0)).unwrap().is_due, "no overflow");
+    }
+
+    #[test]
     fn a_cookie_of_another_name_is_no_good() {
         let one = cookie(&[1]);
         let mut config = one.config.clone();
@@ -391,7 +474,8 @@ mod tests {
         let set = cookie.set_cookie(&id, at(0));
         assert!(set.ends_with("; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Lax"), "{set}");
         let pair = set.split(';').next().unwrap();
-        assert_eq!(cookie.read_field(format!("a=b; evenkeel=zzz; {pair}").as_bytes(), at(5)), Ok(id));
+        let read = cookie.read_field(format!("a=b; evenkeel=zzz; {pair}").as_bytes(), at(5));
+        assert_eq!(read, Ok(Remembered { endpoint: id, is_due: false }));
         assert_eq!(cookie.read_field(b"a=b", at(5)), Err(NoCookie::Missing));
         assert_eq!(cookie.read_field(b"evenkeel=\xff", at(5)), Err(NoCookie::Malformed));
     }
@@ -407,6 +491,7 @@ mod tests {
         assert_eq!(refused(|config| config.keys[0].secret = "short".into()), CookieError::ShortSecret(0));
         assert_eq!(refused(|config| config.keys.push(config.keys[0].clone())), CookieError::SameId(1));
         assert_eq!(refused(|config| config.ttl = Duration::ZERO), CookieError::Ttl(Duration::ZERO));
+        assert_eq!(refused(|config| config.renew = Renewal::After(Ratio::ONE)), CookieError::Renew);
         assert_eq!(
             refused(|config| config.path = "/; Domain=x".into()),
             CookieError::Path("/; Domain=x".into())

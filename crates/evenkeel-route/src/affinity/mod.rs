@@ -5,7 +5,9 @@ mod learned;
 mod lost;
 mod overrides;
 
-pub use cookie::{CookieConfig, CookieError, CookieKey, NoCookie, SameSite, StickyCookie, StickyCounts};
+pub use cookie::{
+    CookieConfig, CookieError, CookieKey, NoCookie, Remembered, Renewal, SameSite, StickyCookie, StickyCounts,
+};
 pub use learned::{Learned, LearnedConfig, LearnedError};
 pub use lost::{AffinityRules, EndpointState, OnLost, Stay};
 pub use overrides::{MAX_OVERRIDES, override_at};

@@ -100,7 +100,7 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 
 /// Whether two texts are equal: for the short ones that segments and hosts are, words are compared faster than a call is
 /// made.
-#[inline]
+#[inline(always)]
 pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
@@ -108,17 +108,18 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     if a.len() > 32 {
         return a == b;
     }
-    if let (Some(a_last), Some(b_last)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        let (mut a_rest, mut b_rest) = (a, b);
-        while let (Some((a_word, a_tail)), Some((b_word, b_tail))) =
-            (a_rest.split_first_chunk::<8>(), b_rest.split_first_chunk::<8>())
-        {
-            if u64::from_le_bytes(*a_word) != u64::from_le_bytes(*b_word) {
-                return false;
-            }
-            (a_rest, b_rest) = (a_tail, b_tail);
-        }
-        return u64::from_le_bytes(*a_last) == u64::from_le_bytes(*b_last);
+    // The two chunks overlap, so that any length between once and twice theirs is covered.
+    if let (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
+        (a.first_chunk::<16>(), b.first_chunk::<16>(), a.last_chunk::<16>(), b.last_chunk::<16>())
+    {
+        let differ = |a: &[u8; 16], b: &[u8; 16]| u128::from_le_bytes(*a) ^ u128::from_le_bytes(*b);
+        return differ(a_first, b_first) | differ(a_last, b_last) == 0;
+    }
+    if let (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
+        (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>())
+    {
+        let differ = |a: &[u8; 8], b: &[u8; 8]| u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        return differ(a_first, b_first) | differ(a_last, b_last) == 0;
     }
     if let (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) =
         (a.first_chunk::<4>(), b.first_chunk::<4>(), a.last_chunk::<4>(), b.last_chunk::<4>())
@@ -129,8 +130,19 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     a.iter().zip(b).all(|(a, b)| a == b)
 }
 
+/// Fewer than eight bytes as a word, the first lowest: two reads that may overlap.
+#[inline(always)]
+pub(crate) fn short_word(tail: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (tail.first_chunk::<4>(), tail.last_chunk::<4>()) {
+        let shift = 8 * (tail.len() as u32 - 4);
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << shift;
+    }
+    tail.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+/// Both halves of the product, folded into one.
 #[inline]
-const fn fold(a: u64, b: u64) -> u64 {
+pub(crate) const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
     (product >> 64) as u64 ^ product as u64
 }

@@ -52,6 +52,18 @@ pub enum Because {
     Cookie(usize),
     /// The request is outside the fraction.
     Fraction,
+    /// None of its ranges of clients.
+    Source,
+    /// None of its ranges of destinations.
+    Destination,
+    /// None of its ports of clients.
+    SourcePort,
+    /// None of its ports of destinations.
+    DestinationPort,
+    /// None of its server names.
+    Sni,
+    /// None of its protocols.
+    Alpn,
 }
 
 impl HttpRules {

@@ -6,6 +6,7 @@ use super::host::HostMatch;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostIndex {
     any: Option<u32>,
+    ignores_host: bool,
     exact: ByteMap,
     suffixes: Parts,
     prefixes: Parts,
@@ -31,12 +32,19 @@ impl HostIndex {
             }
         }
         let exact = if exact.is_empty() { ByteMap::default() } else { ByteMap::new(exact.into_iter()) };
-        Self { any, exact, suffixes: Parts::new(&suffixes), prefixes: Parts::new(&prefixes) }
+        let (suffixes, prefixes) = (Parts::new(&suffixes), Parts::new(&prefixes));
+        let ignores_host = exact.is_empty() && suffixes.map.is_empty() && prefixes.map.is_empty();
+        Self { any, ignores_host, exact, suffixes, prefixes }
     }
 
     /// Whether any host is as good as another.
-    pub(crate) fn ignores_host(&self) -> bool {
-        self.exact.is_empty() && self.suffixes.map.is_empty() && self.prefixes.map.is_empty()
+    pub(crate) const fn ignores_host(&self) -> bool {
+        self.ignores_host
+    }
+
+    /// The group of rules that take every host.
+    pub(crate) const fn any(&self) -> Option<u32> {
+        self.any
     }
 
     /// The groups that take `host`.

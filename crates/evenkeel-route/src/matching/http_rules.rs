@@ -15,12 +15,12 @@ use super::host_index::HostIndex;
 use super::http_rule::{CookieMatch, HeaderMatch, HttpRule, HttpRulesConfig, Limits, QueryMatch};
 use super::lists::{List, ListRef, Listed, Lists, resolve};
 use super::normal::{PathOptions, escape, normalise};
-use super::path::{Path, PathMatch, Shape};
+use super::path::{Name, Path, PathMatch};
 use super::predicate::{Place, Predicate, is_token, predicates_of};
 use super::raw_prefixes::RawPrefixes;
 use super::regexes::Regexes;
 use super::request::{Request, RequestError};
-use super::trie::{Pattern, Trie};
+use super::trie::{Pattern, Straight, Trie};
 
 /// A compiled table of rules: the first that fits takes the request.
 ///
@@ -55,6 +55,8 @@ pub struct HttpRules {
     /// By decreasing weight.
     pub(crate) entries: Box<[Entry]>,
     pub(crate) paths: Box<[Path]>,
+    /// The named parts of all paths, side by side: what a match is asked for next.
+    names: Box<[Name]>,
     pub(crate) predicates: Box<[(Place, Predicate)]>,
     pub(crate) methods: Box<[Box<str>]>,
     pub(crate) options: PathOptions,
@@ -71,7 +73,8 @@ pub(crate) struct Entry {
     pub(crate) methods: u32,
     pub(crate) first_predicate: u32,
     pub(crate) predicates: u16,
-    has_names: bool,
+    names: u16,
+    first_name: u32,
 }
 
 /// Where the entries are found.
@@ -92,6 +95,8 @@ pub(crate) struct Group {
     pub(crate) any: ListRef,
     pub(crate) raw: Option<Box<RawPrefixes>>,
     pub(crate) regexes: Option<Box<Regexes>>,
+    /// Whether there is anything besides what is in the trie.
+    has_others: bool,
 }
 
 /// Room for work, to be kept from match to match. One for each thread.
@@ -114,12 +119,13 @@ impl Default for Scratch {
 pub struct Match<'a> {
     rule: usize,
     path: &'a [u8],
-    shape: Option<&'a Shape>,
+    names: &'a [Name],
     options: &'a PathOptions,
 }
 
 impl<'a> Match<'a> {
     /// Its number in the configuration.
+    #[inline]
     #[must_use]
     pub const fn rule(&self) -> usize {
         self.rule
@@ -145,28 +151,28 @@ impl<'a> Match<'a> {
     }
 
     /// All named parts of the path, in order. Empty but for templates.
+    #[inline]
     #[must_use]
-    pub fn captures(&self) -> Captures<'a> {
-        Captures { shape: self.shape, path: self.path, next: 0 }
+    pub const fn captures(&self) -> Captures<'a> {
+        Captures { names: self.names, path: self.path }
     }
 }
 
 /// The named parts of a path.
 #[derive(Clone, Debug)]
 pub struct Captures<'a> {
-    shape: Option<&'a Shape>,
+    names: &'a [Name],
     path: &'a [u8],
-    next: usize,
 }
 
 impl<'a> Iterator for Captures<'a> {
     type Item = (&'a str, &'a [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let shape = self.shape?;
-        let name = shape.names.get(self.next)?;
-        self.next += 1;
-        Some((&name.name, shape.capture(name, self.path)))
+        let (name, rest) = self.names.split_first()?;
+        self.names = rest;
+        Some((&name.name, name.of(self.path)))
     }
 }
 
@@ -188,6 +194,7 @@ impl HttpRules {
             rules: config.rules.clone().into(),
             entries: compiler.entries.into(),
             paths: compiler.paths.into(),
+            names: compiler.names.into(),
             predicates: compiler.predicates.into(),
             methods: compiler.methods.into(),
             options: config.path.clone(),
@@ -238,43 +245,20 @@ impl HttpRules {
         let Scratch { host, path, decoded, regexes } = scratch;
         let path = normalise(request.path, &self.options, path)?;
         let host = bounded_host(request.host, self.index.hosts.ignores_host(), host)?;
-        if regexes.capacity() < self.index.most_regexes {
-            *regexes = PatternSet::new(self.index.most_regexes);
-        }
         let method = self.method_bit(request.method);
-        let mut best = u32::MAX;
-        let mut accepts = |entry: u32| {
-            let entry = &self.entries[entry as usize];
-            (entry.methods == 0 || entry.methods & method != 0)
-                && (entry.predicates == 0 || self.conditions_hold(entry, request, decoded))
-        };
-        let mut visit = |list, best: &mut u32| match resolve(&self.index.lists, list) {
-            Listed::One(entry) => {
-                if entry < *best && accepts(entry) {
-                    *best = entry;
-                }
+        let mut search = Search { rules: self, request, method, decoded, best: u32::MAX };
+        let index = &self.index;
+        if index.hosts.ignores_host() {
+            if let Some(group) = index.hosts.any() {
+                search.look(&index.groups[group as usize], path, regexes);
             }
-            Listed::Many(list) => first_of(list, request.headers, best, &mut accepts),
-        };
-        self.index.hosts.each(host, |group| {
-            let group = &self.index.groups[group as usize];
-            if group.least < best {
-                self.index.look(group, path, regexes, &mut best, &mut visit);
-            }
-        });
-        let Some(entry) = self.entries.get(best as usize) else { return Ok(None) };
-        let shape = if entry.has_names { self.paths[entry.path as usize].shape() } else { None };
-        Ok(Some(Match { rule: entry.rule as usize, path, shape, options: &self.options }))
-    }
-
-    #[inline(never)]
-    fn conditions_hold<H: Headers + ?Sized>(
-        &self,
-        entry: &Entry,
-        request: &Request<'_, H>,
-        decoded: &mut Vec<u8>,
-    ) -> bool {
-        self.predicates_of(entry).iter().all(|(_, predicate)| predicate.holds(request, decoded))
+        } else {
+            index.hosts.each(host, |group| search.look_apart(&index.groups[group as usize], path, regexes));
+        }
+        let Some(entry) = self.entries.get(search.best as usize) else { return Ok(None) };
+        let first = entry.first_name as usize;
+        let names = self.names.get(first..first + usize::from(entry.names)).unwrap_or_default();
+        Ok(Some(Match { rule: entry.rule as usize, path, names, options: &self.options }))
     }
 
     pub(crate) fn predicates_of(&self, entry: &Entry) -> &[(Place, Predicate)] {
@@ -283,11 +267,18 @@ impl HttpRules {
     }
 
     /// The bit of a method, none if no rule names it.
+    #[inline]
     pub(crate) fn method_bit(&self, method: &str) -> u32 {
+        if self.methods.is_empty() { 0 } else { self.bit_of(method) }
+    }
+
+    #[inline(never)]
+    fn bit_of(&self, method: &str) -> u32 {
         self.methods.iter().position(|known| **known == *method).map_or(0, |bit| 1 << bit)
     }
 }
 
+#[inline]
 pub(crate) fn bounded_host<'a>(
     authority: &'a [u8],
     is_ignored: bool,
@@ -299,56 +290,121 @@ pub(crate) fn bounded_host<'a>(
     Ok(if is_ignored { authority } else { bare_host(authority, buffer) })
 }
 
-/// Lowers `best` to the first entry of the list that is accepted.
-fn first_of<H: Headers + ?Sized>(
-    list: &List,
-    headers: &H,
-    best: &mut u32,
-    accepts: &mut impl FnMut(u32) -> bool,
-) {
-    let mut scan = |entries: &[u32], best: &mut u32| {
-        if let Some(&entry) =
-            entries.iter().take_while(|&&entry| entry < *best).find(|&&entry| accepts(entry))
-        {
-            *best = entry;
-        }
-    };
-    scan(&list.entries, best);
-    for by_header in &list.by_header {
-        if by_header.least < *best {
-            headers.any(&by_header.name, &mut |value| {
-                if let Some(found) = by_header.values.get(value) {
-                    scan(&by_header.lists[found as usize], best);
-                }
-                false
-            });
-        }
-    }
+/// The search for the first entry that accepts a request.
+struct Search<'a, 'r, H: ?Sized> {
+    rules: &'a HttpRules,
+    request: &'a Request<'r, H>,
+    method: u32,
+    decoded: &'a mut Vec<u8>,
+    /// The smallest entry so far: later ones are not asked.
+    best: u32,
 }
 
-impl Index {
+impl<H: Headers + ?Sized> Search<'_, '_, H> {
     /// Visits everything of `group` that takes `path`.
-    #[inline]
-    fn look(
-        &self,
-        group: &Group,
-        path: &[u8],
-        found: &mut PatternSet,
-        best: &mut u32,
-        visit: &mut impl FnMut(ListRef, &mut u32),
-    ) {
-        if path.first() == Some(&b'/') {
-            self.trie.walk(group.root, path, false, best, visit);
+    #[inline(always)]
+    fn look(&mut self, group: &Group, path: &[u8], regexes: &mut PatternSet) {
+        if group.least >= self.best {
+            return;
         }
+        if path.first() == Some(&b'/') {
+            let Straight { below, here, fork } = self.rules.index.trie.straight(group.root, path);
+            for list in [below, here] {
+                if list.is_some() {
+                    self.visit(list);
+                }
+            }
+            if let Some((at, rest)) = fork {
+                self.branch(at, rest);
+            }
+        }
+        if group.has_others {
+            self.look_beside(group, path, regexes);
+        }
+    }
+
+    /// The same where it is called from several places.
+    #[inline(never)]
+    fn look_apart(&mut self, group: &Group, path: &[u8], regexes: &mut PatternSet) {
+        self.look(group, path, regexes);
+    }
+
+    /// The rest of a walk that has more than one way to go.
+    #[inline(never)]
+    fn branch(&mut self, at: u32, path: &[u8]) {
+        let (trie, mut best) = (&self.rules.index.trie, self.best);
+        trie.walk(at, path, false, &mut best, &mut |list, best| {
+            self.visit(list);
+            *best = self.best;
+        });
+    }
+
+    /// Paths that are no business of the trie.
+    #[inline(never)]
+    fn look_beside(&mut self, group: &Group, path: &[u8], found: &mut PatternSet) {
         if group.any.is_some() {
-            visit(group.any, best);
+            self.visit(group.any);
         }
         if let Some(raw) = &group.raw {
-            raw.each(path, |list| visit(list, best));
+            raw.each(path, |list| self.visit(list));
         }
-        if let Some(regexes) = group.regexes.as_ref().filter(|regexes| regexes.least < *best) {
-            regexes.each(path, found, |list| visit(list, best));
+        if let Some(regexes) = group.regexes.as_ref().filter(|regexes| regexes.least < self.best) {
+            let most = self.rules.index.most_regexes;
+            if found.capacity() < most {
+                *found = PatternSet::new(most);
+            }
+            regexes.each(path, found, |list| self.visit(list));
         }
+    }
+
+    /// Lowers `best` to the first entry of the list that is accepted.
+    #[inline]
+    fn visit(&mut self, list: ListRef) {
+        match resolve(&self.rules.index.lists, list) {
+            Listed::One(entry) => {
+                if entry < self.best && self.accepts(entry) {
+                    self.best = entry;
+                }
+            }
+            Listed::Many(list) => self.first_of(list),
+        }
+    }
+
+    #[inline(never)]
+    fn first_of(&mut self, list: &List) {
+        self.scan(&list.entries);
+        for by_header in &list.by_header {
+            if by_header.least < self.best {
+                let headers = self.request.headers;
+                headers.any(&by_header.name, &mut |value| {
+                    if let Some(found) = by_header.values.get(value) {
+                        self.scan(&by_header.lists[found as usize]);
+                    }
+                    false
+                });
+            }
+        }
+    }
+
+    fn scan(&mut self, entries: &[u32]) {
+        let best = self.best;
+        let mut better = entries.iter().take_while(|&&entry| entry < best);
+        if let Some(&entry) = better.find(|&&entry| self.accepts(entry)) {
+            self.best = entry;
+        }
+    }
+
+    #[inline]
+    fn accepts(&mut self, entry: u32) -> bool {
+        let entry = &self.rules.entries[entry as usize];
+        (entry.methods == 0 || entry.methods & self.method != 0)
+            && (entry.predicates == 0 || self.conditions_hold(entry))
+    }
+
+    #[inline(never)]
+    fn conditions_hold(&mut self, entry: &Entry) -> bool {
+        let predicates = self.rules.predicates_of(entry);
+        predicates.iter().all(|(_, predicate)| predicate.holds(self.request, self.decoded))
     }
 }
 
@@ -366,6 +422,7 @@ struct Conditions {
 struct Compiler {
     entries: Vec<Entry>,
     paths: Vec<Path>,
+    names: Vec<Name>,
     predicates: Vec<(Place, Predicate)>,
     conditions: HashMap<Conditions, (u32, u16), BuildHasherDefault<SipHasher13>>,
     methods: Vec<Box<str>>,
@@ -387,8 +444,15 @@ impl Compiler {
         }
         let methods = self.methods_of(rule, &field)?;
         let (first_predicate, predicates) = self.predicates_of(rule, &field, &config.limits)?;
-        let entry =
-            Entry { rule: number as u32, path: 0, methods, first_predicate, predicates, has_names: false };
+        let entry = Entry {
+            rule: number as u32,
+            path: 0,
+            methods,
+            first_predicate,
+            predicates,
+            names: 0,
+            first_name: 0,
+        };
         let first = self.entries.len() as u32;
         for (i, path) in paths.iter().enumerate() {
             let at = format!("{field}.paths[{i}]");
@@ -397,8 +461,12 @@ impl Compiler {
             if self.regexes > config.limits.regexes {
                 return Err(RulesError::new(at, RuleProblem::TooManyRegexes(config.limits.regexes)));
             }
-            let has_names = path.shape().is_some_and(|shape| !shape.names.is_empty());
-            self.entries.push(Entry { path: self.paths.len() as u32, has_names, ..entry });
+            let names = path.names();
+            let first_name = self.names.len() as u32;
+            self.names.extend_from_slice(names);
+            // As many as a path has segments, which are bounded.
+            let names = u16::try_from(names.len()).unwrap_or(u16::MAX);
+            self.entries.push(Entry { path: self.paths.len() as u32, names, first_name, ..entry });
             self.paths.push(path);
         }
         for (i, host) in hosts.iter().enumerate() {
@@ -515,6 +583,7 @@ impl Compiler {
         };
         Ok(Group {
             least: entries.iter().copied().min().unwrap_or(u32::MAX),
+            has_others: !any.is_empty() || !raw.is_empty() || regexes.is_some(),
             root: trie.add(shapes, lists),
             any: lists.add(any),
             raw: (!raw.is_empty()).then(|| Box::new(RawPrefixes::new(raw))),

@@ -39,7 +39,9 @@ pub use http_rules::{Captures, HttpRules, Match, Scratch};
 pub use normal::{Case, DotSegments, EscapedSlashes, PathError, PathOptions, Percent, escape, normalise};
 pub use path::{ParsePathError, PathMatch};
 pub use request::{Request, RequestError};
-pub use stream::{Connection, PortRange, Precedence, StreamRule, StreamRules, StreamRulesConfig};
+pub use stream::{
+    Connection, PortRange, Precedence, StreamRule, StreamRules, StreamRulesConfig, StreamTrail,
+};
 pub use value::ValueMatch;
 
 pub use predicate::{any_cookie, any_parameter, is_token};

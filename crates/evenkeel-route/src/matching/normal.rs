@@ -2,6 +2,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use super::byte_map::short_word;
+
 /// How the path of a request is brought to the form in which rules are written.
 ///
 /// Two servers that read one path differently are a hole: a rule forbids `/admin`, and `/x/..%2Fadmin` passes. The
@@ -199,42 +201,49 @@ fn is_escape(path: &[u8], at: usize, options: &PathOptions) -> bool {
 
 /// Whether the path holds an escape, a backslash, two slashes in a row or a segment that begins with a dot.
 ///
-/// Eight bytes at a time, each word beginning with the last byte of the one before, so that no pair is missed.
+/// Eight bytes at a time, beside those that follow each of them; the last window overlaps the one before.
 #[inline]
 fn may_change(path: &[u8], options: &PathOptions) -> bool {
     if options.case == Case::Insensitive && path.iter().any(u8::is_ascii_uppercase) {
         return true;
     }
-    let Some(last) = path.last_chunk::<8>() else {
-        let mut word = [0; 8];
-        word[..path.len()].copy_from_slice(path);
-        return is_odd(word);
+    let Some(last) = path.len().checked_sub(9) else {
+        let word = match path.first_chunk::<8>() {
+            Some(word) => u64::from_le_bytes(*word),
+            None => short_word(path),
+        };
+        return is_odd(word, word >> 8);
     };
-    let mut rest = path;
-    while let Some(word) = rest.first_chunk::<8>() {
-        if is_odd(*word) {
+    let mut at = 0;
+    loop {
+        at = at.min(last);
+        let window = path.get(at..at + 9).unwrap_or_default();
+        let (Some(bytes), Some(next)) = (window.first_chunk::<8>(), window.last_chunk::<8>()) else {
+            return true;
+        };
+        if is_odd(u64::from_le_bytes(*bytes), u64::from_le_bytes(*next)) {
             return true;
         }
-        rest = &rest[7..];
+        if at == last {
+            return matches!(path.last(), Some(b'%' | b'\\'));
+        }
+        at += 8;
     }
-    is_odd(*last)
 }
 
-#[inline]
-fn is_odd(word: [u8; 8]) -> bool {
-    let word = u64::from_le_bytes(word);
-    let escape = zero_bytes(word ^ (ONES * b'%' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64));
-    let slash = zero_bytes(word ^ (ONES * b'/' as u64));
+/// Whether a window holds such a byte; `next` is the window that begins one byte further on.
+#[inline(always)]
+const fn is_odd(bytes: u64, next: u64) -> bool {
+    let (escape, backslash) = (bytes ^ (ONES * b'%' as u64), bytes ^ (ONES * b'\\' as u64));
     // A dot and a slash differ in the lowest bit alone.
-    let dot_or_slash = zero_bytes((word | ONES) ^ (ONES * b'/' as u64));
-    escape | (slash << 8 & dot_or_slash) != 0
+    let pair = (bytes ^ (ONES * b'/' as u64)) | ((next | ONES) ^ (ONES * b'/' as u64));
+    (tops(escape) | tops(backslash) | tops(pair)) & (ONES << 7) != 0
 }
 
-/// The top bit of every byte that is zero, and of no other.
-#[inline]
-const fn zero_bytes(word: u64) -> u64 {
-    const LOW: u64 = ONES * 0x7f;
-    !(((word & LOW) + LOW) | word | LOW)
+/// The lowest byte that is zero has its top bit set here, and those below it have not.
+#[inline(always)]
+const fn tops(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word
 }
 
 fn rewrite(path: &[u8], options: &PathOptions, out: &mut Vec<u8>) -> Result<(), PathError> {
@@ -396,6 +405,27 @@ mod tests {
             ("../a", "../a"),
         ] {
             check(&options, path, expected);
+        }
+    }
+
+    /// Wherever it lies in a path of whatever length, among bytes that are nearly the same.
+    #[test]
+    fn nothing_that_may_change_is_missed() {
+        let options = PathOptions::default();
+        for len in 0..70 {
+            let plain: Vec<u8> = (0..len).map(|at| if at % 5 == 0 { b'/' } else { b'a' + at % 3 }).collect();
+            assert!(!may_change(&plain, &options), "{len}");
+            for at in 0..plain.len() {
+                for text in ["%", "\\", "//", "/.", ".", "$", "&", "0", "\u{af}"] {
+                    let mut path = plain.clone();
+                    let end = (at + text.len()).min(path.len());
+                    path[at..end].copy_from_slice(&text.as_bytes()[..end - at]);
+                    let odd = path.contains(&b'%')
+                        || path.contains(&b'\\')
+                        || path.windows(2).any(|pair| pair == b"//" || pair == b"/.");
+                    assert_eq!(may_change(&path, &options), odd, "{}", String::from_utf8_lossy(&path));
+                }
+            }
         }
     }
 

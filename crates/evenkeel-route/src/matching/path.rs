@@ -5,7 +5,7 @@ use super::error::{RuleProblem, RulesError};
 use super::http_rule::Limits;
 use super::normal::{Case, PathOptions, normalise};
 use super::regexes::compile_one;
-use super::trie::{BREAK, WILD};
+use super::trie::{BREAK, WILD, segment_len};
 
 /// Which paths a rule takes.
 ///
@@ -118,7 +118,10 @@ pub(crate) struct Shape {
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
     pub(crate) name: Box<str>,
-    pub(crate) segment: usize,
+    /// How many bytes lie before the first wild segment of the pattern: in every path that matches as many.
+    pub(crate) skip: u32,
+    /// How many segments there are from there to the named one.
+    pub(crate) segments: u16,
     pub(crate) is_rest: bool,
 }
 
@@ -162,8 +165,8 @@ impl Path {
         built.map_err(|error| refuse(error.into()))
     }
 
-    pub(crate) fn shape(&self) -> Option<&Shape> {
-        if let Self::Trie(shape) = self { Some(shape) } else { None }
+    pub(crate) fn names(&self) -> &[Name] {
+        if let Self::Trie(shape) = self { &shape.names } else { &[] }
     }
 
     /// Whether it takes `path`, in normal form: the slow way, which the index must agree with.
@@ -190,6 +193,8 @@ impl Shape {
             return Ok(shape);
         }
         let mut names: Vec<Name> = Vec::new();
+        // Where the first wild segment begins, and its number.
+        let mut wild = None;
         for (segment, part) in text.split('/').skip(1).enumerate() {
             if segment >= deepest {
                 return Err(ParsePathError::TooDeep {
@@ -209,8 +214,12 @@ impl Shape {
                 return Err(ParsePathError::Twice { pattern: text.to_owned(), name: name.to_owned() });
             }
             if !name.is_empty() {
-                names.push(Name { name: name.into(), segment, is_rest });
+                let (skip, first) = *wild.get_or_insert((shape.key.len(), segment));
+                // Patterns are bounded far below what these hold.
+                let (skip, segments) = (skip as u32, (segment - first) as u16);
+                names.push(Name { name: name.into(), skip, segments, is_rest });
             }
+            wild = wild.or(Some((shape.key.len(), segment)));
             if is_rest {
                 shape.open = true;
             } else {
@@ -235,14 +244,17 @@ impl Shape {
         }
         self.open || given.next().is_none()
     }
+}
 
+impl Name {
     /// The part of `path` that has this name. The path matches.
-    pub(crate) fn capture<'p>(&self, name: &Name, path: &'p [u8]) -> &'p [u8] {
-        let mut rest = path;
-        for _ in 0..name.segment {
-            rest = &rest[super::trie::segment_len(rest).min(rest.len())..];
+    #[inline]
+    pub(crate) fn of<'p>(&self, path: &'p [u8]) -> &'p [u8] {
+        let mut rest = path.get(self.skip as usize..).unwrap_or_default();
+        for _ in 0..self.segments {
+            rest = rest.get(segment_len(rest)..).unwrap_or_default();
         }
-        let end = if name.is_rest { rest.len() } else { super::trie::segment_len(rest) };
+        let end = if self.is_rest { rest.len() } else { segment_len(rest) };
         rest.get(1..end).unwrap_or_default()
     }
 }

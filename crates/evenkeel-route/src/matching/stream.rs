@@ -1,9 +1,11 @@
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::cidr::Cidr;
 use super::coverage::Shadow;
 use super::error::{RuleProblem, RulesError};
+use super::explain::{Because, Considered};
 use super::host::{HostMatch, LONGEST_AUTHORITY, bare_host};
 use super::http_rules::Scratch;
 use super::stream_coverage;
@@ -257,26 +259,80 @@ impl StreamRules {
         found.map(|entry| entry.rule as usize)
     }
 
+    /// Why the connection goes where [`find`](Self::find) sends it.
+    ///
+    /// Asks every rule, one after the other and without the index, so that the answer also checks it. For people, not for
+    /// every connection.
+    #[must_use]
+    pub fn explain(&self, connection: &Connection<'_>) -> StreamTrail {
+        let mut buffer = Vec::new();
+        let sni = server_name(connection, &mut buffer);
+        let text = String::from_utf8_lossy(sni).into_owned();
+        let mut trail = StreamTrail { sni: text, rule: None, passed: Vec::new() };
+        let mut named = BTreeSet::new();
+        for entry in &self.entries {
+            let rule = entry.rule as usize;
+            match self.misfit(entry, connection, sni) {
+                None => {
+                    trail.rule = Some(rule);
+                    // One of its pairs of ranges may have come before without taking it.
+                    trail.passed.retain(|passed| passed.rule != rule);
+                    break;
+                }
+                Some(because) => {
+                    if named.insert(rule) {
+                        trail.passed.push(Considered { rule, name: self.rules[rule].name.clone(), because });
+                    }
+                }
+            }
+        }
+        trail
+    }
+
     fn fits(&self, entry: &Entry, connection: &Connection<'_>, sni: &[u8]) -> bool {
+        self.misfit(entry, connection, sni).is_none()
+    }
+
+    /// The first thing that does not fit.
+    #[inline]
+    fn misfit(&self, entry: &Entry, connection: &Connection<'_>, sni: &[u8]) -> Option<Because> {
         let rule = &self.rules[entry.rule as usize];
         let (source, destination) = (connection.source, connection.destination);
-        let in_ranges = match entry.pair {
-            Some((from, to)) => {
-                from.is_none_or(|range| range.contains(source.ip()))
-                    && to.is_none_or(|range| range.contains(destination.ip()))
-            }
-            None => {
-                any(&rule.sources, |range| range.contains(source.ip()))
-                    && any(&rule.destinations, |range| range.contains(destination.ip()))
-            }
-        };
-        in_ranges
-            && any(&rule.listeners, |listener| listener == connection.listener)
-            && any(&rule.source_ports, |ports| ports.contains(source.port()))
-            && any(&rule.destination_ports, |ports| ports.contains(destination.port()))
-            && any(&rule.sni, |name| name.matches(sni))
-            && any(&rule.alpn, |protocol| connection.alpn.contains(&protocol.as_bytes()))
+        if !any(entry.sources(rule), |range| range.contains(source.ip())) {
+            return Some(Because::Source);
+        }
+        if !any(entry.destinations(rule), |range| range.contains(destination.ip())) {
+            return Some(Because::Destination);
+        }
+        if !any(&rule.listeners, |listener| listener == connection.listener) {
+            return Some(Because::Listener);
+        }
+        if !any(&rule.source_ports, |ports| ports.contains(source.port())) {
+            return Some(Because::SourcePort);
+        }
+        if !any(&rule.destination_ports, |ports| ports.contains(destination.port())) {
+            return Some(Because::DestinationPort);
+        }
+        if !any(&rule.sni, |name| name.matches(sni)) {
+            return Some(Because::Sni);
+        }
+        if !any(&rule.alpn, |protocol| connection.alpn.contains(&protocol.as_bytes())) {
+            return Some(Because::Alpn);
+        }
+        None
     }
+}
+
+/// Why a connection went where it went: every rule in the order of asking, up to the one that took it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct StreamTrail {
+    /// The server name as it was compared.
+    pub sni: String,
+    /// The rule that took it.
+    pub rule: Option<usize>,
+    /// The rules before it, and why they did not.
+    pub passed: Vec<Considered>,
 }
 
 /// Whether one of them holds; none given means that all hold.

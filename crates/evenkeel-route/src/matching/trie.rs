@@ -11,7 +11,7 @@
 //! the most specific one. The number of nodes visited is bounded by the number of patterns that fit so far, and a subtree
 //! whose smallest entry cannot win is not entered.
 
-use super::byte_map::{equal, hash};
+use super::byte_map::{equal, fold, short_word};
 use super::lists::{ListRef, Lists};
 
 /// One path pattern, as the trie takes it.
@@ -58,6 +58,17 @@ struct Node {
     /// Where the table begins.
     table: u32,
     short_label: [u8; SHORT],
+}
+
+/// Where a walk came that has one way to go.
+#[derive(Debug)]
+pub(crate) struct Straight<'p> {
+    /// What takes everything below a place that was passed.
+    pub(crate) below: ListRef,
+    /// What takes just this path.
+    pub(crate) here: ListRef,
+    /// The place and what is left of the path, where there was more than one way: [`Trie::walk`] goes on from there.
+    pub(crate) fork: Option<(u32, &'p [u8])>,
 }
 
 impl Trie {
@@ -128,11 +139,11 @@ impl Trie {
 
     /// A table of children by the hash of their first segments: where it begins, and its mask.
     fn table(&mut self, names: &[Vec<u8>], first: u32) -> (u32, u32) {
-        let size = (names.len() * 2).next_power_of_two();
+        let size = (names.len() * 3).next_power_of_two();
         let start = self.slots.len();
         self.slots.resize(start + size, (0, NONE));
         for (i, name) in names.iter().enumerate() {
-            let hash = hash(name);
+            let (_, hash) = first_segment(name);
             let mut at = hash as usize & (size - 1);
             while self.slots[start + at].1 != NONE {
                 at = (at + 1) & (size - 1);
@@ -140,6 +151,47 @@ impl Trie {
             self.slots[start + at] = ((hash >> 32) as u32, first + i as u32);
         }
         (start as u32, (size - 1) as u32)
+    }
+
+    /// Walks down as long as there is one way to go: the usual case, without what the others need.
+    #[inline(always)]
+    pub(crate) fn straight<'p>(&self, root: u32, path: &'p [u8]) -> Straight<'p> {
+        let (mut at, mut rest) = (root, path);
+        let mut below = ListRef::NONE;
+        loop {
+            let node = &self.nodes[at as usize];
+            if node.below.is_some() {
+                if below.is_some() {
+                    return Straight { below, here: ListRef::NONE, fork: Some((at, rest)) };
+                }
+                below = node.below;
+            }
+            if rest.is_empty() {
+                return Straight { below, here: node.here, fork: None };
+            }
+            let step = if node.wild == NONE {
+                self.child(node, rest)
+            } else if node.count == 0 {
+                after_segment(rest).map(|tail| (node.wild, tail))
+            } else {
+                match (self.child_apart(node, rest), after_segment(rest)) {
+                    (Some(_), Some(_)) => {
+                        return Straight { below, here: ListRef::NONE, fork: Some((at, rest)) };
+                    }
+                    (literal, wild) => literal.or(wild.map(|tail| (node.wild, tail))),
+                }
+            };
+            match step {
+                Some(step) => (at, rest) = step,
+                None => return Straight { below, here: ListRef::NONE, fork: None },
+            }
+        }
+    }
+
+    /// As [`child`](Self::child), out of line.
+    #[inline(never)]
+    fn child_apart<'p>(&self, node: &Node, rest: &'p [u8]) -> Option<(u32, &'p [u8])> {
+        self.child(node, rest)
     }
 
     /// Visits the lists of all patterns that match `path`, which is empty or begins with a slash.
@@ -202,13 +254,19 @@ impl Trie {
         self.nodes[node as usize].least < best
     }
 
-    #[inline]
+    #[inline(always)]
     fn child<'p>(&self, node: &Node, rest: &'p [u8]) -> Option<(u32, &'p [u8])> {
         if node.table == NONE {
-            return (node.first..node.first + node.count)
-                .find_map(|child| self.after_label(child, rest).map(|tail| (child, tail)));
+            let mut child = node.first;
+            while child < node.first + node.count {
+                if let Some(tail) = self.after_label(child, rest) {
+                    return Some((child, tail));
+                }
+                child += 1;
+            }
+            return None;
         }
-        let hash = hash(&rest[..segment_len(rest)]);
+        let (_, hash) = first_segment(rest);
         let mut at = hash as u32 & node.count;
         loop {
             let (tag, child) = self.slots[(node.table + at) as usize];
@@ -226,19 +284,26 @@ impl Trie {
     }
 
     /// What is left of `rest` after the label of `child`, if it begins with it and ends there or goes on with a slash.
-    #[inline]
+    #[inline(always)]
     fn after_label<'p>(&self, child: u32, rest: &'p [u8]) -> Option<&'p [u8]> {
         let node = &self.nodes[child as usize];
         let len = node.label_len as usize;
-        let label = match node.short_label.get(..len) {
-            Some(short) => short,
-            None => &self.labels[node.label as usize..node.label as usize + len],
-        };
         let (head, tail) = rest.split_at_checked(len)?;
-        if !equal(head, label) {
+        if !matches!(tail.first(), None | Some(b'/')) {
             return None;
         }
-        matches!(tail.first(), None | Some(b'/')).then_some(tail)
+        let is_equal = match node.short_label.get(..len) {
+            Some(short) => equal(head, short),
+            None => self.has_long_label(node, head),
+        };
+        is_equal.then_some(tail)
+    }
+}
+
+impl Trie {
+    #[inline(never)]
+    fn has_long_label(&self, node: &Node, text: &[u8]) -> bool {
+        self.labels.get(node.label as usize..).is_some_and(|labels| labels.starts_with(text))
     }
 }
 
@@ -272,21 +337,45 @@ fn after_segment(rest: &[u8]) -> Option<&[u8]> {
     (len > 1).then(|| &rest[len..])
 }
 
-/// The length of the first segment of `rest` with the slash before it: eight bytes are searched at a time.
+/// The length of the first segment of `rest` with the slash before it.
 #[inline]
 pub(crate) fn segment_len(rest: &[u8]) -> usize {
-    let mut at = 1;
-    while let Some(word) = rest.get(at..).and_then(|tail| tail.first_chunk::<8>()) {
-        let zero_where_slash = u64::from_le_bytes(*word) ^ SLASHES;
+    walk_segment(rest, |_| {})
+}
+
+/// The same, and a hash of the segment.
+#[inline(always)]
+fn first_segment(rest: &[u8]) -> (usize, u64) {
+    let mut state = SEED;
+    let len = walk_segment(rest, |word| state = fold(state ^ word, STEP));
+    (len, state)
+}
+
+/// The length of the first segment of `rest`, by words of eight bytes, each of which `each` sees without what follows the
+/// segment. There is always one, the last, that is not full.
+#[inline(always)]
+fn walk_segment(rest: &[u8], mut each: impl FnMut(u64)) -> usize {
+    let mut tail = rest.get(1..).unwrap_or_default();
+    loop {
+        let (word, is_full) = match tail.first_chunk::<8>() {
+            Some(word) => (u64::from_le_bytes(*word), true),
+            None => (short_word(tail), false),
+        };
+        let zero_where_slash = word ^ SLASHES;
         // The lowest byte that is zero has its top bit set here; higher ones may have it wrongly.
         let found = zero_where_slash.wrapping_sub(ONES) & !zero_where_slash & TOPS;
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+            // The lowest bit that is set, and all below the byte that it ends.
+            let before = (found ^ found.wrapping_sub(1)) >> 8;
+            each(word & before);
+            return rest.len() - tail.len() + found.trailing_zeros() as usize / 8;
         }
-        at += 8;
+        each(word);
+        if !is_full {
+            return rest.len();
+        }
+        tail = &tail[8..];
     }
-    let tail = rest.get(at..).unwrap_or_default();
-    at.min(rest.len()) + tail.iter().position(|&byte| byte == b'/').unwrap_or(tail.len())
 }
 
 const NONE: u32 = u32::MAX;
@@ -294,6 +383,8 @@ const NONE: u32 = u32::MAX;
 const FEW: usize = 3;
 /// Labels up to this length lie in their nodes.
 const SHORT: usize = 28;
+const SEED: u64 = 0x2d35_8dcc_aa6c_78a5;
+const STEP: u64 = 0x8bb8_4b93_962e_acc9;
 const ONES: u64 = u64::from_le_bytes([1; 8]);
 const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
 const SLASHES: u64 = u64::from_le_bytes([b'/'; 8]);
@@ -314,8 +405,24 @@ mod tests {
             ("/abcdefghijklmnop/q", 17),
             ("/abcdefg\u{1}/0", 9),
             ("/abcdefg0/", 9),
+            ("", 0),
         ] {
             assert_eq!(segment_len(rest.as_bytes()), len, "{rest}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_segment_does_not_change_its_hash() {
+        let mut seen = std::collections::BTreeSet::new();
+        for len in 0..40 {
+            let name: String =
+                std::iter::once('/').chain((0..len).map(|i| char::from(b'a' + i % 23))).collect();
+            let alone = first_segment(name.as_bytes());
+            assert_eq!(alone.0, name.len());
+            assert!(seen.insert(alone.1), "{name}");
+            for more in ["/", "/b", "/abcdefg", "/abcdefgh", "/abcdefghijkl", "//"] {
+                assert_eq!(first_segment((name.clone() + more).as_bytes()), alone, "{name}{more}");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use evenkeel_route::affinity::{EndpointState, NoCookie, OnLost, Stay};
 use evenkeel_route::matching::{Because, Considered, Headers, HttpTrail, Scratch};
 use evenkeel_types::EndpointId;
 
+use super::clusters::Clusters;
 use super::error::RouteError;
 use super::incoming::Incoming;
 use super::key::{Asked, KeyBytes, key_hash};
@@ -12,7 +13,7 @@ use super::rate_limit::Word;
 use super::router::fraction_hash;
 use super::sticky::{Affinity, Sought};
 use super::table::{Route, Table};
-use super::target::{Arm, ArmReason, Target};
+use super::target::{ArmReason, Target};
 use crate::cluster::Cluster;
 use crate::explain::Explanation;
 use crate::request::Request;
@@ -151,7 +152,7 @@ impl RouteExplanation {
             let sought = sticky.seek(&asked, || core.now(), || core.unix.unix());
             explanation.affinity = Some(ExplainedAffinity::of(route, cluster, &sought, &policy_request));
         }
-        explanation.clusters = chain(table, arm, &policy_request);
+        explanation.clusters = chain(&table.clusters, arm.cluster, &policy_request);
         Ok(explanation)
     }
 }
@@ -165,17 +166,17 @@ fn of_policy(key: Option<&KeyBytes>, source: Option<std::net::IpAddr>) -> Reques
 }
 
 /// The cluster and its fallbacks, up to the first that would serve.
-fn chain<T>(table: &Table<T>, arm: Arm, request: &Request<'_>) -> Vec<ExplainedCluster> {
-    let mut clusters = Vec::new();
-    let mut next = Some(arm.cluster);
+pub(crate) fn chain<T>(clusters: &Clusters<T>, first: u32, request: &Request<'_>) -> Vec<ExplainedCluster> {
+    let mut asked = Vec::new();
+    let mut next = Some(first);
     while let Some(at) = next {
-        let cluster = table.clusters.get(at);
+        let cluster = clusters.get(at);
         let explanation = cluster.explain(request);
         let is_last = explanation.failure.is_none();
-        clusters.push(ExplainedCluster { name: cluster.name().to_owned(), explanation });
-        next = if is_last { None } else { table.clusters.fallback(at) };
+        asked.push(ExplainedCluster { name: cluster.name().to_owned(), explanation });
+        next = if is_last { None } else { clusters.fallback(at) };
     }
-    clusters
+    asked
 }
 
 impl ExplainedAffinity {
@@ -204,13 +205,7 @@ impl ExplainedAffinity {
 impl fmt::Display for RouteExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "request for {} {}", self.rules.host, self.rules.path)?;
-        let skipped = self.rules.passed.len().saturating_sub(MOST_SHOWN);
-        if skipped > 0 {
-            writeln!(f, "  {skipped} routes before these did not take it")?;
-        }
-        for passed in self.rules.passed.iter().skip(skipped) {
-            writeln!(f, "  not {}: {}", passed.name, Why(passed))?;
-        }
+        write_passed(f, &self.rules.passed)?;
         let Some(route) = &self.route else { return write!(f, "no route takes it") };
         writeln!(f, "route {route}")?;
         for (i, word) in self.limits.iter().enumerate() {
@@ -230,12 +225,25 @@ impl fmt::Display for RouteExplanation {
         if let Some(affinity) = &self.affinity {
             writeln!(f, "affinity: {affinity}")?;
         }
-        for (i, cluster) in self.clusters.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}: {}", cluster.name, cluster.explanation)?;
-        }
-        Ok(())
+        write_clusters(f, &self.clusters)
     }
+}
+
+/// The last rules that did not take it.
+pub(crate) fn write_passed(f: &mut fmt::Formatter<'_>, passed: &[Considered]) -> fmt::Result {
+    let skipped = passed.len().saturating_sub(MOST_SHOWN);
+    if skipped > 0 {
+        writeln!(f, "  {skipped} routes before these did not take it")?;
+    }
+    passed.iter().skip(skipped).try_for_each(|passed| writeln!(f, "  not {}: {}", passed.name, Why(passed)))
+}
+
+pub(crate) fn write_clusters(f: &mut fmt::Formatter<'_>, clusters: &[ExplainedCluster]) -> fmt::Result {
+    for (i, cluster) in clusters.iter().enumerate() {
+        let separator = if i == 0 { "" } else { "\n" };
+        write!(f, "{separator}{}: {}", cluster.name, cluster.explanation)?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for ArmReason {
@@ -278,6 +286,13 @@ struct Why<'a>(&'a Considered);
 impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.because {
+            Because::Listener => f.write_str("another listener"),
+            Because::Source => f.write_str("another client's address"),
+            Because::Destination => f.write_str("another destination"),
+            Because::SourcePort => f.write_str("another port of the client"),
+            Because::DestinationPort => f.write_str("another port"),
+            Because::Sni => f.write_str("another server name"),
+            Because::Alpn => f.write_str("other protocols"),
             Because::Host => f.write_str("another host"),
             Because::Path => f.write_str("another path"),
             Because::Method => f.write_str("another method"),

@@ -58,6 +58,8 @@ struct Memory {
 pub(crate) struct Sought {
     list: SmallVec<[Option<EndpointId>; 2]>,
     pub(crate) home: Option<EndpointId>,
+    /// Whether the cookie that told it is to be issued anew.
+    is_due: bool,
     /// Why there is no home, if a cookie was to tell.
     pub(crate) no_cookie: Option<NoCookie>,
     /// The key to be learnt.
@@ -123,7 +125,7 @@ impl Sticky {
             });
             sought.verdict = Affinity::New;
             match read {
-                Ok(home) => sought.home = Some(home),
+                Ok(home) => (sought.home, sought.is_due) = (Some(home.endpoint), home.is_due),
                 Err(why) => sought.no_cookie = Some(why),
             }
         }
@@ -154,8 +156,13 @@ impl Sticky {
         unix: impl FnOnce() -> Duration,
     ) -> Option<String> {
         let cookie = self.cookie.as_ref()?;
-        let is_new = matches!(sought.verdict, Affinity::New | Affinity::Moved(_));
-        (is_new && sought.home.as_ref() != Some(at)).then(|| cookie.set_cookie(at, unix()))
+        let owner = match sought.verdict {
+            Affinity::New | Affinity::Moved(_) => Some(at).filter(|&at| sought.home.as_ref() != Some(at)),
+            // Whoever was lent to another one for this request was here all the same.
+            Affinity::Stayed | Affinity::Lent(_) => sought.home.as_ref().filter(|_| sought.is_due),
+            Affinity::None | Affinity::Listed | Affinity::Refused(_) => None,
+        };
+        owner.map(|owner| cookie.set_cookie(owner, unix()))
     }
 
     /// How many cookies were as good as none.

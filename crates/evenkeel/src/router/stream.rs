@@ -11,9 +11,11 @@ use thiserror::Error;
 
 use super::clusters::Clusters;
 use super::error::{RouterError, RouterProblem};
+use super::explain::{ExplainedArm, chain};
 use super::key::key_hash;
 use super::stream_config::{StreamAction, StreamRouteConfig, StreamRouterConfig};
-use super::target::{ArmReason, Target};
+use super::stream_explain::StreamExplanation;
+use super::target::{Arm, ArmReason, Target};
 use crate::builder::seed_of_the_process;
 use crate::cluster::Cluster;
 use crate::error::PickError;
@@ -153,14 +155,36 @@ impl<T> StreamRouter<T> {
     ) -> Result<StreamRouted<T>, NoStreamRoute> {
         let table = self.shared.current.load_full();
         let number = table.rules.find(connection, scratch).ok_or(NoStreamRoute)?;
-        let source = connection.source.ip().to_canonical();
-        let source = Source::new(source);
-        let hash = key_hash(table.hash_seed, source.octets());
-        let draw = self.shared.lanes.mine().draw();
-        let target = &table.routes[number].target;
-        let no_request = Parts::new("", "", "");
-        let arm = target.choose(&no_request, Some(hash), draw, || Timestamp::ORIGIN).ok_or(NoStreamRoute)?;
+        let source = Source::of(connection);
+        let arm = table.arm(number, &source, self.shared.lanes.mine().draw()).ok_or(NoStreamRoute)?;
         Ok(StreamRouted { route: number as u32, cluster: arm.cluster, why: arm.why, source, table })
+    }
+
+    /// Why a connection would go where it would go. Sends nothing and moves no draw. O(rules + endpoints): for people.
+    #[must_use]
+    pub fn explain(&self, connection: &Connection<'_>) -> StreamExplanation {
+        let table = self.shared.current.load_full();
+        let rules = table.rules.explain(connection);
+        let number = rules.rule;
+        let mut explanation = StreamExplanation { rules, route: None, arm: None, clusters: Vec::new() };
+        let Some(number) = number else { return explanation };
+        explanation.route = Some(table.routes[number].name.to_string());
+        let source = Source::of(connection);
+        // The same draw as the next connection of this thread, which is not touched.
+        let draw = self.shared.lanes.mine().fork().draw();
+        let Some(arm) = table.arm(number, &source, draw) else { return explanation };
+        let cluster = table.clusters.get(arm.cluster).name().to_owned();
+        explanation.arm = Some(ExplainedArm { arm: arm.arm as usize, cluster, why: arm.why });
+        explanation.clusters = chain(&table.clusters, arm.cluster, &source.request());
+        explanation
+    }
+}
+
+impl<T> Table<T> {
+    fn arm(&self, route: usize, source: &Source, draw: u64) -> Option<Arm> {
+        let hash = key_hash(self.hash_seed, source.octets());
+        let no_request = Parts::new("", "", "");
+        self.routes[route].target.choose(&no_request, Some(hash), draw, || Timestamp::ORIGIN)
     }
 }
 
@@ -204,7 +228,7 @@ impl<T> StreamRouted<T> {
     }
 
     fn pick_by<'a>(&'a self, of: impl FnOnce(Request<'a>) -> Request<'a>) -> Result<Pick<T>, PickError> {
-        let request = of(Request::with_key(self.source.octets()).from_address(self.source.ip()));
+        let request = of(self.source.request());
         let mut at = Some(self.cluster);
         let mut first = None;
         while let Some(cluster) = at {
@@ -231,6 +255,16 @@ impl Source {
             IpAddr::V4(ip) => Self::V4(ip, ip.octets()),
             IpAddr::V6(ip) => Self::V6(ip, ip.octets()),
         }
+    }
+
+    /// That of the client, an IPv4 one in whichever form.
+    fn of(connection: &Connection<'_>) -> Self {
+        Self::new(connection.source.ip().to_canonical())
+    }
+
+    /// What policies are told.
+    fn request(&self) -> Request<'_> {
+        Request::with_key(self.octets()).from_address(self.ip())
     }
 
     const fn ip(&self) -> IpAddr {

@@ -215,6 +215,69 @@ fn a_user_with_a_cookie_stays_and_a_forged_one_is_none() {
 }
 
 #[test]
+fn a_user_who_comes_back_is_never_sent_elsewhere() {
+    let v1 = cluster("v1", 5);
+    let mut world = world(&to_v1(COOKIE), vec![v1.clone()]);
+    let mut exchange = world.send("/", &[]).unwrap();
+    let pick = exchange.pick().unwrap();
+    let (home, mut cookie) = (pick.endpoint().id(), value_of(&exchange.set_cookies(&pick)[0]));
+    drop(pick);
+    let mut ask = |minutes: u64, cookie: &str| {
+        world.clock.advance(Duration::from_secs(60 * minutes));
+        let mut exchange = world.send("/", &[("cookie", cookie)]).unwrap();
+        let pick = exchange.pick().unwrap();
+        (pick.endpoint().id(), exchange.set_cookies(&pick).first().map(|field| value_of(field)))
+    };
+    assert_eq!(ask(29, &cookie), (home.clone(), None), "less than half an hour");
+    for minutes in [10, 31, 59, 30, 31] {
+        let (at, renewed) = ask(minutes, &cookie);
+        assert_eq!(at, home);
+        cookie = renewed.expect("half of its time is over");
+    }
+    let handle = v1.endpoint(&home).unwrap();
+    let _ = handle.set_admin(AdminState::Maintenance);
+    let (elsewhere, moved) = ask(31, &cookie);
+    assert_ne!(elsewhere, home);
+    assert!(moved.is_some_and(|moved| moved != cookie), "the other one's");
+    let _ = handle.set_admin(AdminState::Ready);
+    assert_eq!(ask(30, &cookie).1.map(|field| field.len() > 20), Some(true), "gone, so a new one");
+}
+
+#[test]
+fn a_user_who_is_lent_keeps_the_cookie_alive_and_never_means_never() {
+    let lend = "[routes.affinity]\nrules = { on_unhealthy = \"lend\" }\n\
+        cookie = { keys = [{ id = 1, secret = \"a secret of the fleet\" }] }";
+    let v1 = cluster("v1", 3);
+    let mut first = world(&to_v1(lend), vec![v1.clone()]);
+    let mut exchange = first.send("/", &[]).unwrap();
+    let pick = exchange.pick().unwrap();
+    let (home, cookie) = (pick.endpoint().id(), value_of(&exchange.set_cookies(&pick)[0]));
+    drop(pick);
+    let handle = v1.endpoint(&home).unwrap();
+    let _ = handle.set_admin(AdminState::Maintenance);
+    first.clock.advance(Duration::from_secs(1900));
+    let mut exchange = first.send("/", &[("cookie", &cookie)]).unwrap();
+    let pick = exchange.pick().unwrap();
+    assert_ne!(pick.endpoint().id(), home);
+    let renewed = value_of(&exchange.set_cookies(&pick)[0]);
+    drop(pick);
+    let _ = handle.set_admin(AdminState::Ready);
+    first.clock.advance(Duration::from_secs(1900));
+    let mut exchange = first.send("/", &[("cookie", &renewed)]).unwrap();
+    assert_eq!(exchange.pick().unwrap().endpoint().id(), home, "the new one names the home");
+
+    let never = COOKIE.replace("cookie = {", "cookie = { renew = \"never\",");
+    let mut second = world(&to_v1(&never), vec![cluster("v1", 3)]);
+    let mut exchange = second.send("/", &[]).unwrap();
+    let pick = exchange.pick().unwrap();
+    let cookie = value_of(&exchange.set_cookies(&pick)[0]);
+    second.clock.advance(Duration::from_secs(3599));
+    let mut exchange = second.send("/", &[("cookie", &cookie)]).unwrap();
+    let pick = exchange.pick().unwrap();
+    assert_eq!((exchange.affinity(), exchange.set_cookies(&pick).len()), (Affinity::Stayed, 0));
+}
+
+#[test]
 fn what_becomes_of_a_user_whose_endpoint_is_in_trouble() {
     let v1 = cluster("v1", 3);
     let mut world = world(&to_v1(COOKIE), vec![v1.clone()]);

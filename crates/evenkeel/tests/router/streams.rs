@@ -1,7 +1,7 @@
 //! Routers of connections.
 
 use evenkeel::route::matching::{Connection, Scratch};
-use evenkeel::router::{NoStreamRoute, StreamRouter, StreamRouterConfig};
+use evenkeel::router::{NoStreamRoute, StreamRouted, StreamRouter, StreamRouterConfig};
 use evenkeel::{PickError, Tried};
 
 use crate::world::cluster;
@@ -47,7 +47,14 @@ fn connection<'a>(listener: &'a str, source: &str, sni: &'a str, alpn: &'a [&'a 
 fn connections_go_where_the_rules_say() {
     let (router, mut scratch) = (router(), Scratch::default());
     let mut check = |connection: &Connection<'_>| {
-        let routed = router.route(connection, &mut scratch)?;
+        // The draws are the same, so it says what is about to happen.
+        let explained = router.explain(connection);
+        let routed = router.route(connection, &mut scratch);
+        let route = routed.as_ref().map_or("", StreamRouted::route);
+        assert_eq!(explained.route.as_deref().unwrap_or_default(), route);
+        let routed = routed?;
+        let arm = explained.arm.expect("it goes somewhere");
+        assert_eq!((arm.cluster.as_str(), arm.why), (routed.cluster().name(), routed.arm_reason()));
         let pick = routed.pick().expect("some cluster can serve");
         let cluster = pick.endpoint().id().as_str().split('-').next().unwrap_or_default().to_owned();
         Ok::<_, NoStreamRoute>((routed.route().to_owned(), cluster))
@@ -67,6 +74,23 @@ fn connections_go_where_the_rules_say() {
         arms[usize::from(first == "v2")] += 1;
     }
     assert!(arms.iter().all(|&arm| (96..=160).contains(&arm)), "four standard deviations: {arms:?}");
+}
+
+#[test]
+fn a_connection_is_explained() {
+    let router = router();
+    let why =
+        |listener: &str, sni: &str| router.explain(&connection(listener, "10.1.1.1:1", sni, &[])).to_string();
+    let text = why("tls", "a.example.com");
+    let expected = "connection for a.example.com\n  not office: other protocols\nroute tls\ncluster v";
+    assert!(text.starts_with(expected), "{text}");
+    let text = why("plain", "");
+    let expected = "connection without a server name\n  not office: another listener\n  not tls: another listener\n\
+        route spare\ncluster empty: the only one\nempty: ";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(text.contains("\nv2: "), "the fallback is told: {text}");
+    let text = why("other", "b.org");
+    assert!(text.ends_with("  not spare: another listener\nno route takes it"), "{text}");
 }
 
 #[test]

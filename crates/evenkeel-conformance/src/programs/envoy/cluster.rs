@@ -1,19 +1,25 @@
 use std::net::SocketAddr;
 
+use evenkeel::{FailoverMode, LocalityConfig, PolicyConfig};
 use evenkeel_balance::compat::envoy::{
-    LevelHealth, LevelLoad, LocalityHosts, Share, Weighted, WeightsTooLarge, priority_loads, shares,
-    shares_by_locality, socket_text,
+    EnvoyPolicy, LevelHealth, LevelLoad, LocalityHosts, LocalityWeight, Share, Weighted, WeightsTooLarge,
+    priority_loads, shares, shares_by_locality, socket_text,
 };
-use serde_json::Value;
+use evenkeel_convert::{Dialect, KeyRule};
+use evenkeel_types::{Address, Announced, Endpoint, Locality};
+use serde_json::{Value, json};
 
 use crate::Case;
+use crate::programs::converted::{Converted, NAME};
 
-/// The cluster of a case, as far as it matters to picks.
-pub(super) struct Cluster<'a> {
-    /// The cluster object.
-    pub(super) config: &'a Value,
+/// The cluster of a case, as the reader of Envoy gives it, as far as it matters to picks.
+pub(super) struct Cluster {
+    converted: Converted,
+    policy: PolicyConfig,
     hosts: Vec<Host>,
     loads: Vec<LevelLoad>,
+    /// The weights of localities, if they count.
+    weights: Option<Vec<LocalityWeight>>,
 }
 
 /// One server, with what its endpoint entry says.
@@ -22,8 +28,7 @@ struct Host {
     weight: u32,
     health: Health,
     priority: usize,
-    locality: [String; 3],
-    locality_weight: Option<u32>,
+    locality: Locality,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,24 +39,46 @@ pub(super) enum Health {
     Draining,
 }
 
-impl<'a> Cluster<'a> {
-    pub(super) fn of(case: &'a Case) -> Self {
-        let config = &case.0["config"];
-        let by_name =
-            flag(&config["common_lb_config"]["consistent_hashing_lb_config"], "use_hostname_for_hashing");
-        let entries = entries(config);
-        let host = |(index, server): (usize, &Value)| {
-            let (group, entry) = entry_of(&entries, case.servers().len(), index, server);
-            Host::of(server, group, entry, by_name)
+impl Cluster {
+    pub(super) fn of(case: &Case) -> Result<Self, String> {
+        let converted = Converted::read(Dialect::Envoy, &source(&case.0["config"]))?;
+        let cluster = converted.cluster()?;
+        let policy = cluster.policy.clone();
+        let by_name = matches!(&policy, PolicyConfig::Envoy(config) if config.use_hostname);
+        let mut hosts = Vec::new();
+        for (index, server) in case.servers().iter().enumerate() {
+            let endpoint = endpoint_of(&cluster.endpoints, case.servers().len(), index, server);
+            let endpoint = endpoint.ok_or_else(|| format!("no endpoint is server {index}"))?;
+            hosts.push(Host::of(server, endpoint, by_name));
+        }
+        let Some(FailoverMode::Envoy(failover)) = &cluster.failover else {
+            return Err("evenkeel-convert gives no failover of Envoy".to_owned());
         };
-        let hosts: Vec<Host> = case.servers().iter().enumerate().map(host).collect();
-        let loads = loads(config, &hosts);
-        Self { config, hosts, loads }
+        let each = hosts.iter().map(|host| (host.priority, host.health, 1));
+        let levels = level_health(each);
+        let loads =
+            priority_loads(&levels, failover.overprovisioning_percent, failover.panic_threshold_percent);
+        let weights = match (&policy, &cluster.locality) {
+            (PolicyConfig::Envoy(config), _) if !config.locality_weights.is_empty() => {
+                Some(config.locality_weights.clone())
+            }
+            (_, Some(LocalityConfig::Weights(_))) => Some(Vec::new()),
+            _ => None,
+        };
+        Ok(Self { policy, hosts, loads, weights, converted })
     }
 
-    /// The name of the balancing policy.
-    pub(super) fn policy(&self) -> &'a str {
-        self.config["lb_policy"].as_str().unwrap_or("ROUND_ROBIN")
+    /// What is balanced by; none for draws that nobody can repeat.
+    pub(super) const fn policy(&self) -> Option<&EnvoyPolicy> {
+        match &self.policy {
+            PolicyConfig::Envoy(config) => Some(&config.policy),
+            _ => None,
+        }
+    }
+
+    /// Whether all policies of the route are known to the reader; then what makes the hash of a request, if anything does.
+    pub(super) fn rule(&self) -> Option<Option<&KeyRule>> {
+        (!self.converted.is_told("hash_policy")).then(|| self.converted.rule())
     }
 
     /// The text that stands for a server in hashes.
@@ -85,32 +112,27 @@ impl<'a> Cluster<'a> {
     /// The level that gets every request, if there is one, and only its healthy servers, or all of them in panic.
     pub(super) fn only_level(&self) -> Option<usize> {
         let level = self.loads.iter().position(|load| load.healthy == 100)?;
-        (!self.is_locality_weighted()).then_some(level)
+        self.weights.is_none().then_some(level)
     }
 
     /// The parts of the usable servers of a level, in the order in which Envoy builds its tables.
     pub(super) fn shares_in(&self, level: usize) -> Result<Vec<Share>, WeightsTooLarge> {
         let usable = self.usable_in(level);
-        if !self.is_locality_weighted() {
-            return shares(&usable);
-        }
-        let mut names: Vec<&[String; 3]> =
+        let Some(weights) = &self.weights else { return shares(&usable) };
+        let mut names: Vec<&Locality> =
             self.hosts.iter().filter(|host| host.priority == level).map(|host| &host.locality).collect();
-        names.sort_unstable();
+        names.sort_unstable_by_key(|name| (name.region(), name.zone(), name.sub_zone()));
         names.dedup();
-        let locality = |name: &[String; 3]| {
+        let locality = |name: &Locality| {
             let is_here = |host: &Host| host.priority == level && host.locality == *name;
-            let mut weights =
-                self.hosts.iter().filter(|&host| is_here(host)).filter_map(|host| host.locality_weight);
+            let weight = weights.iter().find(|zone| {
+                (zone.region.as_str(), zone.zone.as_str(), zone.sub_zone.as_str())
+                    == (name.region(), name.zone(), name.sub_zone())
+            });
             let hosts = usable.iter().copied().filter(|&(server, _)| is_here(&self.hosts[server as usize]));
-            // Of several entries for one locality the last one's weight stands.
-            LocalityHosts { weight: weights.next_back().unwrap_or(0), hosts: hosts.collect() }
+            LocalityHosts { weight: weight.map_or(0, |zone| zone.weight), hosts: hosts.collect() }
         };
         shares_by_locality(&names.into_iter().map(locality).collect::<Vec<_>>())
-    }
-
-    fn is_locality_weighted(&self) -> bool {
-        self.config["common_lb_config"]["locality_weighted_lb_config"].is_object()
     }
 
     fn select(&self, is_wanted: impl Fn(&Host) -> bool) -> Vec<Weighted> {
@@ -120,26 +142,31 @@ impl<'a> Cluster<'a> {
 }
 
 impl Host {
-    fn of(server: &Value, group: &Value, entry: &Value, by_name: bool) -> Self {
+    fn of(server: &Value, endpoint: &Endpoint, by_name: bool) -> Self {
         let address = server["addr"].as_str().unwrap_or_default();
-        let key = entry["metadata"]["filter_metadata"]["envoy.lb"]["hash_key"]
-            .as_str()
-            .or(server["hash_key"].as_str())
-            .filter(|key| !key.is_empty());
-        let name = Some(host_name(entry)).filter(|name| by_name && !name.is_empty());
-        let text = key.or(name).map_or_else(|| canonical(address), str::to_owned);
-        let locality = ["region", "zone", "sub_zone"].map(|part| {
-            let part = &group["locality"][part];
-            part.as_str().unwrap_or_default().to_owned()
-        });
+        let key = endpoint.labels().and_then(|labels| labels.get("envoy.lb.hash_key"));
+        let resolved = match endpoint.address() {
+            Address::Host(name, _) => name.as_str().to_owned(),
+            Address::Socket(address) => address.ip().to_string(),
+            _ => String::new(),
+        };
+        let name = || endpoint.hostname().map_or(resolved, str::to_owned);
+        let text = match key.filter(|key| !key.is_empty()) {
+            Some(key) => key.to_owned(),
+            None if by_name => name(),
+            None => canonical(address),
+        };
         Self {
             text,
-            weight: number(&entry["load_balancing_weight"]).or(number(&server["weight"])).unwrap_or(1),
-            health: Health::of(entry["health_status"].as_str().or(server["health"].as_str())),
-            priority: if group["priority"].is_null() { priority_of(server) } else { priority_of(group) },
-            locality,
-            locality_weight: number(&group["load_balancing_weight"])
-                .filter(|_| group["locality"].is_object()),
+            weight: endpoint.weight().get(),
+            health: match endpoint.announced() {
+                Announced::Down => Health::Unhealthy,
+                Announced::Degraded => Health::Degraded,
+                Announced::Draining => Health::Draining,
+                _ => Health::Healthy,
+            },
+            priority: usize::from(endpoint.priority().get()),
+            locality: endpoint.locality().cloned().unwrap_or_default(),
         }
     }
 }
@@ -177,22 +204,31 @@ pub(super) fn entries(config: &Value) -> Vec<Entry<'_>> {
     (0..list(groups)).flat_map(entries).collect()
 }
 
-/// The entry that a server came from: by its place, or by name where a name stands for several servers.
-fn entry_of<'a>(entries: &[Entry<'a>], servers: usize, index: usize, server: &Value) -> Entry<'a> {
-    let is_it = |entry: &&Entry<'_>| {
-        let address = &entry.1["endpoint"]["address"]["socket_address"];
-        let text = format!("{}:{}", address["address"].as_str().unwrap_or_default(), address["port_value"]);
-        [&server["dns"], &server["addr"]].iter().any(|mark| mark.as_str() == Some(&text))
-    };
-    let found = if entries.len() == servers { entries.get(index) } else { entries.iter().find(is_it) };
-    found.copied().unwrap_or((&Value::Null, &Value::Null))
+/// The cluster and the route of a case as a whole configuration.
+fn source(config: &Value) -> String {
+    let mut cluster = config.clone();
+    let policies = cluster.as_object_mut().and_then(|cluster| cluster.remove("hash_policy"));
+    cluster["name"] = NAME.into();
+    let policies = policies.unwrap_or_else(|| json!([{ "header": { "header_name": "x-key" } }]));
+    let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": NAME, "hash_policy": policies } });
+    let hosts = json!([{ "name": "all", "domains": ["*"], "routes": [route] }]);
+    let manager = json!({ "@type": "x.HttpConnectionManager", "route_config": { "virtual_hosts": hosts } });
+    let listener = json!({ "name": NAME, "filter_chains": [{ "filters": [{ "typed_config": manager }] }] });
+    json!({ "static_resources": { "clusters": [cluster], "listeners": [listener] } }).to_string()
 }
 
-/// The name of a host: given, or the one that was resolved.
-fn host_name(entry: &Value) -> &str {
-    let endpoint = &entry["endpoint"];
-    let given = endpoint["hostname"].as_str().filter(|name| !name.is_empty());
-    given.or(endpoint["address"]["socket_address"]["address"].as_str()).unwrap_or_default()
+/// The endpoint that a server came from: by its place, or by name where a name stands for several servers.
+fn endpoint_of<'e>(
+    endpoints: &'e [Endpoint],
+    servers: usize,
+    index: usize,
+    server: &Value,
+) -> Option<&'e Endpoint> {
+    let is_it = |endpoint: &&Endpoint| {
+        let text = endpoint.address().to_string();
+        [&server["dns"], &server["addr"]].iter().any(|mark| mark.as_str() == Some(&text))
+    };
+    if endpoints.len() == servers { endpoints.get(index) } else { endpoints.iter().find(is_it) }
 }
 
 fn canonical(address: &str) -> String {
@@ -210,13 +246,6 @@ pub(super) fn number(value: &Value) -> Option<u32> {
 
 pub(super) fn flag(value: &Value, name: &str) -> bool {
     value[name].as_bool().unwrap_or(false)
-}
-
-fn loads(config: &Value, hosts: &[Host]) -> Vec<LevelLoad> {
-    let policy = &config["load_assignment"]["policy"];
-    let overprovisioning = number(&policy["overprovisioning_factor"]).unwrap_or(140);
-    let each = hosts.iter().map(|host| (host.priority, host.health, 1));
-    priority_loads(&level_health(each), overprovisioning, panic_threshold(config))
 }
 
 /// The health of each level, counted from hosts: their level, their mark, and how many they are.

@@ -1,8 +1,10 @@
 //! Ring hash and Maglev: a pick for each key.
 
-use evenkeel_balance::compat::envoy::{Maglev, Ring, RingFunction, RingSizes, TableSize, priority_of};
+use evenkeel_balance::compat::envoy::{
+    EnvoyPolicy, Maglev, Ring, RingHashSettings, RingSizes, TableSize, priority_of,
+};
 
-use super::cluster::{Cluster, whole};
+use super::cluster::Cluster;
 use super::request::Template;
 use super::{Answers, Pick, Refused, text};
 use crate::{Case, Tally, Vector};
@@ -10,12 +12,12 @@ use crate::{Case, Tally, Vector};
 pub(super) fn replay(
     vector: &Vector,
     case: &Case,
-    cluster: &Cluster<'_>,
+    cluster: &Cluster,
     answers: &Answers,
     tally: &mut Tally,
 ) -> Result<(), Refused> {
     let tables = Tables::of(cluster)?;
-    let template = Template::of(case)?;
+    let template = Template::of(case, cluster.rule().map(Option::<&_>::cloned))?;
     let usable = cluster.usable();
     let mut check = |hash: Option<u64>, theirs: Pick, key: &str| match hash {
         Some(hash) => {
@@ -60,12 +62,12 @@ enum Table {
 }
 
 impl Tables {
-    fn of(cluster: &Cluster<'_>) -> Result<Self, Refused> {
+    fn of(cluster: &Cluster) -> Result<Self, Refused> {
         let levels = 0..cluster.loads().len();
         levels.map(|level| Table::of(cluster, level)).collect::<Result<_, _>>().map(Self)
     }
 
-    fn host(&self, cluster: &Cluster<'_>, hash: u64) -> Option<u32> {
+    fn host(&self, cluster: &Cluster, hash: u64) -> Option<u32> {
         let (level, _) = priority_of(cluster.loads(), hash)?;
         match &self.0[level] {
             Table::Ring(ring) => ring.host(hash),
@@ -75,23 +77,19 @@ impl Tables {
 }
 
 impl Table {
-    fn of(cluster: &Cluster<'_>, level: usize) -> Result<Self, Refused> {
+    fn of(cluster: &Cluster, level: usize) -> Result<Self, Refused> {
         let shares = cluster.shares_in(level)?;
         let text = |server| cluster.text(server);
-        if cluster.policy() == "MAGLEV" {
-            let size = whole(&cluster.config["maglev_lb_config"]["table_size"]);
-            let size = size.map_or_else(|| Ok(TableSize::default()), TableSize::new)?;
-            return Ok(Self::Maglev(Maglev::new(&shares, text, size)));
-        }
-        let config = &cluster.config["ring_hash_lb_config"];
-        let minimum = whole(&config["minimum_ring_size"]).unwrap_or(1024);
-        let maximum = whole(&config["maximum_ring_size"]).unwrap_or(RingSizes::LARGEST);
-        let function = match config["hash_function"].as_str() {
-            None | Some("XX_HASH" | "DEFAULT_HASH") => RingFunction::XxHash,
-            Some("MURMUR_HASH_2") => RingFunction::MurmurHash2,
-            Some(other) => return Err(Refused::Function(other.to_owned())),
+        let ring = match cluster.policy() {
+            Some(EnvoyPolicy::Maglev(settings)) => {
+                let size = TableSize::new(settings.table_size)?;
+                return Ok(Self::Maglev(Maglev::new(&shares, text, size)));
+            }
+            Some(EnvoyPolicy::RingHash(settings)) => *settings,
+            _ => RingHashSettings::default(),
         };
-        Ok(Self::Ring(Ring::new(&shares, text, RingSizes::new(minimum, maximum)?, function)))
+        let sizes = RingSizes::new(ring.minimum_ring_size, ring.maximum_ring_size)?;
+        Ok(Self::Ring(Ring::new(&shares, text, sizes, ring.hash_function)))
     }
 }
 

@@ -7,7 +7,7 @@ mod levels;
 mod request;
 mod turns;
 
-use evenkeel_balance::compat::envoy::{InvalidRingSizes, InvalidTableSize, WeightsTooLarge};
+use evenkeel_balance::compat::envoy::{EnvoyPolicy, InvalidRingSizes, InvalidTableSize, WeightsTooLarge};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -32,21 +32,26 @@ fn replay_case(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), St
         return levels::replay(case, tally)
             .ok_or_else(|| "neither picks, nor shares of levels, nor a behaviour".to_owned());
     };
-    let cluster = Cluster::of(case);
+    // Settings that Envoy would refuse: then none of its answers can be ours.
+    let refuse = |why: &dyn std::fmt::Display, tally: &mut Tally| {
+        (0..answers.count()).for_each(|_| tally.fail(format!("{}: {why}", case.id())));
+    };
+    let cluster = match Cluster::of(case) {
+        Ok(cluster) => cluster,
+        Err(why) => {
+            refuse(&why, tally);
+            return Ok(());
+        }
+    };
     match cluster.policy() {
-        "RING_HASH" | "MAGLEV" => {
-            // Settings that Envoy would refuse: then none of its answers can be ours.
+        Some(EnvoyPolicy::RingHash(_) | EnvoyPolicy::Maglev(_)) => {
             if let Err(why) = keyed::replay(vector, case, &cluster, &answers, tally) {
-                (0..answers.count()).for_each(|_| tally.fail(format!("{}: {why}", case.id())));
+                refuse(&why, tally);
             }
-            Ok(())
         }
-        "ROUND_ROBIN" | "LEAST_REQUEST" | "RANDOM" => {
-            turns::replay(case, &cluster, &answers, tally);
-            Ok(())
-        }
-        other => Err(format!("lb_policy {other:?}")),
+        _ => turns::replay(case, &cluster, &answers, tally),
     }
+    Ok(())
 }
 
 /// The picks of a case, by the form in which they are listed.
@@ -108,8 +113,6 @@ enum Refused {
     Table(#[from] InvalidTableSize),
     #[error(transparent)]
     Weights(#[from] WeightsTooLarge),
-    #[error("hash function {0:?} is not known")]
-    Function(String),
     #[error("regex_rewrite {0:?} is no regular expression")]
     Expression(String),
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use evenkeel_balance::compat::envoy::{HashPolicy, HashSource, Request, Rewrite, request_hash};
+use evenkeel_convert::{Key, KeyRule, RequestParts};
 use regex::bytes::Regex;
 use serde_json::Value;
 
@@ -12,6 +13,8 @@ use crate::Case;
 /// A request with places for a key.
 pub(super) struct Template {
     policies: Vec<HashPolicy>,
+    /// What the reader made of the policies, if it knows them all.
+    rule: Option<Option<KeyRule>>,
     /// Names and values.
     headers: Vec<(String, String)>,
     target: String,
@@ -20,7 +23,7 @@ pub(super) struct Template {
 }
 
 impl Template {
-    pub(super) fn of(case: &Case) -> Result<Self, Refused> {
+    pub(super) fn of(case: &Case, rule: Option<Option<KeyRule>>) -> Result<Self, Refused> {
         let policies = policies(&case.0["config"]["hash_policy"])?;
         let request = &case.0["request"];
         let header = policies.iter().find_map(|policy| match &policy.source {
@@ -38,7 +41,7 @@ impl Template {
             headers.iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
         });
         let target = request["target"].as_str().unwrap_or("/").to_owned();
-        Ok(Self { policies, headers, target, is_plain: request.is_null() })
+        Ok(Self { policies, rule, headers, target, is_plain: request.is_null() })
     }
 
     /// The hash of the request with this key, if its policies find anything in it.
@@ -57,7 +60,18 @@ impl Template {
         let source = forwarded.map_or(Some(LOOPBACK), |(_, value)| client_of(value));
         let headers: Vec<(&str, &[u8])> =
             headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
-        request_hash(&self.policies, &Request { headers: &headers, target: &target, source })
+        let Some(rule) = &self.rule else {
+            return request_hash(&self.policies, &Request { headers: &headers, target: &target, source });
+        };
+        match rule.as_ref()?.of(&RequestParts {
+            method: "GET",
+            target: &target,
+            headers: &headers,
+            source,
+        })? {
+            Key::Hash(hash) => Some(hash),
+            _ => None,
+        }
     }
 }
 
@@ -161,7 +175,7 @@ mod tests {
     use super::*;
 
     fn hash(case: Value, key: Option<&str>) -> Option<u64> {
-        Template::of(&Case(case)).unwrap().hash(key.map(str::as_bytes))
+        Template::of(&Case(case), None).unwrap().hash(key.map(str::as_bytes))
     }
 
     fn of(text: &str) -> Option<u64> {

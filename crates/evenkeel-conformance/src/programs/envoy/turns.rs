@@ -1,12 +1,14 @@
 //! Round robin and least request: consecutive picks from a start that Envoy drew.
 
-use evenkeel_balance::compat::envoy::{LeastRequest, LeastRequestSettings, RoundRobin, Weighted};
+use evenkeel_balance::compat::envoy::{
+    EnvoyPolicy, LeastRequest, LeastRequestSettings, RoundRobin, Weighted,
+};
 
 use super::cluster::Cluster;
 use super::{Answers, Pick, text};
 use crate::{Case, Tally};
 
-pub(super) fn replay(case: &Case, cluster: &Cluster<'_>, answers: &Answers, tally: &mut Tally) {
+pub(super) fn replay(case: &Case, cluster: &Cluster, answers: &Answers, tally: &mut Tally) {
     let runs: Vec<&[Pick]> = match answers {
         Answers::Keyed(picks) => vec![picks],
         Answers::Requests(requests) => requests.iter().map(|(_, picks)| picks.as_slice()).collect(),
@@ -30,18 +32,18 @@ pub(super) fn replay(case: &Case, cluster: &Cluster<'_>, answers: &Answers, tall
 }
 
 /// The servers that take turns; `None` if draws decide each pick, of the server or of its level.
-fn hosts_in_turn(cluster: &Cluster<'_>) -> Option<Vec<Weighted>> {
+fn hosts_in_turn(cluster: &Cluster) -> Option<Vec<Weighted>> {
     let hosts = cluster.usable_in(cluster.only_level()?);
     let is_drawn = match cluster.policy() {
-        "ROUND_ROBIN" => false,
-        "LEAST_REQUEST" => hosts.windows(2).all(|pair| pair[0].1 == pair[1].1),
+        Some(EnvoyPolicy::RoundRobin(_)) => false,
+        Some(EnvoyPolicy::LeastRequest(_)) => hosts.windows(2).all(|pair| pair[0].1 == pair[1].1),
         _ => true,
     };
     (!is_drawn).then_some(hosts)
 }
 
 /// A start for each run: the one that is given, or else the first that reproduces it.
-fn starts(case: &Case, policy: &str, hosts: &[Weighted], runs: &[&[Pick]]) -> Vec<u64> {
+fn starts(case: &Case, policy: Option<&EnvoyPolicy>, hosts: &[Weighted], runs: &[&[Pick]]) -> Vec<u64> {
     let fits = |start: u64, run: &[Pick]| {
         let mut turns = Turns::new(policy, hosts, start);
         run.iter().all(|&theirs| turns.pick() == theirs)
@@ -71,8 +73,8 @@ enum Turns {
 }
 
 impl Turns {
-    fn new(policy: &str, hosts: &[Weighted], start: u64) -> Self {
-        if policy == "LEAST_REQUEST" {
+    fn new(policy: Option<&EnvoyPolicy>, hosts: &[Weighted], start: u64) -> Self {
+        if matches!(policy, Some(EnvoyPolicy::LeastRequest(_))) {
             // Requests came one after the other, so none was ever in flight at a pick.
             let machine = LeastRequest::new(LeastRequestSettings::default(), hosts, start, |_| 0);
             return Self::LeastRequest(machine.ok());

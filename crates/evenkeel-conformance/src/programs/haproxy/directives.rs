@@ -1,4 +1,5 @@
 use evenkeel_balance::compat::haproxy::{BackendConfig, Balance, Function, HashType, Method, Server};
+use evenkeel_convert::KeyRule;
 use serde_json::Value;
 
 use crate::Case;
@@ -11,6 +12,8 @@ pub(super) struct Section {
     pub(super) names: Vec<String>,
     /// What follows the name of the algorithm on the line `balance`.
     pub(super) arguments: Vec<String>,
+    /// What is hashed, if the reader knows it.
+    pub(super) rule: Option<KeyRule>,
 }
 
 impl Section {
@@ -21,6 +24,7 @@ impl Section {
             servers: Vec::new(),
             names: Vec::new(),
             arguments: Vec::new(),
+            rule: None,
         };
         let mut defaults: Vec<&str> = Vec::new();
         for line in lines {
@@ -54,6 +58,8 @@ impl Section {
             section.servers_of(case)?;
         }
         if section.servers.len() == case.servers().len() {
+            let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
+            section.convert(&lines)?;
             return Ok(section);
         }
         Err(format!("{} servers in `config`, {} in `servers`", section.servers.len(), case.servers().len()))

@@ -1,8 +1,9 @@
 use std::net::IpAddr;
 
-use evenkeel_balance::compat::haproxy::{Backend, Balance, UriKey, domain_only, header_key, url_param};
+use evenkeel_balance::compat::haproxy::{Backend, Balance};
+use evenkeel_convert::{Key, KeyPart, KeyRule, RequestParts};
 
-use super::directives::{Section, number};
+use super::directives::Section;
 use super::expression::Expression;
 use crate::Vector;
 
@@ -11,76 +12,64 @@ use crate::Vector;
 pub(super) enum Keys {
     /// Nothing: the algorithm takes servers in turn.
     None,
-    Source,
-    Uri(UriKey),
-    UrlParam {
-        name: String,
-        target: Template,
-    },
-    Header {
-        is_domain_only: bool,
-    },
-    Expression {
-        expression: Expression,
-        target: Template,
-    },
+    /// What the reader of the configuration found.
+    Rule { rule: KeyRule, target: Template },
+    /// A sample that the reader does not know, and said so.
+    Expression { expression: Expression, target: Template },
 }
 
 impl Keys {
     pub(super) fn of(vector: &Vector, section: &Section) -> Result<Self, String> {
         let arguments: Vec<&str> = section.arguments.iter().map(String::as_str).collect();
-        let unknown = || format!("balance: arguments {arguments:?}");
-        Ok(match (section.config.balance, arguments.as_slice()) {
-            (Balance::Source, []) => Self::Source,
-            (Balance::Uri, options) => Self::Uri(uri_key(options)?),
-            (Balance::UrlParam, [name, ..]) => {
-                Self::UrlParam { name: (*name).to_owned(), target: Template::of(vector, name) }
+        Ok(match (&section.rule, section.config.balance, arguments.as_slice()) {
+            (Some(rule), ..) => {
+                let name = match rule {
+                    KeyRule::UrlParam(name) | KeyRule::Sample(KeyPart::Query(name)) => name,
+                    _ => "key",
+                };
+                Self::Rule { rule: rule.clone(), target: Template::of(vector, name) }
             }
-            (Balance::Hdr, [_name]) => Self::Header { is_domain_only: false },
-            (Balance::Hdr, [_name, "use_domain_only"]) => Self::Header { is_domain_only: true },
-            (Balance::Hash, [text]) => {
+            (None, Balance::Hash, [text]) => {
                 let expression = Expression::read(text)?;
                 let target = Template::of(vector, expression.parameter().unwrap_or("key"));
                 Self::Expression { expression, target }
             }
-            (Balance::RoundRobin | Balance::StaticRr | Balance::LeastConn | Balance::First, []) => Self::None,
-            _ => return Err(unknown()),
+            (None, Balance::RoundRobin | Balance::StaticRr | Balance::LeastConn | Balance::First, []) => {
+                Self::None
+            }
+            _ => return Err(format!("balance: arguments {arguments:?}")),
         })
     }
 
     /// The hash of a key, if there is a key in it.
     pub(super) fn hash(&self, backend: &Backend, key: Option<&[u8]>) -> Result<Option<u32>, String> {
         let Some(key) = key else { return Ok(None) };
-        let hash = |key: &[u8]| backend.hash_key(key);
         Ok(match self {
             Self::None => None,
-            Self::Source => Some(backend.hash_source(address(key)?)),
-            Self::Uri(rule) => Some(hash(rule.of(key))),
-            Self::UrlParam { name, target } => url_param(&target.with(key), name.as_bytes()).map(hash),
-            Self::Header { is_domain_only: false } => header_key(key).map(hash),
-            Self::Header { is_domain_only: true } => header_key(key).map(|value| hash(domain_only(value))),
+            Self::Rule { rule, target } => match made(rule, target, key)? {
+                Some(Key::Source(address)) => Some(backend.hash_source(address)),
+                Some(Key::Bytes(bytes)) => Some(backend.hash_key(&bytes)),
+                _ => None,
+            },
             Self::Expression { expression, target } => {
-                expression.sample(key, &target.with(key)).map(|sample| hash(&sample))
+                expression.sample(key, &target.with(key)).map(|sample| backend.hash_key(&sample))
             }
         })
     }
 }
 
-fn uri_key(options: &[&str]) -> Result<UriKey, String> {
-    let mut key = UriKey::default();
-    let mut options = options.iter();
-    while let Some(&option) = options.next() {
-        let mut value =
-            || options.next().map_or_else(|| Err(format!("{option} without a value")), |text| number(text));
-        match option {
-            "len" => key.len = Some(value()?),
-            "depth" => key.depth = Some(value()?),
-            "whole" => key.is_whole = true,
-            "path-only" => key.is_path_only = true,
-            _ => return Err(format!("balance uri {option}")),
-        }
-    }
-    Ok(key)
+/// What a rule makes of the request that carried this key.
+fn made(rule: &KeyRule, target: &Template, key: &[u8]) -> Result<Option<Key>, String> {
+    // A key that was recorded as a whole target needs no other.
+    let is_target = matches!(rule, KeyRule::Uri(_));
+    let target = if is_target { key.to_vec() } else { target.with(key) };
+    let source = if *rule == KeyRule::Source { Some(address(key)?) } else { None };
+    let name = match rule {
+        KeyRule::Header { name, .. } | KeyRule::Sample(KeyPart::Header(name)) => name,
+        _ => "x-key",
+    };
+    let headers = [(name, key)];
+    Ok(rule.of(&RequestParts { method: "GET", target: &target, headers: &headers, source }))
 }
 
 fn address(key: &[u8]) -> Result<IpAddr, String> {

@@ -4,6 +4,7 @@
 //! its answers, not from the name of the file.
 
 mod command;
+mod converted;
 mod directives;
 mod expression;
 mod key;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_balance::compat::nginx::{Method, Place, Server};
+use evenkeel_convert::KeyRule;
 
 use crate::Case;
 
@@ -19,6 +20,8 @@ pub(super) struct Block {
     pub(super) tries: u32,
     /// The addresses of names, as the comment tells them.
     names: Vec<(String, Vec<String>)>,
+    /// What the method goes by.
+    pub(super) rule: Option<KeyRule>,
 }
 
 impl Block {
@@ -33,6 +36,7 @@ impl Block {
             retries_503: false,
             tries: 0,
             names: names_in(comment),
+            rule: None,
         };
         for directive in directives.split(';') {
             block.take(&directive.split_whitespace().collect::<Vec<_>>())?;
@@ -47,6 +51,7 @@ impl Block {
             }
             block.refuses.push(listed["refuses_connections"] == true);
         }
+        block.convert(directives)?;
         Ok(block)
     }
 

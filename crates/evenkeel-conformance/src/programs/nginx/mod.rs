@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use evenkeel_balance::compat::nginx::{
     Answer, InvalidUpstream, Method, Place, Request, Subject, Then, Upstream,
 };
+use evenkeel_convert::Key;
 use evenkeel_types::Timestamp;
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use super::each_case;
 use crate::{Case, Tally, UnknownFile, Vector};
 
 mod block;
+mod converted;
 
 use block::Block;
 
@@ -72,7 +74,8 @@ impl Replay<'_> {
         }
         let upstream = running.get_mut(&block).ok_or("no upstream")?;
         for (index, theirs) in picks.iter().enumerate() {
-            let ours = self.answer(upstream, Subject::Key(&key), theirs);
+            let key = self.block.key(&key);
+            let ours = self.answer(upstream, subject(key.as_ref()), theirs);
             self.tally.check(ours, text(theirs), || format!("{} request {index}", self.case.id()));
         }
         Ok(())
@@ -93,16 +96,12 @@ impl Replay<'_> {
         let mut upstream = self.upstream()?;
         for (index, theirs) in picks.iter().enumerate() {
             let key = keys.get(index).map_or("", String::as_str);
-            let subject = match self.block.method {
-                Method::IpHash => match key.parse() {
-                    Ok(address) => Subject::Address(address),
-                    Err(_) => {
-                        self.tally.fail(format!("{}: {key:?} is no address", self.case.id()));
-                        continue;
-                    }
-                },
-                _ => Subject::Key(key.as_bytes()),
-            };
+            let made = self.block.key(key.as_bytes());
+            if self.block.method == Method::IpHash && made.is_none() {
+                self.tally.fail(format!("{}: {key:?} is no address", self.case.id()));
+                continue;
+            }
+            let subject = subject(made.as_ref());
             let ours = self.answer(&mut upstream, subject, theirs);
             self.tally.check(ours, text(theirs), || format!("{} {key:?} ({index})", self.case.id()));
         }
@@ -147,11 +146,8 @@ impl Replay<'_> {
         for (index, record) in requests.iter().enumerate() {
             let failing: Vec<usize> = indexes(&record["fail"]).ok_or("a request without `fail`")?;
             let theirs = record["tried"].as_array().ok_or("a request without `tried`")?;
-            let subject = match (&self.block.method, record["key"].as_str()) {
-                (Method::IpHash, Some(key)) => key.parse().map_or(Subject::None, Subject::Address),
-                (_, Some(key)) => Subject::Key(key.as_bytes()),
-                (_, None) => Subject::None,
-            };
+            let key = record["key"].as_str().and_then(|key| self.block.key(key.as_bytes()));
+            let subject = subject(key.as_ref());
             let mut request = self.begin(upstream, subject);
             let now = Timestamp::from_secs(second);
             let (tried, status) = self.chain(upstream, &mut request, &failing, now);
@@ -215,6 +211,15 @@ impl Replay<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What nginx looks at: an empty key too is one to it, and a method that needs none passes over it.
+fn subject(key: Option<&Key>) -> Subject<'_> {
+    match key {
+        Some(Key::Source(address)) => Subject::Address(*address),
+        Some(Key::Bytes(bytes)) => Subject::Key(bytes),
+        _ => Subject::Key(&[]),
     }
 }
 
