@@ -99,8 +99,8 @@ impl PolicySettings for LeastLatencyConfig {
 /// **Cost.** O(n) up to 128 endpoints, else 32 draws; one clock read. What ages is renewed in turn, 128 endpoints each
 /// 16 ms by one of the picks; the first pick after an update renews all. Each pick and each verdict writes two words of
 /// the endpoint. 110 bytes an endpoint.
-/// **When.** Endpoints may differ, have neighbours, stall or fail; one client or many. It has won or drawn nearly every
-/// comparison in the simulator, policies with probes among them (`docs/decisions/0015-least-latency.md`).
+/// **When.** Endpoints may differ, have neighbours, stall or fail; one client or many. What it wins and loses in the
+/// simulator, against policies with probes too, is in `docs/decisions/0015-least-latency.md`.
 /// **When not.** Requests whose duration is not the server's doing, as long polling; every request to the same endpoint
 /// ([`Maglev`](crate::Maglev)); shares that must be even when nothing is loaded.
 /// **Source.** The pieces are known: shrinking a mean towards that of the group (James and Stein 1961), TCP's bar of four

@@ -179,11 +179,8 @@ impl Standing {
         let weight = before * kept;
         let typical = fleet.mean.unwrap_or(if before > 0.0 { mean } else { 1.0 });
         let regressed = |weight: f64, to: f64| (rules.prior * to + weight * mean) / (rules.prior + weight);
-        // A little below what is typical, but only once it is forgotten: who was not asked for long is asked again, and who is
-        // asked now and then is not preferred to who is known better.
-        let forgotten = if before > 0.0 || failed > 0.0 { 1.0 - kept } else { 1.0 };
-        let hope = 1.0 - (1.0 - HOPE) * forgotten * forgotten * forgotten;
-        let next = regressed(weight, typical * hope);
+        // A little below what is typical, so that nobody is forgotten: who was not asked for long is asked again.
+        let next = regressed(weight, typical * HOPE);
         let each = next.max(regressed(before, typical));
         let owed = if rules.overdue { self.overdue(now, rules) } else { 0.0 };
         let penalty = penalty(failed * kept, rules.failure_power);
@@ -275,7 +272,7 @@ mod tests {
         for _ in 0..8 {
             standing.learn(&seen(Observed::Success, 50, 0), &fleet(), &rules());
         }
-        let expected = (2.0 * 20e6 + 8.0 * 50e6) / 10.0;
+        let expected = (2.0 * 15e6 + 8.0 * 50e6) / 10.0;
         assert!((cost(&standing, 0).next / expected - 1.0).abs() < 1e-6);
         let old = cost(&standing, 60_000);
         assert!(old.next < 15.5e6 && old.each > 43e6, "what is in flight counts as before: {old:?}");
@@ -389,7 +386,7 @@ mod tests {
         let standing = Standing::default();
         standing.learn(&seen(Observed::Success, 40, 10_000), &fleet(), &rules());
         standing.learn(&seen(Observed::Success, 40, 0), &fleet(), &rules());
-        let expected = (2.0 * 20e6 + 2.0 * 40e6) / 4.0;
+        let expected = (2.0 * 15e6 + 2.0 * 40e6) / 4.0;
         assert!((cost(&standing, 0).next / expected - 1.0).abs() < 1e-6);
     }
 }
