@@ -29,11 +29,17 @@ fn taught(name: &str, n: usize) -> BuiltIn {
 }
 
 fn learn(criterion: &mut Criterion) {
-    for name in
-        ["least_request", "peak_ewma", "least_time", "c3", "prequal", "client_side_weighted_round_robin"]
-    {
+    for name in [
+        "least_request",
+        "peak_ewma",
+        "least_latency",
+        "least_time",
+        "c3",
+        "prequal",
+        "client_side_weighted_round_robin",
+    ] {
         let mut group = criterion.benchmark_group(name);
-        for n in [3, 10, 1000] {
+        for n in [3, 10, 128, 1000] {
             let policy = taught(name, n);
             let (weights, loads, mask) = (weights(n, Weights::Equal), table_loads(n), mask(n, 1.0));
             let view = Table::new(&mask, &weights, &loads);

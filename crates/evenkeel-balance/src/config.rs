@@ -14,7 +14,8 @@ use crate::draws::{RandomConfig, WeightedRandomConfig};
 use crate::hash::{AnchorConfig, IpHashConfig, JumpConfig, ModuloConfig, MultiProbeConfig, RendezvousConfig};
 use crate::hash::{KetamaConfig, MaglevConfig, RingHashConfig};
 use crate::latency::{
-    C3Config, ClientSideWeightedRoundRobinConfig, LeastTimeConfig, PeakEwmaConfig, PrequalConfig,
+    C3Config, ClientSideWeightedRoundRobinConfig, LeastLatencyConfig, LeastTimeConfig, PeakEwmaConfig,
+    PrequalConfig,
 };
 use crate::load::{
     JoinIdleQueueConfig, LeastConnectionsConfig, LeastRequestConfig, ShortestExpectedDelayConfig,
@@ -188,6 +189,8 @@ policies! {
     Traefik(TraefikConfig): traefik;
     /// Latency times requests in flight, of a few: [`PeakEwma`](crate::PeakEwma).
     PeakEwma(PeakEwmaConfig): peak_ewma | "ewma" | "p2c_peak_ewma";
+    /// Who is expected to answer soonest: [`LeastLatency`](crate::LeastLatency).
+    LeastLatency(LeastLatencyConfig): least_latency;
     /// Who is done soonest: [`LeastTime`](crate::LeastTime).
     LeastTime(LeastTimeConfig): least_time | "leasttime" | "least_response_time";
     /// Latency and the cube of the queue: [`C3`](crate::C3).

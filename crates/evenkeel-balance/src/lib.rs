@@ -12,6 +12,7 @@
 //! | [`WeightedRandom`] | by weight, alias table | O(1) |
 //! | [`LeastRequest`] | the less loaded of d distinct draws, or of all | O(d) or O(n) |
 //! | [`PeakEwma`] | latency × requests in flight, of d draws | O(d) or O(n) |
+//! | [`LeastLatency`] | who is expected to answer soonest, of all or of 32 | O(n) up to 128 |
 //! | [`LeastTime`] | who is done soonest, in steps of 20 ms, of d draws | O(d) or O(n) |
 //! | [`C3`] | latency × the cube of the queue, of d draws | O(d) or O(n) |
 //! | [`Prequal`] | the fastest that is not hot, of d draws | O(d) or O(n) |
@@ -99,9 +100,9 @@ pub use hash::{
 };
 pub use invalid::InvalidPolicy;
 pub use latency::{
-    C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastTime,
-    LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig, ProbePool, ProbePoolConfig,
-    ServerFeedback, UnknownWeight,
+    C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastLatency,
+    LeastLatencyConfig, LeastTime, LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig,
+    ProbePool, ProbePoolConfig, ServerFeedback, UnknownWeight,
 };
 pub use load::{
     JoinIdleQueue, JoinIdleQueueConfig, LeastConnections, LeastConnectionsConfig, LeastRequest,

@@ -34,6 +34,8 @@ const FURTHER: &[&str] = &[
     "type = 'c3'\nchoices = 'all'",
     "type = 'prequal'\nchoices = 'all'",
     "type = 'least_time'\nchoices = 2",
+    "type = 'least_latency'\nscan_up_to = 0\nchoices = 2\nload_power = 4\nbackoff = 8",
+    "type = 'least_latency'\ndecay = '1ns'\nprior = 100\noverdue = false\ntrials = false\nfailure_power = 0",
     "type = 'ring_hash'\npoints = 3\nkey = { balance_factor = 100 }",
     "type = 'ring_hash'\npoints = 3\nmax_points = 700\nkey = { balance_factor = 100, hot_keys = { sample = 1 } }",
     "type = 'ketama'\npoints = 2\nkey = { balance_factor = 125, hot_keys = { sample = 1 } }",

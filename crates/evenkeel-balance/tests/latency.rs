@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_balance::{
-    BuiltIn, C3Config, Caller, Choices, Event, LoadReport, Mask, Members, Observation, Observed,
-    PeakEwmaConfig, Policy, PolicyConfig, Script, Table,
+    BuiltIn, C3Config, Caller, Choices, Event, LeastLatencyConfig, LoadReport, Mask, Members, Observation,
+    Observed, PeakEwmaConfig, Policy, PolicyConfig, Script, Table,
 };
 use evenkeel_types::{Endpoint, SplitMix64, Timestamp};
 use proptest::prelude::*;
@@ -20,6 +20,12 @@ fn by_latency() -> Vec<PolicyConfig> {
         PolicyConfig::c3(),
         PolicyConfig::C3(C3Config { choices: all, ..C3Config::default() }),
         PolicyConfig::prequal(),
+        PolicyConfig::least_latency(),
+        PolicyConfig::LeastLatency(LeastLatencyConfig {
+            scan_up_to: 0,
+            choices: 3,
+            ..LeastLatencyConfig::default()
+        }),
     ]
 }
 
@@ -127,6 +133,7 @@ impl Fleet {
             Does::Hang(millis) => (millis * 1000, Observed::Censored),
         };
         let latency = Duration::from_micros(micros);
+        self.policy.on_event(Event::Picked(position as u64));
         self.loads[position] += 1;
         self.picks[position] += 1;
         self.under_way.push((self.now.saturating_add(latency), position, latency, kind));
@@ -152,10 +159,10 @@ fn a_slow_endpoint_is_left_and_comes_back_when_it_has_recovered() {
             let mut fleet = Fleet::new(&config, 5);
             fleet.run(secs(10), every, |_| Does::Answer(20));
             let slow = |position| Does::Answer(if position == 0 { 1000 } else { 20 });
-            let picks = fleet.run(secs(60), every, slow);
+            let picks = fleet.run(secs(150), every, slow);
             assert!(part(&picks, 0) < 0.08, "{config:?} {every:?}: slow {picks:?}");
             assert!(picks[0] > 0, "{config:?} {every:?}: never asked");
-            fleet.run(secs(90), every, |_| Does::Answer(20));
+            fleet.run(secs(240), every, |_| Does::Answer(20));
             let picks = fleet.run(secs(60), every, |_| Does::Answer(20));
             assert!(part(&picks, 0) > 0.1, "{config:?} {every:?}: recovered {picks:?}");
         }
@@ -186,7 +193,9 @@ fn a_fast_failer_gets_fewer_than_its_share() {
             let sinkhole = |position| if position == 0 { Does::Fail(1) } else { Does::Answer(80) };
             let picks = fleet.run(secs(60), every, sinkhole);
             assert!(part(&picks, 0) < bound, "{config:?} {every:?}: {picks:?}");
-            fleet.run(secs(60), every, |_| Does::Answer(80));
+            // Who fails whenever it is tried is believed to do so for longer there.
+            let is_patient = matches!(config, PolicyConfig::LeastLatency(_));
+            fleet.run(secs(if is_patient { 240 } else { 60 }), every, |_| Does::Answer(80));
             let picks = fleet.run(secs(30), every, |_| Does::Answer(80));
             assert!(part(&picks, 0) > 0.04, "{config:?} {every:?}: mended {picks:?}");
         }

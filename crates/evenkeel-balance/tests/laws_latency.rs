@@ -2,7 +2,8 @@
 
 use evenkeel_balance::laws::{Shares, check};
 use evenkeel_balance::{
-    BuiltIn, C3Config, Choices, LeastTimeConfig, PeakEwmaConfig, PolicyConfig, PrequalConfig,
+    BuiltIn, C3Config, Choices, LeastLatencyConfig, LeastTimeConfig, PeakEwmaConfig, PolicyConfig,
+    PrequalConfig,
 };
 
 /// Nothing has been observed, so all latencies are equal and the shares must be the weights.
@@ -17,6 +18,15 @@ fn peak_ewma() {
     run(&PolicyConfig::peak_ewma());
     for choices in [Choices::Draw(5), Choices::All] {
         run(&PolicyConfig::PeakEwma(PeakEwmaConfig { choices, ..PeakEwmaConfig::default() }));
+    }
+}
+
+#[test]
+fn least_latency() {
+    run(&PolicyConfig::least_latency());
+    for (scan_up_to, choices) in [(0, 2), (0, 5), (4, 2)] {
+        let config = LeastLatencyConfig { scan_up_to, choices, ..LeastLatencyConfig::default() };
+        run(&PolicyConfig::LeastLatency(config));
     }
 }
 

@@ -25,6 +25,7 @@ mod agenda;
 mod arrivals;
 mod check;
 mod clients;
+mod compare;
 mod error;
 mod fault;
 mod foreign;
@@ -48,6 +49,7 @@ mod world;
 
 pub use arrivals::{Arrival, Arrivals, ArrivalsConfig, Process, Shape, Spacing};
 pub use check::Case;
+pub use compare::{CompareOptions, Comparison, Verdict, compare};
 pub use error::{Invalid, ScenarioError};
 pub use fault::{ColdConfig, DeployConfig, FaultConfig, FaultKind, ScalingConfig};
 pub use report::{

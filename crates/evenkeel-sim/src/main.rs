@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::progress::Progress;
-use evenkeel_sim::{Options, Report, Scenario, ScoreboardOptions};
+use evenkeel_sim::{CompareOptions, Options, Report, Scenario, ScoreboardOptions, Verdict};
 
 /// Runs evenkeel against simulated servers, in virtual time.
 #[derive(Debug, Parser)]
@@ -65,6 +65,30 @@ enum Act {
         #[arg(long)]
         threads: Option<usize>,
     },
+    /// Compares one policy to the best of the others in every scenario, or to itself without each of its terms.
+    Compare {
+        /// The policy.
+        #[arg(default_value = "least_latency")]
+        policy: String,
+        /// Against itself without each of its terms.
+        #[arg(long)]
+        ablation: bool,
+        /// Shorter runs of some scenarios, and fewer loads.
+        #[arg(long)]
+        quick: bool,
+        /// Only these: S1 to S10, H1 to H4.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// Seeds, as 101-105 or 1,3. Default: those of the files.
+        #[arg(long)]
+        seeds: Option<String>,
+        /// Writes everything there.
+        #[arg(long)]
+        json: Option<PathBuf>,
+        /// How many threads; the outcome does not depend on it. Default: as many as there are cores.
+        #[arg(long)]
+        threads: Option<usize>,
+    },
     /// Prints the JSON Schema of scenario files.
     Schema,
 }
@@ -88,6 +112,16 @@ fn main() -> ExitCode {
             let options =
                 ScoreboardOptions { is_quick: quick, only, threads: threads.unwrap_or_else(cores), seeds };
             finish(judge(&options, pass_known, json.as_ref(), markdown.as_ref()))
+        }
+        Act::Compare { policy, ablation, quick, only, seeds, json, threads } => {
+            let seeds = match seeds.as_deref().map(Scenario::seeds).transpose() {
+                Ok(seeds) => seeds.unwrap_or_default(),
+                Err(error) => return finish(Err(error.to_string())),
+            };
+            let threads = threads.unwrap_or_else(cores);
+            let options =
+                CompareOptions { policy, is_ablation: ablation, is_quick: quick, only, seeds, threads };
+            finish(compare(&options, json.as_ref()))
         }
         Act::Schema => {
             println!("{:#}", evenkeel_sim::schema().to_value());
@@ -149,6 +183,21 @@ fn judge(
     println!("{} bands, {all} missed, {} of them as known", board.bands.len(), all - unknown);
     let missed = if passes_known { unknown } else { all };
     if missed > 0 { Err(format!("{missed} bands are missed")) } else { Ok(()) }
+}
+
+fn compare(options: &CompareOptions, json: Option<&PathBuf>) -> Result<(), String> {
+    println!("| scenario | | ms | errors % | other | ms | errors % | difference, % | |");
+    println!("|---|---|---:|---:|---|---:|---:|---:|---|");
+    let progress = Progress::new();
+    let told = |done, of| progress.tell(done, of);
+    let found = evenkeel_sim::compare(options, &told, |rows| rows.iter().for_each(|row| println!("{row}")));
+    drop(progress);
+    let found = found.map_err(|error| error.to_string())?;
+    let count = |verdict| found.iter().filter(|row| row.verdict() == verdict).count();
+    let [better, no_worse, open, worse] =
+        [Verdict::Better, Verdict::NoWorse, Verdict::Open, Verdict::Worse].map(count);
+    println!("\n{better} better, {no_worse} no worse, {open} open, {worse} worse");
+    json.map_or(Ok(()), |path| write_json(path, &found))
 }
 
 fn cores() -> usize {

@@ -28,6 +28,7 @@ const SPREADING: &[&str] = &[
     "random",
     "weighted_random",
     "peak_ewma",
+    "least_latency",
     "least_time",
     "c3",
     "prequal",

@@ -65,6 +65,7 @@ pub(crate) fn choices(cases: &mut Cases, n: usize) {
         "shortest_expected_delay",
         "join_idle_queue",
         "peak_ewma",
+        "least_latency",
         "least_time",
         "c3",
         "prequal",

@@ -123,6 +123,15 @@ struct Weighted {
     greatest: u32,
 }
 
+impl Weighted {
+    fn of(weights: &[u32]) -> Option<Self> {
+        (!are_equal(weights)).then(|| Self {
+            table: AliasTable::new(weights),
+            greatest: weights.iter().copied().max().unwrap_or(0),
+        })
+    }
+}
+
 impl Few {
     /// For these weights. O(n).
     pub(crate) fn new(
@@ -136,11 +145,12 @@ impl Few {
             let problem = format!("{choices} is out of range: allowed are 2 to 32, or \"all\"");
             return Err(InvalidPolicy::setting(policy, "choices", problem));
         }
-        let weighted = (!are_equal(weights)).then(|| Weighted {
-            table: AliasTable::new(weights),
-            greatest: weights.iter().copied().max().unwrap_or(0),
-        });
-        Ok(Self { choices, weighted })
+        Ok(Self { choices, weighted: Weighted::of(weights) })
+    }
+
+    /// The same for other weights. O(n).
+    pub(crate) fn for_weights(&self, weights: &[u32]) -> Self {
+        Self { choices: self.choices, weighted: Weighted::of(weights) }
     }
 
     /// A position, or `None` if none is open.

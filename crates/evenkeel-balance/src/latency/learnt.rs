@@ -40,12 +40,8 @@ impl<S> Learnt<S> {
         self.shared(token).map(Arc::as_ref)
     }
 
-    /// All of them, in order of position.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
-        self.by_position.iter().map(Arc::as_ref)
-    }
-
-    fn shared(&self, token: u64) -> Option<&Arc<S>> {
+    /// The position of the endpoint with a token; `None` if it is none of these.
+    pub(crate) fn position(&self, token: u64) -> Option<usize> {
         let (first, _) = *self.by_token.first()?;
         // Endpoints that came together have tokens in a row: then the place is known without a search.
         let guess = usize::try_from(token.checked_sub(first)?).unwrap_or(usize::MAX);
@@ -53,7 +49,16 @@ impl<S> Learnt<S> {
             Some(&(found, _)) if found == token => guess,
             _ => self.by_token.binary_search_by_key(&token, |&(token, _)| token).ok()?,
         };
-        self.by_position.get(self.by_token[place].1 as usize)
+        Some(self.by_token[place].1 as usize)
+    }
+
+    /// All of them, in order of position.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
+        self.by_position.iter().map(Arc::as_ref)
+    }
+
+    fn shared(&self, token: u64) -> Option<&Arc<S>> {
+        self.by_position.get(self.position(token)?)
     }
 }
 

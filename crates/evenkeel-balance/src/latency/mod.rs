@@ -12,8 +12,10 @@
 
 mod c3;
 mod client_side_weighted_round_robin;
+mod fleet;
 mod guard;
 mod learnt;
+mod least_latency;
 mod least_time;
 mod peak_ewma;
 mod prequal;
@@ -21,6 +23,7 @@ mod price;
 mod probe_pool;
 mod reported_weight;
 mod settings;
+mod standing;
 mod stride;
 #[cfg(all(test, not(loom)))]
 mod testing;
@@ -31,6 +34,7 @@ pub use c3::{C3, C3Config, ServerFeedback};
 pub use client_side_weighted_round_robin::{
     ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, UnknownWeight,
 };
+pub use least_latency::{LeastLatency, LeastLatencyConfig};
 pub use least_time::{LeastTime, LeastTimeConfig};
 pub use peak_ewma::{PeakEwma, PeakEwmaConfig};
 pub use prequal::{Prequal, PrequalConfig};

@@ -1,6 +1,7 @@
 //! Published results, run again: which policy wins where, and by how much.
 
 mod band;
+mod fleets;
 mod judges;
 mod keys;
 mod markdown;
@@ -16,6 +17,7 @@ use crate::scenario::Scenario;
 
 use band::Bands;
 pub use band::{Band, short};
+pub(crate) use fleets::fleets;
 
 /// What came out of all scenarios of the scoreboard.
 #[derive(Clone, Debug, PartialEq, Serialize)]
