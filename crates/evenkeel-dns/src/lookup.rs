@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -35,6 +35,11 @@ pub struct Lookup {
     pub(crate) hosts: BTreeMap<Name, Heard<Vec<IpAddr>>>,
     /// SRV targets beyond the bound.
     pub(crate) left_out: usize,
+    /// Targets that were asked for last time, or in this round, and nothing was heard: they come last, so that they hold
+    /// nobody up.
+    pub(crate) mute: BTreeSet<Name>,
+    /// Targets in a row about which nobody answered.
+    silence: u32,
 }
 
 /// Addresses, and for how long.
@@ -64,7 +69,12 @@ struct Asking {
 }
 
 impl Lookup {
-    pub(crate) fn new(name: &Name, config: &DnsConfig, fresh: BTreeMap<Name, Found>) -> Self {
+    pub(crate) fn new(
+        name: &Name,
+        config: &DnsConfig,
+        fresh: BTreeMap<Name, Found>,
+        mute: BTreeSet<Name>,
+    ) -> Self {
         let mut lookup = Self {
             families: config.families,
             max_targets: config.max_targets,
@@ -74,10 +84,17 @@ impl Lookup {
             service: None,
             hosts: BTreeMap::new(),
             left_out: 0,
+            mute,
+            silence: 0,
         };
         let kind = if config.port.is_none() { Kind::Srv } else { lookup.first_family() };
         lookup.ask(name.clone(), kind, None);
         lookup
+    }
+
+    /// Whether there was no answer about any host.
+    pub(crate) fn is_mute(&self) -> bool {
+        !self.hosts.is_empty() && self.hosts.values().all(|heard| matches!(heard, Heard::Failed(_)))
     }
 
     /// What to ask now; `None` if all is known that can be.
@@ -144,6 +161,8 @@ impl Lookup {
                 self.todo.push_back(target.clone());
             }
         }
+        let mute = &self.mute;
+        self.todo.make_contiguous().sort_by_key(|target| mute.contains(target));
     }
 
     /// Of addresses of both families, those that count.
@@ -191,10 +210,35 @@ impl Lookup {
                 Some(before) => joined(before, heard),
                 None => heard,
             };
+            self.note_silence(&subject, &both);
             self.hosts.insert(subject, both);
         }
     }
+
+    /// When nobody answers about one target after another, the resolver is gone, and each of the others would take as long.
+    fn note_silence(&mut self, subject: &Name, heard: &Heard<Vec<IpAddr>>) {
+        let Heard::Failed(failure) = heard else {
+            self.silence = 0;
+            self.mute.remove(subject);
+            return;
+        };
+        self.mute.insert(subject.clone());
+        if !matches!(failure.kind, TroubleKind::Timeout | TroubleKind::Unreachable) {
+            self.silence = 0;
+            return;
+        }
+        self.silence += 1;
+        if self.silence >= SILENT {
+            for name in std::mem::take(&mut self.todo) {
+                self.hosts.insert(name, Heard::Failed(failure.clone()));
+            }
+        }
+    }
 }
+
+/// After so many targets in a row without an answer the others are not asked for in this round. One alone may have a server of its
+/// own that is mute.
+const SILENT: u32 = 2;
 
 /// Two families of one host. A failure of one is none of the whole that could be told from a loss.
 fn joined(first: Heard<Vec<IpAddr>>, second: Heard<Vec<IpAddr>>) -> Heard<Vec<IpAddr>> {

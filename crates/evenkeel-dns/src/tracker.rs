@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ use crate::{Answers, DnsConfig, DnsError};
 /// | the target `.` | `Absent` | at the time to live | 0 |
 /// | nobody, proven | `Absent` | at the negative time to live | 0 |
 /// | nobody, unproven | `Full`, empty | in 10 s | 0 |
+/// | records, some target without an answer | `Full` | in retry × 2ⁿ at the latest, n such rounds before | 0 |
+/// | records, no target with an answer | `Full` with the last addresses, `Trouble` | in retry × 2ⁿ | n + 1 |
 /// | a failure, or only targets without addresses | `Trouble` | in retry × 2ⁿ | n + 1 |
 #[derive(Clone, Debug)]
 pub struct Tracker {
@@ -50,6 +52,10 @@ pub struct Tracker {
     draws: SplitMix64,
     targets: BTreeMap<Name, Target>,
     known: BTreeMap<evenkeel_types::EndpointId, Known>,
+    /// Targets that were asked for and nothing was heard.
+    mute: BTreeSet<Name>,
+    /// Rounds in a row in which some target had no answer.
+    gaps: u32,
 }
 
 /// Addresses of an SRV target, and until when they need not be asked for.
@@ -84,6 +90,8 @@ impl Tracker {
             draws: SplitMix64::new(config.seed),
             targets: BTreeMap::new(),
             known: BTreeMap::new(),
+            mute: BTreeSet::new(),
+            gaps: 0,
             config,
         })
     }
@@ -109,7 +117,7 @@ impl Tracker {
             ttl: target.fresh_until.saturating_since(now),
         };
         let fresh = fresh.map(|(name, target)| (name.clone(), found(target))).collect();
-        Lookup::new(&self.name, &self.config, fresh)
+        Lookup::new(&self.name, &self.config, fresh, self.mute.clone())
     }
 
     /// Ends a round: what to tell the registry, in order. A round that is not over counts as failed.
@@ -175,14 +183,33 @@ impl Tracker {
         let (endpoints, too_low) = self.ranked(now, made.endpoints, coverage);
         events.extend(too_low.iter().map(|id| Event::reject(Some(id), "more than 129 priorities")));
         events.push(Event::Full { revision: None, endpoints, coverage });
-        let hosts = lookup.hosts.values().map(|heard| match heard {
-            Heard::These { ttl, .. } => *ttl,
-            Heard::Nobody { proven } => proven.unwrap_or(self.config.retry),
-            Heard::Failed(_) => self.config.retry,
+        if let Some(failure) = made.failure.filter(|_| lookup.is_mute()) {
+            // The records are news, the addresses are not: whoever reads them is told that they are old.
+            events.extend(self.failed(now, &failure));
+            return events;
+        }
+        let again = self.gap(lookup);
+        let hosts = lookup.hosts.values().filter_map(|heard| match heard {
+            Heard::These { ttl, .. } => Some(*ttl),
+            Heard::Nobody { proven } => *proven,
+            Heard::Failed(_) => None,
         });
-        let ttl = hosts.fold(ttl, Ord::min);
+        let ttl = hosts.chain(again).fold(ttl, Ord::min);
         self.succeeded(now, ttl);
         events
+    }
+
+    /// When to ask again because of targets without an answer: a fleet shall not ask about all of them once a second for as long as
+    /// one of them is wrong.
+    fn gap(&mut self, lookup: &Lookup) -> Option<Duration> {
+        let is_gap = |heard: &Heard<_>| matches!(heard, Heard::Failed(_) | Heard::Nobody { proven: None });
+        if !lookup.hosts.values().any(is_gap) {
+            self.gaps = 0;
+            return None;
+        }
+        let wait = self.backoff(self.gaps);
+        self.gaps = self.gaps.saturating_add(1);
+        Some(wait)
     }
 
     /// Priorities become ranks among all that are known. Of rotating answers those known are told again whose rank is
@@ -226,6 +253,7 @@ impl Tracker {
     }
 
     fn keep_targets(&mut self, now: Timestamp, lookup: &Lookup) {
+        self.mute = lookup.mute.iter().filter(|name| lookup.hosts.contains_key(*name)).cloned().collect();
         for (name, heard) in &lookup.hosts {
             match heard {
                 Heard::These { what, ttl } => {
@@ -255,7 +283,9 @@ impl Tracker {
         let since = self.answered.replace(now).map_or(Duration::ZERO, |last| now.saturating_since(last));
         match self.config.answers {
             Answers::Complete => Coverage::Complete,
-            Answers::Rotating => Coverage::Partial { ttl: ttl.max(self.config.min_ttl).max(since) },
+            Answers::Rotating => {
+                Coverage::Partial { ttl: ttl.clamp(self.config.min_ttl, self.config.max_ttl).max(since) }
+            }
         }
     }
 
@@ -273,15 +303,20 @@ impl Tracker {
     }
 
     fn failed(&mut self, now: Timestamp, failure: &Failure) -> Vec<Event> {
-        let doubled =
-            self.config.retry.saturating_mul(1_u32.checked_shl(self.failures.min(31)).unwrap_or(u32::MAX));
-        let wait = doubled.min(self.config.max_retry);
-        let half = u64::try_from(wait.as_nanos() / 2).unwrap_or(u64::MAX);
-        let less = Duration::from_nanos(self.draws.next_u64() % half.max(1));
+        let wait = self.backoff(self.failures);
         self.failures = self.failures.saturating_add(1);
-        self.next = now.saturating_add(wait.saturating_sub(less));
+        self.next = now.saturating_add(wait);
         let Failure { kind, text } = failure.clone();
         vec![Event::Trouble { kind, text, retry_at: Some(self.next) }]
+    }
+
+    /// The wait after so many failures before: doubled each time, and up to half of it less.
+    fn backoff(&mut self, failures: u32) -> Duration {
+        let doubled =
+            self.config.retry.saturating_mul(1_u32.checked_shl(failures.min(31)).unwrap_or(u32::MAX));
+        let wait = doubled.min(self.config.max_retry);
+        let half = u64::try_from(wait.as_nanos() / 2).unwrap_or(u64::MAX);
+        wait.saturating_sub(Duration::from_nanos(self.draws.next_u64() % half.max(1)))
     }
 
     fn unasked(&mut self, now: Timestamp) -> Vec<Event> {

@@ -105,8 +105,10 @@ fn round(tracker: &mut Tracker, now: u64, zone: &str) -> (Vec<Event>, f64) {
     (events, tracker.next_at().saturating_since(now).as_secs_f64())
 }
 
-/// In short: `full[…] 30`, `absent 5`, `trouble(Server)`, with rejects in front.
+/// In short: `full[…] 30`, `absent 5`, `trouble(Server)`, with rejects in front. Waits are in whole seconds, rounded up, since some
+/// are drawn.
 fn told((events, wait): &(Vec<Event>, f64)) -> String {
+    let wait = wait.ceil();
     let endpoint = |e: &Endpoint| {
         let addresses: Vec<_> = e.addresses().map(ToString::to_string).collect();
         let id = if e.id().as_str() == addresses[0] { String::new() } else { format!("{}=", e.id()) };
@@ -247,7 +249,64 @@ fn a_target_that_cannot_be_asked_for_keeps_its_address() {
     let good = "s.x SRV 1 1 80 a.x; a.x A 10.0.0.1";
     assert_eq!(told(&round(&mut tracker, 100, good)), "full[a.x:80=10.0.0.1:80*1@0] 30");
     let told = told(&round(&mut tracker, 200, "s.x SRV 1 1 80 a.x; a.x TIMEOUT"));
-    assert!(told.ends_with("full[a.x:80=10.0.0.1:80*1@0] 1"), "{told}");
+    assert!(told.ends_with("full[a.x:80=10.0.0.1:80*1@0] 1 trouble(Timeout)"), "{told}");
+}
+
+// One wrong target among many is no reason for a fleet to ask about all of them once a second.
+#[test]
+fn a_target_without_an_answer_is_asked_for_ever_more_seldom() {
+    let mut tracker = Tracker::new(srv()).unwrap();
+    let zone = "s.x SRV 1 1 80 a.x; s.x SRV 1 1 80 bad.x; bad.x SERVFAIL; a.x A 10.0.0.1";
+    for (n, most) in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0].into_iter().enumerate() {
+        let (events, wait) = round(&mut tracker, 100 * n as u64, zone);
+        assert!(matches!(events.last(), Some(Event::Full { .. })), "{events:?}");
+        assert!((most / 2.0..=most).contains(&wait), "{n}: {wait}");
+    }
+    let mended = "s.x SRV 1 1 80 a.x; s.x SRV 1 1 80 bad.x; bad.x A 10.0.0.2; a.x A 10.0.0.1";
+    assert_eq!(round(&mut tracker, 1_000, mended).1, 30.0);
+    assert!(round(&mut tracker, 1_100, zone).1 <= 1.0, "it starts anew");
+}
+
+// A resolver that dies after the records costs two time limits, not one for each target.
+#[test]
+fn a_round_ends_soon_when_nobody_answers() {
+    let names: Vec<_> = (0..50).map(|n| format!("t{n:02}.x")).collect();
+    let records: String = names.iter().map(|name| format!("s.x SRV 1 1 80 {name};")).collect();
+    let questions = |tracker: &mut Tracker, now: u64, zone: &str| {
+        let (now, zone) = (Timestamp::from_secs(now), Zone::of(zone));
+        let (mut lookup, mut questions) = (tracker.begin(now), Vec::new());
+        while let Some(question) = lookup.question().cloned() {
+            lookup.hear(zone.ask(&question));
+            questions.push(question.name.as_str().to_owned());
+        }
+        (questions, tracker.conclude(now, &lookup))
+    };
+    let addresses: String = names.iter().map(|name| format!("{name} A 10.0.0.1;")).collect();
+    let mute: String = names.iter().map(|name| format!("{name} TIMEOUT;")).collect();
+    let mut tracker = Tracker::new(srv()).unwrap();
+    assert_eq!(questions(&mut tracker, 0, &(records.clone() + &addresses)).0.len(), 51);
+    let (asked, events) = questions(&mut tracker, 100, &(records.clone() + &mute));
+    assert_eq!(asked.len(), 3);
+    let [.., Event::Full { endpoints, .. }, Event::Trouble { kind, .. }] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+    assert_eq!((endpoints.len(), *kind), (50, TroubleKind::Timeout));
+    // Two that are mute by themselves are asked for last from then on, so that the others are heard.
+    let two =
+        addresses.replace("t00.x A 10.0.0.1", "t00.x TIMEOUT").replace("t01.x A 10.0.0.1", "t01.x TIMEOUT");
+    let mut tracker = Tracker::new(srv()).unwrap();
+    assert_eq!(questions(&mut tracker, 0, &(records.clone() + &two)).0.len(), 3);
+    let (asked, events) = questions(&mut tracker, 100, &(records + &two));
+    assert!(asked.len() > 3, "{asked:?} {events:?}");
+}
+
+#[test]
+fn what_rotates_counts_for_no_longer_than_we_wait() {
+    let rotating = DnsConfig { answers: Answers::Rotating, max_ttl: secs(60), ..host() };
+    let mut tracker = Tracker::new(rotating).unwrap();
+    let (events, wait) = round(&mut tracker, 0, "86400 h.x A 10.0.0.1");
+    let [Event::Full { coverage, .. }] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((*coverage, wait), (Coverage::Partial { ttl: secs(60) }, 60.0));
 }
 
 #[test]
