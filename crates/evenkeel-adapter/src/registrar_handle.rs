@@ -51,6 +51,13 @@ struct Shared {
     clock: Clock,
 }
 
+fn standing(state: RegistrarState) -> String {
+    match state {
+        RegistrarState::Gone => "given up, and the store has not said that it is gone".to_owned(),
+        state => format!("still {state:?}"),
+    }
+}
+
 /// Whether the store has said that the entry is gone.
 fn gone(registrar: &Registrar, waited: Duration) -> Result<(), NotGone> {
     match registrar.last_error() {
@@ -62,9 +69,7 @@ fn gone(registrar: &Registrar, waited: Duration) -> Result<(), NotGone> {
 /// The endpoint was still registered when the time was over, or the registrar gave up the removal: then its state is
 /// [`Gone`](RegistrarState::Gone), and the entry stays in the store for as long as its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "the store has not said in {waited:?} that the endpoint is gone ({state:?}): until its lease runs out readers may see it"
-)]
+#[error("the endpoint is {} after {waited:?}: its lease will run out by itself", standing(*state))]
 pub struct NotGone {
     /// Where the registrar stands.
     pub state: RegistrarState,

@@ -139,7 +139,9 @@ impl RegistrarHandle {
         let mut status = self.shared.status.lock();
         let gone = |status: &mut RegistrarStatus| status.state != RegistrarState::Gone;
         let waited = self.shared.changed.wait_while_for(&mut status, gone, timeout);
-        if waited.timed_out() && status.state != RegistrarState::Gone {
+        let is_left = waited.timed_out() && status.state != RegistrarState::Gone;
+        // Gone with an error is one that was given up: the server has not said that the entry is gone.
+        if is_left || status.error.is_some() {
             return Err(StillThere { status: status.clone(), waited: timeout });
         }
         Ok(())
