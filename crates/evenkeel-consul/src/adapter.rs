@@ -89,7 +89,7 @@ impl Running {
                         match deliver(&self.feed, &self.stop, &event) {
                             Ok(()) => {}
                             Err(Undelivered::Over) => return,
-                            Err(Undelivered::NeedFull) => self.follower.restart(),
+                            Err(Undelivered::NeedFull) => self.follower.resend(),
                         }
                     }
                 }

@@ -31,6 +31,8 @@ pub struct Follower {
     /// The index of the last answer.
     seen: u64,
     life: u64,
+    /// The life in which the last answer that was told named nobody.
+    nobody_in: Option<u64>,
     /// Of an answer that could not be used.
     rejects: Vec<Event>,
 }
@@ -76,7 +78,8 @@ impl Follower {
             Consistency::Stale => "&stale",
             Consistency::Consistent => "&consistent",
         });
-        Self { path, max_behind: config.max_behind, index: 0, seen: 0, life: 0, rejects: Vec::new() }
+        let rejects = Vec::new();
+        Self { path, max_behind: config.max_behind, index: 0, seen: 0, life: 0, nobody_in: None, rejects }
     }
 
     /// What to ask next, and whether Consul will wait before it answers.
@@ -92,6 +95,12 @@ impl Follower {
     /// Asks for the set anew, without waiting: after any trouble.
     pub fn restart(&mut self) {
         self.index = 0;
+    }
+
+    /// The registry wants the whole set again.
+    pub fn resend(&mut self) {
+        self.restart();
+        self.nobody_in = None;
     }
 
     /// Which instances of an answer could not be read, if none could.
@@ -164,6 +173,14 @@ impl Follower {
             self.life = self.life.saturating_add(1);
         }
         (self.index, self.seen) = (if fell { 0 } else { index }, index);
+        let is_said = count == 0 && self.nobody_in == Some(self.life);
+        self.nobody_in = (count == 0).then_some(self.life);
+        if is_said {
+            // A query for a service that is not there wakes at every change of any other (hashicorp/consul#3890): one witness that
+            // repeats itself, where the registry counts answers that agree.
+            events.push(Event::Fresh { revision: None, behind });
+            return Ok(events);
+        }
         let revision = Revision::new(self.life, index).ok();
         events.push(Event::Full { revision, endpoints, coverage: Coverage::Complete });
         if !behind.is_zero() {
@@ -211,6 +228,23 @@ mod tests {
             Event::Full { revision: Some(revision), .. } => Some(revision.to_string()),
             _ => None,
         })
+    }
+
+    #[test]
+    fn nobody_is_said_once_in_each_life() {
+        let mut follower = follower();
+        assert_eq!(revision(&follower.answered(head("28"), ONE).unwrap()).as_deref(), Some("28@0"));
+        assert_eq!(revision(&follower.answered(head("30"), b"[]").unwrap()).as_deref(), Some("30@0"));
+        // Other services come back, each with a change, and after some trouble as well.
+        assert_eq!(follower.answered(head("31"), b"[]").unwrap(), [Event::fresh()]);
+        follower.restart();
+        assert_eq!(follower.answered(head("31"), b"[]").unwrap(), [Event::fresh()]);
+        follower.resend();
+        assert_eq!(revision(&follower.answered(head("32"), b"[]").unwrap()).as_deref(), Some("32@0"));
+        // A catalogue that begins anew is another witness.
+        assert_eq!(revision(&follower.answered(head("3"), b"[]").unwrap()).as_deref(), Some("3@1"));
+        assert_eq!(revision(&follower.answered(head("5"), ONE).unwrap()).as_deref(), Some("5@1"));
+        assert_eq!(revision(&follower.answered(head("6"), b"[]").unwrap()).as_deref(), Some("6@1"));
     }
 
     #[test]
