@@ -12,7 +12,7 @@ use evenkeel::{Clock, Cluster, Endpoint, ManualClock, Outcome, Pick, PolicyConfi
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("a, b and c answer within 20 ms; d too, but from 10 s to 20 s it takes 2 s");
-    println!("requests for d in each five seconds, of 500, up to {SECONDS} s:");
+    println!("requests for d in each ten seconds, of 1000, up to {SECONDS} s:");
     for (name, policy) in [
         ("round_robin, for comparison", PolicyConfig::round_robin()),
         ("least_request, for comparison", PolicyConfig::least_request()),
@@ -38,7 +38,7 @@ fn run(policy: PolicyConfig) -> Result<[u32; PARTS], Box<dyn Error>> {
         }
         let pick = cluster.pick(&Request::new())?;
         let is_d = pick.endpoint().id().as_str() == "d";
-        counts[tick / 500] += u32::from(is_d);
+        counts[tick / 1000] += u32::from(is_d);
         let takes = if is_d && (1000..2000).contains(&tick) { 2000 } else { 20 };
         in_flight.push((now.saturating_add(Duration::from_millis(takes)), pick));
         clock.advance(Duration::from_millis(10));
@@ -50,5 +50,5 @@ fn endpoint(name: &str) -> Result<Endpoint, Box<dyn Error>> {
     Ok(Endpoint::new(name.parse()?, format!("{name}.example:80").parse()?))
 }
 
-const SECONDS: usize = 60;
-const PARTS: usize = SECONDS / 5;
+const SECONDS: usize = 150;
+const PARTS: usize = SECONDS / 10;

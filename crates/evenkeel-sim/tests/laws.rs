@@ -81,18 +81,19 @@ fn no_fault_keeps_the_fleet_down() {
 work = {{ type = 'exponential', mean = '50ms' }}
 servers = [{{ count = 10, discipline = 'sharing', cores = 10.0 }}]
 windows = [{{ name = 'late', from = '80s', to = '90s' }}]
-[policies.guarded]
-policy = 'least_request'
+[defaults]
 retries = {{ attempts = 3, per_try_timeout = '1s', on = {{ timed_out = true }} }}
 budget = {{ total = {{ ratio = 0.1, min_per_second = 0 }} }}
 throttle = {{ accepts = {{}} }}
+[policies.least_request]
+[policies.least_latency]
 "
         );
-        for (_, runs) in runs(&text, &["guarded"]) {
+        for (policy, runs) in runs(&text, &["least_request", "least_latency"]) {
             for run in runs {
                 let late = &run.windows[0];
                 let goodput = late.succeeded as f64 / late.arrived as f64;
-                assert!(goodput > 0.95, "{fault}, seed {}: {goodput}", run.seed);
+                assert!(goodput > 0.95, "{policy}, {fault}, seed {}: {goodput}", run.seed);
             }
         }
     }
