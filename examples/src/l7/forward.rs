@@ -232,9 +232,9 @@ fn judge(
             (next, Ok(Forwarded { answer, pick, verdict: Some(outcome) }))
         }
         Err(failure) => {
-            let ending = failure.ending();
-            ended(exchange, &pick, &outcome_of(&ending));
-            let next = exchange.after(&mut pick, &ending);
+            let (ending, outcome) = (failure.ending(), failure.outcome());
+            ended(exchange, &pick, &outcome);
+            let next = exchange.after_with(&mut pick, &ending, outcome);
             (next, Err(failure.cause))
         }
     }

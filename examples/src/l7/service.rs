@@ -33,7 +33,7 @@ use super::request_rules::{self, content_length};
 use super::upstream::Upstream;
 use super::watch::{Busy, Watch};
 use super::worker::{Place, Worker};
-use super::{grpc, mirror, upgrade};
+use super::{cookies, grpc, mirror, upgrade};
 
 /// A connection of a client.
 pub struct Client {
@@ -134,6 +134,7 @@ impl Coming<'_> {
         let Self { client, live, mut head, body, protocol, started } = self;
         let (worker, listener) = (&client.worker, &client.listener);
         let host = request_rules::check(&head, &listener.config.limits)?;
+        cookies::join(&mut head.headers, head.version);
         if live.settings.healthz.as_deref().is_some_and(|path| path == head.uri.path()) {
             return Ok(Reply::Own(healthz(worker)));
         }

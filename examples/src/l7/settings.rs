@@ -124,7 +124,8 @@ pub enum UpstreamProtocol {
     /// HTTP/1.1, one request at a time on each connection.
     #[default]
     Http1,
-    /// HTTP/2, all requests of a worker on one connection; without TLS by prior knowledge, as gRPC servers want it.
+    /// HTTP/2: requests of a worker share a connection, and go over another one where a server takes no more on the first; without TLS by
+    /// prior knowledge, as gRPC servers want it.
     Http2,
     /// What the server chooses in its TLS handshake.
     Auto,
