@@ -35,6 +35,7 @@ pub mod h2;
 pub mod h2_pool;
 pub mod handover;
 pub mod hop_by_hop;
+pub mod lingering;
 pub mod listener;
 pub mod live;
 pub mod message;
@@ -52,6 +53,7 @@ pub mod timer;
 pub mod tls;
 pub mod upgrade;
 pub mod upstream;
+pub mod waiting;
 pub mod watch;
 pub mod worker;
 

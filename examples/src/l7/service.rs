@@ -61,6 +61,7 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     let protocol = upgrade::asked(&request, &live.settings.upgrades);
     let tunnel = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
+    client.watch.comes_with_body(!body.is_end_stream());
     let coming = Coming { client: &client, live: &live, head, body, protocol, started };
     match coming.answer(&mut record, tunnel).await {
         Ok(Reply::Own(response)) => own(worker, response, record, started, busy),
@@ -233,6 +234,7 @@ impl Coming<'_> {
             }
             upgrade::ask(&mut head.headers, agreed);
             let held = (pick, Arc::clone(&client.place));
+            client.watch.becomes_tunnel();
             upgrade::tunnel(worker, tunnel, upstream, held, live.settings.timeouts.tunnel);
             return Ok(Reply::Tunnel(Response::from_parts(head, Bytes::new())));
         }
