@@ -1,6 +1,6 @@
 //! The settings that are in force, in the form in which requests use them. A reload swaps them as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -82,6 +82,32 @@ impl Live {
             settings: UpstreamSettings::default(),
         };
         Ok(Self { settings, speaking: all, plain: Arc::new(plain) })
+    }
+
+    /// The same, with the files of these clusters read anew. Kept connections stay.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a file.
+    pub fn renewed(&self, clusters: &BTreeSet<String>) -> Result<Self, LiveError> {
+        let renew = |(name, speaking): &(String, Arc<Speaking>)| -> Result<_, LiveError> {
+            let Some(tls) = speaking.settings.tls.as_ref().filter(|_| clusters.contains(name)) else {
+                return Ok((name.clone(), Arc::clone(speaking)));
+            };
+            let tls = Asking::new(tls, speaking.protocol)
+                .map_err(|error| LiveError::Tls { name: name.clone(), error })?;
+            let renewed = Speaking {
+                protocol: speaking.protocol,
+                tls: Some(tls),
+                connect: speaking.connect,
+                number: speaking.number,
+                settings: speaking.settings.clone(),
+            };
+            Ok((name.clone(), Arc::new(renewed)))
+        };
+        let speaking = self.speaking.iter().map(renew).collect::<Result<_, LiveError>>()?;
+        let (settings, plain) = (self.settings.clone(), Arc::clone(&self.plain));
+        Ok(Self { settings, speaking, plain })
     }
 
     /// How the cluster of this name is spoken to.
