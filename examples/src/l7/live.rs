@@ -10,11 +10,14 @@ use thiserror::Error;
 
 use super::settings::{ProxySettings, SettingsError, UpstreamProtocol, UpstreamSettings};
 use super::tls::{Asking, TlsError};
+use super::via::Via;
 
 /// The settings that are in force.
 pub struct Live {
     /// As they were written.
     pub settings: ProxySettings,
+    /// What is written into requests that pass, if anything is.
+    pub via: Option<Via>,
     speaking: Vec<(String, Arc<Speaking>)>,
     /// For clusters of which nothing is said.
     plain: Arc<Speaking>,
@@ -81,7 +84,8 @@ impl Live {
             number: 0,
             settings: UpstreamSettings::default(),
         };
-        Ok(Self { settings, speaking: all, plain: Arc::new(plain) })
+        let via = settings.via.as_deref().and_then(Via::new);
+        Ok(Self { settings, via, speaking: all, plain: Arc::new(plain) })
     }
 
     /// The same, with the files of these clusters read anew. Kept connections stay.
@@ -107,7 +111,8 @@ impl Live {
         };
         let speaking = self.speaking.iter().map(renew).collect::<Result<_, LiveError>>()?;
         let (settings, plain) = (self.settings.clone(), Arc::clone(&self.plain));
-        Ok(Self { settings, speaking, plain })
+        let via = settings.via.as_deref().and_then(Via::new);
+        Ok(Self { settings, via, speaking, plain })
     }
 
     /// How the cluster of this name is spoken to.

@@ -7,9 +7,10 @@
 //!                              └◄── reply_body ◄──────────────────────────────────┘
 //! ```
 //!
-//! Each worker is a thread with a runtime, listening sockets, connections and pools of its own; nothing that a request touches
-//! is shared with another one, but for the counts of the library. `Running` of `evenkeel-config` is everything else: clusters,
-//! routes, checks, discovery and reloads.
+//! Each worker is a thread with a runtime, listening sockets, connections and pools of its own. What its requests share with those
+//! of others is what has to be the same for all: the counts and verdicts of the library, the meters of the status page, and for each
+//! connection the room of its listener. `Running` of `evenkeel-config` is everything else: clusters, routes, checks, discovery and
+//! reloads.
 
 #![expect(
     missing_debug_implementations,
@@ -55,6 +56,7 @@ pub mod timer;
 pub mod tls;
 pub mod upgrade;
 pub mod upstream;
+pub mod via;
 pub mod waiting;
 pub mod watch;
 pub mod worker;

@@ -157,6 +157,9 @@ impl Coming<'_> {
         hop_by_hop::strip(&mut head.headers);
         let origin = Origin { client: client.ip, is_tls: client.is_tls, host: &host };
         forwarded::write(&mut head.headers, origin, &live.settings.forwarded);
+        if let Some(via) = &live.via {
+            via.write(&mut head.headers, head.version)?;
+        }
         head.headers.insert(header::HOST, host.clone());
         exchange.request_headers().apply(&mut head.headers);
         let host = head.headers.get(header::HOST).cloned().unwrap_or(host);

@@ -284,6 +284,10 @@ fn the_program_ends_on_sigterm() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(child.wait().unwrap().success());
+    // Endpoints from a control plane are built in.
+    let xds = "[[clusters]]\nname = \"a\"\ndiscovery = [{ xds = { control_plane = { node = { id = \"l7\" }, connection = { servers = [\"http://127.0.0.1:1\"] } } } }]\n";
+    std::fs::write(&file, xds).unwrap();
+    assert!(std::process::Command::new(program).arg("--check").arg(&file).status().unwrap().success());
     std::fs::write(&file, "program.worker = 2\n").unwrap();
     let wrong = std::process::Command::new(program).arg(&file).output().unwrap();
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
