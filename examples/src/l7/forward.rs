@@ -34,6 +34,8 @@ pub struct Forwarded {
     pub verdict: Option<Outcome>,
     /// When it came.
     pub at: Instant,
+    /// How long that took.
+    pub taken: Duration,
 }
 
 /// Why there is none.
@@ -234,12 +236,12 @@ fn judge(
             let Some(ending) = ending(&answer) else {
                 // How a call ended, its trailers tell; that it was answered, is known.
                 ended(exchange, &pick, &Outcome::success());
-                return (Next::Done, Ok(Forwarded { answer, pick, verdict: None, at }));
+                return (Next::Done, Ok(Forwarded { answer, pick, verdict: None, at, taken }));
             };
             let outcome = outcome_of(&ending).with_latency(taken);
             ended(exchange, &pick, &outcome);
             let next = exchange.after_unrecorded(&pick, &ending, &outcome);
-            (next, Ok(Forwarded { answer, pick, verdict: Some(outcome), at }))
+            (next, Ok(Forwarded { answer, pick, verdict: Some(outcome), at, taken }))
         }
         Err(failure) => {
             let ending = failure.ending();

@@ -219,7 +219,7 @@ impl Coming<'_> {
             record.text("cluster", exchange.cluster().name().as_bytes());
             record.number("attempts", exchange.attempts() as u64);
         }
-        let Forwarded { answer, pick, verdict, at } = match result {
+        let Forwarded { answer, pick, verdict, at, taken } = match result {
             Ok(forwarded) => forwarded,
             Err(Lost::Failed(cause)) => return Err(cause.into()),
             Err(Lost::NoEndpoint(error)) => return Err(no_endpoint(&error, &exchange)),
@@ -260,7 +260,7 @@ impl Coming<'_> {
             upgrade::tunnel(worker, tunnel, upstream, held, live.settings.timeouts.tunnel);
             return Ok(Reply::Tunnel(Response::from_parts(head, Bytes::new())));
         }
-        let call = verdict.is_none().then(|| Box::new(exchange));
+        let call = verdict.is_none().then(|| Box::new((exchange, taken)));
         let idle = live.settings.timeouts.idle;
         // A call may be as long as it likes, if its route has no time limit.
         let is_stream = call.is_some() || seen.is_events;
