@@ -10,6 +10,7 @@ use tokio::runtime;
 
 use crate::connect::Resolver;
 use crate::error::{ProbeConfigError, ProbeError};
+use crate::evidence::Evidence;
 use crate::probe::Prepared;
 use crate::report::{ProberReport, TargetReport};
 use crate::run::{self, Shared};
@@ -120,8 +121,9 @@ impl Prober {
     /// Gives the target of that id other settings. Counts, advice and the sink stay. O(log n).
     ///
     /// If address or probe change, a running check is given up and a new one is due at once; the verdict stays until that
-    /// has ended. If `check` changes, the verdict is unknown again, or what its `start` says. Certificates in files are
-    /// read anew in any case.
+    /// has ended. If `check` changes, what was found stays too, and an endpoint without a result begins as the new `start` says
+    /// ([`ActiveCheck::set_config`](evenkeel_health::ActiveCheck::set_config)). Certificates in files are read anew in any
+    /// case.
     ///
     /// # Errors
     ///
@@ -135,8 +137,30 @@ impl Prober {
     /// socket is closed, its process killed, within moments.
     pub fn remove(&self, id: &EndpointId) -> Option<Target> {
         let removed = self.shared.schedule.lock().remove(id);
-        self.shared.wake.notify_one();
+        self.shared.wake();
         removed.map(|(target, _)| target)
+    }
+
+    /// Says that the cluster of these targets had a request, whichever endpoint it went to: for
+    /// [`no_traffic_interval`](evenkeel_health::CheckConfig::no_traffic_interval). Targets that are not there are left out.
+    ///
+    /// Tell it now and then and not for every request: it takes the prober's lock, for O(log n) with each id. Once is enough
+    /// for a check without [`no_traffic_after`](evenkeel_health::CheckConfig::no_traffic_after), else several times within
+    /// that.
+    pub fn traffic<'i>(&self, ids: impl IntoIterator<Item = &'i EndpointId>) {
+        let now = self.shared.now();
+        let mut ids = ids.into_iter().peekable();
+        while ids.peek().is_some() {
+            self.shared.schedule.lock().traffic(ids.by_ref().take(IDS_AT_A_TIME), now);
+        }
+        self.shared.wake();
+    }
+
+    /// Where the requests to a target are told, for [`observe`](evenkeel_health::CheckConfig::observe); `None` if there is
+    /// no target of that id.
+    #[must_use]
+    pub fn evidence(&self, id: &EndpointId) -> Option<Evidence> {
+        self.shared.schedule.lock().evidence(id, &self.shared.mailbox)
     }
 
     /// All targets, in the order of their ids. O(n).
@@ -168,7 +192,7 @@ impl Prober {
             schedule.clear()
         };
         drop(ended);
-        self.shared.wake.notify_one();
+        self.shared.wake();
         if thread::current().id() == self.id {
             return;
         }
@@ -190,7 +214,7 @@ impl Prober {
         }
         let edited = edit(&mut schedule, now);
         drop(schedule);
-        self.shared.wake.notify_one();
+        self.shared.wake();
         edited
     }
 }
@@ -212,3 +236,6 @@ impl fmt::Debug for Prober {
 fn seed_of_the_process() -> u64 {
     std::hash::RandomState::new().hash_one(0_u64)
 }
+
+/// Traffic of a large cluster is told in pieces, so that the thread is not held up.
+const IDS_AT_A_TIME: usize = 256;

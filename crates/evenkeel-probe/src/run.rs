@@ -10,12 +10,12 @@ use std::time::Duration;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::answer::Answer;
 use crate::clock::Clock;
 use crate::connect::{Progress, Resolver};
+use crate::evidence::Mailbox;
 use crate::probe::{Context, Prepared};
 use crate::reason::Reason;
 use crate::schedule::{Delivery, Schedule, Start};
@@ -23,7 +23,7 @@ use crate::schedule::{Delivery, Schedule, Start};
 /// What the thread and the prober's owner share.
 pub(crate) struct Shared {
     pub(crate) schedule: Mutex<Schedule>,
-    pub(crate) wake: Notify,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) stopping: AtomicBool,
     pub(crate) clock: Clock,
     pub(crate) sink_panics: AtomicU64,
@@ -36,7 +36,7 @@ impl Shared {
     pub(crate) fn new(schedule: Schedule) -> Self {
         Self {
             schedule: Mutex::new(schedule),
-            wake: Notify::new(),
+            mailbox: Arc::default(),
             stopping: AtomicBool::new(false),
             clock: Clock::start(),
             sink_panics: AtomicU64::new(0),
@@ -48,6 +48,11 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Has the thread look what is to be done.
+    pub(crate) fn wake(&self) {
+        self.mailbox.wake.notify_one();
     }
 
     fn is_stopping(&self) -> bool {
@@ -92,16 +97,20 @@ async fn serve(shared: &Arc<Shared>) {
         let children = shared.sweep();
         let wait = if children { wait.min(SWEEP) } else { wait };
         // A wake that came since the step was begun is not lost: `notified` returns at once.
-        let _ = timeout(wait, shared.wake.notified()).await;
+        let _ = timeout(wait, shared.mailbox.wake.notified()).await;
     }
 }
 
 /// Does what is due. How long until the next thing is.
 fn step(shared: &Arc<Shared>) -> Duration {
     let now = shared.now();
-    shared.schedule.lock().turn(now);
+    {
+        let mut schedule = shared.schedule.lock();
+        schedule.convict(shared.mailbox.take(), now);
+        schedule.turn(now);
+    }
     loop {
-        let start = shared.schedule.lock().start();
+        let start = shared.schedule.lock().start(now);
         let Some(start) = start else { break };
         tokio::spawn(check(Arc::clone(shared), start));
     }
@@ -126,7 +135,7 @@ async fn wind_up(shared: &Arc<Shared>) {
             return;
         }
         if running > 0 {
-            let _ = timeout(SWEEP, shared.wake.notified()).await;
+            let _ = timeout(SWEEP, shared.mailbox.wake.notified()).await;
         } else {
             sleep(LAST_SWEEP).await;
         }
@@ -151,7 +160,7 @@ async fn check(shared: Arc<Shared>, start: Start) {
     if let Some(delivery) = delivery.filter(|_| !shared.is_stopping()) {
         shared.deliver(delivery);
     }
-    shared.wake.notify_one();
+    shared.wake();
 }
 
 async fn ask(shared: &Shared, prepared: &Prepared) -> Answer {
