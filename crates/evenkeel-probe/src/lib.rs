@@ -53,6 +53,7 @@ mod excerpt;
 mod grpc;
 mod http;
 mod limits;
+mod lookup;
 mod payload;
 mod probe;
 mod prober;
@@ -64,6 +65,8 @@ mod run;
 mod schedule;
 mod search;
 mod sink;
+#[cfg(all(feature = "command", unix))]
+mod starter;
 mod statuses;
 mod target;
 mod tcp;

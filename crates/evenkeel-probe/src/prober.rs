@@ -8,9 +8,9 @@ use evenkeel_types::EndpointId;
 use parking_lot::Mutex;
 use tokio::runtime;
 
-use crate::connect::Resolver;
 use crate::error::{ProbeConfigError, ProbeError};
 use crate::evidence::Evidence;
+use crate::lookup::Resolver;
 use crate::probe::Prepared;
 use crate::report::{ProberReport, TargetReport};
 use crate::run::{self, Shared};
@@ -70,8 +70,9 @@ impl ProberConfig {
 
 /// Checks targets, on one thread of its own, until it is stopped or dropped.
 ///
-/// All calls are short and may come from any thread, from a sink too. Besides its thread it has at most four more for
-/// moments, in which the system's resolver is asked for the addresses of endpoints that are names.
+/// All calls are short and may come from any thread, from a sink too. Besides its thread it has at most eight more for
+/// moments: four in which the system's resolver is asked for the addresses of endpoints that are names, and four that start
+/// commands.
 ///
 /// Each target has at most one check running. Its schedule and its verdict are those of
 /// [`ActiveCheck`](evenkeel_health::ActiveCheck): the first check comes at a drawn offset within the first interval,
@@ -95,8 +96,8 @@ impl Prober {
         let failed = |error: std::io::Error| ProbeError::Start(error.to_string());
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(Resolver::THREADS)
-            .thread_name("evenkeel-resolve")
+            .max_blocking_threads(THREADS)
+            .thread_name("evenkeel-probe-wait")
             .build()
             .map_err(failed)?;
         let seed = seed.unwrap_or_else(seed_of_the_process);
@@ -236,6 +237,12 @@ impl fmt::Debug for Prober {
 fn seed_of_the_process() -> u64 {
     std::hash::RandomState::new().hash_one(0_u64)
 }
+
+/// Threads for what blocks.
+#[cfg(all(feature = "command", unix))]
+const THREADS: usize = Resolver::THREADS + crate::starter::Starter::THREADS;
+#[cfg(not(all(feature = "command", unix)))]
+const THREADS: usize = Resolver::THREADS;
 
 /// Traffic of a large cluster is told in pieces, so that the thread is not held up.
 const IDS_AT_A_TIME: usize = 256;

@@ -14,9 +14,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::answer::Answer;
 use crate::clock::Clock;
-use crate::connect::{Progress, Resolver};
+use crate::connect::Progress;
 use crate::evidence::Mailbox;
-use crate::probe::{Context, Prepared};
+use crate::lookup::Resolver;
+use crate::probe::Prepared;
 use crate::reason::Reason;
 use crate::schedule::{Delivery, Schedule, Start};
 
@@ -29,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) sink_panics: AtomicU64,
     resolver: Resolver,
     #[cfg(all(feature = "command", unix))]
-    reaper: Arc<crate::reaper::Reaper>,
+    starting: crate::command::Starting,
 }
 
 impl Shared {
@@ -42,7 +43,7 @@ impl Shared {
             sink_panics: AtomicU64::new(0),
             resolver: Resolver::new(),
             #[cfg(all(feature = "command", unix))]
-            reaper: Arc::default(),
+            starting: crate::command::Starting::default(),
         }
     }
 
@@ -72,10 +73,18 @@ impl Shared {
         }
     }
 
+    /// Whether a program is being started that nobody may know of any more.
+    fn is_starting(&self) -> bool {
+        #[cfg(all(feature = "command", unix))]
+        return !self.starting.starter.is_idle();
+        #[cfg(not(all(feature = "command", unix)))]
+        false
+    }
+
     /// Reaps killed children; whether some are left.
     fn sweep(&self) -> bool {
         #[cfg(all(feature = "command", unix))]
-        return self.reaper.sweep();
+        return self.starting.reaper.sweep();
         #[cfg(not(all(feature = "command", unix)))]
         false
     }
@@ -87,8 +96,13 @@ pub(crate) fn run(runtime: Runtime, shared: &Arc<Shared>) {
         serve(shared).await;
         wind_up(shared).await;
     });
-    // Threads that wait for a dead resolver are left behind: they end when it answers.
-    runtime.shutdown_background();
+    if shared.resolver.is_idle() && !shared.is_starting() {
+        // Threads that wait for work end at once.
+        runtime.shutdown_timeout(PATIENCE);
+    } else {
+        // Those that wait for a dead resolver or file system are left behind: they end when it answers.
+        runtime.shutdown_background();
+    }
 }
 
 async fn serve(shared: &Arc<Shared>) {
@@ -128,7 +142,8 @@ async fn wind_up(shared: &Arc<Shared>) {
     let begun = shared.now();
     loop {
         let running = shared.schedule.lock().running();
-        if running == 0 && !shared.sweep() {
+        let is_starting = shared.is_starting();
+        if running == 0 && !is_starting && !shared.sweep() {
             return;
         }
         if shared.now().saturating_since(begun) > PATIENCE {
@@ -164,14 +179,14 @@ async fn check(shared: Arc<Shared>, start: Start) {
 }
 
 async fn ask(shared: &Shared, prepared: &Prepared) -> Answer {
-    let context = Context {
-        address: &prepared.address,
-        resolver: &shared.resolver,
-        progress: &Progress::default(),
-        #[cfg(all(feature = "command", unix))]
-        reaper: &shared.reaper,
-    };
-    prepared.run(&context).await
+    prepared
+        .run(
+            &shared.resolver,
+            &Progress::default(),
+            #[cfg(all(feature = "command", unix))]
+            &shared.starting,
+        )
+        .await
 }
 
 /// `None` if the future panics: a bug, in this crate or below, must not leave a place taken for ever.
