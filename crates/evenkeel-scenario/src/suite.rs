@@ -59,14 +59,19 @@ impl Suite {
     ///
     /// # Errors
     ///
-    /// All that failed, one a line; no file in `own`; a directory that is not there.
+    /// All that failed, one a line; no file in `own`, or in the other; a directory that is not there.
     pub fn run(&self, own: &Path) -> Result<usize, String> {
         let mut files = files_below(own)?;
         if files.is_empty() {
             return Err(format!("{}: there are no scenarios", own.display()));
         }
         if let Some(more) = env::var_os("EVENKEEL_SCENARIOS") {
-            files.extend(files_below(Path::new(&more))?);
+            let more = Path::new(&more);
+            let found = files_below(more)?;
+            if found.is_empty() {
+                return Err(format!("EVENKEEL_SCENARIOS={}: there are no .txt files", more.display()));
+            }
+            files.extend(found);
         }
         let mut ran = 0;
         let mut failures = Vec::new();

@@ -67,6 +67,7 @@ fn what_is_not_understood_fails() {
     for wrong in [
         "sub => sum=0",
         "add to=3 => sum=1",
+        "add 3 => sum=1",
         "add => total=1",
         "add",
         "add =>",

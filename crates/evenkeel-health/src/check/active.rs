@@ -10,6 +10,7 @@ use super::probe::Probe;
 use super::result::{CheckChange, CheckResult};
 use super::schedule::{StartOffset, jittered};
 use super::startup::Gate;
+use crate::regressions::Regressions;
 use crate::rise_fall::RiseFall;
 use crate::source::CheckState;
 
@@ -69,6 +70,7 @@ pub struct ActiveCheck {
     /// How many probes were started.
     started: u64,
     latest: Timestamp,
+    regressions: Regressions,
     draws: SplitMix64,
 }
 
@@ -113,6 +115,7 @@ impl ActiveCheck {
             probe: None,
             started: 0,
             latest: now,
+            regressions: Regressions::NONE,
             draws: SplitMix64::new(random.next_u64()),
         };
         let offset = offset.within(check.interval(), &mut check.draws);
@@ -302,7 +305,13 @@ impl ActiveCheck {
         self.stale_at().map_or(next_start, |stale_at| stale_at.min(next_start))
     }
 
-    /// The configuration that it was made with.
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
+    }
+
+    /// The settings that it goes by.
     #[must_use]
     pub const fn config(&self) -> &CheckConfig {
         &self.config
@@ -368,6 +377,7 @@ impl ActiveCheck {
     }
 
     fn advance(&mut self, now: Timestamp) {
+        self.regressions.note(now, self.latest);
         self.latest = self.latest.max(now);
     }
 
