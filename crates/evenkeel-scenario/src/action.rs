@@ -15,14 +15,22 @@ pub struct Action {
     asked: Cell<usize>,
     named: BTreeMap<String, (String, Cell<bool>)>,
     count: u32,
+    /// The count as it was written.
+    times: Option<String>,
 }
 
 impl Action {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
         let verb = words.next().ok_or("there is nothing between two commas")?.to_owned();
-        let mut action =
-            Self { verb, words: Vec::new(), asked: Cell::new(0), named: BTreeMap::new(), count: 1 };
+        let mut action = Self {
+            verb,
+            words: Vec::new(),
+            asked: Cell::new(0),
+            named: BTreeMap::new(),
+            count: 1,
+            times: None,
+        };
         for word in words {
             action.word(word)?;
         }
@@ -32,6 +40,8 @@ impl Action {
     fn word(&mut self, word: &str) -> Result<(), String> {
         if let Some(count) = word.strip_prefix('x').filter(|digits| is_number(digits)) {
             self.count = count.parse().map_err(|_| format!("{word:?} is too often"))?;
+            // Only the last one is a count.
+            self.words.extend(self.times.replace(word.to_owned()));
         } else if let Some((key, value)) = word.split_once('=') {
             if key.is_empty() || value.is_empty() {
                 return Err(format!("{word:?}: write key=value"));
@@ -44,6 +54,20 @@ impl Action {
             self.words.push(word.to_owned());
         }
         Ok(())
+    }
+
+    /// The first argument, if it is `x` and a number, and if there is no other the count.
+    pub(crate) fn word_of_name(&self) -> Option<&str> {
+        let first = self.words.first().or(self.times.as_ref())?;
+        first.strip_prefix('x').filter(|digits| is_number(digits)).map(|_| first.as_str())
+    }
+
+    /// What was taken for a count is a name, if there is no other.
+    pub(crate) fn count_is_a_name(&mut self) {
+        if self.words.is_empty() {
+            self.words.extend(self.times.take());
+            self.count = 1;
+        }
     }
 
     /// What happens.
@@ -133,6 +157,17 @@ impl Action {
         self.bare(place).map(read).transpose()
     }
 
+    /// The arguments `key=…` that nobody has asked for, as settings: whole numbers, numbers, `true`, `false`, and text.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, toml::Value)> {
+        self.named.iter().filter(|(_, (_, asked))| !asked.replace(true)).map(|(key, (text, _))| {
+            let whole = text.parse().map(toml::Value::Integer).ok();
+            let number = || text.parse().map(toml::Value::Float).ok();
+            let switch = || text.parse().map(toml::Value::Boolean).ok();
+            let value = whole.or_else(number).or_else(switch);
+            (key.as_str(), value.unwrap_or_else(|| toml::Value::String(text.clone())))
+        })
+    }
+
     /// Refuses arguments that nobody asked for, bare ones and named ones: who wrote them meant something by them. To be called
     /// last.
     ///
@@ -184,6 +219,21 @@ mod tests {
         assert_eq!(action.bare(0), Some("a"));
         assert_eq!(action.no_more(), Err("fail knows no argument b".to_owned()));
         assert_eq!(action.words().len(), 2);
+        assert_eq!(action.no_more(), Ok(()));
+    }
+
+    #[test]
+    fn the_last_count_is_the_count() {
+        let action = Action::parse("acquire x2 x3").expect("reads");
+        assert_eq!((action.count(), action.bare(0), action.bare(1)), (3, Some("x2"), None));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_are_settings() {
+        let action = Action::parse("reload a=1 b=0.5 c=true d=5s e=taken").expect("reads");
+        assert_eq!(action.text("e"), Some("taken"));
+        let settings: Vec<String> = action.settings().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(settings, ["a=1", "b=0.5", "c=true", "d=\"5s\""]);
         assert_eq!(action.no_more(), Ok(()));
     }
 
