@@ -149,6 +149,7 @@ impl<T> Pick<T> {
         if self.hears_events() && outcome.verdict() == Verdict::Failure {
             live.control.tell_policies(Event::Failed(live.token));
         }
+        live.tell_hearer(outcome.verdict());
     }
 
     /// Lets the limits learn. The slots are held until the request has ended.
