@@ -85,6 +85,8 @@ pub struct Beginning {
     pub until: Option<Instant>,
     /// How long the next bytes may take.
     pub idle: Duration,
+    /// When the head came.
+    pub begun: Instant,
     /// The line of the access log, and when the request began.
     pub record: Option<(Record, Instant)>,
 }
@@ -97,7 +99,7 @@ impl ReplyBody {
 
     /// The body of an upstream.
     pub fn passing(beginning: Beginning, worker: Arc<Worker>, busy: Busy) -> Self {
-        let Beginning { body, via, pick, verdict, call, is_stream, until, idle, record } = beginning;
+        let Beginning { body, via, pick, verdict, call, is_stream, until, idle, begun, record } = beginning;
         let passing = Passing {
             body,
             rest: Bytes::new(),
@@ -109,7 +111,7 @@ impl ReplyBody {
             worker,
             idle,
             until,
-            begun: Instant::now(),
+            begun,
             waiting: None,
             bytes: 0,
             end: End::NotYet,
