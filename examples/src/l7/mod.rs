@@ -50,9 +50,9 @@ pub mod stalled;
 pub mod stream;
 pub mod timer;
 pub mod tls;
+pub mod unanswered;
 pub mod upgrade;
 pub mod upstream;
-pub mod waiting;
 pub mod watch;
 pub mod worker;
 

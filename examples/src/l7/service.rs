@@ -33,7 +33,7 @@ use super::reply_body::{Beginning, ReplyBody};
 use super::request_body::{Fate, RequestBody, Streaming};
 use super::request_rules::{self, content_length};
 use super::upstream::Upstream;
-use super::waiting::Waiting;
+use super::unanswered::Unanswered;
 use super::watch::{Busy, Watch};
 use super::worker::{Place, Worker};
 use super::{mirror, upgrade};
@@ -61,7 +61,7 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     let (started, busy) = (Instant::now(), client.watch.begin());
     let worker = &client.worker;
     let record = worker.log.as_ref().map(|_| begin_record(&client, &request));
-    let mut waiting = Waiting::new(worker, started, record);
+    let mut unanswered = Unanswered::new(worker, started, record);
     let seen = Seen::of(request.headers());
     let live = settings(worker);
     let protocol = if seen.has(Field::Connection) && seen.has(Field::Upgrade) {
@@ -72,8 +72,8 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     let tunnel = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let coming = Coming { client: &client, live: &live, head, seen, body, protocol, started };
-    let answer = coming.answer(&mut waiting.record, tunnel).await;
-    let mut record = waiting.answered();
+    let answer = coming.answer(&mut unanswered.record, tunnel).await;
+    let mut record = unanswered.answered();
     match answer {
         Ok(Reply::Own(response)) => own(worker, response, record, started, busy),
         Ok(Reply::Tunnel(response)) => own(worker, response, record, started, busy),

@@ -6,7 +6,7 @@ use super::access_log::Record;
 use super::worker::Worker;
 
 /// A request that has no answer yet.
-pub struct Waiting<'a> {
+pub struct Unanswered<'a> {
     worker: &'a Worker,
     started: Instant,
     /// Its line of the access log, as far as it is written.
@@ -14,7 +14,7 @@ pub struct Waiting<'a> {
     is_answered: bool,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> Unanswered<'a> {
     /// A request that has begun.
     pub const fn new(worker: &'a Worker, started: Instant, record: Option<Record>) -> Self {
         Self { worker, started, record, is_answered: false }
@@ -27,7 +27,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if self.is_answered {
             return;
