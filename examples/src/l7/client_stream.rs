@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::lingering::Lingering;
+use super::short_writes;
 use super::watch::{Rest, Watch};
 
 /// The stream of a client.
@@ -74,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let polled = short_writes::poll_write(&mut self.stream, cx, slices);
         self.watch.has_written(polled.is_pending());
         polled
     }
