@@ -48,7 +48,7 @@ fn all() -> Vec<(String, Arc<dyn Policy>)> {
         ("SmoothWeightedRoundRobin".into(), Arc::new(SmoothWeightedRoundRobin::new(&[2, 1]))),
         ("WeightedRandom".into(), Arc::new(WeightedRandom::new(&[2, 1]))),
         ("Random".into(), Arc::new(Random)),
-        ("RoundRobin".into(), Arc::new(RoundRobin::default())),
+        ("RoundRobin".into(), Arc::new(RoundRobin)),
     ];
     for config in [biased(1.0), biased(0.0), biased(2.0), scan] {
         let policy = LeastRequest::new(config, &[2, 1]).expect("valid settings");
