@@ -303,6 +303,10 @@ impl Caller for LaneCaller<'_> {
         }
     }
 
+    fn key_seed(&self) -> u64 {
+        self.moment.control.hash_key.0
+    }
+
     fn source(&mut self) -> Option<IpAddr> {
         self.request.source
     }
