@@ -231,7 +231,7 @@ impl BreakerMachine {
         }
         match self.twin.panic(now) {
             Ok(Panicked { changes, went_on: true }) => {
-                changes.into_iter().for_each(|change| self.heard(change))
+                changes.into_iter().for_each(|change| self.heard(change));
             }
             Ok(_) => return Err("the panic did not go on".into()),
             Err(refusal) => self.is_refused(refusal),
