@@ -16,7 +16,8 @@ use crate::running::{Diff, Running};
 /// Looks at a configuration file, and at those that it includes, and goes over to what is in them when they change. Opt-in: a
 /// thread of its own, until the result is dropped.
 ///
-/// When a change is taken is told at [`watch_changes`]. `told` hears of each attempt, on that thread. What is wrong changes
+/// What is in the file when this is called is taken too, if it is not what is in force: the file may have changed since it was
+/// read. When a change is taken is told at [`watch_changes`]. `told` hears of each attempt, on that thread. What is wrong changes
 /// nothing, and is not tried again before the files change.
 ///
 /// # Errors
@@ -45,9 +46,13 @@ pub fn watch_file_with<T: Send + Sync + 'static>(
     told: impl Fn(Reload) + Send + 'static,
 ) -> io::Result<Watching> {
     let running = Arc::downgrade(running);
-    watch_changes(path, every, move |path| {
+    watch(path.into(), every, move |path, occasion| {
         let Some(running) = running.upgrade() else { return ControlFlow::Break(()) };
-        let result = Loaded::load(path).and_then(|loaded| {
+        let loaded = Loaded::load(path);
+        if occasion == Occasion::Begun && loaded.as_ref().is_ok_and(|loaded| running.is_of(loaded.config())) {
+            return ControlFlow::Continue(());
+        }
+        let result = loaded.and_then(|loaded| {
             agree(&loaded).map_err(|why| loaded.refused(why))?;
             running.apply(loaded)
         });
@@ -67,33 +72,55 @@ pub fn watch_file_with<T: Send + Sync + 'static>(
 /// # Errors
 ///
 /// If the operating system has no thread to give.
-#[expect(clippy::disallowed_methods, reason = "a thread that waits, started on request")]
 pub fn watch_changes(
     path: impl Into<PathBuf>,
     every: Duration,
     mut changed: impl FnMut(&Path) -> ControlFlow<()> + Send + 'static,
 ) -> io::Result<Watching> {
+    watch(path.into(), every, move |path, occasion| match occasion {
+        Occasion::Begun => ControlFlow::Continue(()),
+        Occasion::Changed => changed(path),
+    })
+}
+
+/// Why a watched file is looked at.
+#[derive(Clone, Copy, PartialEq)]
+enum Occasion {
+    /// Once, if nothing changed within the first interval.
+    Begun,
+    Changed,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a thread that waits, started on request")]
+fn watch(
+    path: PathBuf,
+    every: Duration,
+    mut act: impl FnMut(&Path, Occasion) -> ControlFlow<()> + Send + 'static,
+) -> io::Result<Watching> {
     let stopped = Arc::new(AtomicBool::new(false));
-    let (flag, path) = (Arc::clone(&stopped), path.into());
+    let flag = Arc::clone(&stopped);
     let every = every.max(Duration::from_millis(10));
     let mut seen = Seen::of(&path, None);
     let run = move || {
-        let mut resting: Option<Seen> = None;
+        let (mut resting, mut has_begun): (Option<Seen>, bool) = (None, false);
         while !flag.load(Ordering::Acquire) {
             thread::park_timeout(every);
             let now = Seen::of(&path, Some(resting.as_ref().unwrap_or(&seen)));
             if now == seen {
                 resting = None;
+                if !std::mem::replace(&mut has_begun, true) && act(&path, Occasion::Begun).is_break() {
+                    return;
+                }
                 continue;
             }
             if resting.as_ref() != Some(&now) {
                 resting = Some(now);
                 continue;
             }
-            if changed(&path).is_break() {
+            if act(&path, Occasion::Changed).is_break() {
                 return;
             }
-            (seen, resting) = (now, None);
+            (seen, resting, has_begun) = (now, None, true);
         }
     };
     let thread = thread::Builder::new().name("evenkeel-watch".to_owned());

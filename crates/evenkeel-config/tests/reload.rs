@@ -139,6 +139,52 @@ fn a_list_that_becomes_empty_is_the_operators_word() {
     assert_eq!(users.len(), 1);
 }
 
+/// A subset and the endpoints that fit it come together, and a policy that the old endpoints would not fit.
+#[test]
+fn policy_subset_and_endpoints_change_by_one_swap() {
+    let text = |version: u32, policy: &str| {
+        format!(
+            "[[clusters]]\nname = \"users\"\npolicy = {policy}\nsubset = {{ type = \"label\", labels = {{ version = \"v{version}\" }} }}\n\
+             endpoints = [{{ id = \"e{version}\", address = \"10.0.0.1:80\", labels = {{ version = \"v{version}\" }} }}]\n"
+        )
+    };
+    let running = Running::<()>::start(load(&text(0, "\"random\""))).unwrap();
+    let users = running.cluster("users").unwrap();
+    let (stop, picked, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let _ending = Ending(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                failed.fetch_add(u64::from(users.pick(&Request::new()).is_err()), Ordering::Relaxed);
+                picked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for version in 1..200 {
+            let seen = picked.load(Ordering::Relaxed);
+            let policy = if version % 2 == 0 { "\"random\"" } else { "\"round_robin\"" };
+            let diff = running.apply(load(&text(version, policy))).unwrap().to_string();
+            assert_eq!(diff, "cluster users: endpoints, policy, subset changed, in place");
+            while picked.load(Ordering::Relaxed) < seen + 10 {
+                std::thread::yield_now();
+            }
+        }
+    });
+    assert_eq!(failed.load(Ordering::Relaxed), 0);
+    // A table too small for the endpoints that go.
+    let many: Vec<String> =
+        (0..300).map(|i| format!("{{ id = \"m{i}\", address = \"10.0.0.1:80\" }}")).collect();
+    let many =
+        format!("[[clusters]]\nname = \"users\"\npolicy = \"random\"\nendpoints = [{}]\n", many.join(", "));
+    running.apply(load(&many)).unwrap();
+    let few = "[[clusters]]\nname = \"users\"\npolicy = { type = \"maglev\", table_size = 251 }\nendpoints = [{ id = \"one\", address = \"10.0.0.1:80\" }]\n";
+    running.apply(load(few)).unwrap();
+    assert_eq!(running.cluster("users").unwrap().len(), 1);
+    assert!(
+        running.apply(load(&many.replace("\"random\"", "{ type = \"maglev\", table_size = 251 }"))).is_err()
+    );
+    assert_eq!(running.cluster("users").unwrap().len(), 1);
+}
+
 /// Not a test of speed, which a busy machine cannot be: run it alone, in release mode, to see figures.
 #[test]
 #[ignore = "it measures"]

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,7 +25,13 @@ struct List {
     totals: Totals,
     /// The counters of clusters that are exported no longer, by their names.
     retired: BTreeMap<String, Counters>,
+    /// Who tells which clusters there are.
+    sets: Vec<Box<Reports>>,
+    /// Of clusters that somebody tells of, by their names.
+    counters: BTreeMap<String, Counters>,
 }
+
+type Reports = dyn Fn() -> Vec<ClusterReport> + Send + Sync;
 
 struct Exported {
     name: String,
@@ -54,6 +60,43 @@ impl Exporter {
         drop(replaced); // maybe the last handle to a cluster: not under the lock
     }
 
+    /// Exports whatever clusters there are: `clusters` is asked at every export, and must not call this exporter. For programs whose
+    /// clusters come and go, and are built anew under the same name, as those of a configuration that is reloaded. What is
+    /// counted between two exports is told by the observers that [`counters`](Self::counters) gives.
+    ///
+    /// A name that was given to [`add`](Self::add) is exported only there. A series of a cluster that has gone ends; one that comes back
+    /// goes on.
+    ///
+    /// ```
+    /// use evenkeel::Cluster;
+    /// use evenkeel_metrics::{Exporter, Metric};
+    ///
+    /// let exporter = Exporter::default();
+    /// let build = |name: &str| Cluster::<()>::builder(name).observer(exporter.counters(name)).build();
+    /// let all = [build("users")?, build("orders")?];
+    /// exporter.add_all(move || all.to_vec());
+    /// assert_eq!(exporter.families().of(Metric::Membership).len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_all<T: Send + Sync + 'static>(
+        &self,
+        clusters: impl Fn() -> Vec<Cluster<T>> + Send + Sync + 'static,
+    ) {
+        let reports = move || clusters().iter().map(Cluster::report).collect();
+        self.list.lock().sets.push(Box::new(reports));
+    }
+
+    /// The counters of this name, for [`add_all`](Self::add_all): always the same, so that a cluster that replaces another of its name goes
+    /// on counting. They are kept for as long as the exporter: about 30 numbers for each name.
+    #[must_use]
+    pub fn counters(&self, name: &str) -> Counters {
+        let mut list = self.list.lock();
+        if let Some(known) = list.counters.get(name) {
+            return known.clone();
+        }
+        list.counters.entry(name.to_owned()).or_default().clone()
+    }
+
     /// Stops exporting the cluster of this name. Returns whether there was one. What it counted is remembered, about 30 numbers, for
     /// another of its name that may come.
     pub fn remove(&self, name: &str) -> bool {
@@ -77,6 +120,19 @@ impl Exporter {
             let report = (exported.report)();
             cluster::add(&report, &mut families);
             exported.counters.add(&report.name, &mut families);
+            endpoints::add(&report, self.max_endpoints, &mut families);
+            sources::add(&report, &mut families);
+        }
+        let mut listed: BTreeSet<String> =
+            list.clusters.iter().map(|exported| exported.name.clone()).collect();
+        for report in list.sets.iter().flat_map(|reports| reports()) {
+            if !listed.insert(report.name.clone()) {
+                continue;
+            }
+            cluster::add(&report, &mut families);
+            // Without an observer of ours they are zero, and nothing is left out.
+            let counters = list.counters.get(&report.name).cloned().unwrap_or_default();
+            counters.add(&report.name, &mut families);
             endpoints::add(&report, self.max_endpoints, &mut families);
             sources::add(&report, &mut families);
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests fails the test")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel::{
@@ -225,4 +226,36 @@ fn the_text_is_what_a_scraper_reads() {
     );
     assert!(text.contains(r#"evenkeel_endpoint_up{cluster="users",endpoint="odd\"name\\"} 1.0"#), "{text}");
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// A configuration that is reloaded builds clusters anew, and they come and go.
+#[test]
+fn clusters_that_are_asked_for_are_those_of_the_moment() {
+    let exporter = Exporter::default();
+    let build = |name: &str, ids: &[&str]| {
+        let cluster = Cluster::<()>::builder(name).observer(exporter.counters(name)).build().unwrap();
+        let endpoint = |id: &&str| Endpoint::new(id.parse().unwrap(), "10.0.0.1:80".parse().unwrap());
+        cluster.apply(ids.iter().map(endpoint)).unwrap();
+        cluster
+    };
+    let now = Arc::new(std::sync::Mutex::new(vec![build("users", &["a"]), build("orders", &["b"])]));
+    let asked = Arc::clone(&now);
+    exporter.add_all(move || asked.lock().unwrap().clone());
+    let of = |metric, name: &str| {
+        let families = exporter.families();
+        let samples = families.of(metric).iter().filter(|sample| sample.labels[0] == name);
+        samples.map(|sample| sample.value).collect::<Vec<_>>()
+    };
+    assert_eq!((of(Metric::Membership, "users"), of(Metric::Membership, "orders")), (vec![1.0], vec![1.0]));
+    assert_eq!(of(Metric::Updates, "users"), [1.0]);
+    // Built anew, and the other is gone.
+    *now.lock().unwrap() = vec![build("users", &["a", "c"])];
+    assert_eq!((of(Metric::Membership, "users"), of(Metric::Membership, "orders")), (vec![2.0], vec![]));
+    assert_eq!(of(Metric::Updates, "users"), [2.0]);
+    // It comes back, and one that is added by hand is not there twice.
+    let orders = build("orders", &["b"]);
+    now.lock().unwrap().push(orders.clone());
+    assert_eq!((of(Metric::Updates, "orders"), of(Metric::Membership, "orders")), (vec![2.0], vec![1.0]));
+    exporter.add(&orders, &exporter.counters("orders"));
+    assert_eq!((of(Metric::Updates, "orders"), of(Metric::Membership, "orders")), (vec![2.0], vec![1.0]));
 }

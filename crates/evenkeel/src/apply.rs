@@ -1,15 +1,17 @@
 //! Updates of the whole set: each works out a plan, commits it, and tells what changed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use evenkeel_types::{Endpoint, EndpointId};
 use hashbrown::HashTable;
 
 use crate::applied::{Applied, Leftover, tell};
+use crate::edit;
 use crate::error::ApplyError;
 use crate::live::Live;
 use crate::node::Node;
+use crate::renewal::Besides;
 use crate::shared::Shared;
 use crate::snapshot::{Snapshot, Tier};
 use crate::sync::CountedArc;
@@ -22,14 +24,15 @@ pub(crate) fn whole_set<T>(
 ) -> Result<Applied, ApplyError> {
     check(shared, wanted.iter().map(|(endpoint, _)| endpoint))?;
     let mut wanted = wanted;
-    replace(shared, &mut wanted).map(Option::unwrap_or_default)
+    replace(shared, &mut wanted, &mut Besides::default()).map(Option::unwrap_or_default)
 }
 
-/// As [`whole_set`]; makes the payloads of new endpoints outside the lock. If another update comes between, what is
-/// missing then is made too.
+/// As [`whole_set`], with what changes besides; makes the payloads of new endpoints outside the lock. If another update
+/// comes between, what is missing then is made too.
 pub(crate) fn whole_set_with<T>(
     shared: &Shared<T>,
     endpoints: &[Endpoint],
+    mut besides: Besides<'_>,
     mut make: impl FnMut(&Endpoint) -> T,
 ) -> Result<Applied, ApplyError> {
     check(shared, endpoints.iter())?;
@@ -40,7 +43,7 @@ pub(crate) fn whole_set_with<T>(
             wanted[position].1 = Some(make(&endpoints[position]));
         }
         // None: another update removed an endpoint that was known a moment ago. What was made is kept.
-        if let Some(applied) = replace(shared, &mut wanted)? {
+        if let Some(applied) = replace(shared, &mut wanted, &mut besides)? {
             return Ok(applied);
         }
     }
@@ -53,13 +56,14 @@ fn missing<T>(state: &State<T>, wanted: &[(Endpoint, Option<T>)]) -> Vec<usize> 
     wanted.iter().enumerate().filter(|(_, wanted)| lacks(wanted)).map(|(position, _)| position).collect()
 }
 
-pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
+/// `ended`, if it is true by then, keeps it from happening.
+pub(crate) fn clear<T>(shared: &Shared<T>, ended: Option<&AtomicBool>) -> Applied {
     let mut leftover = Leftover::new();
     let applied = {
         let mut state = shared.state.lock();
         let state = &mut *state;
         let old = shared.current.load_full();
-        if old.known && old.len() == 0 {
+        if old.known && old.len() == 0 || ended.is_some_and(|ended| ended.load(Ordering::Acquire)) {
             return Applied { generation: old.generation, ..Applied::default() };
         }
         let removed = old.nodes().map(|node| node.live.id()).collect::<Vec<_>>();
@@ -71,7 +75,7 @@ pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
         let generation = commit(
             shared,
             state,
-            Change { plans: nobody, pending: Pending::new(), config: None },
+            Change { plans: nobody, pending: Pending::new(), config: None, tells: true },
             &mut leftover,
         );
         let generation = generation.unwrap_or(old.generation);
@@ -87,15 +91,52 @@ pub(crate) fn clear<T>(shared: &Shared<T>) -> Applied {
     applied
 }
 
+/// Another policy and subset over the endpoints that there are, by one swap.
+pub(crate) fn renew<T>(shared: &Shared<T>, mut besides: Besides<'_>) -> Result<Applied, ApplyError> {
+    let mut leftover = Leftover::new();
+    let result = {
+        let mut state = shared.state.lock();
+        let result = renew_locked(shared, &mut state, &mut besides, &mut leftover);
+        leftover.snapshots.extend(state.sweep());
+        result
+    };
+    leftover.let_go(&shared.control);
+    let applied = result?;
+    tell(shared, &applied);
+    Ok(applied)
+}
+
+fn renew_locked<T>(
+    shared: &Shared<T>,
+    state: &mut State<T>,
+    besides: &mut Besides<'_>,
+    leftover: &mut Leftover<T>,
+) -> Result<Applied, ApplyError> {
+    let old = shared.current.load_full();
+    let mut applied = Applied { generation: old.generation, ..Applied::default() };
+    if besides.is_nothing() {
+        return Ok(applied);
+    }
+    besides.fit(shared, state)?;
+    let none = Pending::new();
+    let rows = update::tiers(edit::rows(&old));
+    let plans = share_unchanged(&old, update::cut(shared, besides.subset(state), rows, &none)?);
+    let change = Change { plans, pending: none, config: besides.policy.as_ref(), tells: false };
+    applied.generation = commit(shared, state, change, leftover)?;
+    besides.settle(state, &mut applied, leftover);
+    Ok(applied)
+}
+
 /// Makes `wanted` the whole set, or returns `None` if a payload is missing.
 fn replace<T>(
     shared: &Shared<T>,
     wanted: &mut Vec<(Endpoint, Option<T>)>,
+    besides: &mut Besides<'_>,
 ) -> Result<Option<Applied>, ApplyError> {
     let mut leftover = Leftover::new();
     let result = {
         let mut state = shared.state.lock();
-        let result = replace_locked(shared, &mut state, wanted, &mut leftover);
+        let result = replace_locked(shared, &mut state, wanted, besides, &mut leftover);
         leftover.snapshots.extend(state.sweep());
         result
     };
@@ -110,9 +151,13 @@ fn replace_locked<T>(
     shared: &Shared<T>,
     state: &mut State<T>,
     wanted: &mut Vec<(Endpoint, Option<T>)>,
+    besides: &mut Besides<'_>,
     leftover: &mut Leftover<T>,
 ) -> Result<Option<Applied>, ApplyError> {
     let old = shared.current.load_full();
+    if besides.has_ended() {
+        return Ok(Some(Applied { generation: old.generation, ..Applied::default() }));
+    }
     let mut applied = Applied::default();
     let mut pending = Pending::new();
     let mut rows = Vec::with_capacity(wanted.len());
@@ -150,16 +195,19 @@ fn replace_locked<T>(
     leftover.nodes.extend(fresh.iter().map(Arc::clone));
     let (gone, replaced) = leavers(&old, &rows, &applied.added);
     applied.removed = gone;
-    let plans = update::cut(shared, state.subset.as_ref(), update::tiers(rows), &pending)?;
+    besides.fit(shared, state)?;
+    let plans = update::cut(shared, besides.subset(state), update::tiers(rows), &pending)?;
     let plans = share_unchanged(&old, plans);
-    if applied.is_noop() && replaced.is_empty() && old.known {
+    if applied.is_noop() && replaced.is_empty() && old.known && besides.is_nothing() {
         applied.reordered = !is_in_order(&old, &plans);
         if !applied.reordered {
             applied.generation = old.generation;
             return Ok(Some(applied));
         }
     }
-    applied.generation = commit(shared, state, Change { plans, pending, config: None }, leftover)?;
+    let change = Change { plans, pending, config: besides.policy.as_ref(), tells: true };
+    applied.generation = commit(shared, state, change, leftover)?;
+    besides.settle(state, &mut applied, leftover);
     let left: Vec<_> =
         applied.removed.iter().chain(&replaced).filter_map(|id| state.index.remove(id)).collect();
     leftover.told.push(shared.members_changed(old.len() > 0, &fresh, &left));

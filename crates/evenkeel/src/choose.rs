@@ -61,7 +61,7 @@ pub(crate) fn admit<T>(live: &Live<T>, moment: &Moment<'_>, gate: Gate) -> Optio
     if !gate.is_open(live) {
         return None;
     }
-    if moment.control.is_plain { Some(Grant::none()) } else { live.admit(moment) }
+    if moment.control.is_plain() { Some(Grant::none()) } else { live.admit(moment) }
 }
 
 /// The own word alone: an endpoint whose breaker is not open will do.

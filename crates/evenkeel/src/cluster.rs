@@ -19,6 +19,7 @@ use crate::handle::Handle;
 use crate::lanes;
 use crate::pick::Pick;
 use crate::picker::Picker;
+use crate::renewal::{Besides, Renewal};
 use crate::report::ClusterReport;
 use crate::request::Request;
 use crate::shared::Shared;
@@ -125,12 +126,12 @@ impl<T> Cluster<T> {
         make: impl FnMut(&Endpoint) -> T,
     ) -> Result<Applied, ApplyError> {
         let endpoints: Vec<Endpoint> = endpoints.into_iter().collect();
-        apply::whole_set_with(&self.shared, &endpoints, make)
+        apply::whole_set_with(&self.shared, &endpoints, Besides::default(), make)
     }
 
     /// Removes every endpoint: the caller's word that there are none.
     pub fn clear(&self) -> Applied {
-        apply::clear(&self.shared)
+        apply::clear(&self.shared, None)
     }
 
     /// Adds one endpoint, or changes the description of a known one. O(1) and the policy's table for a new weight, O(n)
@@ -196,6 +197,24 @@ impl<T> Cluster<T> {
         edit::set_subset(&self.shared, None)
     }
 
+    /// Changes policy, subset and endpoints together, by one swap: no pick sees one of them with what another was before, and
+    /// none is refused for not fitting what goes. `make` is called as in [`apply_with`](Self::apply_with). O(n).
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply), [`set_policy`](Self::set_policy) and [`set_subset`](Self::set_subset); nothing has changed then.
+    pub fn renew_with(
+        &self,
+        renewal: Renewal,
+        make: impl FnMut(&Endpoint) -> T,
+    ) -> Result<Applied, ApplyError> {
+        let (besides, endpoints) = renewal.ready(self.shared.seed)?;
+        match endpoints {
+            Some(endpoints) => apply::whole_set_with(&self.shared, &endpoints, besides, make),
+            None => apply::renew(&self.shared, besides),
+        }
+    }
+
     /// Knows how many callers stand in each zone, this process among them, from now on: as a peer list or discovery tells.
     /// Zones that are left out have none. Without a locality mode that asks for callers nothing changes.
     ///
@@ -257,6 +276,15 @@ impl<T> Cluster<T> {
     /// that does. Call it from a timer, or let [`drive`](Self::drive) do it.
     pub fn tick(&self) -> Option<Timestamp> {
         self.shared.tick()
+    }
+
+    /// Whether a pick was asked for since the last call of this; `false` the first time.
+    ///
+    /// For one who asks now and then, such as a prober that checks an unused cluster less. Picks pay nothing for it until
+    /// it is called, and the first pick after a call pays for a short lock. O(1).
+    #[must_use]
+    pub fn had_traffic(&self) -> bool {
+        self.shared.control.timers.had_traffic()
     }
 
     /// The present by the cluster's clock: what deadlines in errors and reports are measured in.

@@ -84,7 +84,7 @@ pub(crate) fn set_policy<T>(shared: &Shared<T>, policy: PolicyConfig) -> Result<
             return Err(error);
         }
         let plans = update::as_planned(&shared.current.load());
-        let change = Change { plans, pending: Pending::new(), config: Some(&policy) };
+        let change = Change { plans, pending: Pending::new(), config: Some(&policy), tells: false };
         let result = commit(shared, &mut state, change, &mut leftover);
         leftover.policies.push(match &result {
             Ok(_) => std::mem::replace(&mut state.policy, policy),
@@ -100,7 +100,11 @@ pub(crate) fn set_policy<T>(shared: &Shared<T>, policy: PolicyConfig) -> Result<
 }
 
 /// Whether the policy can be used beside the other settings.
-fn fits<T>(shared: &Shared<T>, policy: &PolicyConfig, subset: Option<&Rule>) -> Result<(), ApplyError> {
+pub(crate) fn fits<T>(
+    shared: &Shared<T>,
+    policy: &PolicyConfig,
+    subset: Option<&Rule>,
+) -> Result<(), ApplyError> {
     let Some(planner) = &shared.control.planner else { return Ok(()) };
     let wants =
         BuiltIn::new(policy, &MemberList::default()).map_or_else(|_| Wants::empty(), |policy| policy.wants());
@@ -135,8 +139,12 @@ fn replace_subset<T>(
     if old.known {
         let plans = update::cut(shared, rule.as_ref(), update::as_planned(&old), &Pending::new())?;
         let plans = share_unchanged(&old, plans);
-        generation =
-            commit(shared, state, Change { plans, pending: Pending::new(), config: None }, leftover)?;
+        generation = commit(
+            shared,
+            state,
+            Change { plans, pending: Pending::new(), config: None, tells: true },
+            leftover,
+        )?;
     }
     state.subset = rule;
     Ok(generation)
@@ -200,7 +208,7 @@ fn carry_out<T>(
                 false => plans,
                 true => share_unchanged(&old, update::cut(shared, state.subset.as_ref(), plans, &pending)?),
             };
-            commit(shared, state, Change { plans, pending, config: None }, leftover)?
+            commit(shared, state, Change { plans, pending, config: None, tells: true }, leftover)?
         }
     };
     let left: Vec<_> = remove.iter().filter_map(|id| state.index.remove(id)).collect();
@@ -249,7 +257,7 @@ fn reweigh<T>(plans: &mut [TierPlan<T>], live: &Live<T>, weight: Weight) {
 }
 
 /// Every node with its tier and weight, in order.
-fn rows<T>(snapshot: &Snapshot<T>) -> Vec<Row<T>> {
+pub(crate) fn rows<T>(snapshot: &Snapshot<T>) -> Vec<Row<T>> {
     snapshot
         .tiers()
         .flat_map(|tier| {

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use evenkeel_registry::{Registry, ServiceName, Snapshot, SourceState, SourceStatus, Watch};
@@ -13,6 +13,7 @@ use crate::control::Sources;
 use crate::error::ApplyError;
 use crate::freshness::Freshness;
 use crate::observer::Notice;
+use crate::renewal::Besides;
 use crate::shared::Shared;
 
 impl<T: Send + Sync + 'static> Cluster<T> {
@@ -35,6 +36,7 @@ impl<T: Send + Sync + 'static> Cluster<T> {
             watch: registry.watch(service),
             make: Box::new(make),
             pokes: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
             refused: Mutex::new(None),
         });
         let weak = Arc::downgrade(&follower);
@@ -50,7 +52,8 @@ impl<T: Send + Sync + 'static> Cluster<T> {
     }
 }
 
-/// A cluster that follows a service: dropping this ends it; the cluster keeps the set it has.
+/// A cluster that follows a service: dropping this ends it; the cluster keeps the set it has. What the registry tells from then
+/// on does not reach the cluster, even if another thread is just bringing it.
 #[must_use = "the cluster stops following when this is dropped"]
 pub struct Following<T> {
     follower: Arc<Follower<T>>,
@@ -71,6 +74,12 @@ impl<T> Following<T> {
     pub fn retry(&self) -> Result<(), ApplyError> {
         self.follower.sync();
         self.last_error().map_or(Ok(()), Err)
+    }
+}
+
+impl<T> Drop for Following<T> {
+    fn drop(&mut self) {
+        self.follower.ended.store(true, Ordering::Release);
     }
 }
 
@@ -102,6 +111,8 @@ struct Follower<T> {
     /// Calls of `sync` that are not served yet. Whoever brings it from zero to one serves all, so that two threads never
     /// apply two generations in the wrong order, and a call from within `make` does not deadlock.
     pokes: AtomicUsize,
+    /// Asked under the lock of updates, so that what the cluster is told after the end is never overwritten.
+    ended: AtomicBool,
     /// The newest set, if it was not taken, and why.
     refused: Mutex<Option<(Arc<Snapshot>, ApplyError)>>,
 }
@@ -141,10 +152,13 @@ impl<T> Follower<T> {
         let endpoints: Vec<Endpoint> =
             snapshot.endpoints().iter().map(|endpoint| as_applied(snapshot, endpoint)).collect();
         if endpoints.is_empty() {
-            apply::clear(shared);
+            apply::clear(shared, Some(&self.ended));
             return Ok(());
         }
-        let whole_set = || apply::whole_set_with(shared, &endpoints, |endpoint| (self.make)(endpoint));
+        let whole_set = || {
+            let unless = Besides::unless(&self.ended);
+            apply::whole_set_with(shared, &endpoints, unless, |endpoint| (self.make)(endpoint))
+        };
         match catch_unwind(AssertUnwindSafe(whole_set)) {
             Ok(result) => result.map(drop),
             Err(_) => Err(ApplyError::Panicked),

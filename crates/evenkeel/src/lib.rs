@@ -100,6 +100,7 @@ mod pick;
 mod pick_at;
 mod picker;
 mod planner;
+mod renewal;
 mod report;
 mod request;
 mod roster;
@@ -144,6 +145,7 @@ pub use observer::{Notice, Observer, OutlierNotice, TierNotice};
 pub use pick::Pick;
 pub use pick_at::PickAtError;
 pub use picker::Picker;
+pub use renewal::Renewal;
 pub use report::{CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use router::Router;
@@ -182,8 +184,8 @@ pub use evenkeel_health::outlier::{
     ReturnBy, SuccessRate,
 };
 pub use evenkeel_health::{
-    AdminState, Cause, CheckState, Curve, RiseFallConfig, SlowStartConfig, SlowStartConfigError, Start,
-    Status, Warmth,
+    AdminState, Cause, CheckResult, CheckState, Curve, RiseFallConfig, SlowStartConfig, SlowStartConfigError,
+    Start, Status, Warmth,
 };
 pub use evenkeel_limit as limit;
 pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitConfigError};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use evenkeel_balance::{Event, LoadReport};
 use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
 use evenkeel_health::outlier::OutlierCounters;
@@ -60,6 +60,8 @@ pub struct Live<T> {
     utilisation: AtomicU64,
     /// What it says itself of its capacity, or somebody on its behalf.
     reported: Factor,
+    /// Who hears how its requests went.
+    hearer: ArcSwapOption<Hearer>,
     /// Of its name: the same in every process of a fleet.
     pub(crate) id_hash: u64,
     description: ArcSwap<Endpoint>,
@@ -104,6 +106,7 @@ impl<T> Live<T> {
             was,
             factor: Factor::full(),
             reported: Factor::full(),
+            hearer: ArcSwapOption::empty(),
             utilisation: AtomicU64::new(f64::NAN.to_bits()),
             id_hash,
             slot,
@@ -500,6 +503,9 @@ impl<T> Live<T> {
     }
 }
 
+/// Hears how requests went.
+pub(crate) type Hearer = Box<dyn Fn(Verdict) + Send + Sync>;
+
 /// A slot that goes back unless it is taken out: also if an observer panics that hears of the breaker.
 struct Slot<'a> {
     limiter: &'a Limiter,
@@ -572,6 +578,23 @@ impl<T> Live<T> {
             && let Some(suspicion) = counters.record(outcome, &outliers.rules)
         {
             self.tell(&outliers.suspect(self, suspicion, moment.now()));
+        }
+    }
+
+    pub(crate) fn set_hearer(&self, hearer: Option<Hearer>) {
+        if hearer.is_some() {
+            self.control.let_hear();
+        }
+        self.hearer.store(hearer.map(Arc::new));
+    }
+
+    /// Tells whoever hears the verdicts, whose code runs here.
+    #[inline]
+    pub(crate) fn tell_hearer(&self, verdict: Verdict) {
+        if self.control.is_heard.load(Ordering::Relaxed)
+            && let Some(hearer) = &*self.hearer.load()
+        {
+            hearer(verdict);
         }
     }
 

@@ -64,10 +64,10 @@ impl<T> Cluster<T> {
             return Err(refusal);
         }
         let mut entry = Entry::free(&shared.control);
-        if !shared.control.is_plain && shared.control.guards_entry() {
+        if !shared.control.is_plain() && shared.control.guards_entry() {
             shared.enter(request, &moment, &mut entry)?;
         }
-        let grant = if shared.control.is_plain { Some(Grant::none()) } else { node.live.admit(&moment) };
+        let grant = if shared.control.is_plain() { Some(Grant::none()) } else { node.live.admit(&moment) };
         let Some(grant) = grant else {
             let state =
                 if node.live.is_saturated() { EndpointState::Saturated } else { EndpointState::Unhealthy };

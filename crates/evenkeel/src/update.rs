@@ -156,6 +156,8 @@ pub(crate) struct Change<'a, T> {
     pub(crate) pending: Pending,
     /// The policy, if it is new.
     pub(crate) config: Option<&'a PolicyConfig>,
+    /// Whether it says who is there: a new policy or subset alone is no news about the endpoints.
+    pub(crate) tells: bool,
 }
 
 /// What becomes of the policies that are in use.
@@ -205,10 +207,9 @@ pub(crate) fn commit<T>(
     change: Change<'_, T>,
     built: &mut Vec<BuiltIn>,
 ) -> Result<Committed<T>, ApplyError> {
-    let Change { plans, pending, config } = change;
+    let Change { plans, pending, config, tells } = change;
     let old = shared.current.load_full();
-    // A new policy is no news about the endpoints.
-    let known = old.known || config.is_none();
+    let known = old.known || tells;
     let config = config.map_or(Policies::Keep(&state.policy), Policies::Renew);
     for plan in &plans {
         built.push(policy_for(plan, &old, config, &pending)?);

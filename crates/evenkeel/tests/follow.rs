@@ -92,6 +92,25 @@ fn dropping_the_follower_ends_it_and_keeps_the_set() {
     assert_eq!(cluster.len(), 1);
 }
 
+/// A set that another thread is just bringing when the following ends does not overwrite what the cluster is told next.
+#[test]
+fn what_is_under_way_when_the_follower_is_dropped_does_not_arrive() {
+    type Slot = Arc<std::sync::Mutex<Option<evenkeel::Following<usize>>>>;
+    let (registry, cluster) = (Registry::default(), cluster());
+    let (slot, own) = (Slot::default(), cluster.clone());
+    let held = Arc::clone(&slot);
+    let following = cluster.follow(&registry, &users(), move |_| {
+        drop(held.lock().expect("nobody panics").take());
+        let list = endpoint("from-list").with_payload(7);
+        own.apply([list]).expect("a valid set");
+        0
+    });
+    *slot.lock().expect("nobody panics") = Some(following);
+    let _lease = registry.register(Timestamp::ORIGIN, &users(), endpoint("a"), None).unwrap();
+    let ids: Vec<_> = cluster.endpoints().iter().map(|handle| handle.id().to_string()).collect();
+    assert_eq!(ids, ["from-list"]);
+}
+
 #[test]
 fn making_a_payload_may_use_the_registry_and_the_cluster() {
     let (registry, cluster) = (Registry::default(), cluster());

@@ -1,7 +1,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use evenkeel_metrics::Exporter;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -54,7 +53,7 @@ async fn answer(
     if request.uri().path() != "/metrics" || !is_read {
         return page.answer_hyper(request).await;
     }
-    let mut response = Response::new(Full::from(metrics.write(shared, &Exporter::default())));
+    let mut response = Response::new(Full::from(metrics.write(shared)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
     response
 }

@@ -98,6 +98,7 @@ impl Proxy {
             let worker = Worker::start(number, Arc::clone(&core.shared), Arc::clone(&stop))?;
             core.workers.lock().push(worker);
         }
+        metrics.follow(&core.shared.running);
         let aside = Aside { shared: Arc::clone(&core.shared), metrics, closing, stop };
         let (thread, address) = aside.start(admin)?;
         core.take(opened);

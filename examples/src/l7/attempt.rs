@@ -10,6 +10,7 @@ use super::connect::connect;
 use super::deadline::Deadline;
 use super::h1::{H1, H1Failure};
 use super::h2::{H2, H2Failure};
+use super::head::Seen;
 use super::live::Speaking;
 use super::message::{Message, Outgoing};
 use super::settings::{PoolSettings, UpstreamProtocol};
@@ -21,6 +22,8 @@ use super::worker::Worker;
 pub struct Answer {
     /// The head, and the body as it comes in.
     pub response: Response<Incoming>,
+    /// What the head says.
+    pub seen: Seen,
     /// Where it comes from.
     pub via: Via,
 }
@@ -63,6 +66,12 @@ impl Failure {
 }
 
 impl Answer {
+    /// An answer that comes this way.
+    pub fn new(response: Response<Incoming>, via: Via) -> Self {
+        let seen = Seen::of(response.headers());
+        Self { response, seen, via }
+    }
+
     /// Leaves the answer: another one is sent to the client.
     pub fn discard(self, upstream: &Upstream, worker: usize, settings: &PoolSettings) {
         if let Via::H1(connection) = self.via
@@ -135,13 +144,15 @@ pub async fn attempt(
         let is_used = connection.is_used();
         let request = message.request(body.take(), false, false);
         match connection.send(request, deadline).await {
-            Ok(response) => return Ok(Answer { response, via: Via::H1(connection) }),
+            Ok(response) => return Ok(Answer::new(response, Via::H1(connection))),
             Err(H1Failure::Cause(cause)) => return Err(cause.into()),
             Err(H1Failure::Unsent(request)) => {
                 body.put_back(request.into_body());
                 if !is_used {
                     return Err(Cause::Reset.into());
                 }
+                // Others may have been kept that are still open.
+                continue;
             }
             Err(H1Failure::Gone) => {
                 if !is_used || !message.method.is_idempotent() || !body.is_kept() {
@@ -172,7 +183,7 @@ async fn over_h2(
 ) -> Result<Answer, Option<Failure>> {
     let request = message.request(body.take(), true, speaking.tls.is_some());
     match connection.send(request, deadline).await {
-        Ok(response) => Ok(Answer { response, via: Via::H2(LazyTimer::new()) }),
+        Ok(response) => Ok(Answer::new(response, Via::H2(LazyTimer::new()))),
         Err(H2Failure::Unsent(request)) => {
             body.put_back(request.into_body());
             Err(None)

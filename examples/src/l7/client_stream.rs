@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::short_writes;
 use super::watch::Watch;
 
 /// The stream of a client.
@@ -62,7 +63,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let polled = short_writes::poll_write(&mut self.stream, cx, slices);
         self.watch.has_written(polled.is_pending());
         polled
     }

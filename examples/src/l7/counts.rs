@@ -48,6 +48,10 @@ pub struct Counts {
     pub broken: Count,
     /// Clients that were too slow, and were closed.
     pub too_slow: Count,
+    /// Clients that left before there was an answer.
+    pub left: Count,
+    /// Connections on which no HTTP was spoken, or too large a head was sent: hyper answers them.
+    pub garbage: Count,
     /// Tunnels, now.
     pub tunnels: Count,
     /// Bytes of bodies to clients.

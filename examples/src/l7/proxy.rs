@@ -103,10 +103,11 @@ impl Proxy {
             }
         };
         let counters = Arc::new(Mutex::new(BTreeMap::<String, evenkeel_metrics::Counters>::new()));
-        let (observed, workers) = (Arc::clone(&counters), settings.workers);
+        let (observed, workers, is_metered) =
+            (Arc::clone(&counters), settings.workers, opened.admin.is_some());
         let running = Running::start_observed(
             loaded.clone(),
-            move |endpoint| Upstream::new(endpoint, workers),
+            move |endpoint| Upstream::new(endpoint, workers, is_metered),
             move |name| Box::new(observed.lock().entry(name.to_owned()).or_default().observer()),
         )?;
         let shared = Arc::new(Shared {
@@ -175,7 +176,7 @@ impl Proxy {
         let running = Arc::clone(&self.shared.running);
         let serves = self.admin.map_or(Serves::Monitoring, |address| Serves::at(address, is_open));
         let page = crate::admin::Admin::new(AdminSettings { serves, ..AdminSettings::default() })?;
-        let page = page.with_running(running, |upstream: &Upstream| Some(&upstream.meter));
+        let page = page.with_running(running, |upstream: &Upstream| upstream.meter.as_deref());
         let admin = Arc::new(Admin { shared: Arc::clone(&self.shared), metrics, page });
         let (ends, ended) = tokio::sync::oneshot::channel();
         let run = move || {

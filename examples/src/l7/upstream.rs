@@ -16,8 +16,8 @@ use crate::admin::Meter;
 pub struct Upstream {
     /// Where it listens.
     pub address: Address,
-    /// What was sent there, for the status page.
-    pub meter: Meter,
+    /// What was sent there, if there is a status page to show it.
+    pub meter: Option<Box<Meter>>,
     shelves: Box<[CachePadded<Mutex<Shelf>>]>,
     /// Held while a connection is made that many are to share.
     dialing: Box<[tokio::sync::Mutex<()>]>,
@@ -32,11 +32,12 @@ struct Shelf {
 }
 
 impl Upstream {
-    /// For an endpoint, with a shelf for each worker.
-    pub fn new(endpoint: &Endpoint, workers: usize) -> Self {
+    /// For an endpoint, with a shelf for each worker, and a meter if somebody may ask.
+    pub fn new(endpoint: &Endpoint, workers: usize, is_metered: bool) -> Self {
         let shelves = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
         let dialing = (0..workers.max(1)).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { address: endpoint.address().clone(), meter: Meter::new(), shelves, dialing }
+        let meter = is_metered.then(Box::default);
+        Self { address: endpoint.address().clone(), meter, shelves, dialing }
     }
 
     fn shelf(&self, worker: usize) -> Option<&Mutex<Shelf>> {
@@ -47,8 +48,8 @@ impl Upstream {
     pub fn take(&self, worker: usize, number: u64) -> Option<Box<H1>> {
         loop {
             // Outside the lock: what is dropped closes a socket.
-            let mut connection = self.shelf(worker)?.lock().idle.pop()?;
-            if connection.number == number && connection.is_reusable() {
+            let connection = self.shelf(worker)?.lock().idle.pop()?;
+            if connection.number == number && connection.is_open() {
                 return Some(connection);
             }
         }
@@ -56,10 +57,10 @@ impl Upstream {
 
     /// Keeps a connection whose answer has come through completely. The oldest makes room.
     pub fn give_back(&self, worker: usize, mut connection: Box<H1>, settings: &PoolSettings) {
-        if settings.idle == 0 || !connection.is_reusable() {
+        if settings.idle == 0 || !(connection.is_open() || connection.is_reusable()) {
             return;
         }
-        connection.since = Instant::now();
+        connection.since = None;
         let Some(shelf) = self.shelf(worker) else { return };
         let mut shelf = shelf.lock();
         let too_many = (shelf.idle.len() >= settings.idle).then(|| shelf.idle.remove(0));
@@ -94,7 +95,7 @@ impl Upstream {
         let old: Vec<_> = shelf
             .idle
             .extract_if(.., |one| {
-                one.number != number || one.idle_for(now) >= settings.idle_time || !one.is_reusable()
+                one.number != number || one.idle_at(now) >= settings.idle_time || !one.is_reusable()
             })
             .collect();
         let dead = shelf.shared.take_if(|shared| shared.number != number || !shared.is_usable());

@@ -68,7 +68,7 @@ pub type SharedListener = Arc<ArcSwap<Listener>>;
 /// If there is no runtime.
 pub fn run(worker: &Arc<Worker>, sockets: Vec<(SharedListener, StdListener)>) -> std::io::Result<usize> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let cut = runtime.block_on(async {
         let mut accepting = JoinSet::new();
         for (listener, socket) in sockets {
             socket.set_nonblocking(true)?;
@@ -80,11 +80,14 @@ pub fn run(worker: &Arc<Worker>, sockets: Vec<(SharedListener, StdListener)>) ->
             cut += ended.unwrap_or_default();
         }
         keeper.abort();
-        if let Some(log) = &worker.log {
-            log.flush();
-        }
         Ok(cut)
-    })
+    });
+    // What is cut now writes its lines too.
+    drop(runtime);
+    if let Some(log) = &worker.log {
+        log.flush();
+    }
+    cut
 }
 
 /// Closes connections that have waited too long, and sends lines of the log that have.

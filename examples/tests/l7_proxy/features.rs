@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evenkeel_examples::l7::counts::{Count, Counts};
+
 use super::backend::{Backend, answer, until};
 use super::client::{Client, get};
 use super::{cluster, route, start};
@@ -203,6 +205,34 @@ fn operators_see_health_numbers_and_lines() {
         (&"all-1".into(), &200.into(), &3.into())
     );
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Whoever leaves before the answer, and whatever is no request, has a line and a number too.
+#[test]
+fn clients_that_leave_have_lines() {
+    let file = std::env::temp_dir().join(format!("evenkeel-l7-left-{}.log", std::process::id()));
+    let one = Backend::new(|stream, _| {
+        std::thread::sleep(Duration::from_secs(1));
+        answer(stream, 200, &[], b"late")
+    });
+    let program = format!("[program]\nworkers = 1\naccess_log = {:?}\n", file.display().to_string());
+    let (proxy, address) = start(&(route("") + &cluster("all", &[&one], "") + &program));
+    let mut client = Client::new(address);
+    client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n");
+    until("it is under way", || proxy.running().cluster("all").unwrap().report().endpoints[0].in_flight == 1);
+    drop(client);
+    let count = |of: fn(&Counts) -> &Count| proxy.counts().map(|counts| of(counts).get()).sum::<u64>();
+    until("it is known to have left", || count(|counts| &counts.left) == 1);
+    let mut client = Client::new(address);
+    client.send("no request\r\n\r\n");
+    until("it is counted", || count(|counts| &counts.garbage) == 1);
+    drop(proxy);
+    let log = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert_eq!((&lines[0]["path"], &lines[0]["cause"]), (&"/gone".into(), &"client_left".into()));
+    assert_eq!(lines[1]["cause"], "no_request");
+    std::fs::remove_file(&file).unwrap();
 }
 
 /// A failing endpoint is ejected, a broken one is found by its check, and both without a lost request.

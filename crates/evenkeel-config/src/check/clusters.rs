@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel::{ApplyError, BuildError, Cluster, ClusterConfig, InvalidPolicy};
 use evenkeel_health::RiseFallConfig;
+use evenkeel_types::Address;
 
 use super::{Faults, discovery};
 use crate::document::Path;
@@ -62,6 +63,14 @@ fn health(settings: &ClusterSettings, path: &Path, faults: &mut Faults<'_>) {
     let path = path.key("check");
     if check.port == Some(0) {
         faults.error(&path.key("port"), Problem::invalid("is 0: allowed are 1 to 65535"));
+    }
+    let at_unix = |endpoint: &&evenkeel::Endpoint| matches!(endpoint.address(), Address::Unix(_));
+    if let Some(endpoint) = settings.cluster.endpoints.iter().find(at_unix).filter(|_| check.port.is_some()) {
+        let text = format!(
+            "would be ignored for {:?}, which is a unix socket: leave it out",
+            endpoint.id().as_str()
+        );
+        faults.error(&path.key("port"), Problem::Invalid(text));
     }
     // The address matters for nothing but the name in a certificate.
     let address = settings.cluster.endpoints.first().map(|endpoint| endpoint.address().clone());

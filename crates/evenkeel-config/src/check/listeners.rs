@@ -6,7 +6,7 @@ use evenkeel_types::Address;
 use super::Faults;
 use crate::document::Path;
 use crate::error::Problem;
-use crate::model::{Config, ListenerConfig, Protocol};
+use crate::model::{Config, ListenerConfig, ListenerLimits, ListenerTimeouts, Protocol};
 
 pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
     faults.names("listeners", config.listeners.iter().map(|listener| listener.name.as_str()));
@@ -56,10 +56,7 @@ fn one(listener: &ListenerConfig, path: &Path, faults: &mut Faults<'_>) {
         faults
             .error(&path.key("tls"), Problem::invalid(format_args!("would be ignored, {why}: leave it out")));
     }
-    if listener.protocol != Protocol::Http && listener.limits.body_bytes.is_some() {
-        let text = "would be ignored, only http has bodies: leave it out";
-        faults.error(&path.join("limits.body_bytes"), Problem::invalid(text));
-    }
+    ignored(listener, path, faults);
     let limits = &listener.limits;
     for (field, given, least, most) in [
         ("limits.max_connections", limits.max_connections, 1, u32::MAX),
@@ -81,6 +78,36 @@ fn one(listener: &ListenerConfig, path: &Path, faults: &mut Faults<'_>) {
         if !(Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&given) {
             faults
                 .error(&path.join(field), Problem::Invalid(format!("is {given:?}: allowed are 1ms to 1day")));
+        }
+    }
+}
+
+/// Settings that are not the default, of things that there are not at such a listener.
+fn ignored(listener: &ListenerConfig, path: &Path, faults: &mut Faults<'_>) {
+    let (limits, timeouts) = (&listener.limits, &listener.timeouts);
+    let (usual, usual_timeouts) = (ListenerLimits::default(), ListenerTimeouts::default());
+    let (http, udp) = (listener.protocol == Protocol::Http, listener.protocol == Protocol::Udp);
+    let header_bytes = limits.header_bytes != usual.header_bytes;
+    let handshake = timeouts.handshake != usual_timeouts.handshake;
+    for (field, is_ignored, why) in [
+        ("limits.body_bytes", !http && limits.body_bytes.is_some(), "only http has bodies"),
+        ("limits.header_bytes", udp && header_bytes, "udp has no heads"),
+        (
+            "limits.header_fields",
+            !http && limits.header_fields != usual.header_fields,
+            "only http has fields",
+        ),
+        (
+            "timeouts.header",
+            !http && timeouts.header != usual_timeouts.header,
+            "only requests of http have heads",
+        ),
+        ("timeouts.handshake", udp && handshake, "udp has no TLS"),
+        ("timeouts.handshake", http && listener.tls.is_none() && handshake, "there is no tls"),
+    ] {
+        if is_ignored {
+            let text = format!("would be ignored, {why}: leave it out");
+            faults.error(&path.join(field), Problem::Invalid(text));
         }
     }
 }

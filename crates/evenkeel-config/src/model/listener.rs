@@ -65,9 +65,10 @@ pub struct ListenerTls {
 pub struct ListenerLimits {
     /// Connections at a time, at least 1. Default 10,000: below the usual 20,000 ephemeral ports to the other side.
     pub max_connections: u32,
-    /// The head of a request in bytes, 1 KiB to 1 MiB. Default 64 KiB, as Envoy and most servers allow.
+    /// The head of a request in bytes, or what comes before the bytes of a connection (a PROXY header, the hello of TLS), 1 KiB to
+    /// 1 MiB. Not for UDP. Default 64 KiB, as Envoy and most servers allow.
     pub header_bytes: u32,
-    /// The fields of a head, 1 to 10,000. Default 100, as Envoy.
+    /// The fields of a head, 1 to 10,000; for http only. Default 100, as Envoy.
     pub header_fields: u32,
     /// The body of a request in bytes. Default: as long as it likes, since it streams through.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,11 +86,12 @@ impl Default for ListenerLimits {
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ListenerTimeouts {
-    /// For the TLS handshake. Default 10 s: a phone on a bad line needs three round trips.
+    /// For the TLS handshake, or the hello and the PROXY header of a connection. Default 10 s: a phone on a bad line needs three
+    /// round trips.
     #[serde(with = "evenkeel_types::human_duration")]
     #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub handshake: Duration,
-    /// For the head of a request. Default 10 s, against clients that send a byte now and then.
+    /// For the head of a request; for http only. Default 10 s, against clients that send a byte now and then.
     #[serde(with = "evenkeel_types::human_duration")]
     #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     pub header: Duration,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use evenkeel::{Cluster, ClusterBuilder, ClusterConfig, Following};
+use evenkeel::{ApplyError, Cluster, ClusterBuilder, ClusterConfig, Following, Renewal};
 
 use super::diff::Diff;
 use super::inner::{Inner, Part, State};
@@ -18,9 +18,9 @@ use crate::model::{ClusterSettings, Config};
 /// What was built aside for a cluster.
 struct Built<T> {
     cluster: Option<Cluster<T>>,
-    store: Option<Store>,
-    /// Of a new cluster, which must have its endpoints before anybody picks from it.
+    /// Of a new cluster, which must have its endpoints before anybody picks from it. Dropped before the sources.
     following: Option<Following<T>>,
+    store: Option<Store>,
     changes: Option<Changes>,
 }
 
@@ -61,8 +61,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         drop(parts);
         // Stops adapters and joins their threads.
         drop(left);
-        let state = self.state.load_full();
-        self.checks.follow(self, &state);
+        self.checks.follow(self);
         if !checked {
             self.count_reload();
         }
@@ -116,7 +115,11 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 (Some(cluster), Some(store)) => Some(self.follow(cluster, store)),
                 _ => None,
             };
-            all.insert(name, Built { cluster, store, following, changes });
+            if let Some(cluster) = cluster.as_ref().filter(|_| settings.check.is_some()) {
+                // Before the first pick, so that nobody picks an endpoint that is known to be down.
+                self.checks.brief(cluster);
+            }
+            all.insert(name, Built { cluster, following, store, changes });
         }
         Some(all)
     }
@@ -213,33 +216,50 @@ impl<T: Send + Sync + 'static> Inner<T> {
         undo: &mut Undo<'u>,
         faults: &mut Faults<'_>,
     ) -> Option<()> {
-        let back = |what: fn(&Cluster<T>, &ClusterConfig), cluster: &Cluster<T>| -> Box<dyn FnOnce() + 'u> {
-            let cluster = cluster.clone();
-            Box::new(move || what(&cluster, &old.cluster))
+        let list = changes.has("endpoints") && new.discovery.is_empty() && old.discovery.is_empty();
+        let what = Renewed {
+            policy: changes.has("policy"),
+            subset: changes.has("subset") || changes.has("outside_subset"),
+            list,
         };
-        if changes.has("policy") {
-            if let Err(error) = cluster.set_policy(new.cluster.policy.clone()) {
-                faults.error(&path.key("policy"), Problem::invalid(error));
-                return None;
+        if let Err(error) = self.renew(cluster, &new.cluster, what) {
+            let field = match &error {
+                ApplyError::Subset(_) => "subset",
+                ApplyError::Policy(_) if what.policy => "policy",
+                _ if what.list => "endpoints",
+                _ => "subset",
+            };
+            faults.error(&path.key(field), Problem::invalid(error));
+            if list && new.cluster.endpoints.is_empty() {
+                // Cleared before the rest was refused.
+                let _ = self.renew(cluster, &old.cluster, what);
             }
-            undo.push(back(|cluster, old| _ = cluster.set_policy(old.policy.clone()), cluster));
+            return None;
         }
-        if changes.has("subset") || changes.has("outside_subset") {
-            if let Err(problem) = set_subset(cluster, &new.cluster) {
-                faults.error(&path.key("subset"), problem);
-                return None;
-            }
-            undo.push(back(|cluster, old| _ = set_subset(cluster, old), cluster));
-        }
-        if changes.has("endpoints") && new.discovery.is_empty() && old.discovery.is_empty() {
-            if let Err(problem) = self.set_list(cluster, &new.cluster) {
-                faults.error(&path.key("endpoints"), problem);
-                return None;
-            }
-            let cluster = cluster.clone();
-            undo.push(Box::new(move || _ = self.set_list(&cluster, &old.cluster)));
-        }
+        let cluster = cluster.clone();
+        undo.push(Box::new(move || _ = self.renew(&cluster, &old.cluster, what)));
         Some(())
+    }
+
+    /// Policy, subset and list together: one alone may not fit what the others were.
+    fn renew(&self, cluster: &Cluster<T>, config: &ClusterConfig, what: Renewed) -> Result<(), ApplyError> {
+        let mut renewal = Renewal::default();
+        if what.policy {
+            renewal = renewal.policy(config.policy.clone());
+        }
+        if what.subset {
+            renewal = renewal.subset(config.subset.clone(), config.outside_subset);
+        }
+        if what.list {
+            if config.endpoints.is_empty() {
+                // Nobody is there to be picked by whichever policy.
+                let _ = cluster.clear();
+            } else {
+                renewal = renewal.endpoints(config.endpoints.clone());
+            }
+        }
+        let make = &self.hooks.make;
+        cluster.renew_with(renewal, |endpoint| make(endpoint)).map(drop)
     }
 
     fn set_list(&self, cluster: &Cluster<T>, config: &ClusterConfig) -> Result<(), Problem> {
@@ -270,7 +290,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             match parts.remove(name) {
                 None => {
                     let Some(cluster) = made.cluster.take() else { continue };
-                    let part = Part { cluster, store: made.store.take(), following: made.following.take() };
+                    let part = Part { cluster, following: made.following.take(), store: made.store.take() };
                     parts.insert(name.to_owned(), part);
                 }
                 Some(part) => {
@@ -291,37 +311,32 @@ impl<T: Send + Sync + 'static> Inner<T> {
 
     /// The part as it is from now on, and what of it ends.
     fn renewed(&self, old: Part<T>, made: &mut Built<T>, settings: &ClusterSettings) -> (Part<T>, Part<T>) {
-        let Part { cluster, store, following } = old;
+        let Part { cluster, following, store } = old;
         let rebuilt = made.cluster.take();
         let current = rebuilt.as_ref().unwrap_or(&cluster).clone();
-        let ended = |store, following| Part { cluster: cluster.clone(), store, following };
+        let ended = |store| Part { cluster: cluster.clone(), following: None, store };
         if settings.discovery.is_empty() {
-            // The list is all there is now. One that stays as it was has been overwritten by sources.
+            // The list is all there is now. One that stays as it was has been overwritten by sources, which must not do so again.
             let had_sources = store.is_some();
-            let end = ended(store, following);
+            drop(following);
+            let end = ended(store);
             if had_sources && rebuilt.is_none() {
                 let _ = self.set_list(&current, &settings.cluster);
             }
-            return (Part { cluster: current, store: None, following: None }, end);
+            return (Part { cluster: current, following: None, store: None }, end);
         }
         if let Some(new) = made.store.take() {
+            drop(following);
             let follows = made.following.take().unwrap_or_else(|| self.follow(&current, &new));
-            return (
-                Part { cluster: current, store: Some(new), following: Some(follows) },
-                ended(store, following),
-            );
+            return (Part { cluster: current, following: Some(follows), store: Some(new) }, ended(store));
         }
         if let Some(store) = &store
             && made.changes.as_ref().is_some_and(|changes| changes.has("endpoints"))
         {
             let _ = store.set_list(settings.cluster.endpoints.clone());
         }
-        match made.following.take() {
-            Some(follows) => {
-                (Part { cluster: current, store, following: Some(follows) }, ended(None, following))
-            }
-            None => (Part { cluster: current, store, following }, ended(None, None)),
-        }
+        let following = made.following.take().or(following);
+        (Part { cluster: current, following, store }, ended(None))
     }
 }
 
@@ -333,12 +348,12 @@ impl evenkeel::Observer for Observing {
     }
 }
 
-fn set_subset<T>(cluster: &Cluster<T>, config: &ClusterConfig) -> Result<(), Problem> {
-    let set = match &config.subset {
-        Some(subset) => cluster.set_subset(subset.clone(), config.outside_subset),
-        None => cluster.clear_subset(),
-    };
-    set.map(drop).map_err(Problem::invalid)
+/// What of a cluster changes in place.
+#[derive(Clone, Copy)]
+struct Renewed {
+    policy: bool,
+    subset: bool,
+    list: bool,
 }
 
 fn by_name(config: &Config) -> BTreeMap<&str, &ClusterSettings> {
@@ -378,4 +393,16 @@ fn differences<T>(old: &Config, new: &Config, built: &BTreeMap<String, Built<T>>
     }
     diff.rest(old, new);
     diff
+}
+
+/// Whether going from one to the other would change nothing.
+pub(crate) fn is_same(old: &Config, new: &Config) -> bool {
+    let before = by_name(old);
+    let known = |settings: &ClusterSettings| {
+        let was = before.get(settings.cluster.name.as_str());
+        was.is_some_and(|was| Changes::between(was, settings).is_empty())
+    };
+    let mut rest = Diff::default();
+    rest.rest(old, new);
+    rest.is_empty() && old.clusters.len() == new.clusters.len() && new.clusters.iter().all(known)
 }

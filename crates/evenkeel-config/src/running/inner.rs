@@ -37,8 +37,9 @@ pub(crate) struct State<T> {
 /// What a reload needs of a cluster besides.
 pub(crate) struct Part<T> {
     pub(crate) cluster: Cluster<T>,
-    pub(crate) store: Option<Store>,
+    /// Dropped before the sources, whose end is news that must not reach the cluster any more.
     pub(crate) following: Option<Following<T>>,
+    pub(crate) store: Option<Store>,
 }
 
 impl<T> Inner<T> {
@@ -75,7 +76,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 wait = wait.min(next.saturating_since(now));
             }
         }
-        self.checks.follow(self, &state);
+        self.checks.follow(self);
         wait
     }
 

@@ -3,12 +3,14 @@
 mod apply;
 mod checks;
 mod diff;
+mod evidence;
 mod inner;
 mod plan;
 mod report;
 mod sources;
 mod streams;
 mod ticker;
+mod word;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -177,6 +179,11 @@ impl<T: Send + Sync + 'static> Running<T> {
     #[must_use]
     pub fn config(&self) -> Arc<crate::Config> {
         Arc::clone(&self.inner.state.load().config)
+    }
+
+    /// Whether this is the configuration that is in force.
+    pub(crate) fn is_of(&self, config: &crate::Config) -> bool {
+        apply::is_same(&self.config(), config)
     }
 
     /// Everything at one moment. O(endpoints).

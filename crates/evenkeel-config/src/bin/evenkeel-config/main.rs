@@ -1,17 +1,19 @@
-//! Checks configurations, prints their schema, and explains where a request would go.
+//! Checks configurations, prints their schema, and explains where a request or a connection would go.
 //!
 //! Exit codes: 0, all is well; 1, the configuration is wrong, or with `--strict` has warnings; 2, the call itself is wrong;
-//! 3, `explain`: no route takes the request, or nothing can serve it.
+//! 3, `explain` and `explain-connection`: no route takes it, a rate limit refuses it, or nothing can serve it.
 
+mod explain;
+
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use evenkeel::route::matching::Request;
-use evenkeel::router::Incoming;
-use evenkeel_config::{Loaded, Running, schema};
+use evenkeel_config::{Loaded, schema};
+use explain::{Asked, AskedConnection};
 
-/// Checks configurations of evenkeel, prints their schema, and explains where a request would go.
+/// Checks configurations of evenkeel, prints their schema, and explains where a request or a connection would go.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
@@ -46,7 +48,30 @@ enum Act {
         headers: Vec<String>,
         /// The address of the client.
         #[arg(long, value_name = "ADDRESS")]
-        source: Option<std::net::IpAddr>,
+        source: Option<IpAddr>,
+        /// The listener where it comes in. Default: the one with protocol http, if there is only one.
+        #[arg(long, value_name = "NAME")]
+        listener: Option<String>,
+    },
+    /// Says where a connection would go by `stream.routes`, and why. Discovery is not asked: endpoints are those of the file.
+    ExplainConnection {
+        /// The file.
+        file: PathBuf,
+        /// The listener where it comes in. Default: the one whose protocol is not http, if there is only one.
+        #[arg(long, value_name = "NAME")]
+        listener: Option<String>,
+        /// The client, such as 10.0.0.7:40000.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:40000")]
+        source: SocketAddr,
+        /// Where it was going, such as 192.0.2.1:443.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:443")]
+        destination: SocketAddr,
+        /// The server name of its TLS handshake.
+        #[arg(long, value_name = "NAME", default_value = "")]
+        sni: String,
+        /// A protocol that it offers, such as h2; may be given several times.
+        #[arg(long, value_name = "PROTOCOL")]
+        alpn: Vec<String>,
     },
 }
 
@@ -57,7 +82,7 @@ fn main() -> ExitCode {
             println!("{:#}", schema());
             ExitCode::SUCCESS
         }
-        Act::Explain { file, method, host, path, headers, source } => {
+        Act::Explain { file, method, host, path, headers, source, listener } => {
             let mut pairs = Vec::new();
             for header in &headers {
                 let Some((name, value)) = header.split_once(':') else {
@@ -66,7 +91,10 @@ fn main() -> ExitCode {
                 };
                 pairs.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
             }
-            explain(&file, &method, &host, &path, &pairs, source)
+            explain::request(&file, &Asked { method, host, path, headers: pairs, source, listener })
+        }
+        Act::ExplainConnection { file, listener, source, destination, sni, alpn } => {
+            explain::connection(&file, &AskedConnection { listener, source, destination, sni, alpn })
         }
     }
 }
@@ -96,50 +124,4 @@ fn check(file: &PathBuf, strict: bool) -> ExitCode {
         warnings.len()
     );
     if strict && !warnings.is_empty() { ExitCode::from(1) } else { ExitCode::SUCCESS }
-}
-
-fn explain(
-    file: &PathBuf,
-    method: &str,
-    host: &str,
-    path: &str,
-    headers: &[(String, String)],
-    source: Option<std::net::IpAddr>,
-) -> ExitCode {
-    let running = Loaded::load(file).and_then(|loaded| {
-        loaded.check()?;
-        // Nothing is asked and nothing is checked: what the file says is all there is.
-        let mut config = loaded.into_config();
-        for cluster in &mut config.clusters {
-            cluster.discovery.clear();
-            cluster.merge = None;
-            cluster.check = None;
-        }
-        config.prober = Default::default();
-        Running::<()>::start(config)
-    });
-    let running = match running {
-        Ok(running) => running,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::from(1);
-        }
-    };
-    let headers: Vec<(&str, &str)> =
-        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let request = Request::new(method, host, path).with_headers(headers.as_slice());
-    let mut incoming = Incoming::new(request);
-    if let Some(source) = source {
-        incoming = incoming.from_address(source);
-    }
-    match running.router().explain(&incoming) {
-        Ok(trail) => {
-            println!("{trail}");
-            if trail.route.is_some() { ExitCode::SUCCESS } else { ExitCode::from(3) }
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(3)
-        }
-    }
 }
