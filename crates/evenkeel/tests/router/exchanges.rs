@@ -1,5 +1,7 @@
 //! Requests on their way: retries, hedges, fallbacks, users who stay, copies, ramps and switches.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
