@@ -205,7 +205,7 @@ impl<T> Router<T> {
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<Self, RouterError> {
         let core = Arc::new(core);
-        let table = build(&core, config, clusters, None)?;
+        let table = build(&core, Arc::new(config), clusters, None)?;
         let shared = Shared {
             generation: AtomicU64::new(table.generation),
             current: Swap::new(Current::new(table)),
@@ -229,6 +229,20 @@ impl<T> Router<T> {
     pub fn apply(
         &self,
         config: RouterConfig,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+    ) -> Result<(), RouterError> {
+        self.apply_shared(Arc::new(config), clusters)
+    }
+
+    /// As [`apply`](Self::apply), without a copy of a configuration that somebody else holds: `config` may be all of a program's,
+    /// of which the router's is a part.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn apply_shared(
+        &self,
+        config: Arc<dyn AsRef<RouterConfig> + Send + Sync>,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
         let shared = &*self.shared;
@@ -255,7 +269,7 @@ impl<T> Router<T> {
     /// The configuration that is in force.
     #[must_use]
     pub fn config(&self) -> RouterConfig {
-        self.shared.current.load().table.config.clone()
+        self.shared.current.load().table.config().clone()
     }
 
     /// The compiled rules: `shadowed` tells which never take anything.
@@ -300,7 +314,7 @@ impl<T> Router<T> {
         }
         let matched = Matched { found, name: &route.name, edits: &route.edits };
         let key = if route.key.is_empty() { None } else { asked.key(&route.key) };
-        let hash = key.as_ref().map(|key| key_hash(table.config.hash_seed, key));
+        let hash = key.as_ref().map(|key| key_hash(table.hash_seed, key));
         let Some(arm) = route.target.choose(&request, hash, lane.draw(), || moment.now()) else {
             route.counters.add(Count::Answered);
             let decision = answer(route, incoming, &found);
@@ -431,7 +445,7 @@ pub(crate) fn fraction_hash<T, H: Headers + ?Sized>(
     }
     let Incoming { request, source, .. } = incoming;
     let asked = Asked { request, source: *source, path: request.path };
-    asked.key(&table.key).map_or(draw, |key| key_hash(table.config.hash_seed, &key))
+    asked.key(&table.key).map_or(draw, |key| key_hash(table.hash_seed, &key))
 }
 
 fn limit<H: Headers + ?Sized>(
