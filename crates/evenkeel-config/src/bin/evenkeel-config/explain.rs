@@ -9,7 +9,7 @@ use evenkeel::router::{ExplainedCluster, Incoming, LimitWord, RouteExplanation};
 use evenkeel_config::{Config, Loaded, Protocol, Running};
 
 /// A request as it was described.
-pub struct Asked {
+pub(crate) struct Asked {
     pub method: String,
     pub host: String,
     pub path: String,
@@ -19,7 +19,7 @@ pub struct Asked {
 }
 
 /// A connection as it was described.
-pub struct AskedConnection {
+pub(crate) struct AskedConnection {
     pub listener: Option<String>,
     pub source: SocketAddr,
     pub destination: SocketAddr,
@@ -27,7 +27,7 @@ pub struct AskedConnection {
     pub alpn: Vec<String>,
 }
 
-pub fn request(file: &Path, asked: &Asked) -> ExitCode {
+pub(crate) fn request(file: &Path, asked: &Asked) -> ExitCode {
     let (running, listener) =
         match begin(file, asked.listener.as_deref(), |protocol| protocol == Protocol::Http) {
             Ok(begun) => begun,
@@ -52,7 +52,7 @@ pub fn request(file: &Path, asked: &Asked) -> ExitCode {
     }
 }
 
-pub fn connection(file: &Path, asked: &AskedConnection) -> ExitCode {
+pub(crate) fn connection(file: &Path, asked: &AskedConnection) -> ExitCode {
     let (running, listener) =
         match begin(file, asked.listener.as_deref(), |protocol| protocol != Protocol::Http) {
             Ok(begun) => begun,
