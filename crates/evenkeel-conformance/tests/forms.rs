@@ -125,7 +125,7 @@ fn what_envoy_decides_otherwise_is_no_success() {
                 as &dyn Fn(&mut Value),
         ),
         ("a parameter that no request has", &|case| {
-            case["config"]["hash_policy"] = json!([{"query_parameter": {"name": "q"}}])
+            case["config"]["hash_policy"] = json!([{"query_parameter": {"name": "q"}}]);
         }),
         ("a policy by extension", &|case| {
             case["config"]["lb_policy"] = "LOAD_BALANCING_POLICY_CONFIG".into();

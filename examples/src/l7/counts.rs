@@ -76,12 +76,13 @@ impl Counts {
 }
 
 /// The words of all causes.
-pub const CAUSES: [&str; 15] = [
+pub const CAUSES: [&str; 16] = [
     "bad_request",
     "head_too_large",
     "body_too_large",
     "client_timeout",
     "no_connect",
+    "loop",
     "no_route",
     "rate_limited",
     "no_endpoint",

@@ -118,7 +118,12 @@ pub async fn forward(
         if let Some(Ok(before)) = last.take() {
             discard(way, before);
         }
-        let Next::RetryAfter(wait) = next else { return result.map_err(Lost::Failed) };
+        let wait = match next {
+            Next::RetryAfter(wait) => wait,
+            // Of a route with hedges, whose next attempt is not beside this one but after it.
+            Next::HedgeNow => Duration::ZERO,
+            _ => return result.map_err(Lost::Failed),
+        };
         if !body.is_there() {
             return result.map_err(Lost::Failed);
         }
@@ -244,9 +249,9 @@ fn judge(
             (next, Ok(Forwarded { answer, pick, verdict: Some(outcome), at, taken }))
         }
         Err(failure) => {
-            let ending = failure.ending();
-            ended(exchange, &pick, &outcome_of(&ending));
-            let next = exchange.after(&mut pick, &ending);
+            let (ending, outcome) = (failure.ending(), failure.outcome());
+            ended(exchange, &pick, &outcome);
+            let next = exchange.after_with(&mut pick, &ending, outcome);
             (next, Err(failure.cause))
         }
     }

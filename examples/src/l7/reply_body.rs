@@ -156,7 +156,7 @@ impl Passing {
                 let until = self.until.map_or(idle, |until| until.min(idle));
                 let timer = match &mut self.via {
                     Some(Via::H1(connection)) => &mut connection.timer,
-                    Some(Via::H2(timer)) => timer,
+                    Some(Via::H2(timer, _)) => timer,
                     None => return Poll::Pending,
                 };
                 let error = if until == idle { PassingError::Quiet } else { PassingError::TimedOut };

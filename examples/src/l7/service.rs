@@ -36,7 +36,7 @@ use super::unanswered::Unanswered;
 use super::upstream::Upstream;
 use super::watch::{Busy, Watch};
 use super::worker::{Place, Worker};
-use super::{mirror, upgrade};
+use super::{cookies, mirror, upgrade};
 
 /// A connection of a client.
 pub struct Client {
@@ -71,6 +71,7 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     };
     let tunnel = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
+    client.watch.comes_with_body(!body.is_end_stream());
     let coming = Coming { client: &client, live: &live, head, seen, body, protocol, started };
     let answer = coming.answer(&mut unanswered.record, tunnel).await;
     let mut record = unanswered.answered();
@@ -147,6 +148,7 @@ impl Coming<'_> {
         let Self { client, live, mut head, seen, body, protocol, started } = self;
         let (worker, listener) = (&client.worker, &client.listener);
         let host = request_rules::check(&head, &seen, &listener.config.limits)?;
+        cookies::join(&mut head.headers, head.version);
         if live.settings.healthz.as_deref().is_some_and(|path| path == head.uri.path()) {
             return Ok(Reply::Own(healthz(worker)));
         }
@@ -171,6 +173,9 @@ impl Coming<'_> {
         let origin =
             Origin { client: client.ip, client_value: client.ip_value.as_ref(), is_tls, host: &host };
         forwarded::write(&mut head.headers, origin, &live.settings.forwarded, &seen);
+        if let Some(via) = &live.via {
+            via.write(&mut head.headers, head.version)?;
+        }
         if seen.hosts == 0 {
             head.headers.insert(header::HOST, host.clone());
         }
@@ -257,6 +262,7 @@ impl Coming<'_> {
             }
             upgrade::ask(&mut head.headers, agreed);
             let held = (pick, Arc::clone(&client.place));
+            client.watch.becomes_tunnel();
             upgrade::tunnel(worker, tunnel, upstream, held, live.settings.timeouts.tunnel);
             return Ok(Reply::Tunnel(Response::from_parts(head, Bytes::new())));
         }

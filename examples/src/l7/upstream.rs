@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::h1::H1;
-use super::h2::H2;
+use super::h2_pool::H2Pool;
 use super::settings::PoolSettings;
 use crate::admin::Meter;
 
@@ -19,8 +19,8 @@ pub struct Upstream {
     /// What was sent there, if there is a status page to show it.
     pub meter: Option<Box<Meter>>,
     shelves: Box<[CachePadded<Mutex<Shelf>>]>,
-    /// Held while a connection is made that many are to share.
-    dialing: Box<[tokio::sync::Mutex<()>]>,
+    /// Those of HTTP/2, for each worker too.
+    shared: Box<[CachePadded<H2Pool>]>,
 }
 
 #[derive(Default)]
@@ -28,16 +28,15 @@ pub struct Upstream {
 struct Shelf {
     /// The last one used is the last one here, and the first to be used again: those that are not needed grow old.
     idle: Vec<Box<H1>>,
-    shared: Option<H2>,
 }
 
 impl Upstream {
     /// For an endpoint, with a shelf for each worker, and a meter if somebody may ask.
     pub fn new(endpoint: &Endpoint, workers: usize, is_metered: bool) -> Self {
         let shelves = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
-        let dialing = (0..workers.max(1)).map(|_| tokio::sync::Mutex::default()).collect();
+        let shared = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
         let meter = is_metered.then(Box::default);
-        Self { address: endpoint.address().clone(), meter, shelves, dialing }
+        Self { address: endpoint.address().clone(), meter, shelves, shared }
     }
 
     fn shelf(&self, worker: usize) -> Option<&Mutex<Shelf>> {
@@ -69,23 +68,9 @@ impl Upstream {
         drop(too_many);
     }
 
-    /// The shared connection, if there is one.
-    pub fn shared(&self, worker: usize, number: u64) -> Option<H2> {
-        let shelf = self.shelf(worker)?.lock();
-        shelf.shared.clone().filter(|shared| shared.number == number && shared.is_usable())
-    }
-
-    /// The right to make the shared connection. Who has waited for it looks first whether there is one by now.
-    pub async fn dial(&self, worker: usize) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        Some(self.dialing.get(worker)?.lock().await)
-    }
-
-    /// Makes this the shared connection.
-    pub fn share(&self, worker: usize, connection: &H2) {
-        if let Some(shelf) = self.shelf(worker) {
-            let before = shelf.lock().shared.replace(connection.clone());
-            drop(before);
-        }
+    /// The connections of a worker on which HTTP/2 is spoken.
+    pub fn h2(&self, worker: usize) -> Option<&H2Pool> {
+        self.shared.get(worker).map(|pool| &**pool)
     }
 
     /// Closes what the other side has closed, what has waited too long, and what was made under settings other than `number`.
@@ -98,9 +83,11 @@ impl Upstream {
                 one.number != number || one.idle_at(now) >= settings.idle_time || !one.is_reusable()
             })
             .collect();
-        let dead = shelf.shared.take_if(|shared| shared.number != number || !shared.is_usable());
         drop(shelf);
-        drop((old, dead));
+        drop(old);
+        if let Some(pool) = self.h2(worker) {
+            pool.sweep(settings.idle_time, number, now);
+        }
     }
 
     /// How many connections wait.

@@ -79,7 +79,8 @@ fn a_process_that_is_stopped_is_given_up_and_others_serve() {
     let at = lines.map(Result::unwrap).find_map(|line| line.strip_prefix("at ").map(str::to_owned)).unwrap();
     let at: SocketAddr = at.parse().unwrap();
     let other = Backend::named("other");
-    let retry = "timeout = \"20s\"\nretry = { attempts = 2, per_try_timeout = \"200ms\", on = { timed_out = true } }\n";
+    let retry =
+        "timeout = \"20s\"\nretry = { attempts = 2, per_try_timeout = \"1s\", on = { timed_out = true } }\n";
     let config = route(retry) + &cluster_at("all", &[at, other.address], "policy = \"round_robin\"");
     let (_proxy, address) = start(&config);
     let mut client = Client::new(address);

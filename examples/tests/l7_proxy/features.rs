@@ -235,9 +235,9 @@ fn clients_that_leave_have_lines() {
     std::fs::remove_file(&file).unwrap();
 }
 
-/// A failing endpoint is ejected, a broken one is found by its check, and both without a lost request.
+/// An endpoint that says itself that it is sick gets no requests.
 #[test]
-fn checks_and_outliers_are_those_of_the_configuration() {
+fn checks_are_those_of_the_configuration() {
     let good = Backend::named("good");
     let sick = Backend::new(|stream, seen| {
         let status = if seen.line().contains("/health") { 500 } else { 200 };
@@ -254,4 +254,73 @@ fn checks_and_outliers_are_those_of_the_configuration() {
     for _ in 0..10 {
         assert_eq!(get(address, "/").text(), "good");
     }
+}
+
+/// An endpoint that fails is ejected, and its failures are nobody's but the retries'.
+#[test]
+fn an_outlier_is_ejected_without_a_lost_request() {
+    let good = Backend::named("good");
+    let bad = Backend::new(|stream, _| answer(stream, 502, &[], b"bad"));
+    let outlier = "policy = \"round_robin\"\n[clusters.outlier]\nconsecutive_failures = 3\nejection = { base = \"1h\", max = \"1h\" }\n";
+    let config = route("retry = { attempts = 2 }") + &cluster("all", &[&good, &bad], outlier);
+    let (proxy, address) = start(&config);
+    let usable = || {
+        let report = proxy.running().cluster("all").unwrap().report();
+        report.endpoints.iter().filter(|endpoint| endpoint.usable).count()
+    };
+    assert_eq!(usable(), 2);
+    let mut client = Client::new(address);
+    let mut asked = 0;
+    while usable() == 2 {
+        assert_eq!(client.get("/").text(), "good");
+        asked += 1;
+        assert!(asked < 1000, "it is never ejected");
+    }
+    let seen = bad.seen().len();
+    assert_eq!(seen, 3);
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "good");
+    }
+    assert_eq!((bad.seen().len(), usable()), (seen, 1));
+}
+
+/// An endpoint that is new begins with a small share.
+#[test]
+fn a_new_endpoint_starts_slowly() {
+    let (old, new) = (Backend::named("old"), Backend::named("new"));
+    let slow = "policy = \"weighted_random\"\nslow_start = { window = \"24h\" }\n";
+    let listener = "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n";
+    let text = |backends: &[&Backend]| listener.to_owned() + &route("") + &cluster("all", backends, slow);
+    let (proxy, address) = start(&text(&[&old]));
+    let loaded = evenkeel_config::Loaded::parse(&text(&[&old, &new]), evenkeel_config::Syntax::Toml).unwrap();
+    proxy.reload(&loaded).unwrap();
+    let mut client = Client::new(address);
+    for _ in 0..400 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    // A tenth of the old one's share: 36 of 400, give or take 6.
+    let share = new.seen().len();
+    assert!((1..100).contains(&share), "{share}");
+}
+
+/// `Via` is written if the proxy has a name, and a request that comes by again is a loop.
+#[test]
+fn requests_do_not_go_round_in_circles() {
+    let one = Backend::named("one");
+    let listener =
+        |name: &str, at: u8| format!("[[listeners]]\nname = \"{name}\"\naddress = \"127.0.0.{at}:0\"\n");
+    let (inner, at) =
+        start(&(route("") + &cluster("all", &[&one], "") + "[program]\nworkers = 1\nvia = \"inner\"\n"));
+    let edge = listener("web", 1)
+        + &listener("other", 2)
+        + &route("match = { paths = [{ prefix = \"/\" }] }")
+        + &super::cluster_at("all", &[at], "")
+        + "[program]\nworkers = 1\nvia = \"edge\"\n";
+    let (edge, address) = start(&edge);
+    assert_eq!(get(address, "/").text(), "one");
+    assert_eq!(one.seen()[0].values("via"), ["1.1 edge", "1.1 inner"]);
+    let again = Client::new(edge.address("other").unwrap()).get_with("/", "Via: 1.1 edge, 1.0 x\r\n");
+    assert_eq!((again.status, again.text().as_str()), (508, "loop\n"));
+    assert_eq!(inner.counts().map(|counts| counts.answers[2].get()).sum::<u64>(), 1);
+    assert_eq!(one.seen().len(), 1);
 }

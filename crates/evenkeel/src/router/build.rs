@@ -28,9 +28,9 @@ pub(crate) fn build<T>(
     core: &Arc<Core>,
     config: RouterConfig,
     given: impl IntoIterator<Item = Cluster<T>>,
+    known: &[Cluster<T>],
     before: Option<&Table<T>>,
 ) -> Result<Table<T>, RouterError> {
-    let known = before.map_or(&[][..], |table| table.clusters.all());
     let clusters = Clusters::new(given, known, &config.fallbacks)?;
     let mut numbers = BTreeMap::new();
     for (number, route) in config.routes.iter().enumerate() {
