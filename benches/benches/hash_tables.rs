@@ -51,7 +51,7 @@ fn lookups(criterion: &mut Criterion) {
         let ip_hash = IpHash::new(&IpHashConfig::default(), &set).expect("valid");
         lookup(criterion, "ip_hash", n, |hash| {
             let address = std::net::IpAddr::V4((hash as u32).into());
-            ip_hash.home(ip_hash.hash_of(address)).map_or(0, |candidate| candidate.position)
+            ip_hash.home(ip_hash.hash_of(address, 0)).map_or(0, |candidate| candidate.position)
         });
     }
 }

@@ -95,6 +95,17 @@ impl Policy for BuiltIn {
             policy.on_event(event);
         }
     }
+
+    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
+        match self {
+            Self::LeastRequest(policy) => policy.rebuild(members),
+            Self::RoundRobin(policy) => policy.rebuild(members),
+            Self::SmoothWeightedRoundRobin(policy) => policy.rebuild(members),
+            Self::Random(policy) => policy.rebuild(members),
+            Self::WeightedRandom(policy) => policy.rebuild(members),
+            Self::Dynamic(policy) => policy.rebuild(members),
+        }
+    }
 }
 
 /// Whether all weights above zero are the same: those of zero are masked anyway.

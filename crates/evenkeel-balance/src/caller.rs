@@ -28,6 +28,11 @@ pub trait Caller {
         None
     }
 
+    /// The seed under which [`key`](Self::key) hashes: for policies that make a key of something else, as of an address.
+    fn key_seed(&self) -> u64 {
+        0
+    }
+
     /// The address of the client that sent the request.
     fn source(&mut self) -> Option<IpAddr> {
         None
@@ -53,6 +58,7 @@ pub struct Script<R> {
     place: u32,
     key: Option<u64>,
     key_bytes: Option<Vec<u8>>,
+    key_seed: u64,
     source_address: Option<IpAddr>,
     now: Timestamp,
 }
@@ -69,7 +75,15 @@ impl<R> Script<R> {
     /// Draws from `source`; the first place in every cycle is 0.
     #[must_use]
     pub const fn new(source: R) -> Self {
-        Self { source, place: 0, key: None, key_bytes: None, source_address: None, now: Timestamp::ORIGIN }
+        Self {
+            source,
+            place: 0,
+            key: None,
+            key_bytes: None,
+            key_seed: 0,
+            source_address: None,
+            now: Timestamp::ORIGIN,
+        }
     }
 
     /// The same with another first place.
@@ -92,6 +106,13 @@ impl<R> Script<R> {
         let key = key.into();
         self.key = Some(sip13(0, &key));
         self.key_bytes = Some(key);
+        self
+    }
+
+    /// The same with this seed of key hashes; it changes no key that was given.
+    #[must_use]
+    pub const fn with_key_seed(mut self, seed: u64) -> Self {
+        self.key_seed = seed;
         self
     }
 
@@ -129,6 +150,10 @@ impl<R: RandomSource> Caller for Script<R> {
 
     fn key_bytes(&mut self) -> Option<&[u8]> {
         self.key_bytes.as_deref()
+    }
+
+    fn key_seed(&self) -> u64 {
+        self.key_seed
     }
 
     fn source(&mut self) -> Option<IpAddr> {

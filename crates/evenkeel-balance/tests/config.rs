@@ -45,3 +45,18 @@ fn mistakes_name_the_field_and_what_is_allowed() {
         assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
     }
 }
+
+/// The page for choosing has a row of costs for each policy, in the order in which they are listed.
+#[test]
+fn the_table_of_costs_names_every_policy() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/algorithms.md");
+    let Ok(page) = std::fs::read_to_string(path) else {
+        // A package has no documents of the workspace.
+        return;
+    };
+    let costs = page.split("## What each costs").nth(1).expect("the section");
+    let rows: Vec<&str> =
+        costs.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let names: Vec<&str> = PolicyConfig::all().iter().map(PolicyConfig::name).collect();
+    assert_eq!(rows, names);
+}

@@ -55,8 +55,6 @@ pub(crate) struct Extras {
     pub(crate) attempt: AtomicU32,
     pub(crate) clean_run: AtomicU32,
     pub(crate) clean_since: AtomicU64,
-    /// When it opened last.
-    pub(crate) opened_at: AtomicU64,
     pub(crate) ramp: Return,
     pub(crate) verdicts: Verdicts,
     pub(crate) dry: Option<Box<Dry>>,
@@ -279,7 +277,6 @@ impl Extras {
             attempt: AtomicU32::new(0),
             clean_run: AtomicU32::new(0),
             clean_since: AtomicU64::new(0),
-            opened_at: AtomicU64::new(0),
             ramp: Return::new(),
             verdicts: Verdicts::new(),
             dry: rules.dry_run.then(|| Box::new(Dry::new())),
@@ -290,12 +287,8 @@ impl Extras {
         self.attempt = AtomicU32::new(old.attempt.load(Ordering::Acquire));
         self.clean_run = AtomicU32::new(old.clean_run.load(Ordering::Acquire));
         self.clean_since = AtomicU64::new(old.clean_since.load(Ordering::Acquire));
-        self.opened_at = AtomicU64::new(old.opened_at.load(Ordering::Acquire));
         self.ramp = old.ramp.copy();
         self.verdicts = old.verdicts.copy();
-        if let (Some(new), Some(old)) = (&self.dry, &old.dry) {
-            new.take_over(old);
-        }
     }
 }
 
@@ -311,7 +304,7 @@ impl Dry {
         }
     }
 
-    fn take_over(&self, old: &Self) {
+    pub(crate) fn take_over(&self, old: &Self) {
         let pairs = [
             (&self.until, &old.until),
             (&self.owner, &old.owner),

@@ -1,9 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_types::{Now, Outcome, Timestamp, Verdict};
 
 use crate::body::{Body, Counted, Extras, More};
+use crate::check::RESOLUTION;
 use crate::gauge::{Gauge, Sample};
 use crate::lazy_now::LazyNow;
 use crate::probes::{Lease, Probes};
@@ -91,7 +93,6 @@ impl Breaker {
             body: Body::new(rules, salt),
         };
         if let (Initial::Open, Some(extras)) = (rules.initial, breaker.body.extras()) {
-            extras.opened_at.store(now.as_nanos(), Ordering::Release);
             extras.attempt.store(1, Ordering::Release);
         }
         breaker
@@ -203,6 +204,7 @@ impl Breaker {
         let word = self.load(Ordering::Acquire);
         let forced = self.force_limit(word);
         let own = match word.phase() {
+            Phase::Closed if !self.rules().may_trip_between_outcomes() => None,
             Phase::Closed => self.body.gauges().filter_map(|gauge| gauge.due(self.term(word))).min(),
             Phase::Open => Some(word.time()),
             Phase::HalfOpen | Phase::HalfOpenClaimed => {
@@ -486,10 +488,10 @@ impl Breaker {
             self.see_to(extras, verdict, term, &mut now);
         }
         match verdict {
-            Verdict::Overload { retry_after: Some(hint) } if more.rules.overload.open_for_retry_after => {
-                let hint = hint.min(more.rules.overload.max_retry_after);
-                self.trip(word, now, Reason::RetryAfter, Some(hint))
-            }
+            Verdict::Overload { retry_after } => match self.pause(retry_after) {
+                Some(pause) => self.trip(word, now, Reason::RetryAfter, Some(pause)),
+                None => self.trip(word, now, reason?, None),
+            },
             _ => self.trip(word, now, reason?, None),
         }
     }
@@ -515,6 +517,15 @@ impl Breaker {
         first.filter(|_| more.rules.combine == Combine::Any || reached == rules)
     }
 
+    /// The pause that an overload asks for, if it is to be obeyed. Who asks for less than can be waited for says "at once",
+    /// which is no reason to open: half-open would let one request through at a time.
+    pub(crate) fn pause(&self, retry_after: Option<Duration>) -> Option<Duration> {
+        let overload = self.rules().overload;
+        retry_after
+            .filter(|pause| overload.open_for_retry_after && *pause >= RESOLUTION)
+            .map(|pause| pause.min(overload.max_retry_after))
+    }
+
     /// Ramp and backoff hear of the outcome.
     fn see_to<N: Now>(&self, extras: &Extras, verdict: Verdict, term: Term<'_>, now: &mut LazyNow<N>) {
         let rules = self.rules();
@@ -531,7 +542,7 @@ impl Breaker {
     }
 
     /// Strictly longer than is allowed; `age` is asked only if the outcome does not know.
-    pub(crate) fn is_slow(&self, outcome: &Outcome, age: impl FnOnce() -> std::time::Duration) -> bool {
+    pub(crate) fn is_slow(&self, outcome: &Outcome, age: impl FnOnce() -> Duration) -> bool {
         let limit = self.rules().slow_call_duration;
         limit.is_some_and(|limit| outcome.latency().unwrap_or_else(age) > limit)
     }
@@ -543,11 +554,8 @@ impl Breaker {
 
     /// The reason to trip that is there without anything having ended.
     fn pending(&self, word: Word, now: Timestamp) -> Option<Reason> {
-        let more = self.body.more()?;
-        let rules = more.gauges().count() + usize::from(more.rules.consecutive.is_some());
-        // Where all have to agree an outcome has to be there for the others.
-        let alone = more.rules.combine == Combine::Any || rules == 1;
-        more.gauges().filter(|_| alone).find_map(|gauge| gauge.pending(self.term(word), now))
+        let more = self.body.more().filter(|more| more.rules.may_trip_between_outcomes())?;
+        more.gauges().find_map(|gauge| gauge.pending(self.term(word), now))
     }
 
     fn trip_if_pending(&self, word: Word, now: Timestamp) -> Option<Transition> {
@@ -561,7 +569,7 @@ impl Breaker {
         still_open(word.next_open(until))
     }
 
-    pub(crate) fn next_wait(&self) -> std::time::Duration {
+    pub(crate) fn next_wait(&self) -> Duration {
         match self.body.extras() {
             Some(extras) => self.rules().open_for(extras.attempt.load(Ordering::Acquire), extras.salt),
             None => self.rules().open_for(0, 0),
@@ -575,17 +583,14 @@ impl Breaker {
         word: Word,
         mut now: LazyNow<N>,
         reason: Reason,
-        hint: Option<std::time::Duration>,
+        hint: Option<Duration>,
     ) -> Option<Transition> {
         let now = self.not_before(word, now.read());
         let wait = hint.unwrap_or_else(|| self.next_wait());
-        let extras = self.body.extras();
-        if let Some(extras) = extras {
-            extras.opened_at.store(now.as_nanos(), Ordering::Release);
-        }
         let transition = self.change(word, word.next_open(now.saturating_add(wait)), now, reason)?;
         self.body.opened().fetch_add(1, Ordering::Relaxed);
-        if let Some(extras) = extras.filter(|_| hint.is_none() && self.rules().counts_attempts()) {
+        if let Some(extras) = self.body.extras().filter(|_| hint.is_none() && self.rules().counts_attempts())
+        {
             extras.attempt.fetch_add(1, Ordering::AcqRel);
         }
         Some(transition)
@@ -620,15 +625,14 @@ impl Breaker {
     }
 
     /// `now`, or the entry of the present state if that is later.
+    ///
+    /// What is open or forced remembers its end only. It says nothing about the entry: an operator, a server's hint or other
+    /// rules may have set it, so whoever counts back from it puts the breaker's clock into the future.
     pub(crate) fn not_before(&self, word: Word, now: Timestamp) -> Timestamp {
-        let entry = match (word.phase(), self.body.extras()) {
-            (Phase::Open, Some(extras)) => Timestamp::from_nanos(extras.opened_at.load(Ordering::Acquire)),
-            (Phase::Open, None) => word.time().saturating_sub(self.rules().open_for(0, 0)),
-            // What is forced remembers its end only.
-            (Phase::ForcedOpen | Phase::Disabled, _) => now,
-            _ => word.time(),
-        };
-        now.max(entry)
+        match word.phase() {
+            Phase::Open | Phase::ForcedOpen | Phase::Disabled => now,
+            Phase::Closed | Phase::HalfOpen | Phase::HalfOpenClaimed => now.max(word.time()),
+        }
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_types::Ratio;
 
 use crate::window::{MAX_BUCKETS, MAX_COUNT_SIZE};
-use crate::{BreakerConfig, ConfigError, Fading, Forget, Growth, HalfOpen, Rule, Window};
+use crate::{BreakerConfig, ConfigError, Decision, Fading, Forget, Growth, HalfOpen, Overload, Rule, Window};
 
 pub(crate) fn rules(config: &BreakerConfig) -> Result<(), ConfigError> {
     match config.rules.len() {
@@ -127,6 +127,10 @@ pub(crate) fn waits(config: &BreakerConfig) -> Result<(), ConfigError> {
     if config.overload.max_retry_after < RESOLUTION {
         return Err(ConfigError::MaxRetryAfter(config.overload.max_retry_after));
     }
+    let Overload { open_for_retry_after, max_retry_after, .. } = config.overload;
+    if !open_for_retry_after && max_retry_after != Overload::default().max_retry_after {
+        return Err(ConfigError::MaxRetryAfterWithoutHints(max_retry_after));
+    }
     backoff(config)?;
     half_open(&config.half_open)?;
     match config.ramp {
@@ -155,7 +159,7 @@ fn backoff(config: &BreakerConfig) -> Result<(), ConfigError> {
 }
 
 fn half_open(config: &HalfOpen) -> Result<(), ConfigError> {
-    let HalfOpen { max_concurrent, successes_needed, lease, ratio, decide_after, .. } = *config;
+    let HalfOpen { max_concurrent, successes_needed, lease, ratio, decide_after, decide } = *config;
     if !(1..=MAX_PROBES).contains(&max_concurrent) {
         return Err(ConfigError::MaxConcurrent(max_concurrent));
     }
@@ -167,6 +171,7 @@ fn half_open(config: &HalfOpen) -> Result<(), ConfigError> {
     }
     match decide_after {
         Some(after) if after < RESOLUTION => return Err(ConfigError::DecideAfter(after)),
+        None if decide == Decision::Closed => return Err(ConfigError::DecideWithoutAfter),
         _ => {}
     }
     match ratio {
@@ -198,4 +203,4 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Steps of 10 ms need 41 bits for all of time.
 const MIN_BUCKET: Duration = Duration::from_millis(10);
 /// Of deadlines in the state word.
-const RESOLUTION: Duration = Duration::from_millis(1);
+pub(crate) const RESOLUTION: Duration = Duration::from_millis(1);

@@ -39,7 +39,8 @@ pub struct BreakerConfig {
     pub combine: Combine,
     /// A request that takes strictly longer than this is slow, whatever its verdict.
     ///
-    /// Needed by [`Rule::SlowRatio`] and by nothing else. The time is `Outcome::latency`, and without one the time from
+    /// Needed by [`Rule::SlowRatio`] and by nothing else: without such a rule it only says what slow means, and judges
+    /// nothing, probes neither. The time is `Outcome::latency`, and without one the time from
     /// `try_acquire` to `record`, for which both read the clock. Default: none, since no number is right for every service:
     /// take two or three times the 99th percentile of good days. (resilience4j has 60 s, which sees nothing.)
     #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
@@ -142,9 +143,11 @@ pub struct Overload {
     pub as_probe: OverloadProbe,
     /// Opens the breaker at once for the time that the answer asked for (`Retry-After`), if it named one.
     ///
+    /// An answer that asks for less than 1 ms (`Retry-After: 0`) names none: it may be asked again at once.
     /// Default: no. One client's rate limit is not the endpoint's word for all.
     pub open_for_retry_after: bool,
-    /// The longest time that such an answer may ask for, at least 1 ms. Default 5 min, as linkerd clamps it.
+    /// The longest time that such an answer may ask for, at least 1 ms. Default 5 min, as linkerd clamps it. Another one
+    /// without `open_for_retry_after` is an error: nothing would look at it.
     #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub max_retry_after: Duration,
@@ -267,8 +270,8 @@ pub enum Rule {
     Ewma {
         /// The share that trips it, inclusive: above 0, at most 1.
         failures: Ratio,
-        /// Below this weight it says nothing, 1 to 65,535. Over requests it is their number; over time each request
-        /// weighs `e^(-age / window)`.
+        /// Below this number of requests it says nothing, 1 to 65,535. Over time those of the last `window` count, up to a
+        /// tenth more; it speaks on exactly this number, not on the one after it.
         min_requests: u32,
         /// What makes it fade.
         over: Fading,
@@ -391,7 +394,7 @@ pub struct HalfOpen {
     #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration::optional"))]
     pub decide_after: Option<Duration>,
-    /// How it decides then. Default: open.
+    /// How it decides then. Default: open. Closed without `decide_after` is an error: nothing would look at it.
     pub decide: Decision,
 }
 
@@ -580,6 +583,12 @@ pub enum ConfigError {
     /// The longest time of a server's hint is shorter than the resolution of deadlines.
     #[error("overload.max_retry_after is {0:?}: at least 1ms is needed")]
     MaxRetryAfter(Duration),
+    /// The longest time of a hint that is not obeyed would be ignored.
+    #[error("overload.max_retry_after is {0:?}, but open_for_retry_after is not set: leave it out")]
+    MaxRetryAfterWithoutHints(Duration),
+    /// What is decided after no time would be ignored.
+    #[error("half_open.decide is closed, but there is no decide_after: leave it out, or say when")]
+    DecideWithoutAfter,
     /// The time of the ramp is out of range.
     #[error("ramp.over is {0:?}: allowed are 1ms to 24h")]
     RampOver(Duration),

@@ -6,6 +6,7 @@ use evenkeel_types::{Ratio, Timestamp};
 
 use crate::Fading;
 use crate::sync::{AtomicU64, Ordering};
+use crate::window::{TimeShape, TimeWindow};
 use crate::word::{EPOCH_BITS, Term};
 
 /// A share and the weight it stands on, in one word: `epoch 15 | share 24 | weight 25`.
@@ -17,10 +18,14 @@ use crate::word::{EPOCH_BITS, Term};
 ///
 /// The share has 24 bits and the weight 8 behind the point; it stops at 131,071, so that a share over time is one of the
 /// last 131 thousand requests at most.
+///
+/// The weight is no number of requests where time makes it fade: five requests in as many seconds weigh less than five. So
+/// there a ring counts those of the last time constant, in tenths of it and one more, for the minimum.
 #[derive(Debug)]
 pub(crate) struct Ewma {
     average: AtomicU64,
     newest: AtomicU64,
+    recent: Option<TimeWindow<Box<[AtomicU64]>>>,
 }
 
 /// What makes it fade.
@@ -28,32 +33,37 @@ pub(crate) struct Ewma {
 pub(crate) enum Fade {
     /// The largest weight.
     Requests(f64),
-    /// The time constant in nanoseconds.
-    Time(f64),
+    /// The time constant in nanoseconds, and how the requests of so long are counted.
+    Time(f64, TimeShape),
 }
 
 impl Fade {
     pub(crate) fn new(over: Fading) -> Self {
         match over {
             Fading::Requests { window } => Self::Requests(1.0 / -libm::expm1(-1.0 / f64::from(window))),
-            Fading::Time { window } => Self::Time(window.as_nanos() as f64),
+            Fading::Time { window } => Self::Time(window.as_nanos() as f64, recent(window)),
         }
     }
 }
 
 impl Ewma {
-    pub(crate) fn new() -> Self {
-        Self { average: AtomicU64::new(0), newest: AtomicU64::new(0) }
+    pub(crate) fn new(fade: Fade) -> Self {
+        let recent = match fade {
+            Fade::Requests(_) => None,
+            Fade::Time(_, shape) => Some(TimeWindow::new(shape)),
+        };
+        Self { average: AtomicU64::new(0), newest: AtomicU64::new(0), recent }
     }
 
     pub(crate) fn copy(&self) -> Self {
         Self {
             average: AtomicU64::new(self.average.load(Ordering::Acquire)),
             newest: AtomicU64::new(self.newest.load(Ordering::Acquire)),
+            recent: self.recent.as_ref().map(TimeWindow::copy),
         }
     }
 
-    /// Adds one request. Returns share and weight; `None` if the term is over.
+    /// Adds one request. Returns the share and on how many requests it stands; `None` if the term is over.
     pub(crate) fn add(
         &self,
         fade: Fade,
@@ -61,10 +71,19 @@ impl Ewma {
         term: Term<'_>,
         now: impl FnOnce() -> Timestamp,
     ) -> Option<(Ratio, f64)> {
-        let (faded, largest) = match fade {
-            Fade::Requests(largest) => (1.0, largest),
-            Fade::Time(constant) => (libm::exp(-(self.pass(now()).as_nanos() as f64) / constant), MAX_WEIGHT),
+        let (Fade::Time(constant, shape), Some(recent)) = (fade, &self.recent) else {
+            let Fade::Requests(largest) = fade else { return None };
+            return self.move_on(1.0, largest, bad, term);
         };
+        let now = now();
+        // Counted first: of several threads the one that moves the average last knows of all of them.
+        let _ = recent.add(shape, false, term, now);
+        let faded = libm::exp(-(self.pass(now).as_nanos() as f64) / constant);
+        let (share, _) = self.move_on(faded, MAX_WEIGHT, bad, term)?;
+        Some((share, recent.counts(shape, term, now).requests as f64))
+    }
+
+    fn move_on(&self, faded: f64, largest: f64, bad: bool, term: Term<'_>) -> Option<(Ratio, f64)> {
         let mut seen = self.average.load(Ordering::Acquire);
         loop {
             let old = Average::of(seen, term);
@@ -129,6 +148,16 @@ impl Average {
     }
 }
 
+/// A tenth more than the time constant, so that nothing younger than that is left out; no bucket shorter than a bucket of
+/// a time window can be.
+fn recent(window: Duration) -> TimeShape {
+    let tenths = window.as_nanos() / SHORTEST.as_nanos();
+    let parts = u32::try_from(tenths).unwrap_or(PARTS).clamp(1, PARTS);
+    TimeShape::new((window / parts).saturating_mul(parts + 1), parts + 1, 1)
+}
+
+const PARTS: u32 = 10;
+const SHORTEST: Duration = Duration::from_millis(10);
 const WEIGHT_BITS: u32 = 25;
 const WEIGHT_MASK: u64 = (1 << WEIGHT_BITS) - 1;
 const WEIGHT_ONE: f64 = 256.0;

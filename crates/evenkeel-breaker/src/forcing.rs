@@ -183,9 +183,6 @@ impl Breaker {
             if open.state() == word.state() {
                 return Ok(None);
             }
-            if let Some(extras) = self.body.extras() {
-                extras.opened_at.store(at.as_nanos(), Ordering::Release);
-            }
             if let Some(transition) = self.change(word, open, at, Reason::ByHand) {
                 self.body.opened().fetch_add(1, Ordering::Relaxed);
                 return Ok(Some(transition));
@@ -218,7 +215,12 @@ impl Breaker {
     /// A breaker with other rules that goes on where this one is.
     ///
     /// If every window has the shape it had, counts, state, waits and permits stay good, whatever else has changed. If
-    /// not, it starts again as `restart` says, in a new epoch; what an operator forced stays forced all the same.
+    /// not, it starts again as `restart` says, in a new epoch; what an operator forced stays forced all the same, with its
+    /// owner, its limit and what a dry run has counted. Only a dry run cannot go on under rules that are not prepared for
+    /// one: it ends, and the breaker starts again as `restart` says.
+    ///
+    /// A half-open breaker that has all the verdicts the new rules ask for asks for them anew, in a new epoch: they were
+    /// given under other rules. Requests under way may end at either of the two, as an overdue rule counts them for both.
     #[must_use]
     pub fn successor(&self, rules: &Arc<Rules>, restart: Restart, now: Timestamp) -> Self {
         let word = self.load(Ordering::Acquire);
@@ -226,20 +228,30 @@ impl Breaker {
         let salt = self.body.extras().map_or(0, |extras| extras.salt);
         let fits = !word.is_dry() || rules.dry_run;
         let at = self.not_before(word, now);
-        let kept = (counts_as || word.is_forced()) && fits;
+        let keeps_counts = counts_as && fits;
+        let kept = keeps_counts || word.is_forced() && fits;
         let next = match restart {
             _ if kept => word,
             Restart::Closed => word.wet().next_since(Phase::Closed, at),
             Restart::HalfOpen => word.wet().next_since(Phase::HalfOpen, at),
         };
-        let body = if counts_as { Body::after(&self.body, rules) } else { Body::new(rules, salt) };
+        let body = if keeps_counts { Body::after(&self.body, rules) } else { Body::new(rules, salt) };
+        if let (true, Some(new), Some(old)) = (kept, body.dry(), self.body.dry()) {
+            new.take_over(old);
+        }
         let first_probe = if kept { self.first_probe.load(Ordering::Acquire) } else { 0 };
         let breaker =
             Self { word: AtomicU64::new(next.bits()), first_probe: AtomicU64::new(first_probe), body };
-        if let (Phase::Open, Some(extras)) = (next.phase(), breaker.body.extras()) {
-            extras.opened_at.store(at.as_nanos(), Ordering::Release);
-        }
+        breaker.ask_anew_if_none_is_missing(next, at);
         breaker
+    }
+
+    /// Without a verdict missing nobody would get a probe, and without a probe nothing would ever decide.
+    fn ask_anew_if_none_is_missing(&self, word: Word, now: Timestamp) {
+        let half_open = matches!(word.phase(), Phase::HalfOpen | Phase::HalfOpenClaimed);
+        if half_open && self.probes_missing(word) == 0 {
+            self.word.store(word.next_since(Phase::HalfOpen, now).bits(), Ordering::Release);
+        }
     }
 
     /// When what is forced ends.

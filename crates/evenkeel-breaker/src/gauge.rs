@@ -1,5 +1,7 @@
 //! What a rule has measured.
 
+use std::sync::Arc;
+
 use evenkeel_types::{Now, Ratio, Timestamp};
 
 use crate::Reason;
@@ -23,7 +25,8 @@ pub(crate) enum Meter {
     Window(Window),
     Fading(Fade, Ewma),
     Chart(Chart, Sums),
-    Overdue(Age, Box<Overdue>),
+    /// Shared with a successor: what begins at the one may end at the other.
+    Overdue(Age, Arc<Overdue>),
 }
 
 /// How a request went, as rules look at it.
@@ -38,9 +41,9 @@ impl Gauge {
     pub(crate) fn new(rule: GaugeRule) -> Self {
         let meter = match rule.measure {
             Measure::Window(shape) => Meter::Window(Window::new(shape)),
-            Measure::Fading(fade) => Meter::Fading(fade, Ewma::new()),
+            Measure::Fading(fade) => Meter::Fading(fade, Ewma::new(fade)),
             Measure::Chart(chart) => Meter::Chart(chart, Sums::new()),
-            Measure::Overdue(age) => Meter::Overdue(age, Box::new(Overdue::new())),
+            Measure::Overdue(age) => Meter::Overdue(age, Arc::new(Overdue::new())),
         };
         Self { rule, meter }
     }
@@ -51,7 +54,7 @@ impl Gauge {
             Meter::Window(window) => Meter::Window(window.copy()),
             Meter::Fading(fade, ewma) => Meter::Fading(*fade, ewma.copy()),
             Meter::Chart(chart, sums) => Meter::Chart(*chart, sums.copy()),
-            Meter::Overdue(age, overdue) => Meter::Overdue(*age, Box::new(overdue.copy())),
+            Meter::Overdue(age, overdue) => Meter::Overdue(*age, Arc::clone(overdue)),
         };
         Self { rule, meter }
     }
@@ -79,8 +82,8 @@ impl Gauge {
                 self.rule.judge(window.finish(rest, bad, term)?)
             }
             (Meter::Fading(fade, ewma), Some(bad)) => {
-                let (share, weight) = ewma.add(*fade, bad, term, || now.read())?;
-                self.rule.judge_share(share, weight)
+                let (share, requests) = ewma.add(*fade, bad, term, || now.read())?;
+                self.rule.judge_share(share, requests)
             }
             (Meter::Chart(chart, sums), Some(bad)) => {
                 sums.add(chart, bad, term)?.then_some(Reason::Statistical)

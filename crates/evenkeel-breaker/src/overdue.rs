@@ -38,16 +38,25 @@ impl Age {
 /// How many requests are under way, and how many of them began in each of the last steps.
 ///
 /// ```text
-/// total    epoch 15 | requests 49
+/// begun    epoch 15 | requests 49
+/// ended    epoch 15 | requests 49
 /// young    step 44 | requests 20         (eight of them; step s in place s mod 8)
 /// ```
 ///
-/// What is under way and not young is overdue. Nothing moves from one to the other: when a step's place goes to a newer
-/// one, its requests are in the total alone, which is what overdue means. A request is taken off where it was counted, if
-/// its step still holds its place. Memory does not depend on how many requests there are or how long they take.
+/// What has begun, has not ended and is not young is overdue. Nothing moves from one to the other: when a step's place goes
+/// to a newer one, its requests are no longer young, which is what overdue means. A request is taken off the young where
+/// it was counted, if its step still holds its place. Memory does not depend on how many requests there are or how long
+/// they take.
+///
+/// A request is young before it has begun, and has ended before it is taken off the young. Who looks reads what has begun
+/// first, then the young, then what has ended. So a request that it finds begun and not young was not young any more by
+/// age, or it is found to have ended: one that begins or ends meanwhile is never taken for an overdue one. It may hide one
+/// from this look, not from the next. One count of what is under way in place of two would not do: whoever reads it
+/// before the young misses an end, whoever reads it after them a beginning.
 #[derive(Debug)]
 pub(crate) struct Overdue {
-    total: AtomicU64,
+    begun: AtomicU64,
+    ended: AtomicU64,
     newest: AtomicU64,
     young: [AtomicU64; PLACES],
 }
@@ -55,15 +64,11 @@ pub(crate) struct Overdue {
 impl Overdue {
     pub(crate) fn new() -> Self {
         Self {
-            total: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             newest: AtomicU64::new(0),
             young: std::array::from_fn(|_| AtomicU64::new(0)),
         }
-    }
-
-    pub(crate) fn copy(&self) -> Self {
-        let copy = |cell: &AtomicU64| AtomicU64::new(cell.load(Ordering::Acquire));
-        Self { total: copy(&self.total), newest: copy(&self.newest), young: self.young.each_ref().map(copy) }
     }
 
     /// The latest time anybody has named.
@@ -72,16 +77,14 @@ impl Overdue {
     }
 
     /// Counts a request that begins at `start`, which is what [`latest`](Self::latest) said.
-    ///
-    /// Young first: a reader that comes between sees one request less overdue, not one more.
     pub(crate) fn begin(&self, age: Age, term: Term<'_>, start: Timestamp) {
         self.count_young(age, term, start);
-        self.change_total(term, |requests| requests + 1);
+        add_one(&self.begun, term);
     }
 
     /// Takes a request off that began at `start` and in this term.
     pub(crate) fn end(&self, age: Age, term: Term<'_>, start: Timestamp) {
-        self.change_total(term, |requests| requests.saturating_sub(1));
+        add_one(&self.ended, term);
         let tag = tag(age.step_of(start), term);
         let cell = &self.young[place(age.step_of(start))];
         let mut seen = cell.load(Ordering::Acquire);
@@ -95,31 +98,39 @@ impl Overdue {
 
     /// How many are overdue at `now`.
     pub(crate) fn overdue(&self, age: Age, term: Term<'_>, now: Timestamp) -> u64 {
-        // The total first, as `begin` writes it last: what it counts is in the young places too, or has left them.
-        let total = self.under_way(term);
-        if total == 0 {
+        let begun = count(&self.begun, term);
+        if begun == 0 {
             return 0;
         }
         let newest = age.step_of(now.max(Timestamp::from_nanos(self.newest.load(Ordering::Acquire))));
-        total.saturating_sub(self.sum(term, age.first_young(now), newest))
+        let young = self.sum(term, age.first_young(now), newest);
+        begun.saturating_sub(young).saturating_sub(count(&self.ended, term))
     }
 
     pub(crate) fn under_way(&self, term: Term<'_>) -> u64 {
-        let total = self.total.load(Ordering::Acquire);
-        if total >> TOTAL_BITS == u64::from(term.epoch()) { total & TOTAL_MASK } else { 0 }
+        let begun = count(&self.begun, term);
+        begun.saturating_sub(count(&self.ended, term))
     }
 
     /// When `requests` of those that are under way will be overdue.
     pub(crate) fn due(&self, age: Age, term: Term<'_>, requests: u64) -> Option<Timestamp> {
-        let total = self.under_way(term);
-        let newest = age.step_of(Timestamp::from_nanos(self.newest.load(Ordering::Acquire)));
+        // The other way about than `overdue`: what begins or ends meanwhile may bring the deadline forward, and never
+        // puts it off.
+        let ended = count(&self.ended, term);
+        let latest = Timestamp::from_nanos(self.newest.load(Ordering::Acquire));
+        let newest = age.step_of(latest);
         let oldest = newest.saturating_sub(PLACES as u64 - 1);
-        let mut overdue = total.saturating_sub(self.sum(term, oldest, newest));
-        if overdue >= requests {
-            return Some(Timestamp::from_nanos(self.newest.load(Ordering::Acquire)));
+        let mut young = [0; PLACES];
+        for (count, step) in young.iter_mut().zip(oldest..=newest) {
+            *count = self.sum(term, step, step);
         }
-        (oldest..=newest).find_map(|step| {
-            overdue += self.sum(term, step, step);
+        let under_way = count(&self.begun, term).saturating_sub(ended);
+        let mut overdue = under_way.saturating_sub(young.iter().sum());
+        if overdue >= requests {
+            return Some(latest);
+        }
+        (oldest..=newest).zip(young).find_map(|(step, count)| {
+            overdue += count;
             (overdue >= requests).then(|| age.due(step))
         })
     }
@@ -153,20 +164,26 @@ impl Overdue {
             }
         }
     }
+}
 
-    fn change_total(&self, term: Term<'_>, change: impl Fn(u64) -> u64) {
-        let mut seen = self.total.load(Ordering::Acquire);
-        loop {
-            let is_of = seen >> TOTAL_BITS == u64::from(term.epoch());
-            if !is_of && !term.holds() {
-                return;
-            }
-            let requests = if is_of { seen & TOTAL_MASK } else { 0 };
-            let next = u64::from(term.epoch()) << TOTAL_BITS | change(requests).min(TOTAL_MASK);
-            match self.total.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(now) => seen = now,
-            }
+fn count(cell: &AtomicU64, term: Term<'_>) -> u64 {
+    let seen = cell.load(Ordering::Acquire);
+    if seen >> REQUEST_BITS == u64::from(term.epoch()) { seen & REQUEST_MASK } else { 0 }
+}
+
+/// Not if the term is over.
+fn add_one(cell: &AtomicU64, term: Term<'_>) {
+    let mut seen = cell.load(Ordering::Acquire);
+    loop {
+        let is_of = seen >> REQUEST_BITS == u64::from(term.epoch());
+        if !is_of && !term.holds() {
+            return;
+        }
+        let requests = if is_of { seen & REQUEST_MASK } else { 0 };
+        let next = u64::from(term.epoch()) << REQUEST_BITS | (requests + 1).min(REQUEST_MASK);
+        match cell.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return,
+            Err(now) => seen = now,
         }
     }
 }
@@ -186,7 +203,7 @@ const PLACES: usize = 8;
 const COUNT_BITS: u32 = 20;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const TAG_MASK: u64 = (1 << (u64::BITS - COUNT_BITS)) - 1;
-const TOTAL_BITS: u32 = u64::BITS - EPOCH_BITS;
-const TOTAL_MASK: u64 = (1 << TOTAL_BITS) - 1;
+const REQUEST_BITS: u32 = u64::BITS - EPOCH_BITS;
+const REQUEST_MASK: u64 = (1 << REQUEST_BITS) - 1;
 /// 2^44 divided by the golden ratio.
 const EPOCH_FACTOR: u64 = 0x9E3_779B_97F5;

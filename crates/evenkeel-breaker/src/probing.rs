@@ -84,12 +84,15 @@ impl Breaker {
         if time >= lease.until() {
             return None;
         }
-        let overload = self.rules().overload;
+        if let Verdict::Overload { retry_after } = verdict
+            && let Some(pause) = self.pause(retry_after)
+        {
+            return self.trip(word, now, Reason::RetryAfter, Some(pause));
+        }
         let failed = match verdict {
-            Verdict::Overload { retry_after: Some(hint) } if overload.open_for_retry_after => {
-                return self.trip(word, now, Reason::RetryAfter, Some(hint.min(overload.max_retry_after)));
+            Verdict::Overload { .. } if self.rules().overload.as_probe == OverloadProbe::Strict => {
+                return None;
             }
-            Verdict::Overload { .. } if overload.as_probe == OverloadProbe::Strict => return None,
             Verdict::Neutral => return None,
             Verdict::Success | Verdict::Overload { .. } => false,
             Verdict::Failure => true,

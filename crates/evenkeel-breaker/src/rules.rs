@@ -50,9 +50,14 @@ impl Rules {
             Rule::Consecutive { failures } => Some(failures),
             _ => None,
         });
+        // One row for all of them: the shortest is reached first, the longest last.
+        let consecutive = match config.combine {
+            Combine::Any => rows.min(),
+            Combine::All => rows.max(),
+        };
         let gauges = config.rules.iter().filter_map(|rule| GaugeRule::new(rule, config.stripes));
         Ok(Self {
-            consecutive: rows.min(),
+            consecutive,
             gauges: gauges.collect(),
             combine: config.combine,
             slow_call_duration: config.slow_call_duration.filter(|_| check::looks_at_slow(config)),
@@ -112,6 +117,11 @@ impl Rules {
             Measure::Window(Shape::Time(shape)) => Some(shape),
             _ => None,
         }
+    }
+
+    /// Whether a rule may trip by the clock alone. Where all have to agree an outcome has to be there for the others.
+    pub(crate) fn may_trip_between_outcomes(&self) -> bool {
+        self.combine == Combine::Any || self.gauges.len() + usize::from(self.consecutive.is_some()) == 1
     }
 
     pub(crate) fn looks_at_slow(&self) -> bool {
@@ -211,9 +221,9 @@ impl GaugeRule {
         })
     }
 
-    /// The reason to trip, if such a share of such a weight is one.
-    pub(crate) fn judge_share(&self, failures: Ratio, weight: f64) -> Option<Reason> {
-        (weight >= f64::from(self.min_requests) && failures >= self.limit)
+    /// The reason to trip, if such a share of so many requests is one.
+    pub(crate) fn judge_share(&self, failures: Ratio, requests: f64) -> Option<Reason> {
+        (requests >= f64::from(self.min_requests) && failures >= self.limit)
             .then_some(Reason::Ewma { failures })
     }
 

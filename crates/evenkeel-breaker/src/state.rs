@@ -71,7 +71,8 @@ pub struct Transition {
     pub from: State,
     /// The state that began.
     pub to: State,
-    /// When: the caller's `now`, or the entry of the state that ended if that was later.
+    /// When: the caller's `now`, or the entry of the state that ended if that was later. What was open or forced knows its
+    /// end only, so there it is the caller's `now`.
     pub at: Timestamp,
     /// What caused it.
     pub reason: Reason,

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_breaker::{Breaker, BreakerConfig, ConfigError, HalfOpen, Rule, Rules, State, Window};
+use evenkeel_breaker::{
+    Breaker, BreakerConfig, ConfigError, Decision, HalfOpen, Overload, Rule, Rules, State, Window,
+};
 use evenkeel_types::{Outcome, Ratio, Timestamp};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -71,6 +73,17 @@ fn nonsense_is_refused_at_the_start() {
     check(&half_open(HalfOpen { max_concurrent: 1025, ..default }), Err(ConfigError::MaxConcurrent(1025)));
     check(&half_open(HalfOpen { successes_needed: 0, ..default }), Err(ConfigError::SuccessesNeeded(0)));
     check(&half_open(HalfOpen { lease: Duration::ZERO, ..default }), Err(ConfigError::Lease(Duration::ZERO)));
+}
+
+#[test]
+fn what_nothing_would_look_at_is_refused() {
+    let decide = HalfOpen { decide: Decision::Closed, ..HalfOpen::default() };
+    check(&half_open(decide), Err(ConfigError::DecideWithoutAfter));
+    check(&half_open(HalfOpen { decide_after: Some(DAY), ..decide }), Ok(()));
+    let overload = Overload { max_retry_after: DAY, ..Overload::default() };
+    let config = |overload| BreakerConfig { overload, ..BreakerConfig::default() };
+    check(&config(overload), Err(ConfigError::MaxRetryAfterWithoutHints(DAY)));
+    check(&config(Overload { open_for_retry_after: true, ..overload }), Ok(()));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use evenkeel_breaker::{
     Backoff, Breaker, BreakerConfig, Combine, Decision, Fading, Force, Forget, Growth, HalfOpen, Initial,
-    Jitter, Overload, OverloadProbe, Owner, Permit, ProbeRatio, Ramp, RampShape, Reason, Refusal, Rule,
-    Rules, State, Stats, Transition, Window, WouldBe,
+    Jitter, Overload, OverloadProbe, Owner, Permit, ProbeRatio, Ramp, RampShape, Reason, Refusal, Restart,
+    Rule, Rules, State, Stats, Transition, Window, WouldBe,
 };
 use evenkeel_types::{Outcome, Ratio, Timestamp};
 use proptest::prelude::*;
@@ -26,8 +26,10 @@ enum Event {
     Reset,
     Force(Force, Option<Duration>),
     Unforce,
-    Open,
+    Open(Option<Duration>),
     HalfOpen,
+    /// Other settings: of half-open, of the open time in milliseconds, and perhaps other rules.
+    Reload(HalfOpen, u64, Option<Rule>, Restart),
 }
 
 /// Times near each other, times of the scale of the waits, and the ends of time; in any order.
@@ -44,7 +46,9 @@ fn event() -> impl Strategy<Value = Event> {
     let outcomes = [Outcome::success(), Outcome::failure(), Outcome::overload(None), Outcome::neutral()];
     let slow = outcomes.map(|outcome| outcome.with_latency(Duration::from_secs(9)));
     let hint = Outcome::overload(Some(Duration::from_secs(20)));
-    let outcomes = [outcomes.to_vec(), slow.to_vec(), vec![hint]].concat();
+    let at_once = Outcome::overload(Some(Duration::ZERO));
+    let outcomes = [outcomes.to_vec(), slow.to_vec(), vec![hint, at_once]].concat();
+    let restarts = vec![Restart::Closed, Restart::HalfOpen];
     prop_oneof![
         6 => Just(Event::Acquire),
         1 => Just(Event::Peek),
@@ -56,8 +60,11 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (prop::sample::select(vec![Force::Open, Force::Closed, Force::DryRun]), prop::option::of(1..100_u64))
             .prop_map(|(force, seconds)| Event::Force(force, seconds.map(Duration::from_secs))),
         1 => Just(Event::Unforce),
-        1 => Just(Event::Open),
+        1 => prop::option::of(1..100_000_u64)
+            .prop_map(|millis| Event::Open(millis.map(Duration::from_millis))),
         1 => Just(Event::HalfOpen),
+        1 => (probing(), 1..10_000_u64, prop::option::of(rule()), prop::sample::select(restarts))
+            .prop_map(|(half_open, wait, rule, restart)| Event::Reload(half_open, wait, rule, restart)),
     ]
 }
 
@@ -111,7 +118,7 @@ fn probing() -> impl Strategy<Value = HalfOpen> {
             lease: Duration::from_millis(lease),
             ratio,
             decide_after: after.map(Duration::from_secs),
-            decide,
+            decide: if after.is_some() { decide } else { Decision::Open },
         },
     )
 }
@@ -199,13 +206,16 @@ struct Run {
     config: BreakerConfig,
     held: Vec<Permit>,
     lost: u64,
+    /// The latest time that anybody has named.
+    latest: Timestamp,
 }
 
 impl Run {
     fn new(config: &BreakerConfig) -> Self {
         let rules = Arc::new(Rules::new(config).unwrap());
         let breaker = Breaker::starting(&rules, 5, Timestamp::from_secs(1));
-        Self { breaker, config: config.clone(), held: Vec::new(), lost: 0 }
+        let latest = Timestamp::from_secs(1);
+        Self { breaker, config: config.clone(), held: Vec::new(), lost: 0, latest }
     }
 
     fn take(&mut self, which: usize) -> Option<Permit> {
@@ -213,6 +223,7 @@ impl Run {
     }
 
     fn step(&mut self, event: Event, now: Timestamp) -> Step {
+        self.latest = self.latest.max(now);
         let before = self.breaker.stats(now);
         let mut refused = None;
         let transition = match event {
@@ -258,7 +269,18 @@ impl Run {
                 self.lost += u64::from(self.take(which).is_some());
                 None
             }
-            Event::Tick => self.breaker.tick(now),
+            Event::Tick => {
+                let told = self.breaker.tick(now);
+                if told.is_none() {
+                    let due = self.breaker.next_deadline().is_some_and(|deadline| deadline <= now);
+                    // At the end of time deadlines can be no later.
+                    assert!(
+                        !due || now == Timestamp::MAX,
+                        "what is due is done, or whoever waits for it never sleeps again"
+                    );
+                }
+                told
+            }
             Event::Reset => {
                 let told = self.breaker.reset(now);
                 assert_eq!(self.breaker.state(), State::Closed);
@@ -271,11 +293,43 @@ impl Run {
                 Err(_) => None,
             },
             Event::Unforce => self.breaker.unforce(now),
-            Event::Open => self.breaker.open(None, now).unwrap_or(None),
+            Event::Open(wait) => self.breaker.open(wait, now).unwrap_or(None),
             Event::HalfOpen => self.breaker.half_open(now).unwrap_or(None),
+            Event::Reload(half_open, wait, rule, restart) => {
+                self.reload(half_open, wait, rule, restart, now);
+                return self.unchecked(None, now);
+            }
         };
         self.check(before, transition, now);
         Step { refused, ..self.unchecked(transition, now) }
+    }
+
+    /// The form of a breaker depends on its settings, so this also makes one form of another.
+    fn reload(
+        &mut self,
+        half_open: HalfOpen,
+        wait: u64,
+        rule: Option<Rule>,
+        restart: Restart,
+        now: Timestamp,
+    ) {
+        self.config.half_open = half_open;
+        self.config.open_for = Duration::from_millis(wait);
+        if let Some(rule) = rule {
+            self.config.rules = vec![rule];
+            self.config.stripes = 1;
+        }
+        let forced = self.breaker.stats(now);
+        self.breaker = self.breaker.successor(&Arc::new(Rules::new(&self.config).unwrap()), restart, now);
+        if forced.state.is_forced() {
+            let stats = self.breaker.stats(now);
+            assert_eq!((stats.owner, stats.forced_until), (forced.owner, forced.forced_until));
+            assert_eq!(
+                (stats.would_refuse, stats.would_refuse_ok),
+                (forced.would_refuse, forced.would_refuse_ok)
+            );
+            assert!(stats.state.is_forced());
+        }
     }
 
     fn unchecked(&self, transition: Option<Transition>, now: Timestamp) -> Step {
@@ -301,6 +355,7 @@ impl Run {
                 assert_eq!(transition.to, after.state);
                 assert_eq!(transition.epoch, after.epoch);
                 assert!(transition.at >= now, "never before the caller's time");
+                assert!(transition.at <= self.latest, "never at a time that nobody has named");
                 // A request that ends a force and finds more to do tells the first of two changes, or the last.
                 assert!(after.epoch > before.epoch);
             }

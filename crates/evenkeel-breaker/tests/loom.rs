@@ -322,6 +322,23 @@ fn overdue_requests_settle() {
     });
 }
 
+/// Requests begin and end at one moment on two threads: none of them was ever overdue, whoever looks when.
+#[test]
+fn a_request_that_ends_is_not_overdue() {
+    model(3, || {
+        let rule = Rule::Overdue { requests: 1, after: Duration::from_secs(3) };
+        let breaker = breaker(rule, HalfOpen::default());
+        let one = |breaker: &Breaker| {
+            let permit = breaker.try_acquire(OPEN).unwrap().permit;
+            breaker.record(permit, &Outcome::success(), OPEN)
+        };
+        let other = breaker.clone();
+        let other = thread::spawn(move || one(&other));
+        assert_eq!((one(&breaker), other.join().unwrap()), (None, None));
+        assert_eq!(breaker.next_deadline(), None);
+    });
+}
+
 /// Two requests hang; two threads find them overdue at once: one of them trips it.
 #[test]
 fn overdue_requests_trip_once() {

@@ -127,6 +127,20 @@ fn requests_under_way_end_where_they_began() {
     pick.finish(Outcome::success());
 }
 
+/// A cluster that a reload takes away is forgotten by the routers too, with what its endpoints hold.
+#[test]
+fn a_cluster_that_is_taken_away_is_dropped() {
+    let more = "[[clusters]]\nname = \"old\"\nendpoints = [{ id = \"x\", address = \"10.0.0.9:80\" }]\n";
+    let running = Running::<Arc<()>>::start(load(&format!("{BASE}{more}"))).unwrap();
+    let id = "x".parse().unwrap();
+    let payload = Arc::downgrade(running.cluster("old").unwrap().endpoint(&id).unwrap().payload());
+    assert!(running.router().cluster("old").is_some());
+    running.apply(load(BASE)).unwrap();
+    let _ = running.router().tick();
+    assert!(running.cluster("old").is_none() && running.router().cluster("old").is_none());
+    assert_eq!(payload.strong_count(), 0);
+}
+
 #[test]
 fn a_list_that_becomes_empty_is_the_operators_word() {
     let text = "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"a\", address = \"10.0.0.1:80\" }]\n";

@@ -5,6 +5,7 @@
 //! and counts the answers that our mode of that program reproduces.
 
 pub mod programs;
+mod recorded;
 mod report;
 mod runner;
 mod tally;

@@ -37,7 +37,7 @@ pub fn run(dir: &Path) -> Result<Report, NothingToRun> {
     Ok(Report { files: files.iter().map(|file| replay_file(dir, file)).collect() })
 }
 
-/// Every `*.jsonl` below a folder, sorted by path.
+/// Every file below a folder whose name says that it is JSON, sorted by path: `*.jsonl`, and what may have been meant to be one.
 ///
 /// # Errors
 ///
@@ -51,12 +51,18 @@ pub fn files_below(dir: &Path) -> Result<Vec<PathBuf>, NothingToRun> {
             for entry in fs::read_dir(&path).map_err(fail)? {
                 left.push(entry.map_err(fail)?.path());
             }
-        } else if path.extension().is_some_and(|ending| ending == "jsonl") {
+        } else if is_json(&path) {
             files.push(path);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Also `X.JSONL`, `x.json`, `x.ndjson` and `x.jsonl.gz`: passed over, they would look like success.
+fn is_json(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    name.split('.').skip(1).any(|part| ["jsonl", "json", "ndjson"].contains(&part))
 }
 
 fn replay_file(dir: &Path, path: &Path) -> FileReport {

@@ -114,17 +114,51 @@ impl Vector {
         self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
     }
 
-    /// Whether it holds measurements (shares, times), which a replay meets within a band, and not answers.
+    /// Whether it holds measurements (shares, times), which a replay meets within a band, and no answers.
+    ///
+    /// Files named `behaviour_…` do, and those of Envoy in which no case lists picks.
     #[must_use]
     pub fn is_measurement(&self) -> bool {
-        self.stem().starts_with("behaviour_")
-            || (self.program() == "envoy" && MEASURED.contains(&self.algorithm()))
+        let are_measured = || !self.cases.is_empty() && self.cases.iter().all(Case::is_measured);
+        self.stem().starts_with("behaviour_") || self.program() == "envoy" && are_measured()
     }
 
-    /// The keys of a case, by the list that it names.
-    #[must_use]
-    pub fn keys_of(&self, case: &Case) -> &[String] {
-        case.0["keys"].as_str().and_then(|id| self.keys.get(id)).map_or(&[], Vec::as_slice)
+    /// The keys of a case, one for each pick: by the list that it names, or as it lists them itself, in `keys` or `key_order`.
+    /// `None` if it has none.
+    ///
+    /// # Errors
+    ///
+    /// The list is not known, or no list of texts.
+    pub fn keys_of(&self, case: &Case) -> Result<Option<Vec<Vec<u8>>>, String> {
+        match self.key_list(&case.0["key_order"])? {
+            Some(keys) => Ok(Some(keys)),
+            None => self.key_list(&case.0["keys"]),
+        }
+    }
+
+    /// The same, as many as there are picks.
+    pub(crate) fn keys_for(&self, case: &Case, picks: usize) -> Result<Option<Vec<Vec<u8>>>, String> {
+        match self.keys_of(case)? {
+            Some(keys) if keys.len() != picks => Err(format!("{picks} picks for {} keys", keys.len())),
+            keys => Ok(keys),
+        }
+    }
+
+    /// The keys that a value lists, or whose list it names.
+    pub(crate) fn key_list(&self, list: &Value) -> Result<Option<Vec<Vec<u8>>>, String> {
+        let bytes = |key: &str| key.as_bytes().to_vec();
+        match list {
+            Value::Null => Ok(None),
+            Value::String(id) => match self.keys.get(id) {
+                Some(keys) => Ok(Some(keys.iter().map(|key| bytes(key)).collect())),
+                None => Err(format!("there is no key list {id:?}")),
+            },
+            Value::Array(keys) => {
+                let keys = keys.iter().map(|key| key.as_str().map(bytes).ok_or("a key is no text"));
+                Ok(Some(keys.collect::<Result<_, _>>()?))
+            }
+            _ => Err("`keys` is neither a list nor the name of one".to_owned()),
+        }
     }
 }
 
@@ -141,12 +175,16 @@ impl Case {
         self.0["servers"].as_array().map_or(&[], Vec::as_slice)
     }
 
+    /// Whether it lists shares or events, and no picks.
+    fn is_measured(&self) -> bool {
+        let has = |field: &str| self.0[field].is_array() || self.0[field].is_object();
+        ["counts", "events", "half_second_buckets"].iter().any(|field| has(field))
+            && !["picks", "runs", "requests", "ops", "steps", "phases"].iter().any(|field| has(field))
+    }
+
     /// The weight of a server: 1 if none is given.
     #[must_use]
     pub fn weight(server: &Value) -> u32 {
         server["weight"].as_u64().map_or(1, |weight| u32::try_from(weight).unwrap_or(u32::MAX))
     }
 }
-
-/// What of Envoy is statistical or timed.
-const MEASURED: [&str; 5] = ["panic", "priority", "outlier", "slow_start", "least_request"];

@@ -67,7 +67,7 @@ fn sizes_that_envoy_refuses_fail_every_pick() {
         let mut config = settings;
         config["lb_policy"] = policy.into();
         let tally = replay(
-            &json!({"id": "x", "config": config, "servers": servers(2), "keys": "A", "picks": [0, 1, 1]}),
+            &json!({"id": "x", "config": config, "servers": servers(2), "keys": ["a", "b", "c"], "picks": [0, 1, 1]}),
         );
         assert_eq!((tally.passed, tally.total), (0, 3), "{policy}");
     }

@@ -45,6 +45,7 @@ mod own;
 mod place;
 mod quoted;
 mod raw_paths;
+mod regex_below;
 mod report;
 mod setup;
 mod tls;

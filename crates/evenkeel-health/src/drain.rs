@@ -5,6 +5,8 @@ use std::time::Duration;
 use evenkeel_types::Timestamp;
 use thiserror::Error;
 
+use crate::regressions::Regressions;
+
 /// How endpoints are drained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -150,6 +152,7 @@ pub struct Drain {
     sticky: bool,
     phase: Phase,
     latest: Timestamp,
+    regressions: Regressions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +186,14 @@ impl Drain {
             }
             _ => {}
         }
-        Ok(Self { limit, notice, sticky, phase: Phase::Active, latest: Timestamp::ORIGIN })
+        Ok(Self {
+            limit,
+            notice,
+            sticky,
+            phase: Phase::Active,
+            latest: Timestamp::ORIGIN,
+            regressions: Regressions::NONE,
+        })
     }
 
     /// Begins to drain, with the configured limit. On a drain that goes on, the deadline is set anew.
@@ -236,6 +246,12 @@ impl Drain {
         }
     }
 
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
+    }
+
     /// The health signal: whether it leaves, or has left.
     #[must_use]
     pub const fn is_leaving(&self) -> bool {
@@ -272,6 +288,7 @@ impl Drain {
 
     fn turn(&mut self, now: Timestamp, act: impl FnOnce(&mut Self)) -> Option<DrainChange> {
         let before = self.state(self.latest);
+        self.regressions.note(now, self.latest);
         self.latest = self.latest.max(now);
         self.end_if_due();
         act(self);

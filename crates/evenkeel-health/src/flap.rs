@@ -5,6 +5,8 @@ use std::time::Duration;
 use evenkeel_types::Timestamp;
 use thiserror::Error;
 
+use crate::regressions::Regressions;
+
 /// How flapping is damped.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -187,6 +189,7 @@ pub struct FlapDamper {
     penalty: f64,
     /// When the penalty was that.
     at: Timestamp,
+    regressions: Regressions,
     suppressed: bool,
     up_since: Option<Timestamp>,
 }
@@ -199,7 +202,14 @@ impl FlapDamper {
     /// [`FlapConfigError`] if the settings do not fit together.
     pub fn new(config: FlapConfig) -> Result<Self, FlapConfigError> {
         config.validate()?;
-        Ok(Self { config, penalty: 0.0, at: Timestamp::ORIGIN, suppressed: false, up_since: None })
+        Ok(Self {
+            config,
+            penalty: 0.0,
+            at: Timestamp::ORIGIN,
+            regressions: Regressions::NONE,
+            suppressed: false,
+            up_since: None,
+        })
     }
 
     /// The endpoint came up.
@@ -211,6 +221,7 @@ impl FlapDamper {
 
     /// The endpoint went down: a flap, unless it had been up for longer than `flap_within`.
     pub fn down(&mut self, now: Timestamp) -> Option<FlapChange> {
+        self.regressions.note(now, self.at);
         let now = self.at.max(now);
         let counts = match (self.config.flap_within, self.up_since.take()) {
             (None, _) => true,
@@ -243,6 +254,7 @@ impl FlapDamper {
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Timestamp) -> Option<FlapChange> {
+        self.regressions.note(now, self.at);
         let now = self.at.max(now);
         let is_over = self.suppressed && now >= self.release_at();
         self.penalty = self.penalty(now);
@@ -281,6 +293,12 @@ impl FlapDamper {
         } else {
             Duration::from_nanos(nanos as u64).max(base)
         }
+    }
+
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
     }
 
     /// When it may come back, if it is kept out.

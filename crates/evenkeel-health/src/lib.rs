@@ -44,6 +44,7 @@ mod opinion;
 pub mod outlier;
 mod phi;
 mod provenance;
+mod regressions;
 mod rise_fall;
 mod slow_start;
 mod source;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use evenkeel_types::Timestamp;
 use thiserror::Error;
 
+use crate::regressions::Regressions;
 use crate::{Cause, Change, Note, Opinion, Source, Standing, Status};
 
 /// How old the word of a source may grow before it means nothing any more. Each repetition makes it young again.
@@ -120,6 +121,7 @@ pub struct Provenance {
     /// In order of their sources.
     records: Vec<Record>,
     latest: Timestamp,
+    regressions: Regressions,
 }
 
 /// The last word of one source.
@@ -201,7 +203,12 @@ const fn age(moment: Timestamp) -> Duration {
 impl Default for Provenance {
     /// Nobody said anything yet, and no word ages.
     fn default() -> Self {
-        Self { ttl: TimeToLive::default(), records: Vec::new(), latest: Timestamp::ORIGIN }
+        Self {
+            ttl: TimeToLive::default(),
+            records: Vec::new(),
+            latest: Timestamp::ORIGIN,
+            regressions: Regressions::NONE,
+        }
     }
 }
 
@@ -213,13 +220,14 @@ impl Provenance {
     /// [`TimeToLiveError`] if a time to live is zero.
     pub fn new(ttl: TimeToLive) -> Result<Self, TimeToLiveError> {
         ttl.validate()?;
-        Ok(Self { ttl, records: Vec::new(), latest: Timestamp::ORIGIN })
+        Ok(Self { ttl, records: Vec::new(), latest: Timestamp::ORIGIN, regressions: Regressions::NONE })
     }
 
     /// Takes in what a source says, and writes it into the word. O(sources).
     ///
     /// Saying the same again keeps its beginning, makes it young, and replaces the note.
     pub fn say(&mut self, standing: &Standing, opinion: Opinion, note: Note, now: Timestamp) -> Change {
+        self.regressions.note(now, self.latest);
         self.latest = self.latest.max(now);
         let record = self.record_of(opinion, note);
         match self.records.binary_search_by_key(&opinion.source(), |record| record.opinion.source()) {
@@ -238,6 +246,7 @@ impl Provenance {
     /// none can clear another source's word.
     #[must_use = "whoever turned the endpoint has to tell those who keep masks of it"]
     pub fn tick(&mut self, standing: &Standing, now: Timestamp) -> Vec<Change> {
+        self.regressions.note(now, self.latest);
         self.latest = self.latest.max(now);
         let latest = self.latest;
         let mut changes = Vec::new();
@@ -255,6 +264,12 @@ impl Provenance {
             changes.push(standing.say(neutral));
         }
         changes
+    }
+
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
     }
 
     /// When the next word ends by itself.

@@ -215,6 +215,17 @@ impl RiseFall {
         self.counter = self.rise;
     }
 
+    /// The same verdict under the thresholds of `other`, at the end of its counter; unchecked if it is.
+    pub(crate) const fn under(self, other: Self) -> Self {
+        let counter = match (self.checked, self.is_up()) {
+            (false, _) => other.rise,
+            (true, true) => other.top,
+            (true, false) if self.awaits_pass => other.rise - 1,
+            (true, false) => 0,
+        };
+        Self { counter, checked: self.checked, awaits_pass: self.awaits_pass, ..other }
+    }
+
     /// Whether the endpoint counts as up; an unchecked one does.
     #[must_use]
     pub const fn is_up(&self) -> bool {

@@ -164,8 +164,8 @@ impl Aimd {
 /// otherwise:          L
 /// ```
 ///
-/// then clamped to `min` and `max` and smoothed. A sample below the baseline becomes the baseline and moves nothing. Source:
-/// `VegasLimit` of Netflix/concurrency-limits, whose defaults these are.
+/// then clamped to `min` and `max` and smoothed. A sample below the baseline becomes the baseline and moves nothing. A
+/// drop lowers the limit and is never a baseline, however quick it was; in Netflix's it is. Source: `VegasLimit` of Netflix/concurrency-limits, whose defaults these are.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
@@ -261,7 +261,9 @@ impl Vegas {
 ///                     L = (1 - smoothing) L + smoothing (g L + queue)
 /// ```
 ///
-/// Drops count by their latency alone. Source: `Gradient2Limit` of Netflix/concurrency-limits, whose defaults these are.
+/// A drop counts with `g = 0.5`, the smallest, and its latency not at all: a full server turns calls away quickly, and in
+/// Netflix's, where drops count by their latency alone, that opens the limit. Source: `Gradient2Limit` of
+/// Netflix/concurrency-limits, whose defaults these are.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
@@ -329,9 +331,11 @@ impl Gradient2 {
 /// It measures at the start, after every `probe_interval` with up to `jitter` more, and when the limit has been `min` in five
 /// intervals in a row. What began before the last measuring did is not heard. Source: `gradient_controller.cc` of Envoy.
 ///
-/// Two things are different. What the limit is pinned to and what it may fall to are two settings (envoy#38338), so that
+/// Three things are different. What the limit is pinned to and what it may fall to are two settings (envoy#38338), so that
 /// measuring need not refuse calls (envoy#18152); and the first measuring after the start is drawn from the seed, between no
-/// interval and a whole one, so that proxies which start together do not measure together (envoy#8337).
+/// interval and a whole one, so that proxies which start together do not measure together (envoy#8337). And a drop is not taken
+/// for a quick answer: measuring does not hear it, afterwards it counts as slower than every answer, and the limit does not
+/// grow after an interval in which more than one call in a hundred was dropped.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(

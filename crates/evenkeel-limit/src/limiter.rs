@@ -167,8 +167,11 @@ impl Limiter {
         let missed = !sample.dropped
             && adaptive.missed_drops.load(Ordering::Relaxed) > 0
             && adaptive.missed_drops.swap(0, Ordering::Relaxed) > 0;
+        // Nor does a full server that turns calls away at once invite to come again at once.
+        if !sample.dropped {
+            adaptive.note(sample.latency);
+        }
         let sample = Sample { dropped: sample.dropped || missed, ..*sample };
-        adaptive.note(sample.latency);
         let limit = self.limit();
         let next = algorithm.sample(limit, &sample, now);
         self.change(limit, next)

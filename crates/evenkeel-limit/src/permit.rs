@@ -114,7 +114,7 @@ pub struct Refusal {
     pub limit: u32,
     /// The calls that it counted.
     pub in_flight: u32,
-    /// After how long a slot is likely to be free: the latency of late, divided by the calls in flight (they end evenly
+    /// After how long a slot is likely to be free: the latency of those served of late, divided by the calls in flight (they end evenly
     /// spread, at best). `None` where no latency is known, as with a fixed limit.
     pub retry_hint: Option<Duration>,
 }

@@ -251,3 +251,33 @@ fn a_queue_in_every_state_meets_every_event() {
         assert_eq!(queue.counts(), (waiting, 0));
     }
 }
+
+/// A server of `places` that does a call in 10 ms, and all of them more slowly if it has more at once; somebody always waits.
+#[test]
+fn little_stays_at_the_places_of_the_server() {
+    for places in [1_u32, 4, 20] {
+        let mut little = LittleQueue::new(&LittleConfig::default()).unwrap();
+        let mut ends: Vec<(u64, u64)> = Vec::new();
+        let (mut now, mut seen) = (0, Vec::new());
+        for call in 0..5_000 * places {
+            while little.come().is_ok() {}
+            let (serving, _) = little.counts();
+            let micros = 10_000 * u64::from(serving.max(places)) / u64::from(places);
+            // Not in step: the n-th place begins a little later.
+            while ends.len() < serving as usize {
+                ends.push((now + micros + ends.len() as u64 * 7, micros));
+            }
+            ends.sort_unstable();
+            let (end, took) = ends.remove(0);
+            now = end;
+            little.end(Duration::from_micros(took), Timestamp::from_nanos(now * 1_000));
+            while little.next() {}
+            if call > 2_500 * places {
+                seen.push(little.concurrency());
+            }
+        }
+        let (least, most) = (*seen.iter().min().unwrap(), *seen.iter().max().unwrap());
+        let near = places.saturating_sub(2).max(1)..=places + 2;
+        assert!(near.contains(&least) && near.contains(&most), "{places} places: {least} to {most}");
+    }
+}

@@ -60,14 +60,7 @@ impl AgentProbe {
     }
 
     pub(crate) async fn run(&self, context: &Context<'_>) -> Result<Answer, Reason> {
-        let mut stream = connect(
-            context.address,
-            self.connect_timeout,
-            Closing::AtOnce,
-            context.resolver,
-            context.progress,
-        )
-        .await?;
+        let mut stream = connect(context, self.connect_timeout, Closing::AtOnce).await?;
         context.progress.enter(Phase::Answer);
         if let Some(send) = &self.send {
             stream.write_all(send.as_bytes()).await.map_err(|error| Reason::of_io(&error))?;

@@ -103,6 +103,9 @@ impl CommandProbe {
 }
 
 #[cfg(all(feature = "command", unix))]
+pub(crate) use run::Starting;
+
+#[cfg(all(feature = "command", unix))]
 mod run {
     use std::io;
     use std::os::fd::OwnedFd;
@@ -112,6 +115,7 @@ mod run {
     use std::time::Duration;
 
     use evenkeel_types::Address;
+    use rustix::io::Errno;
     use tokio::io::AsyncReadExt;
     use tokio::net::unix::pipe::Receiver;
     use tokio::time::timeout;
@@ -121,12 +125,15 @@ mod run {
     use crate::excerpt::Excerpt;
     use crate::probe::Context;
     use crate::reaper::{Group, Reaper};
-    use crate::reason::{Phase, Reason, is_shortage};
+    use crate::reason::{Reason, is_shortage};
+    use crate::starter::Starter;
 
     impl CommandProbe {
         pub(crate) async fn run(&self, context: &Context<'_>) -> Result<Answer, Reason> {
-            context.progress.enter(Phase::Command);
-            let mut group = self.spawn(context.address, context.reaper).map_err(|error| {
+            let Starting { starter, reaper } = context.starting;
+            let (mut command, reaper) = (self.command(context.address), Arc::clone(reaper));
+            let start = move || Group::spawn(&mut command, reaper);
+            let mut group = starter.start(start, context.progress).await?.map_err(|error| {
                 let text = Excerpt::of(format!("{}: {error}", self.program.display()));
                 let ours = is_shortage(&error) || error.kind() == io::ErrorKind::WouldBlock;
                 if ours { Reason::Local(text) } else { Reason::Spawn(text) }
@@ -135,11 +142,11 @@ mod run {
             let (out, err) = group.pipes();
             let (mut out, mut err) = (receiver(out)?, receiver(err)?);
             tokio::select! {
-                ended = group.ended() => ended.map_err(|error| Reason::of_io(&error))?,
-                () = output.fill(&mut out, &mut err) => group.ended().await.map_err(|error| Reason::of_io(&error))?,
+                ended = group.ended() => ended.map_err(|error| of_wait(&error))?,
+                () = output.fill(&mut out, &mut err) => group.ended().await.map_err(|error| of_wait(&error))?,
             }
             // What it has forked goes with it, before its number can be given to another process.
-            let status = group.finish().map_err(|error| Reason::of_io(&error))?;
+            let status = group.finish().map_err(|error| of_wait(&error))?;
             // What it wrote last. Nobody holds the pipes any more, unless somebody has escaped.
             let _ = timeout(LAST_WORDS, output.fill(&mut out, &mut err)).await;
             let output = Excerpt::of(&output.kept);
@@ -150,7 +157,7 @@ mod run {
             }
         }
 
-        fn spawn(&self, address: &Address, reaper: &Arc<Reaper>) -> io::Result<Group> {
+        fn command(&self, address: &Address) -> Command {
             let mut command = Command::new(&self.program);
             command.args(&self.args).process_group(0);
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -176,7 +183,31 @@ mod run {
             if let Some(directory) = &self.directory {
                 command.current_dir(directory);
             }
-            Group::spawn(&mut command, Arc::clone(reaper))
+            command
+        }
+    }
+
+    /// What all commands of a prober share.
+    #[derive(Debug)]
+    pub(crate) struct Starting {
+        pub(crate) starter: Starter,
+        pub(crate) reaper: Arc<Reaper>,
+    }
+
+    impl Default for Starting {
+        fn default() -> Self {
+            Self { starter: Starter::new(), reaper: Arc::default() }
+        }
+    }
+
+    /// A program whose end cannot be seen says nothing about the endpoint.
+    fn of_wait(error: &io::Error) -> Reason {
+        if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) {
+            Reason::Local(Excerpt::of(
+                "no exit code: this process ignores SIGCHLD, or somebody else waits for its children",
+            ))
+        } else {
+            Reason::of_io(error)
         }
     }
 

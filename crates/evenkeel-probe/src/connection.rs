@@ -63,14 +63,7 @@ impl Dialer {
     }
 
     pub(crate) async fn dial(&self, context: &Context<'_>) -> Result<Connection, Reason> {
-        let stream = connect(
-            context.address,
-            self.connect_timeout,
-            Closing::Gently,
-            context.resolver,
-            context.progress,
-        )
-        .await?;
+        let stream = connect(context, self.connect_timeout, Closing::Gently).await?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             context.progress.enter(Phase::Tls);

@@ -2,15 +2,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_types::Address;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::agent::AgentProbe;
 use crate::answer::Answer;
 use crate::command::CommandProbe;
-use crate::connect::{Progress, Resolver};
+use crate::connect::Progress;
 use crate::error::ProbeConfigError;
 use crate::grpc::GrpcProbe;
 use crate::http::HttpProbe;
+use crate::lookup::{Lookup, Resolver};
 use crate::reason::Reason;
 use crate::tcp::TcpProbe;
 
@@ -94,15 +95,19 @@ impl From<AgentProbe> for ProbeConfig {
 pub(crate) struct Context<'a> {
     pub(crate) address: &'a Address,
     pub(crate) resolver: &'a Resolver,
+    pub(crate) lookup: &'a Lookup,
     pub(crate) progress: &'a Progress,
+    /// When the time of the check is over.
+    pub(crate) ends: Instant,
     #[cfg(all(feature = "command", unix))]
-    pub(crate) reaper: &'a Arc<crate::reaper::Reaper>,
+    pub(crate) starting: &'a crate::command::Starting,
 }
 
 /// A probe whose settings were checked, ready to run against its address.
 pub(crate) struct Prepared {
     pub(crate) address: Address,
     pub(crate) timeout: Duration,
+    lookup: Lookup,
     kind: Kind,
 }
 
@@ -148,7 +153,7 @@ impl Prepared {
             #[cfg(not(all(feature = "command", unix)))]
             ProbeConfig::Command(command) => return Err(command.refuse()),
         };
-        Ok(Arc::new(Self { address: address.clone(), timeout, kind }))
+        Ok(Arc::new(Self { address: address.clone(), timeout, lookup: Lookup::default(), kind }))
     }
 
     /// Whether it starts a process, and not only a connection.
@@ -161,10 +166,26 @@ impl Prepared {
     }
 
     /// Runs the check, within its time. What it left open is closed when this is dropped.
-    pub(crate) async fn run(&self, context: &Context<'_>) -> Answer {
-        let found = match timeout(self.timeout, Box::pin(self.ask(context))).await {
+    pub(crate) async fn run(
+        &self,
+        resolver: &Resolver,
+        progress: &Progress,
+        #[cfg(all(feature = "command", unix))] starting: &crate::command::Starting,
+    ) -> Answer {
+        // Timeouts are an hour at most.
+        let ends = Instant::now() + self.timeout;
+        let context = Context {
+            address: &self.address,
+            resolver,
+            lookup: &self.lookup,
+            progress,
+            ends,
+            #[cfg(all(feature = "command", unix))]
+            starting,
+        };
+        let found = match timeout_at(ends, Box::pin(self.ask(&context))).await {
             Ok(found) => found,
-            Err(_) => Err(Reason::TimedOut(context.progress.phase())),
+            Err(_) => Err(progress.timed_out()),
         };
         match (&self.kind, found) {
             (_, Ok(answer)) => answer,

@@ -8,8 +8,9 @@ use evenkeel_types::EndpointId;
 use parking_lot::Mutex;
 use tokio::runtime;
 
-use crate::connect::Resolver;
 use crate::error::{ProbeConfigError, ProbeError};
+use crate::evidence::Evidence;
+use crate::lookup::Resolver;
 use crate::probe::Prepared;
 use crate::report::{ProberReport, TargetReport};
 use crate::run::{self, Shared};
@@ -69,8 +70,9 @@ impl ProberConfig {
 
 /// Checks targets, on one thread of its own, until it is stopped or dropped.
 ///
-/// All calls are short and may come from any thread, from a sink too. Besides its thread it has at most four more for
-/// moments, in which the system's resolver is asked for the addresses of endpoints that are names.
+/// All calls are short and may come from any thread, from a sink too. Besides its thread it has at most eight more for
+/// moments: four in which the system's resolver is asked for the addresses of endpoints that are names, and four that start
+/// commands.
 ///
 /// Each target has at most one check running. Its schedule and its verdict are those of
 /// [`ActiveCheck`](evenkeel_health::ActiveCheck): the first check comes at a drawn offset within the first interval,
@@ -94,8 +96,8 @@ impl Prober {
         let failed = |error: std::io::Error| ProbeError::Start(error.to_string());
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(Resolver::THREADS)
-            .thread_name("evenkeel-resolve")
+            .max_blocking_threads(THREADS)
+            .thread_name("evenkeel-probe-wait")
             .build()
             .map_err(failed)?;
         let seed = seed.unwrap_or_else(seed_of_the_process);
@@ -120,8 +122,9 @@ impl Prober {
     /// Gives the target of that id other settings. Counts, advice and the sink stay. O(log n).
     ///
     /// If address or probe change, a running check is given up and a new one is due at once; the verdict stays until that
-    /// has ended. If `check` changes, the verdict is unknown again, or what its `start` says. Certificates in files are
-    /// read anew in any case.
+    /// has ended. If `check` changes, what was found stays too, and an endpoint without a result begins as the new `start` says
+    /// ([`ActiveCheck::set_config`](evenkeel_health::ActiveCheck::set_config)). Certificates in files are read anew in any
+    /// case.
     ///
     /// # Errors
     ///
@@ -135,8 +138,30 @@ impl Prober {
     /// socket is closed, its process killed, within moments.
     pub fn remove(&self, id: &EndpointId) -> Option<Target> {
         let removed = self.shared.schedule.lock().remove(id);
-        self.shared.wake.notify_one();
+        self.shared.wake();
         removed.map(|(target, _)| target)
+    }
+
+    /// Says that the cluster of these targets had a request, whichever endpoint it went to: for
+    /// [`no_traffic_interval`](evenkeel_health::CheckConfig::no_traffic_interval). Targets that are not there are left out.
+    ///
+    /// Tell it now and then and not for every request: it takes the prober's lock, for O(log n) with each id. Once is enough
+    /// for a check without [`no_traffic_after`](evenkeel_health::CheckConfig::no_traffic_after), else several times within
+    /// that.
+    pub fn traffic<'i>(&self, ids: impl IntoIterator<Item = &'i EndpointId>) {
+        let now = self.shared.now();
+        let mut ids = ids.into_iter().peekable();
+        while ids.peek().is_some() {
+            self.shared.schedule.lock().traffic(ids.by_ref().take(IDS_AT_A_TIME), now);
+        }
+        self.shared.wake();
+    }
+
+    /// Where the requests to a target are told, for [`observe`](evenkeel_health::CheckConfig::observe); `None` if there is
+    /// no target of that id.
+    #[must_use]
+    pub fn evidence(&self, id: &EndpointId) -> Option<Evidence> {
+        self.shared.schedule.lock().evidence(id, &self.shared.mailbox)
     }
 
     /// All targets, in the order of their ids. O(n).
@@ -168,7 +193,7 @@ impl Prober {
             schedule.clear()
         };
         drop(ended);
-        self.shared.wake.notify_one();
+        self.shared.wake();
         if thread::current().id() == self.id {
             return;
         }
@@ -190,7 +215,7 @@ impl Prober {
         }
         let edited = edit(&mut schedule, now);
         drop(schedule);
-        self.shared.wake.notify_one();
+        self.shared.wake();
         edited
     }
 }
@@ -212,3 +237,12 @@ impl fmt::Debug for Prober {
 fn seed_of_the_process() -> u64 {
     std::hash::RandomState::new().hash_one(0_u64)
 }
+
+/// Threads for what blocks.
+#[cfg(all(feature = "command", unix))]
+const THREADS: usize = Resolver::THREADS + crate::starter::Starter::THREADS;
+#[cfg(not(all(feature = "command", unix)))]
+const THREADS: usize = Resolver::THREADS;
+
+/// Traffic of a large cluster is told in pieces, so that the thread is not held up.
+const IDS_AT_A_TIME: usize = 256;

@@ -47,6 +47,12 @@ impl Group {
         Ok(Self { child: Some(child), id, reaper })
     }
 
+    /// Its number.
+    #[cfg(test)]
+    pub(crate) const fn id(&self) -> Pid {
+        self.id
+    }
+
     /// Its output and its errors, once.
     pub(crate) fn pipes(&mut self) -> (Option<OwnedFd>, Option<OwnedFd>) {
         let Some(child) = &mut self.child else { return (None, None) };

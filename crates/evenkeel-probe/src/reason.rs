@@ -78,8 +78,8 @@ pub enum Reason {
     /// The agent says that the endpoint is down; its description.
     #[error("agent says down: {0}")]
     AgentDown(Excerpt),
-    /// We could not check: no file descriptor, no port, no memory on *our* side. It says nothing about the endpoint and
-    /// does not count against it.
+    /// We could not check: no file descriptor, no port, no memory, no place to ask the resolver on *our* side, a program that
+    /// does not start in time or whose end cannot be seen. It says nothing about the endpoint and does not count against it.
     #[error("not checked, for want of resources here: {0}")]
     Local(Excerpt),
     /// The check itself broke. A bug in this crate: please report it.

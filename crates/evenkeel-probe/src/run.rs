@@ -10,44 +10,50 @@ use std::time::Duration;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::answer::Answer;
 use crate::clock::Clock;
-use crate::connect::{Progress, Resolver};
-use crate::probe::{Context, Prepared};
+use crate::connect::Progress;
+use crate::evidence::Mailbox;
+use crate::lookup::Resolver;
+use crate::probe::Prepared;
 use crate::reason::Reason;
 use crate::schedule::{Delivery, Schedule, Start};
 
 /// What the thread and the prober's owner share.
 pub(crate) struct Shared {
     pub(crate) schedule: Mutex<Schedule>,
-    pub(crate) wake: Notify,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) stopping: AtomicBool,
     pub(crate) clock: Clock,
     pub(crate) sink_panics: AtomicU64,
     resolver: Resolver,
     #[cfg(all(feature = "command", unix))]
-    reaper: Arc<crate::reaper::Reaper>,
+    starting: crate::command::Starting,
 }
 
 impl Shared {
     pub(crate) fn new(schedule: Schedule) -> Self {
         Self {
             schedule: Mutex::new(schedule),
-            wake: Notify::new(),
+            mailbox: Arc::default(),
             stopping: AtomicBool::new(false),
             clock: Clock::start(),
             sink_panics: AtomicU64::new(0),
             resolver: Resolver::new(),
             #[cfg(all(feature = "command", unix))]
-            reaper: Arc::default(),
+            starting: crate::command::Starting::default(),
         }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Has the thread look what is to be done.
+    pub(crate) fn wake(&self) {
+        self.mailbox.wake.notify_one();
     }
 
     fn is_stopping(&self) -> bool {
@@ -67,10 +73,18 @@ impl Shared {
         }
     }
 
+    /// Whether a program is being started that nobody may know of any more.
+    fn is_starting(&self) -> bool {
+        #[cfg(all(feature = "command", unix))]
+        return !self.starting.starter.is_idle();
+        #[cfg(not(all(feature = "command", unix)))]
+        false
+    }
+
     /// Reaps killed children; whether some are left.
     fn sweep(&self) -> bool {
         #[cfg(all(feature = "command", unix))]
-        return self.reaper.sweep();
+        return self.starting.reaper.sweep();
         #[cfg(not(all(feature = "command", unix)))]
         false
     }
@@ -82,8 +96,13 @@ pub(crate) fn run(runtime: Runtime, shared: &Arc<Shared>) {
         serve(shared).await;
         wind_up(shared).await;
     });
-    // Threads that wait for a dead resolver are left behind: they end when it answers.
-    runtime.shutdown_background();
+    if shared.resolver.is_idle() && !shared.is_starting() {
+        // Threads that wait for work end at once.
+        runtime.shutdown_timeout(PATIENCE);
+    } else {
+        // Those that wait for a dead resolver or file system are left behind: they end when it answers.
+        runtime.shutdown_background();
+    }
 }
 
 async fn serve(shared: &Arc<Shared>) {
@@ -92,16 +111,20 @@ async fn serve(shared: &Arc<Shared>) {
         let children = shared.sweep();
         let wait = if children { wait.min(SWEEP) } else { wait };
         // A wake that came since the step was begun is not lost: `notified` returns at once.
-        let _ = timeout(wait, shared.wake.notified()).await;
+        let _ = timeout(wait, shared.mailbox.wake.notified()).await;
     }
 }
 
 /// Does what is due. How long until the next thing is.
 fn step(shared: &Arc<Shared>) -> Duration {
     let now = shared.now();
-    shared.schedule.lock().turn(now);
+    {
+        let mut schedule = shared.schedule.lock();
+        schedule.convict(shared.mailbox.take(), now);
+        schedule.turn(now);
+    }
     loop {
-        let start = shared.schedule.lock().start();
+        let start = shared.schedule.lock().start(now);
         let Some(start) = start else { break };
         tokio::spawn(check(Arc::clone(shared), start));
     }
@@ -119,14 +142,15 @@ async fn wind_up(shared: &Arc<Shared>) {
     let begun = shared.now();
     loop {
         let running = shared.schedule.lock().running();
-        if running == 0 && !shared.sweep() {
+        let is_starting = shared.is_starting();
+        if running == 0 && !is_starting && !shared.sweep() {
             return;
         }
         if shared.now().saturating_since(begun) > PATIENCE {
             return;
         }
         if running > 0 {
-            let _ = timeout(SWEEP, shared.wake.notified()).await;
+            let _ = timeout(SWEEP, shared.mailbox.wake.notified()).await;
         } else {
             sleep(LAST_SWEEP).await;
         }
@@ -151,18 +175,18 @@ async fn check(shared: Arc<Shared>, start: Start) {
     if let Some(delivery) = delivery.filter(|_| !shared.is_stopping()) {
         shared.deliver(delivery);
     }
-    shared.wake.notify_one();
+    shared.wake();
 }
 
 async fn ask(shared: &Shared, prepared: &Prepared) -> Answer {
-    let context = Context {
-        address: &prepared.address,
-        resolver: &shared.resolver,
-        progress: &Progress::default(),
-        #[cfg(all(feature = "command", unix))]
-        reaper: &shared.reaper,
-    };
-    prepared.run(&context).await
+    prepared
+        .run(
+            &shared.resolver,
+            &Progress::default(),
+            #[cfg(all(feature = "command", unix))]
+            &shared.starting,
+        )
+        .await
 }
 
 /// `None` if the future panics: a bug, in this crate or below, must not leave a place taken for ever.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_health::{ActiveCheck, CheckChange, CheckState};
+use evenkeel_health::{ActiveCheck, CheckChange, CheckConfig, CheckResult, CheckState};
 use evenkeel_types::{EndpointId, SplitMix64, Timestamp};
 use tokio::sync::oneshot;
 
@@ -12,6 +12,7 @@ use crate::advice::Advice;
 use crate::answer::Answer;
 use crate::counts::Counts;
 use crate::error::{ProbeConfigError, ProbeError};
+use crate::evidence::{Evidence, Mailbox};
 use crate::probe::Prepared;
 use crate::report::{LastResult, ProberReport, TargetReport};
 use crate::sink::{Finding, Report, Sink};
@@ -50,6 +51,8 @@ struct Entry {
     sink: Arc<dyn Sink>,
     last: Option<(Timestamp, Finding)>,
     counts: Counts,
+    /// What requests met, if somebody tells.
+    evidence: Option<Evidence>,
 }
 
 struct Running {
@@ -131,7 +134,7 @@ impl Schedule {
         if self.entries.len() >= self.max_targets {
             return Err(ProbeError::Full { max_targets: self.max_targets });
         }
-        let check = ActiveCheck::new(target.check.clone(), now, &mut self.draws)?;
+        let check = ActiveCheck::new(settings(&target, &prepared), now, &mut self.draws)?;
         let token = self.new_number();
         let deadline = check.next_deadline();
         self.tokens.insert(target.id.clone(), token);
@@ -149,13 +152,14 @@ impl Schedule {
             sink,
             last: None,
             counts: Counts::default(),
+            evidence: None,
         };
         self.entries.insert(token, entry);
         Ok(())
     }
 
     /// Other settings for a target. If address or probe change, a running check is given up, since it is about something
-    /// else, and a new one is due; the verdict stays until it has ended. If `check` changes, counting begins anew.
+    /// else, and a new one is due; the verdict stays until it has ended. If `check` changes, what was found stays too.
     pub(crate) fn update(
         &mut self,
         target: Target,
@@ -166,8 +170,12 @@ impl Schedule {
         let unknown = || ProbeError::Unknown(target.id.clone());
         let token = *self.tokens.get(&target.id).ok_or_else(unknown)?;
         let entry = self.entries.get_mut(&token).ok_or_else(unknown)?;
-        if entry.target.check != target.check {
-            entry.check = ActiveCheck::new(target.check.clone(), now, &mut self.draws)?;
+        let settings = settings(&target, &prepared);
+        if *entry.check.config() != settings {
+            entry.check.set_config(settings, now)?;
+        }
+        if let Some(evidence) = &entry.evidence {
+            evidence.set_limit(error_limit(&target.check));
         }
         let elsewhere = entry.target.address != target.address || entry.target.probe != target.probe;
         entry.prepared = prepared;
@@ -228,7 +236,7 @@ impl Schedule {
     }
 
     /// The next check to start, if one waits and there is room.
-    pub(crate) fn start(&mut self) -> Option<Start> {
+    pub(crate) fn start(&mut self, now: Timestamp) -> Option<Start> {
         for lane in 0..self.lanes.len() {
             while self.lanes[lane].running < self.lanes[lane].most {
                 let Some((_, token)) = self.lanes[lane].queue.pop_first() else { break };
@@ -236,6 +244,8 @@ impl Schedule {
                 let Some(entry) = self.entries.get_mut(&token) else { continue };
                 let (cancel, cancelled) = oneshot::channel();
                 entry.waiting = None;
+                // Within its time it is no checker that died, and the clock that ends it may be late.
+                entry.check.keep_until(now.saturating_add(entry.prepared.timeout.saturating_mul(2)));
                 entry.running = Some(Running { run, _cancel: cancel });
                 self.lanes[lane].running += 1;
                 self.running += 1;
@@ -261,6 +271,7 @@ impl Schedule {
             entry.filter(|entry| entry.running.as_ref().is_some_and(|mine| mine.run == ticket.run));
         if let Some(entry) = &mut entry {
             entry.running = None;
+            entry.check.keep_until(Timestamp::ORIGIN);
         }
         let (Some(answer), Some(entry)) = (answer, entry) else {
             count_up(&mut self.totals.cancelled);
@@ -274,6 +285,11 @@ impl Schedule {
         if let Some(result) = answer.result {
             let _ = entry.check.on_result(now, result);
         }
+        if let (Some(CheckResult::Pass | CheckResult::Degraded), Some(evidence)) =
+            (answer.result, &entry.evidence)
+        {
+            evidence.clear();
+        }
         let advice = entry.advice.overlaid_with(answer.advice);
         let advised = advice != entry.advice;
         entry.advice = advice;
@@ -282,6 +298,40 @@ impl Schedule {
         let report = entry.report(Some(finding), advised, now);
         self.reschedule(ticket.token, now);
         report
+    }
+
+    /// Where the requests of a target are told.
+    pub(crate) fn evidence(&mut self, id: &EndpointId, mailbox: &Arc<Mailbox>) -> Option<Evidence> {
+        let token = *self.tokens.get(id)?;
+        let entry = self.entries.get_mut(&token)?;
+        let limit = error_limit(&entry.target.check);
+        let made = || Evidence::new(token, limit, Arc::clone(mailbox));
+        Some(entry.evidence.get_or_insert_with(made).clone())
+    }
+
+    /// Errors of requests came in a row, as many as the targets observe.
+    pub(crate) fn convict(&mut self, runs: Vec<Token>, now: Timestamp) {
+        for token in runs {
+            let Some(entry) = self.entries.get_mut(&token) else { continue };
+            if entry.check.on_error_run(now).is_some() {
+                self.news.push_back(token);
+            }
+            if let Some(evidence) = &entry.evidence {
+                evidence.heard();
+            }
+            self.reschedule(token, now);
+        }
+    }
+
+    /// The cluster of these targets had a request.
+    pub(crate) fn traffic<'i>(&mut self, ids: impl IntoIterator<Item = &'i EndpointId>, now: Timestamp) {
+        for id in ids {
+            let Some(&token) = self.tokens.get(id) else { continue };
+            if let Some(entry) = self.entries.get_mut(&token) {
+                entry.check.on_traffic(now);
+                self.reschedule(token, now);
+            }
+        }
     }
 
     /// What changed without a result, one at a time.
@@ -328,6 +378,8 @@ impl Schedule {
         let Some(entry) = self.entries.get_mut(&token) else { return };
         let lane = usize::from(entry.prepared.is_command());
         entry.waiting = Some(Place { lane, number });
+        // Its verdict is not to blame for a full house.
+        entry.check.keep_until(Timestamp::MAX);
         self.lanes[lane].queue.insert(number, token);
     }
 
@@ -383,6 +435,20 @@ impl Entry {
 
 fn count_up(count: &mut u64) {
     *count = count.saturating_add(1);
+}
+
+/// Its check, by which a verdict that nobody renews also waits for checks that take their time: a probe that is longer than
+/// the interval delays the next result by as much.
+fn settings(target: &Target, prepared: &Prepared) -> CheckConfig {
+    let check = &target.check;
+    let timed = CheckConfig { timeout: Some(check.timeout.unwrap_or(prepared.timeout)), ..check.clone() };
+    let default = Some(timed.longest_age()).filter(|&age| age < Duration::MAX);
+    CheckConfig { stale_after: check.stale_after.or(default), ..check.clone() }
+}
+
+/// How many errors of requests in a row are evidence; 0 if none are.
+fn error_limit(check: &CheckConfig) -> u32 {
+    check.observe.as_ref().map_or(0, |observe| observe.error_limit)
 }
 
 /// Shorter intervals are below what a timer can keep, and would occupy the thread with a single target.
@@ -484,7 +550,7 @@ mod tests {
             now = due(&mut schedule);
         }
         if wanted == State::Running {
-            running = schedule.start();
+            running = schedule.start(now);
         }
         assert_eq!(state(&schedule), wanted);
         (schedule, running, now)
@@ -517,7 +583,7 @@ mod tests {
                         due(&mut schedule);
                         skipped = u64::from(before != Idle);
                     }
-                    1 => drop(schedule.start()),
+                    1 => drop(schedule.start(now)),
                     2 => {
                         if let Some(start) = &running {
                             let report = end(&mut schedule, start, Some(Answer::pass()), now).unwrap();
@@ -557,13 +623,13 @@ mod tests {
         }
         schedule.turn(at(99));
         let order: Vec<_> = schedule.lanes[0].queue.values().copied().collect();
-        let first = schedule.start().unwrap();
-        let second = schedule.start().unwrap();
-        assert!(schedule.start().is_none(), "two places");
+        let first = schedule.start(at(99)).unwrap();
+        let second = schedule.start(at(99)).unwrap();
+        assert!(schedule.start(at(99)).is_none(), "two places");
         assert_eq!((first.token, second.token), (order[0], order[1]));
         assert_eq!(schedule.report(0).waiting, 1);
         let _ = end(&mut schedule, &second, Some(Answer::pass()), at(100));
-        assert_eq!(schedule.start().map(|start| start.token), Some(order[2]));
+        assert_eq!(schedule.start(at(100)).map(|start| start.token), Some(order[2]));
         assert_eq!(schedule.report(0).peak_in_flight, 2);
     }
 
@@ -580,7 +646,7 @@ mod tests {
                 assert_eq!((report.state, report.finding), (CheckState::Unknown, None));
                 break;
             }
-            let Some(start) = schedule.start() else { continue };
+            let Some(start) = schedule.start(now) else { continue };
             let shortage = Answer::fail(Reason::Local(crate::excerpt::Excerpt::of("too many open files")));
             assert_eq!(end(&mut schedule, &start, Some(shortage), now), None, "it is no news");
         }
@@ -591,15 +657,151 @@ mod tests {
     fn a_verdict_goes_stale_while_a_check_hangs() {
         let (mut schedule, start, now) = reach(State::Running);
         let _ = end(&mut schedule, &start.unwrap(), Some(Answer::pass()), now);
-        due(&mut schedule);
-        let hanging = schedule.start().unwrap();
-        let stale = (0..10).find_map(|_| {
+        let begun = due(&mut schedule);
+        let hanging = schedule.start(begun).unwrap();
+        let stale = (0..100).find_map(|_| {
             let now = due(&mut schedule);
-            schedule.next_news(now)
+            schedule.next_news(now).map(|(_, report)| (now, report.state))
         });
-        assert_eq!(stale.unwrap().1.state, CheckState::Unknown);
+        // Twice the second that its probe has: by then somebody should have ended it.
+        assert_eq!(stale, Some((begun.saturating_add(Duration::from_secs(2)), CheckState::Unknown)));
         assert_eq!(state(&schedule), State::Running);
         drop(hanging);
+    }
+
+    /// Every check of a target ends after this long with a failure, and `others` keep it waiting as long before: what its
+    /// sink hears.
+    fn states_of_a_black_hole(check: CheckConfig, takes: u64, waits: u64) -> Vec<CheckState> {
+        let mut schedule = schedule(1);
+        let probe = TcpProbe { timeout: Duration::from_millis(takes), ..TcpProbe::default() };
+        let mut target = target("a", 1);
+        (target.check, target.probe) = (check, probe.into());
+        add(&mut schedule, target, at(0)).unwrap();
+        let (mut heard, mut ends, mut starts) = (Vec::new(), None, None);
+        for millis in 0..40_000 {
+            let now = at(millis);
+            schedule.turn(now);
+            if ends.as_ref().is_some_and(|(at, _)| *at <= now)
+                && let Some((_, start)) = ends.take()
+            {
+                let timed_out = Answer::fail(Reason::TimedOut(crate::reason::Phase::Connect));
+                heard.extend(end(&mut schedule, &start, Some(timed_out), now));
+            }
+            if state(&schedule) == State::Waiting {
+                let begin = *starts.get_or_insert(at(millis + waits));
+                if begin <= now {
+                    let start = schedule.start(now).unwrap();
+                    (starts, ends) = (None, Some((at(millis + takes), start)));
+                }
+            }
+            while let Some((_, report)) = schedule.next_news(now) {
+                heard.push(report);
+            }
+        }
+        heard.into_iter().map(|report| report.state).collect()
+    }
+
+    #[test]
+    fn a_slow_check_keeps_a_dead_endpoint_down() {
+        let every = |millis| CheckConfig {
+            interval: Duration::from_millis(millis),
+            jitter: Ratio::ZERO,
+            ..CheckConfig::default()
+        };
+        assert_eq!(
+            states_of_a_black_hole(every(100), 2_000, 0),
+            [CheckState::Down],
+            "longer than stale_after"
+        );
+        assert_eq!(states_of_a_black_hole(every(2_000), 1_000, 12_000), [CheckState::Down], "a long queue");
+        let soon = CheckConfig { stale_after: Some(Duration::from_millis(150)), ..every(100) };
+        assert_eq!(states_of_a_black_hole(soon, 2_000, 500), [CheckState::Down], "a short stale_after");
+    }
+
+    #[test]
+    fn a_single_shortage_makes_no_slow_target_unknown() {
+        let mut schedule = schedule(1);
+        let probe = TcpProbe { timeout: Duration::from_millis(900), ..TcpProbe::default() };
+        let mut target = Target { probe: probe.into(), ..target("a", 1) };
+        target.check.stale_after = None;
+        add(&mut schedule, target, at(0)).unwrap();
+        let mut now = due(&mut schedule);
+        let shortage = || Answer::fail(Reason::Local(crate::excerpt::Excerpt::of("none left")));
+        for (answer, state) in [(Answer::pass(), CheckState::Up), (shortage(), CheckState::Up)] {
+            let start = schedule.start(now).unwrap();
+            now = now.saturating_add(Duration::from_millis(900));
+            schedule.turn(now);
+            let _ = end(&mut schedule, &start, Some(answer), now);
+            assert_eq!(schedule.targets(now)[0].state, state);
+            now = due(&mut schedule);
+            assert_eq!(schedule.targets(now)[0].state, state);
+        }
+    }
+
+    #[test]
+    fn traffic_shortens_the_wait() {
+        let mut schedule = schedule(1);
+        let mut target = target("a", 1);
+        target.check.stale_after = None;
+        target.check.no_traffic_interval = Some(Duration::from_secs(10));
+        add(&mut schedule, target, at(0)).unwrap();
+        let mut now = due(&mut schedule);
+        assert!(now < at(100), "the first check waits for nobody");
+        let pass = |schedule: &mut Schedule, now| {
+            let start = schedule.start(now).unwrap();
+            let _ = end(schedule, &start, Some(Answer::pass()), now);
+            schedule.next_deadline().unwrap().saturating_since(now)
+        };
+        assert_eq!(pass(&mut schedule, now), Duration::from_secs(10));
+        let ids = ["a".parse().unwrap(), "nobody".parse().unwrap()];
+        schedule.traffic(&ids, now);
+        assert_eq!(schedule.next_deadline(), Some(now.saturating_add(Duration::from_millis(100))));
+        now = due(&mut schedule);
+        assert_eq!(pass(&mut schedule, now), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn errors_of_requests_count_where_they_are_observed() {
+        use evenkeel_health::{ObserveConfig, OnError};
+        let mailbox = Arc::new(Mailbox::default());
+        let (mut schedule, start, now) = reach(State::Running);
+        let _ = end(&mut schedule, &start.unwrap(), Some(Answer::pass()), now);
+        assert!(schedule.evidence(&"b".parse().unwrap(), &mailbox).is_none());
+        let evidence = schedule.evidence(&"a".parse().unwrap(), &mailbox).unwrap();
+        let errors = |count: usize| (0..count).for_each(|_| evidence.request(false));
+        errors(100);
+        assert!(mailbox.take().is_empty(), "nobody observes");
+        let mut observing = target("a", 1);
+        observing.check.observe = Some(ObserveConfig { error_limit: 5, on_error: OnError::MarkDown });
+        update(&mut schedule, observing, now).unwrap();
+        assert!(schedule.next_news(now).is_none());
+        errors(4);
+        due(&mut schedule);
+        let start = schedule.start(now).unwrap();
+        let _ = end(&mut schedule, &start, Some(Answer::pass()), now);
+        errors(4);
+        assert!(mailbox.take().is_empty(), "a passing check clears the count");
+        errors(3);
+        schedule.convict(mailbox.take(), now);
+        assert_eq!(schedule.next_news(now).unwrap().1.state, CheckState::Down);
+        errors(5);
+        schedule.convict(mailbox.take(), now);
+        assert!(schedule.next_news(now).is_none());
+        schedule.remove(&"a".parse().unwrap());
+        errors(5);
+        schedule.convict(mailbox.take(), now);
+    }
+
+    #[test]
+    fn another_interval_forgets_no_verdict() {
+        let (mut schedule, start, now) = reach(State::Running);
+        let refused = Answer::fail(Reason::Refused);
+        assert_eq!(end(&mut schedule, &start.unwrap(), Some(refused), now).unwrap().state, CheckState::Down);
+        let mut slower = target("a", 1);
+        slower.check.interval = Duration::from_millis(150);
+        update(&mut schedule, slower, now).unwrap();
+        assert!(schedule.next_news(now).is_none());
+        assert_eq!(schedule.targets(now)[0].state, CheckState::Down);
     }
 
     #[test]
@@ -687,7 +889,7 @@ mod tests {
                     now
                 }
                 Event::Start => {
-                    running.extend(schedule.start());
+                    running.extend(schedule.start(now));
                     now
                 }
                 Event::End(at, kind) => {
@@ -715,7 +917,7 @@ mod tests {
         for _ in 0..12 {
             now = now.saturating_add(Duration::from_millis(200));
             schedule.turn(now);
-            while let Some(start) = schedule.start() {
+            while let Some(start) = schedule.start(now) {
                 let _ = end(&mut schedule, &start, Some(Answer::pass()), now);
             }
         }

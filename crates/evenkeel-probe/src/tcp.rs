@@ -80,9 +80,7 @@ impl TcpProbe {
 
     pub(crate) async fn run(&self, context: &Context<'_>) -> Result<Answer, Reason> {
         let closing = if self.close_gently { Closing::Gently } else { Closing::AtOnce };
-        let mut stream =
-            connect(context.address, self.connect_timeout, closing, context.resolver, context.progress)
-                .await?;
+        let mut stream = connect(context, self.connect_timeout, closing).await?;
         context.progress.enter(Phase::Answer);
         if let Some(send) = &self.send {
             stream.write_all(send.as_bytes()).await.map_err(|error| Reason::of_io(&error))?;

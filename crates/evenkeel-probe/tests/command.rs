@@ -160,3 +160,40 @@ impl Drop for Note {
         let _ = std::fs::remove_file(&self.0);
     }
 }
+
+/// Run by the next test, in a process that ignores SIGCHLD.
+#[test]
+#[ignore = "needs another process"]
+fn without_sigchld() {
+    let prober = Prober::start(ProberConfig::default()).unwrap();
+    for script in ["exit 0", "exit 3"] {
+        let reports =
+            watch(&prober, target(script.split(' ').next_back().unwrap(), anywhere(), shell(script)));
+        let found = next(&reports).finding.unwrap();
+        assert_eq!(found.result, None, "{found:?}");
+        assert!(found.reason.unwrap().to_string().contains("SIGCHLD"));
+    }
+}
+
+#[test]
+fn a_process_that_ignores_its_children_takes_no_endpoint_down() {
+    // As a supervisor does that starts its services so; shells do not let CHLD be ignored.
+    let ignoring = || {
+        let mut env = std::process::Command::new("env");
+        env.arg("--ignore-signal=CHLD");
+        env
+    };
+    if !ignoring().arg("true").status().is_ok_and(|status| status.success()) {
+        println!("not tried: env of GNU coreutils 8.31 is needed");
+        return;
+    }
+    let me = std::env::current_exe().unwrap();
+    let done =
+        ignoring().arg(me).args(["without_sigchld", "--exact", "--ignored", "--nocapture"]).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}

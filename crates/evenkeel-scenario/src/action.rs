@@ -11,15 +11,26 @@ use crate::time::duration;
 pub struct Action {
     verb: String,
     words: Vec<String>,
+    /// How many of them, from the first on, somebody asked for.
+    asked: Cell<usize>,
     named: BTreeMap<String, (String, Cell<bool>)>,
     count: u32,
+    /// The count as it was written.
+    times: Option<String>,
 }
 
 impl Action {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
         let verb = words.next().ok_or("there is nothing between two commas")?.to_owned();
-        let mut action = Self { verb, words: Vec::new(), named: BTreeMap::new(), count: 1 };
+        let mut action = Self {
+            verb,
+            words: Vec::new(),
+            asked: Cell::new(0),
+            named: BTreeMap::new(),
+            count: 1,
+            times: None,
+        };
         for word in words {
             action.word(word)?;
         }
@@ -29,6 +40,8 @@ impl Action {
     fn word(&mut self, word: &str) -> Result<(), String> {
         if let Some(count) = word.strip_prefix('x').filter(|digits| is_number(digits)) {
             self.count = count.parse().map_err(|_| format!("{word:?} is too often"))?;
+            // Only the last one is a count.
+            self.words.extend(self.times.replace(word.to_owned()));
         } else if let Some((key, value)) = word.split_once('=') {
             if key.is_empty() || value.is_empty() {
                 return Err(format!("{word:?}: write key=value"));
@@ -41,6 +54,20 @@ impl Action {
             self.words.push(word.to_owned());
         }
         Ok(())
+    }
+
+    /// The first argument, if it is `x` and a number, and if there is no other the count.
+    pub(crate) fn word_of_name(&self) -> Option<&str> {
+        let first = self.words.first().or(self.times.as_ref())?;
+        first.strip_prefix('x').filter(|digits| is_number(digits)).map(|_| first.as_str())
+    }
+
+    /// What was taken for a count is a name, if there is no other.
+    pub(crate) fn count_is_a_name(&mut self) {
+        if self.words.is_empty() {
+            self.words.extend(self.times.take());
+            self.count = 1;
+        }
     }
 
     /// What happens.
@@ -58,12 +85,14 @@ impl Action {
     /// The bare arguments.
     #[must_use]
     pub fn words(&self) -> &[String] {
+        self.asked.set(self.words.len());
         &self.words
     }
 
     /// The bare argument at this place, from 0.
     #[must_use]
     pub fn bare(&self, place: usize) -> Option<&str> {
+        self.asked.set(self.asked.get().max(place.saturating_add(1)));
         self.words.get(place).map(String::as_str)
     }
 
@@ -90,12 +119,14 @@ impl Action {
     ///
     /// It is there and no number.
     pub fn number(&self, key: &str) -> Result<Option<f64>, String> {
-        let read = |text: &str| {
-            let (digits, scale) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 0.01));
-            let number = digits.parse::<f64>().ok();
-            number.map(|number| number * scale).ok_or_else(|| format!("{key}={text}: a number is needed"))
-        };
+        let read = |text| self.read_number(text).map_err(|error| format!("{key}: {error}"));
         self.text(key).map(read).transpose()
+    }
+
+    fn read_number(&self, text: &str) -> Result<f64, String> {
+        let (digits, scale) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 0.01));
+        let number = digits.parse::<f64>().ok();
+        number.map(|number| number * scale).ok_or_else(|| format!("{} {text}: a number is needed", self.verb))
     }
 
     /// The argument `key=…` as a duration.
@@ -107,7 +138,38 @@ impl Action {
         self.text(key).map(|text| duration(text).map_err(|error| format!("{key}: {error}"))).transpose()
     }
 
-    /// Refuses named arguments that nobody asked for. To be called last.
+    /// The bare argument at this place as a number, as [`number`](Self::number) reads it.
+    ///
+    /// # Errors
+    ///
+    /// It is there and no number.
+    pub fn bare_number(&self, place: usize) -> Result<Option<f64>, String> {
+        self.bare(place).map(|text| self.read_number(text)).transpose()
+    }
+
+    /// The bare argument at this place as a duration.
+    ///
+    /// # Errors
+    ///
+    /// It is there and no duration.
+    pub fn bare_duration(&self, place: usize) -> Result<Option<Duration>, String> {
+        let read = |text| duration(text).map_err(|error| format!("{}: {error}", self.verb));
+        self.bare(place).map(read).transpose()
+    }
+
+    /// The arguments `key=…` that nobody has asked for, as settings: whole numbers, numbers, `true`, `false`, and text.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, toml::Value)> {
+        self.named.iter().filter(|(_, (_, asked))| !asked.replace(true)).map(|(key, (text, _))| {
+            let whole = text.parse().map(toml::Value::Integer).ok();
+            let number = || text.parse().map(toml::Value::Float).ok();
+            let switch = || text.parse().map(toml::Value::Boolean).ok();
+            let value = whole.or_else(number).or_else(switch);
+            (key.as_str(), value.unwrap_or_else(|| toml::Value::String(text.clone())))
+        })
+    }
+
+    /// Refuses arguments that nobody asked for, bare ones and named ones: who wrote them meant something by them. To be called
+    /// last.
     ///
     /// # Errors
     ///
@@ -115,9 +177,10 @@ impl Action {
     pub fn no_more(&self) -> Result<(), String> {
         let mut unknown =
             self.named.iter().filter(|(_, (_, asked))| !asked.get()).map(|(key, _)| key.as_str());
-        match unknown.next() {
+        let surplus = || self.words.get(self.asked.get()).map(String::as_str);
+        match unknown.next().or_else(surplus) {
             None => Ok(()),
-            Some(key) => Err(format!("{} knows no argument {key}", self.verb)),
+            Some(word) => Err(format!("{} knows no argument {word}", self.verb)),
         }
     }
 
@@ -142,9 +205,36 @@ mod tests {
         assert_eq!((action.verb(), action.count(), action.bare(0)), ("fail", 3, Some("a")));
         assert_eq!(action.duration("after"), Ok(Some(Duration::from_millis(5))));
         assert!(action.no_more().is_err(), "share was not asked for");
+        assert_eq!((action.bare_number(1), action.bare_duration(1)), (Ok(None), Ok(None)));
+        assert!(action.bare_number(0).is_err() && action.bare_duration(0).is_err());
         assert_eq!(action.number("share"), Ok(Some(0.5)));
         assert_eq!(action.no_more(), Ok(()));
         assert_eq!(action.number("other"), Ok(None));
+    }
+
+    #[test]
+    fn words_that_nobody_asked_for_are_refused() {
+        let action = Action::parse("fail a b").expect("reads");
+        assert!(action.no_more().is_err());
+        assert_eq!(action.bare(0), Some("a"));
+        assert_eq!(action.no_more(), Err("fail knows no argument b".to_owned()));
+        assert_eq!(action.words().len(), 2);
+        assert_eq!(action.no_more(), Ok(()));
+    }
+
+    #[test]
+    fn the_last_count_is_the_count() {
+        let action = Action::parse("acquire x2 x3").expect("reads");
+        assert_eq!((action.count(), action.bare(0), action.bare(1)), (3, Some("x2"), None));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_are_settings() {
+        let action = Action::parse("reload a=1 b=0.5 c=true d=5s e=taken").expect("reads");
+        assert_eq!(action.text("e"), Some("taken"));
+        let settings: Vec<String> = action.settings().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(settings, ["a=1", "b=0.5", "c=true", "d=\"5s\""]);
+        assert_eq!(action.no_more(), Ok(()));
     }
 
     #[test]

@@ -20,8 +20,11 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-/// A `#` within quotes is no comment.
+/// A `#` within quotes is no comment, nor is one in a title or in what it was learnt from: issues have numbers.
 fn without_comment(line: &str) -> &str {
+    if NAMES.iter().any(|name| line.starts_with(name)) {
+        return line;
+    }
     let mut quoted = false;
     for (at, c) in line.char_indices() {
         match c {
@@ -32,3 +35,5 @@ fn without_comment(line: &str) -> &str {
     }
     line
 }
+
+const NAMES: [&str; 2] = ["scenario:", "from:"];

@@ -1,5 +1,7 @@
 //! From the text of a file to scenarios.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::action::Action;
 use crate::expectation::Expectation;
 use crate::lines::{Line, lines};
@@ -48,16 +50,40 @@ pub struct Step {
 ///
 /// The first line that is not understood, with its number and what is expected there.
 pub fn parse(text: &str) -> Result<Vec<Scenario>, String> {
+    read(text)?.into_iter().map(|read| read.scenario).collect()
+}
+
+/// A scenario, or what is wrong with it, which is no reason to leave out the others of its file.
+pub(crate) struct Read {
+    pub(crate) title: String,
+    pub(crate) machine: Option<String>,
+    pub(crate) scenario: Result<Scenario, String>,
+}
+
+/// # Errors
+///
+/// What stands before the first scenario.
+pub(crate) fn read(text: &str) -> Result<Vec<Read>, String> {
     let mut scenarios: Vec<Draft> = Vec::new();
     let mut field = Field::Nothing;
     for line in lines(text) {
         let result =
             if line.indented { indented(&mut scenarios, field, line) } else { header(&mut scenarios, line) };
-        field = result.map_err(|error| format!("line {}: {error}", line.number))?.unwrap_or(field);
+        match (result, scenarios.last_mut()) {
+            (Ok(next), _) => field = next.unwrap_or(field),
+            (Err(error), None) => return Err(format!("line {}: {error}", line.number)),
+            (Err(error), Some(draft)) => {
+                draft.wrong.get_or_insert(format!("line {}: {error}", line.number));
+            }
+        }
     }
-    let scenarios = scenarios.into_iter().map(Draft::finish).collect::<Result<Vec<_>, _>>()?;
-    check_titles(&scenarios)?;
-    Ok(scenarios)
+    let mut titles = BTreeSet::new();
+    for draft in &mut scenarios {
+        if !titles.insert(draft.title.clone()) {
+            draft.wrong.get_or_insert(format!("line {}: another one has this title", draft.line));
+        }
+    }
+    Ok(scenarios.into_iter().map(Draft::read).collect())
 }
 
 #[derive(Clone, Copy)]
@@ -77,6 +103,8 @@ struct Draft {
     config: String,
     refused: Option<String>,
     steps: Vec<Step>,
+    /// The first thing that is not understood.
+    wrong: Option<String>,
 }
 
 fn header(scenarios: &mut Vec<Draft>, line: Line<'_>) -> Result<Option<Field>, String> {
@@ -84,10 +112,10 @@ fn header(scenarios: &mut Vec<Draft>, line: Line<'_>) -> Result<Option<Field>, S
         line.text.split_once(':').ok_or_else(|| format!("{:?} is no field: write name: value", line.text))?;
     let value = value.trim();
     if key == "scenario" {
+        scenarios.push(Draft { line: line.number, title: value.to_owned(), ..Draft::default() });
         if value.is_empty() {
             return Err("a scenario needs a title".into());
         }
-        scenarios.push(Draft { line: line.number, title: value.to_owned(), ..Draft::default() });
         return Ok(Some(Field::Nothing));
     }
     let scenario = scenarios.last_mut().ok_or("a file begins with scenario: and a title")?;
@@ -141,9 +169,56 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').filter(move |_| !nothing)
 }
 
+/// `x1` says nothing as a count. So where it is taken by that name and then spoken of, by another verb or in a fact, such
+/// words are names of what has been taken, from there on and until it has ended.
+fn name_what_is_taken(steps: &mut [Step]) {
+    let speaks_of_first = |step: &Step| {
+        let named = |action: &Action| !takes(action) && action.word_of_name() == Some(FIRST);
+        step.actions.iter().any(named) || step.expectations.iter().any(|fact| fact.name().starts_with("x1."))
+    };
+    let takes_first =
+        |step: &Step| step.actions.iter().any(|action| takes(action) && action.word_of_name() == Some(FIRST));
+    if !steps.iter().any(takes_first) || !steps.iter().any(speaks_of_first) {
+        return;
+    }
+    let mut held: BTreeMap<String, u32> = BTreeMap::new();
+    for action in steps.iter_mut().flat_map(|step| &mut step.actions) {
+        let Some(word) = action.word_of_name().map(str::to_owned) else { continue };
+        if takes(action) {
+            action.count_is_a_name();
+            let often = if PERMITS.contains(&action.verb()) { action.count() } else { u32::MAX };
+            let held = held.entry(word).or_default();
+            *held = held.saturating_add(often);
+        } else if let Some(held) = held.get_mut(&word).filter(|held| **held > 0) {
+            action.count_is_a_name();
+            *held -= u32::from(*held < u32::MAX);
+        }
+    }
+}
+
+fn takes(action: &Action) -> bool {
+    PERMITS.contains(&action.verb()) || NAMING.contains(&action.verb())
+}
+
+const FIRST: &str = "x1";
+/// The verbs that give a name to a permit, which ends with the next verb.
+const PERMITS: [&str; 4] = ["acquire", "acq", "ask", "bypass"];
+/// Those that give one to what stays.
+const NAMING: [&str; 4] = ["begin", "start", "hold", "add"];
+
 impl Draft {
-    fn finish(self) -> Result<Scenario, String> {
-        let at = |error: &str| format!("line {}: {:?}: {error}", self.line, self.title);
+    fn read(mut self) -> Read {
+        let (title, machine) = (self.title.clone(), self.machine.clone());
+        let scenario = match self.wrong.take() {
+            Some(error) => Err(error),
+            None => self.finish(),
+        };
+        Read { title, machine, scenario }
+    }
+
+    fn finish(mut self) -> Result<Scenario, String> {
+        name_what_is_taken(&mut self.steps);
+        let at = |error: &str| format!("line {}: {error}", self.line);
         let body = match (self.refused, self.steps) {
             (Some(error), steps) if steps.is_empty() => Body::Refused(error),
             (Some(_), _) => return Err(at("either refused: or steps:, not both")),
@@ -153,9 +228,7 @@ impl Draft {
             (None, steps) => Body::Steps(steps),
         };
         Ok(Scenario {
-            machine: self
-                .machine
-                .ok_or_else(|| format!("line {}: {:?}: machine: is missing", self.line, self.title))?,
+            machine: self.machine.ok_or_else(|| format!("line {}: machine: is missing", self.line))?,
             title: self.title,
             from: self.from,
             seed: self.seed.unwrap_or(1),
@@ -163,14 +236,5 @@ impl Draft {
             body,
             line: self.line,
         })
-    }
-}
-
-fn check_titles(scenarios: &[Scenario]) -> Result<(), String> {
-    let mut titles: Vec<&str> = scenarios.iter().map(|scenario| scenario.title.as_str()).collect();
-    titles.sort_unstable();
-    match titles.windows(2).find(|pair| pair[0] == pair[1]) {
-        None => Ok(()),
-        Some(pair) => Err(format!("two scenarios have the title {:?}", pair[0])),
     }
 }

@@ -1,6 +1,8 @@
 //! Runs scenarios.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -8,7 +10,7 @@ use evenkeel_types::Timestamp;
 
 use crate::action::Action;
 use crate::fact::Fact;
-use crate::scenario::{Body, Scenario, Step, parse};
+use crate::scenario::{Body, Read, Scenario, Step, read};
 
 /// Something that scenarios test.
 pub trait Machine {
@@ -55,31 +57,34 @@ impl Suite {
     }
 
     /// Runs every `.txt` file below `own` and below the directory that `EVENKEEL_SCENARIOS` names, and prints a line for
-    /// each. Returns how many scenarios ran.
+    /// each. Returns how many scenarios ran. One that fails, panics or is not understood does not keep the others from running.
     ///
     /// # Errors
     ///
-    /// All that failed, one a line; no file in `own`; a directory that is not there.
+    /// All that failed, one a line; no file in `own`, or in the other; a directory that is not there.
     pub fn run(&self, own: &Path) -> Result<usize, String> {
         let mut files = files_below(own)?;
         if files.is_empty() {
             return Err(format!("{}: there are no scenarios", own.display()));
         }
         if let Some(more) = env::var_os("EVENKEEL_SCENARIOS") {
-            files.extend(files_below(Path::new(&more))?);
+            let more = Path::new(&more);
+            let found = files_below(more)?;
+            if found.is_empty() {
+                return Err(format!("EVENKEEL_SCENARIOS={}: there are no .txt files", more.display()));
+            }
+            files.extend(found);
         }
         let mut ran = 0;
         let mut failures = Vec::new();
         for file in files {
             let name = file.display().to_string();
             let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
-            match self.run_text(&name, &text) {
-                Ok(passed) => {
-                    println!("{name}: {passed} passed");
-                    ran += passed;
-                }
-                Err(error) => failures.push(error),
-            }
+            let (passed, failed) = self.run_all(&name, &text);
+            let word = if failed.is_empty() { String::new() } else { format!(", {} failed", failed.len()) };
+            println!("{name}: {passed} passed{word}");
+            ran += passed;
+            failures.extend(failed);
         }
         if failures.is_empty() { Ok(ran) } else { Err(failures.join("\n")) }
     }
@@ -90,23 +95,35 @@ impl Suite {
     ///
     /// All that failed, one a line.
     pub fn run_text(&self, name: &str, text: &str) -> Result<usize, String> {
-        let scenarios = parse(text).map_err(|error| format!("{name}: {error}"))?;
-        let mut ran = 0;
-        let mut failures = Vec::new();
-        for scenario in &scenarios {
-            match self.machines.get(scenario.machine.as_str()) {
-                Some(make) => {
-                    ran += 1;
-                    if let Err(error) = run(scenario, make) {
-                        failures.push(format!("{name}: {:?}: {error}", scenario.title));
-                    }
+        let (passed, failed) = self.run_all(name, text);
+        if failed.is_empty() { Ok(passed) } else { Err(failed.join("\n")) }
+    }
+
+    /// How many passed, and what is wrong with the others.
+    fn run_all(&self, name: &str, text: &str) -> (usize, Vec<String>) {
+        let scenarios = match read(text) {
+            Ok(scenarios) => scenarios,
+            Err(error) => return (0, vec![format!("{name}: {error}")]),
+        };
+        let mut passed = 0;
+        let mut failed = Vec::new();
+        for Read { title, machine, scenario } in scenarios {
+            let make = machine.as_deref().and_then(|machine| self.machines.get(machine));
+            let another_crates = machine.as_deref().is_some_and(|machine| MACHINES.contains(&machine));
+            let result = match (scenario, make) {
+                (_, None) if another_crates => continue,
+                (Err(error), _) => Err(error),
+                (Ok(scenario), Some(make)) => run(&scenario, make),
+                (Ok(scenario), None) => {
+                    Err(format!("line {}: there is no machine {:?}", scenario.line, scenario.machine))
                 }
-                None if MACHINES.contains(&scenario.machine.as_str()) => {}
-                None => failures
-                    .push(format!("{name}:{}: there is no machine {:?}", scenario.line, scenario.machine)),
+            };
+            match result {
+                Ok(()) => passed += 1,
+                Err(error) => failed.push(format!("{name}: {title:?}: {error}")),
             }
         }
-        if failures.is_empty() { Ok(ran) } else { Err(failures.join("\n")) }
+        (passed, failed)
     }
 
     /// The names that this suite has and the documentation does not, or the other way about is for the reader: those
@@ -117,7 +134,17 @@ impl Suite {
     }
 }
 
+/// A panic is a failure of this scenario and of no other.
 fn run(scenario: &Scenario, make: &Make) -> Result<(), String> {
+    let line = Cell::new(scenario.line);
+    catch_unwind(AssertUnwindSafe(|| run_caught(scenario, make, &line))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Err(format!("line {}: it panicked: {}", line.get(), text.unwrap_or("without a word")))
+    })
+}
+
+fn run_caught(scenario: &Scenario, make: &Make, line: &Cell<usize>) -> Result<(), String> {
     let made = make(&scenario.config, scenario.seed);
     match (&scenario.body, made) {
         (Body::Refused(part), Ok(_)) => {
@@ -128,13 +155,14 @@ fn run(scenario: &Scenario, make: &Make) -> Result<(), String> {
             Err(format!("expected to be refused with {part:?}, but: {error}"))
         }
         (Body::Steps(_), Err(error)) => Err(format!("line {}: config: {error}", scenario.line)),
-        (Body::Steps(steps), Ok(mut machine)) => run_steps(steps, machine.as_mut()),
+        (Body::Steps(steps), Ok(mut machine)) => run_steps(steps, machine.as_mut(), line),
     }
 }
 
-fn run_steps(steps: &[Step], machine: &mut dyn Machine) -> Result<(), String> {
+fn run_steps(steps: &[Step], machine: &mut dyn Machine, line: &Cell<usize>) -> Result<(), String> {
     let mut now = Timestamp::ORIGIN;
     for step in steps {
+        line.set(step.line);
         now = step.time.map_or(now, |time| time.from(now));
         take(step, machine, now).map_err(|error| format!("line {}: {error}", step.line))?;
     }

@@ -11,6 +11,10 @@ impl Machine for Sum {
     fn act(&mut self, _now: Timestamp, action: &Action) -> Result<(), String> {
         match action.verb() {
             "add" => self.0 += action.number("by")?.unwrap_or(1.0),
+            "panic" => std::panic::resume_unwind(Box::new("as it was told")),
+            // As machines do that know permits by name.
+            "acquire" => self.0 += action.bare(0).map_or(1.0, |name| 10.0 * name.len() as f64),
+            "ok" => self.0 -= action.bare(0).map_or(1.0, |name| 10.0 * name.len() as f64),
             _ => return Err(action.unknown()),
         }
         action.no_more()
@@ -57,6 +61,73 @@ fn comments_end_lines_outside_quotes() {
 }
 
 #[test]
+fn titles_may_name_issues() {
+    let one = |number: u32| {
+        format!(
+            "scenario: Polly #{number} a # b\nfrom: #736\nmachine: limit # comment\nseed: 3 # comment\nsteps:\n  => empty\n"
+        )
+    };
+    assert_eq!(
+        run(&format!("{}{}scenario: #736\nmachine: limit\nsteps:\n  => empty\n", one(217), one(218))),
+        Ok(3)
+    );
+}
+
+#[test]
+fn one_that_fails_keeps_no_other_from_running() {
+    let one = |title: &str, steps: &str| format!("scenario: {title}\nmachine: limit\nsteps:\n    {steps}\n");
+    let text = [
+        one("first", "add => sum=1"),
+        one("second", "add, panic => sum=1"),
+        one("third", "add => sum=2"),
+        one("fourth", "add =>"),
+        one("first", "add => sum=1"),
+        one("", "add => sum=1"),
+        one("sixth", "add => sum=7"),
+    ];
+    let errors = run(&text.concat()).expect_err("five are wrong");
+    let errors: Vec<&str> = errors.lines().collect();
+    let wanted = [
+        ("second", "line 8: it panicked: as it was told"),
+        ("third", "line 12: expected sum=2"),
+        ("fourth", "line 16: there is nothing after =>"),
+        ("first", "line 17: another one has this title"),
+        ("\"\"", "line 21: a scenario needs a title"),
+        ("sixth", "line 28: expected sum=7"),
+    ];
+    assert_eq!(errors.len(), wanted.len(), "{errors:?}");
+    for (error, (title, words)) in errors.iter().zip(wanted) {
+        assert!(error.contains(title) && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_mistake_in_another_crates_scenario_is_told_there() {
+    assert_eq!(run("scenario: a\nmachine: breaker\nsteps:\n    fail =>\n"), Ok(0));
+}
+
+#[test]
+fn what_is_taken_may_be_called_x1() {
+    assert_eq!(
+        steps(
+            "acquire x1, acquire x12 => sum=50\n    ok x1 => sum=30\n    ok x12 => sum=0\n    ok x3 => sum=-3"
+        ),
+        Ok(1)
+    );
+    assert_eq!(steps("acquire x2, acquire x1 x3 => sum=80\n    ok x1 => sum=60\n    ok x2 => sum=40"), Ok(1));
+    // Before it is taken, and after it has ended, it is a count.
+    assert_eq!(
+        steps(
+            "ok x2 => sum=-2\n    acquire x1, acquire x2 => sum=38\n    ok x2, ok x1 => sum=-2\n    ok x2 => sum=-4"
+        ),
+        Ok(1)
+    );
+    // Nobody speaks of x1 afterwards; nor is it taken: these are counts.
+    assert_eq!(steps("acquire x1, acquire x3 => sum=4\n    ok x2 => sum=2"), Ok(1));
+    assert_eq!(steps("acquire x3, ok x1 => sum=2"), Ok(1));
+}
+
+#[test]
 fn what_does_not_hold_fails_and_names_the_line() {
     let error = steps("add => sum=2").expect_err("1 is not 2");
     assert!(error.contains("line 4") && error.contains("expected sum=2, but it is 1"), "{error}");
@@ -67,6 +138,7 @@ fn what_is_not_understood_fails() {
     for wrong in [
         "sub => sum=0",
         "add to=3 => sum=1",
+        "add 3 => sum=1",
         "add => total=1",
         "add",
         "add =>",

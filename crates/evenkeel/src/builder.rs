@@ -2,7 +2,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwapOption;
 use evenkeel_balance::subset::SubsetConfig;
@@ -214,7 +214,8 @@ impl<T> ClusterBuilder<T> {
             limit: limit.transpose()?,
             ledger: ledger.transpose()?,
             seed,
-            is_plain: false,
+            is_plain: AtomicBool::new(false),
+            is_heard: AtomicBool::new(false),
             is_timed: config.latency.is_some()
                 || outliers.as_ref().is_some_and(|outliers| outliers.rules.config().latency.is_some()),
             outliers,
@@ -227,7 +228,7 @@ impl<T> ClusterBuilder<T> {
             stripes: stripes(),
             hash_key,
         };
-        control.is_plain = control.has_no_parts();
+        control.is_plain = AtomicBool::new(control.has_no_parts());
         let state = State { subset, policy: config.policy, index: Index::new(hash_key), retired: Vec::new() };
         Ok(Cluster::new(Shared::new(first, Arc::new(control), seed, config.max_endpoints, state)))
     }

@@ -278,6 +278,15 @@ impl<T> Cluster<T> {
         self.shared.tick()
     }
 
+    /// Whether a pick was asked for since the last call of this; `false` the first time.
+    ///
+    /// For one who asks now and then, such as a prober that checks an unused cluster less. Picks pay nothing for it until
+    /// it is called, and the first pick after a call pays for a short lock. O(1).
+    #[must_use]
+    pub fn had_traffic(&self) -> bool {
+        self.shared.control.timers.had_traffic()
+    }
+
     /// The present by the cluster's clock: what deadlines in errors and reports are measured in.
     #[must_use]
     pub fn now(&self) -> Timestamp {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use evenkeel_balance::{Event, Policy, Wants};
@@ -49,8 +49,10 @@ pub(crate) struct Control {
     /// Whether every request is timed, whatever its policy and endpoint want.
     pub(crate) is_timed: bool,
     /// Whether nothing takes part in a pick besides the policy: no breaker, no limit, no budget, nobody who measures or judges.
-    /// One byte that spares such picks all further questions.
-    pub(crate) is_plain: bool,
+    /// One byte that spares such picks all further questions. It ends when somebody wants to hear verdicts.
+    pub(crate) is_plain: AtomicBool,
+    /// Whether somebody wants to hear the verdicts of some endpoint's requests.
+    pub(crate) is_heard: AtomicBool,
     pub(crate) observer: Option<Box<dyn Observer>>,
     /// The policies of the current tiers that asked for events.
     pub(crate) listeners: ArcSwapOption<Vec<Listener>>,
@@ -75,6 +77,18 @@ impl Control {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whether picks concern nobody but the policy.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain.load(Ordering::Relaxed)
+    }
+
+    /// Verdicts are heard from now on: of requests that are picked after this.
+    pub(crate) fn let_hear(&self) {
+        self.is_heard.store(true, Ordering::Relaxed);
+        self.is_plain.store(false, Ordering::Relaxed);
     }
 
     /// Whether nothing takes part in a pick besides the policy.
@@ -214,7 +228,28 @@ pub(crate) const TIERS: u32 = u32::MAX - 1;
 #[derive(Debug)]
 pub(crate) struct Timers {
     earliest: AtomicU64,
-    waiting: Mutex<BTreeSet<Timer>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    timers: BTreeSet<Timer>,
+    traffic: Traffic,
+}
+
+/// Whether requests come, for those who ask.
+///
+/// Who asks leaves a deadline that has passed long ago, so that the next pick stops by: picks that nobody asks about pay
+/// nothing, and of those that somebody does, the first one pays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Traffic {
+    /// Nobody asks.
+    #[default]
+    Unasked,
+    /// None since somebody asked.
+    Awaited,
+    /// There was some.
+    Seen,
 }
 
 /// An endpoint that waits for a deadline.
@@ -236,7 +271,7 @@ impl Timers {
         Self { earliest: AtomicU64::new(u64::MAX), waiting: Mutex::default() }
     }
 
-    /// The earliest deadline; [`Timestamp::MAX`] if nobody waits.
+    /// The earliest deadline for a pick; [`Timestamp::MAX`] if nobody waits.
     #[inline]
     pub(crate) fn earliest(&self) -> Timestamp {
         Timestamp::from_nanos(self.earliest.load(Ordering::Relaxed))
@@ -253,8 +288,30 @@ impl Timers {
             return;
         }
         let mut waiting = self.waiting.lock();
-        waiting.insert(Timer { until, slot, token });
+        waiting.timers.insert(Timer { until, slot, token });
         self.publish(&waiting);
+    }
+
+    /// The earliest deadline of somebody who waits for time to pass, and not for a pick.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.waiting.lock().timers.first().map(|timer| timer.until)
+    }
+
+    /// Whether a pick was asked for since the last question.
+    pub(crate) fn had_traffic(&self) -> bool {
+        let mut waiting = self.waiting.lock();
+        let seen = std::mem::replace(&mut waiting.traffic, Traffic::Awaited) == Traffic::Seen;
+        self.publish(&waiting);
+        seen
+    }
+
+    /// A pick was asked for.
+    pub(crate) fn note_traffic(&self) {
+        let mut waiting = self.waiting.lock();
+        if waiting.traffic == Traffic::Awaited {
+            waiting.traffic = Traffic::Seen;
+            self.publish(&waiting);
+        }
     }
 
     /// A timer of the cluster itself.
@@ -272,8 +329,8 @@ impl Timers {
         let mut waiting = self.waiting.lock();
         let mut due = Vec::new();
         while due.len() < most
-            && waiting.first().is_some_and(|timer| timer.until <= now)
-            && let Some(timer) = waiting.pop_first()
+            && waiting.timers.first().is_some_and(|timer| timer.until <= now)
+            && let Some(timer) = waiting.timers.pop_first()
         {
             due.push(timer);
         }
@@ -281,8 +338,9 @@ impl Timers {
         due
     }
 
-    fn publish(&self, waiting: &BTreeSet<Timer>) {
-        let earliest = waiting.first().map_or(u64::MAX, |timer| timer.until.as_nanos());
+    fn publish(&self, waiting: &Waiting) {
+        let next = waiting.timers.first().map_or(u64::MAX, |timer| timer.until.as_nanos());
+        let earliest = if waiting.traffic == Traffic::Awaited { 0 } else { next };
         self.earliest.store(earliest, Ordering::Relaxed);
     }
 }
@@ -303,5 +361,22 @@ mod tests {
         timers.add(hour, 2, 8);
         assert_eq!(timers.due(hour, 64).len(), 2);
         assert!(!timers.is_waited_for());
+    }
+
+    #[test]
+    fn traffic_is_seen_by_who_asked_and_hides_no_deadline() {
+        let timers = Timers::new();
+        timers.note_traffic();
+        assert!(!timers.had_traffic(), "nobody had asked");
+        let long_ago = Timestamp::from_nanos(0);
+        assert_eq!((timers.earliest(), timers.next()), (long_ago, None), "a pick stops by, a tick does not");
+        timers.note_traffic();
+        assert!(!timers.is_waited_for());
+        let second = Timestamp::from_secs(1);
+        timers.add(second, 1, 7);
+        assert_eq!((timers.had_traffic(), timers.had_traffic()), (true, false));
+        assert_eq!((timers.earliest(), timers.next()), (long_ago, Some(second)));
+        timers.note_traffic();
+        assert_eq!(timers.earliest(), second);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evenkeel_breaker::{Force, ForceError, Owner, State as BreakerState, Transition};
 use evenkeel_health::{AdminState, CheckResult, CheckState, Note, NoteError, Opinion, Status, Turn};
+use evenkeel_types::Verdict;
 
 use crate::cluster::Cluster;
 use crate::live::{Live, News};
@@ -123,11 +124,50 @@ impl<T> Handle<T> {
             }
         }
         self.tell(&news);
+        self.heard_check(if passed { CheckResult::Pass } else { CheckResult::Fail })
+    }
+
+    /// The result of one check whose verdicts come by [`set_check`](Self::set_check): it turns nobody up or down, and is
+    /// what [`ReturnBy`](crate::ReturnBy) counts where ejected endpoints come back by checks. Tell every result, and not
+    /// changes alone; where the outlier rules ask for no checks it does nothing.
+    pub fn heard_check(&self, result: CheckResult) -> Status {
         if let Some(outliers) = &self.control.outliers {
-            let result = if passed { CheckResult::Pass } else { CheckResult::Fail };
             let news = outliers.on_check(self, result, self.control.now());
             self.tell(&news);
         }
+        self.status()
+    }
+
+    /// Has `hear` called with the verdict of each request that is picked here from now on, by the thread that gives it, outside
+    /// all locks: be quick. It replaces who heard before. Requests without a verdict are not heard of.
+    ///
+    /// For evidence that belongs elsewhere, such as `observe` of an active check. From the first call on, every request of
+    /// the cluster is asked whether somebody hears it, also where nothing but the policy takes part in picks.
+    pub fn hear_verdicts(&self, hear: impl Fn(Verdict) + Send + Sync + 'static) {
+        self.set_hearer(Some(Box::new(hear)));
+    }
+
+    /// Ends what [`hear_verdicts`](Self::hear_verdicts) began.
+    pub fn ignore_verdicts(&self) {
+        self.set_hearer(None);
+    }
+
+    /// Whether a drain of your own holds it, as [`Drain`](evenkeel_health::Drain) says: no new picks, and requests in flight go on.
+    /// Apart from the operator's word, so that neither ends the other's.
+    pub fn set_draining(&self, draining: bool) -> Status {
+        self.say_aloud(Opinion::Draining(draining), Note::default());
+        self.status()
+    }
+
+    /// Whether its heartbeats are missed, as [`PhiAccrual`](evenkeel_health::PhiAccrual) says: no picks then.
+    pub fn set_suspected(&self, suspected: bool) -> Status {
+        self.say_aloud(Opinion::Suspected(suspected), Note::default());
+        self.status()
+    }
+
+    /// Whether it came and went too often, as [`FlapDamper`](evenkeel_health::FlapDamper) says: no picks then.
+    pub fn set_flap_damped(&self, damped: bool) -> Status {
+        self.say_aloud(Opinion::FlapDamped(damped), Note::default());
         self.status()
     }
 

@@ -184,8 +184,8 @@ pub use evenkeel_health::outlier::{
     ReturnBy, SuccessRate,
 };
 pub use evenkeel_health::{
-    AdminState, Cause, CheckState, Curve, RiseFallConfig, SlowStartConfig, SlowStartConfigError, Start,
-    Status, Warmth,
+    AdminState, Cause, CheckResult, CheckState, Curve, RiseFallConfig, SlowStartConfig, SlowStartConfigError,
+    Start, Status, Warmth,
 };
 pub use evenkeel_limit as limit;
 pub use evenkeel_limit::{Extra, LedgerConfig, LedgerRefusal, LimitConfig, LimitConfigError};

@@ -58,14 +58,15 @@ impl Outliers {
     ) -> Vec<Verdict> {
         let mut desk = self.desk.lock();
         let mut changes = Vec::new();
-        for live in left.iter().map(|node| &node.live) {
-            changes.extend(desk.detector.remove(live.key(), now));
-        }
+        // Who joins first: a set in which some are replaced does not shrink, so nobody comes back for that.
         for live in joined.iter().map(|node| &node.live) {
             if let Some(counters) = &live.outlier {
                 let _ = desk.detector.insert(live.key(), Arc::clone(counters), now);
                 desk.detector.set_usable(live.key(), live.is_usable_but_for_outliers());
             }
+        }
+        for live in left.iter().map(|node| &node.live) {
+            changes.extend(desk.detector.remove(live.key(), now));
         }
         changes
     }

@@ -99,6 +99,20 @@ impl<T> Pick<T> {
         }
     }
 
+    /// The time since the pick, by the cluster's clock; `None` if nobody wants it, or the verdict is given.
+    ///
+    /// For answers whose verdict comes long after their head, such as streams of gRPC: ask when the head is there, and hand it in with
+    /// the verdict ([`Outcome::with_latency`]). Else a stream that lasts for an hour is taken for a server that needs one to
+    /// answer.
+    #[must_use]
+    pub fn elapsed(&self) -> Option<Duration> {
+        if !self.is_timed() {
+            return None;
+        }
+        let moment = Moment::new(&self.hold.live().control);
+        Some(moment.now().saturating_since(self.started))
+    }
+
     const fn is_timed(&self) -> bool {
         self.started.as_nanos() != Timestamp::MAX.as_nanos()
     }
@@ -135,6 +149,7 @@ impl<T> Pick<T> {
         if self.hears_events() && outcome.verdict() == Verdict::Failure {
             live.control.tell_policies(Event::Failed(live.token));
         }
+        live.tell_hearer(outcome.verdict());
     }
 
     /// Lets the limits learn. The slots are held until the request has ended.

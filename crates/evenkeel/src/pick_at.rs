@@ -14,7 +14,7 @@ use crate::live::Live;
 use crate::moment::Moment;
 use crate::node::Node;
 use crate::pick::Pick;
-use crate::request::Request;
+use crate::request::{Request, Strictness};
 use crate::snapshot::{Snapshot, Tier};
 use crate::way::Marks;
 
@@ -64,10 +64,10 @@ impl<T> Cluster<T> {
             return Err(refusal);
         }
         let mut entry = Entry::free(&shared.control);
-        if !shared.control.is_plain && shared.control.guards_entry() {
+        if !shared.control.is_plain() && shared.control.guards_entry() {
             shared.enter(request, &moment, &mut entry)?;
         }
-        let grant = if shared.control.is_plain { Some(Grant::none()) } else { node.live.admit(&moment) };
+        let grant = if shared.control.is_plain() { Some(Grant::none()) } else { node.live.admit(&moment) };
         let Some(grant) = grant else {
             let state =
                 if node.live.is_saturated() { EndpointState::Saturated } else { EndpointState::Unhealthy };
@@ -110,7 +110,7 @@ const fn lost(then: OnLost, state: EndpointState) -> PickAtError {
 
 fn state_of<T>(live: &Live<T>, request: &Request<'_>) -> EndpointState {
     let status = live.status();
-    if request.tried().contains(&live.token) {
+    if request.strictness() == Strictness::Exclude && request.tried().contains(&live.token) {
         EndpointState::Unhealthy
     } else if !status.usable() {
         if is_draining(status) { EndpointState::Draining } else { EndpointState::Unhealthy }

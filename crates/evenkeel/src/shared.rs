@@ -72,7 +72,7 @@ impl<T> Shared<T> {
         let moment = Moment::new(&self.control);
         self.tick_if_due(&moment);
         let mut entry = Entry::free(&self.control);
-        if !self.control.is_plain && self.control.guards_entry() {
+        if !self.control.is_plain() && self.control.guards_entry() {
             self.enter(request, &moment, &mut entry)?;
         }
         let mut caller = LaneCaller::new(lane, &moment, request);
@@ -104,7 +104,7 @@ impl<T> Shared<T> {
     ) -> Pick<T> {
         let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
         let hears = tier.wants.intersects(OF_REQUESTS);
-        let mut pick = Pick::new(hold, grant, entry, tier.wants, self.control.is_plain && !hears, way);
+        let mut pick = Pick::new(hold, grant, entry, tier.wants, self.control.is_plain() && !hears, way);
         if self.control.is_timed || hears {
             self.begin(node, tier, moment, &mut pick);
         }
@@ -154,6 +154,7 @@ impl<T> Shared<T> {
     /// One of the picks that see a deadline lets it pass.
     #[cold]
     fn tick_what_is_due(&self, now: Timestamp) {
+        self.control.timers.note_traffic();
         let Some(one) = self.ticking.try_lock() else { return };
         let told = self.tick_at(now, TIMERS_A_PICK);
         drop(one);
@@ -169,7 +170,7 @@ impl<T> Shared<T> {
         told.tell(&self.control);
         let free = self.state.lock().sweep();
         drop(free);
-        Some(self.control.timers.earliest()).filter(|&earliest| earliest != Timestamp::MAX)
+        self.control.timers.next()
     }
 
     fn tick_at(&self, now: Timestamp, most: usize) -> Told<T> {

@@ -219,3 +219,38 @@ fn a_clock_that_goes_back_ejects_and_frees_nobody() {
     scene.requests(30, &[]);
     assert_eq!(scene.cause(0), Some(Cause::Ejected));
 }
+
+/// A rolling update replaces endpoints and leaves the number as it is: whoever is out stays out.
+#[test]
+fn a_replacement_brings_nobody_back() {
+    for (count, bad) in [(2, vec![1]), (4, vec![1])] {
+        let scene = scene(OutlierConfig::default(), count);
+        scene.requests(20 * count, &bad);
+        assert_eq!(scene.cause(0), Some(Cause::Ejected));
+        let replaced = endpoints(2 * count);
+        let next = replaced.into_iter().enumerate().filter(|(n, _)| *n == 0 || *n > count as usize);
+        let next: Vec<Endpoint> = next.map(|(_, endpoint)| endpoint).take(count as usize).collect();
+        let applied = scene.cluster.apply(next).expect("a valid set");
+        assert_eq!(applied.removed.len(), count as usize - 1);
+        scene.cluster.tick();
+        assert_eq!(scene.cause(0), Some(Cause::Ejected), "{count}: as many as before");
+    }
+}
+
+/// A check machine that runs elsewhere tells verdicts and results apart: results bring back.
+#[test]
+fn results_of_checks_bring_back_where_rules_ask_for_them() {
+    let return_by = evenkeel::ReturnBy::Checks(2);
+    let scene = scene(OutlierConfig { return_by, ..OutlierConfig::default() }, 3);
+    scene.requests(30, &[1]);
+    assert_eq!(scene.cause(0), Some(Cause::Ejected));
+    let bad = &scene.cluster.endpoints()[0];
+    bad.set_check(evenkeel::CheckState::Up);
+    bad.heard_check(evenkeel::CheckResult::Pass);
+    bad.heard_check(evenkeel::CheckResult::Fail);
+    bad.heard_check(evenkeel::CheckResult::Pass);
+    assert_eq!(scene.cause(0), Some(Cause::Ejected), "one in a row");
+    bad.heard_check(evenkeel::CheckResult::Pass);
+    assert_eq!(scene.cause(0).filter(|cause| cause.is_blocking()), None);
+    assert_eq!(bad.status().check(), evenkeel::CheckState::Up);
+}

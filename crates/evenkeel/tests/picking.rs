@@ -359,3 +359,25 @@ fn every_start_of_health_checks_is_what_it_says() {
         assert!(!failing.status().usable(), "{start:?}");
     }
 }
+
+/// Where clients go by their address is the secret of the cluster's keys, unless the policy has one of its own.
+#[test]
+fn addresses_are_hashed_under_the_seed_of_the_keys() {
+    let homes = |hash_seed: u64, seed: Option<u64>| {
+        let policy = PolicyConfig::IpHash(evenkeel::IpHashConfig { seed, ..Default::default() });
+        let cluster = Cluster::<()>::builder("clients").policy(policy).hash_seed(hash_seed).build().unwrap();
+        let endpoint = |number: u8| Endpoint::at(format!("10.0.0.{number}:80").parse().unwrap()).unwrap();
+        cluster.apply((0..50).map(endpoint)).unwrap();
+        let home = |client: u8| {
+            let request = Request::new().from_address(std::net::IpAddr::from([192, 0, 2, client]));
+            cluster.pick(&request).unwrap().endpoint().id().clone()
+        };
+        (0..=255).map(home).collect::<Vec<_>>()
+    };
+    let same =
+        |one: Vec<_>, other: Vec<_>| one.iter().zip(&other).filter(|(one, other)| one == other).count();
+    assert_eq!(same(homes(1, None), homes(1, None)), 256);
+    assert!(same(homes(1, None), homes(2, None)) < 30);
+    assert_eq!(same(homes(1, Some(7)), homes(2, Some(7))), 256);
+    assert_eq!(same(homes(7, None), homes(1, Some(7))), 256);
+}

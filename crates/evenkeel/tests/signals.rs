@@ -145,3 +145,49 @@ fn a_policy_reads_key_and_address_of_the_request() {
     let _ = cluster.pick(&Request::with_hash(7));
     assert_eq!(*asked.lock().unwrap(), [(Some(b"user-42".to_vec()), Some(address)), (None, None)]);
 }
+
+/// A cluster in which nothing but the policy takes part in picks.
+fn plain() -> Cluster<()> {
+    let cluster = Cluster::builder("x").policy(PolicyConfig::round_robin()).seed(1).build().expect("valid");
+    let at = |n| Endpoint::at(format!("10.0.0.{n}:80").parse().expect("an address")).expect("an id");
+    cluster.apply([at(1), at(2)]).expect("a valid set");
+    cluster
+}
+
+#[test]
+fn verdicts_are_heard_where_somebody_asks_for_them() {
+    let cluster = plain();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let request = |outcome: Outcome| {
+        for _ in 0..2 {
+            cluster.pick(&Request::new()).expect("usable").finish(outcome);
+        }
+    };
+    request(Outcome::failure());
+    let verdicts = Arc::clone(&heard);
+    let first = &cluster.endpoints()[0];
+    first.hear_verdicts(move |verdict| verdicts.lock().expect("no thread panicked").push(verdict));
+    request(Outcome::success());
+    request(Outcome::failure());
+    drop(cluster.pick(&Request::new()));
+    drop(cluster.pick(&Request::new()));
+    first.ignore_verdicts();
+    request(Outcome::failure());
+    let heard = heard.lock().expect("no thread panicked").clone();
+    assert_eq!(heard, [evenkeel::Verdict::Success, evenkeel::Verdict::Failure], "of one of two endpoints");
+    assert_eq!(first.in_flight(), 0);
+}
+
+#[test]
+fn traffic_is_seen_by_who_asks() {
+    let cluster = plain();
+    cluster.pick(&Request::new()).expect("usable").finish(Outcome::success());
+    assert!(!cluster.had_traffic(), "nobody had asked");
+    assert_eq!(cluster.tick(), None, "a question is no deadline");
+    assert!(!cluster.had_traffic());
+    cluster.picker().pick(&Request::new()).expect("usable").finish(Outcome::success());
+    assert!(cluster.had_traffic());
+    assert!(!cluster.had_traffic());
+    cluster.set_weight(&cluster.endpoints()[0].id(), evenkeel::Weight::new(0)).expect("known");
+    assert!(!cluster.had_traffic(), "no request");
+}

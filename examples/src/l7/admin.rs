@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +16,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::metrics::Metrics;
 use super::worker::Shared;
@@ -32,23 +34,27 @@ pub struct Admin {
 
 impl Admin {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (status, kind, body) = match (request.method().as_str(), request.uri().path()) {
+        if self.shared.handed_over.load(Ordering::Acquire) {
+            return plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "another process serves here by now: connect anew\n",
+            );
+        }
+        match (request.method().as_str(), request.uri().path()) {
             ("GET" | "HEAD", "/healthz") if self.shared.is_draining() => {
-                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n".to_owned())
+                plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
-            ("GET" | "HEAD", "/healthz") => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+            ("GET" | "HEAD", "/healthz") => plain(StatusCode::OK, "ok\n"),
             ("GET" | "HEAD", "/metrics") => {
-                (StatusCode::OK, Exporter::CONTENT_TYPE, self.metrics.to_openmetrics(&self.shared.running))
+                let text = self.metrics.to_openmetrics(&self.shared.running);
+                of_kind(StatusCode::OK, Exporter::CONTENT_TYPE, text)
             }
-            _ => return self.page.answer_hyper(request).await,
-        };
-        let mut response = Response::new(Full::from(body));
-        *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        response
+            _ => self.page.answer_hyper(request).await,
+        }
     }
 
-    /// Serves. It ends with its runtime.
+    /// Serves until another process has the socket, or the runtime ends. The very same socket is then the other's: whoever went on
+    /// accepting from it would take orders for a process that is about to end.
     ///
     /// # Errors
     ///
@@ -57,26 +63,69 @@ impl Admin {
         socket.set_nonblocking(true)?;
         let socket = TcpListener::from_std(socket)?;
         let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let mut handed_over = pin!(self.handed_over());
         loop {
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
-            let Ok((stream, _)) = socket.accept().await else {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut handed_over => return Ok(()),
+                accepted = accept(&socket, &room) => accepted,
+            };
+            let Some((stream, permit)) = accepted else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let admin = Arc::clone(&self);
-            let service = service_fn(move |request: Request<Incoming>| {
-                let admin = Arc::clone(&admin);
-                async move { Ok::<_, Infallible>(admin.answer(request).await) }
-            });
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            drop(tokio::spawn(async move {
-                let _ = connection.await;
-                drop(permit);
-            }));
+            drop(tokio::spawn(Arc::clone(&self).serve_one(stream, permit)));
         }
     }
+
+    /// Returns when another process has the socket.
+    async fn handed_over(&self) {
+        let mut stop = self.shared.stop.subscribe();
+        let is_over = stop.wait_for(|stop| *stop).await.is_ok();
+        if !is_over || !self.shared.handed_over.load(Ordering::Acquire) {
+            // A proxy that only drains answers to the end.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Serves a connection, which is closed when the socket is another's, so that its client connects anew.
+    async fn serve_one(self: Arc<Self>, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        let service = service_fn(|request: Request<Incoming>| {
+            let admin = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(admin.answer(request).await) }
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let is_open = tokio::select! {
+            biased;
+            _ = connection.as_mut() => false,
+            () = self.handed_over() => true,
+        };
+        if is_open {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+        drop(permit);
+    }
+}
+
+/// A connection for which there is room; none if the system has none.
+async fn accept(socket: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    let (stream, _) = socket.accept().await.ok()?;
+    Some((stream, permit))
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    of_kind(status, PLAIN, text)
+}
+
+fn of_kind(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 /// Opens the socket.

@@ -1,6 +1,8 @@
 //! One attempt at one endpoint: a connection, the request, the head of the answer.
 
+use evenkeel::Outcome;
 use evenkeel::route::retry::Ending;
+use evenkeel::router::outcome_of;
 use hyper::Response;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout_at;
@@ -9,7 +11,8 @@ use super::cause::Cause;
 use super::connect::connect;
 use super::deadline::Deadline;
 use super::h1::{H1, H1Failure};
-use super::h2::{H2, H2Failure};
+use super::h2::{H2, H2Failure, InUse};
+use super::head::Seen;
 use super::live::Speaking;
 use super::message::{Message, Outgoing};
 use super::settings::{PoolSettings, UpstreamProtocol};
@@ -21,6 +24,8 @@ use super::worker::Worker;
 pub struct Answer {
     /// The head, and the body as it comes in.
     pub response: Response<Incoming>,
+    /// What the head says.
+    pub seen: Seen,
     /// Where it comes from.
     pub via: Via,
 }
@@ -29,8 +34,8 @@ pub struct Answer {
 pub enum Via {
     /// Nobody else drives it.
     H1(Box<H1>),
-    /// It drives itself.
-    H2(LazyTimer),
+    /// It drives itself. The place on it is held for as long.
+    H2(LazyTimer, Option<InUse>),
 }
 
 /// Why there is no answer.
@@ -40,11 +45,13 @@ pub struct Failure {
     pub cause: Cause,
     /// The upstream refused it before it looked at it.
     pub is_refused: bool,
+    /// Nobody did anything wrong: the endpoint is not judged by it.
+    pub is_nobodys: bool,
 }
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Self {
-        Self { cause, is_refused: false }
+        Self { cause, is_refused: false, is_nobodys: false }
     }
 }
 
@@ -60,9 +67,20 @@ impl Failure {
             _ => Ending::Reset,
         }
     }
+
+    /// What it says of the endpoint.
+    pub fn outcome(&self) -> Outcome {
+        if self.is_nobodys { Outcome::neutral() } else { outcome_of(&self.ending()) }
+    }
 }
 
 impl Answer {
+    /// An answer that comes this way.
+    pub fn new(response: Response<Incoming>, via: Via) -> Self {
+        let seen = Seen::of(response.headers());
+        Self { response, seen, via }
+    }
+
     /// Leaves the answer: another one is sent to the client.
     pub fn discard(self, upstream: &Upstream, worker: usize, settings: &PoolSettings) {
         if let Via::H1(connection) = self.via
@@ -78,7 +96,8 @@ impl Answer {
 ///
 /// A connection that was kept may have been closed by the other side at this very moment. What was provably not sent goes over
 /// another one; what was sent without an answer does too if it may be done twice (RFC 9110, section 9.2.2), once and over a new
-/// one. Neither is an attempt of the plan for retries: the endpoint did nothing wrong.
+/// one. Neither is an attempt of the plan for retries: the endpoint did nothing wrong. With HTTP/2 an endpoint that ends a connection
+/// says which requests it has not looked at, and those go over another one, whatever they are (RFC 9113, sections 6.8 and 8.7).
 ///
 /// # Errors
 ///
@@ -92,56 +111,39 @@ pub async fn attempt(
     deadline: Deadline<'_>,
 ) -> Result<Answer, Failure> {
     let mut is_new = false;
+    let mut ended = 0;
     loop {
-        if speaking.protocol != UpstreamProtocol::Http1
-            && !is_new
-            && let Some(shared) = upstream.shared(worker.index, speaking.number)
-        {
-            match over_h2(shared, speaking, message, body, deadline).await {
-                Err(None) => {
-                    is_new = true;
-                    continue;
+        let mut connection = match connected(worker, upstream, speaking, is_new, deadline).await? {
+            Connected::H1(connection) => connection,
+            Connected::H2(shared, place) => {
+                match over_h2(&shared, place, speaking, message, body, deadline).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Some(failure)) => return Err(failure),
+                    Err(None) => {
+                        if let Some(pool) = upstream.h2(worker.index) {
+                            pool.forget(&shared);
+                        }
+                        ended += 1;
+                        if ended == MOST_ENDED {
+                            return Err(Failure { is_refused: true, ..Cause::Reset.into() });
+                        }
+                        continue;
+                    }
                 }
-                Err(Some(failure)) => return Err(failure),
-                Ok(answer) => return Ok(answer),
-            }
-        }
-        let kept = if is_new { None } else { upstream.take(worker.index, speaking.number) };
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => {
-                let is_shared = speaking.protocol != UpstreamProtocol::Http1;
-                let dialing = match is_shared {
-                    true => in_time(deadline, upstream.dial(worker.index)).await?,
-                    false => None,
-                };
-                if is_shared && !is_new && upstream.shared(worker.index, speaking.number).is_some() {
-                    continue;
-                }
-                let (stream, is_h2) = in_time(deadline, connect(&upstream.address, speaking)).await??;
-                worker.counts.opened.add(1);
-                if is_h2 {
-                    let shared = H2::new(stream, speaking.number).await?;
-                    upstream.share(worker.index, &shared);
-                    drop(dialing);
-                    return match over_h2(shared, speaking, message, body, deadline).await {
-                        Ok(answer) => Ok(answer),
-                        Err(failure) => Err(failure.unwrap_or_else(|| Cause::Reset.into())),
-                    };
-                }
-                Box::new(H1::new(stream, speaking.number).await?)
             }
         };
         let is_used = connection.is_used();
         let request = message.request(body.take(), false, false);
         match connection.send(request, deadline).await {
-            Ok(response) => return Ok(Answer { response, via: Via::H1(connection) }),
+            Ok(response) => return Ok(Answer::new(response, Via::H1(connection))),
             Err(H1Failure::Cause(cause)) => return Err(cause.into()),
             Err(H1Failure::Unsent(request)) => {
                 body.put_back(request.into_body());
                 if !is_used {
                     return Err(Cause::Reset.into());
                 }
+                // Others may have been kept that are still open.
+                continue;
             }
             Err(H1Failure::Gone) => {
                 if !is_used || !message.method.is_idempotent() || !body.is_kept() {
@@ -153,6 +155,51 @@ pub async fn attempt(
     }
 }
 
+/// A connection for a request.
+enum Connected {
+    H1(Box<H1>),
+    H2(H2, InUse),
+}
+
+/// One that is there, or a new one; of those that were kept for one request at a time only if not `is_new`.
+async fn connected(
+    worker: &Worker,
+    upstream: &Upstream,
+    speaking: &Speaking,
+    is_new: bool,
+    deadline: Deadline<'_>,
+) -> Result<Connected, Cause> {
+    let number = speaking.number;
+    // Of HTTP/2, if it may be spoken.
+    let pool = upstream.h2(worker.index).filter(|_| speaking.protocol != UpstreamProtocol::Http1);
+    if let Some((shared, place)) = pool.and_then(|pool| pool.take(number)) {
+        return Ok(Connected::H2(shared, place));
+    }
+    if !is_new && let Some(kept) = upstream.take(worker.index, number) {
+        return Ok(Connected::H1(kept));
+    }
+    let dialing = match pool {
+        Some(pool) => Some(in_time(deadline, pool.dial()).await?),
+        None => None,
+    };
+    // Somebody else may have made one meanwhile.
+    if let Some((shared, place)) = pool.and_then(|pool| pool.take(number)) {
+        return Ok(Connected::H2(shared, place));
+    }
+    let (stream, is_h2) = in_time(deadline, connect(&upstream.address, speaking)).await??;
+    worker.counts.opened.add(1);
+    if !is_h2 {
+        return Ok(Connected::H1(Box::new(H1::new(stream, number).await?)));
+    }
+    let shared = H2::new(stream, number).await?;
+    let place = shared.enter_first();
+    if let Some(pool) = pool {
+        pool.add(&shared);
+    }
+    drop(dialing);
+    Ok(Connected::H2(shared, place))
+}
+
 /// What belongs to a connection has no more time than the attempt.
 ///
 /// # Errors
@@ -162,22 +209,31 @@ pub async fn in_time<T>(deadline: Deadline<'_>, what: impl Future<Output = T>) -
     timeout_at(deadline.at(), what).await.map_err(|_| Cause::ConnectTimeout)
 }
 
-/// The error is none if nothing was sent.
+/// The error is none if the endpoint has not seen it, and it can be sent over another connection.
 async fn over_h2(
-    mut connection: H2,
+    connection: &H2,
+    place: InUse,
     speaking: &Speaking,
     message: &Message,
     body: &mut Outgoing,
     deadline: Deadline<'_>,
 ) -> Result<Answer, Option<Failure>> {
     let request = message.request(body.take(), true, speaking.tls.is_some());
-    match connection.send(request, deadline).await {
-        Ok(response) => Ok(Answer { response, via: Via::H2(LazyTimer::new()) }),
+    match connection.clone().send(request, deadline).await {
+        Ok(response) => Ok(Answer::new(response, Via::H2(LazyTimer::new(), Some(place)))),
         Err(H2Failure::Unsent(request)) => {
             body.put_back(request.into_body());
             Err(None)
         }
-        Err(H2Failure::Refused) => Err(Some(Failure { cause: Cause::Reset, is_refused: true })),
+        Err(H2Failure::Unseen) if body.is_there() => Err(None),
+        // What came of its body is gone with the connection.
+        Err(H2Failure::Unseen) => {
+            Err(Some(Failure { is_refused: true, is_nobodys: true, ..Cause::Reset.into() }))
+        }
+        Err(H2Failure::Refused) => Err(Some(Failure { is_refused: true, ..Cause::Reset.into() })),
         Err(H2Failure::Cause(cause)) => Err(Some(cause.into())),
     }
 }
+
+/// An endpoint that ends so many connections one after the other under a request refuses it.
+const MOST_ENDED: usize = 3;

@@ -13,6 +13,8 @@ pub enum Cause {
     BodyTooLarge,
     /// The client did not go on with its body.
     ClientTimeout,
+    /// The request has come by here before.
+    Loop,
     /// `CONNECT`: this proxy opens no tunnels to others.
     NoConnect,
     /// No route takes it.
@@ -47,6 +49,7 @@ impl Cause {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoConnect => StatusCode::NOT_IMPLEMENTED,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Limited => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
@@ -66,6 +69,7 @@ impl Cause {
             Self::BodyTooLarge => "body_too_large",
             Self::ClientTimeout => "client_timeout",
             Self::NoConnect => "no_connect",
+            Self::Loop => "loop",
             Self::NoRoute => "no_route",
             Self::Limited => "rate_limited",
             Self::NoEndpoint => "no_endpoint",
@@ -92,7 +96,7 @@ impl Cause {
     #[must_use]
     pub const fn grpc_code(self) -> u8 {
         match self {
-            Self::BadRequest(_) | Self::NoConnect => 13,
+            Self::BadRequest(_) | Self::Loop | Self::NoConnect => 13,
             Self::HeadTooLarge | Self::BodyTooLarge => 8,
             Self::ClientTimeout | Self::Timeout => 4,
             Self::NoRoute => 12,

@@ -18,7 +18,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::access_log::Record;
 use super::client_stream::ClientStream;
+use super::forwarded;
 use super::listener::Listener;
 use super::reply_body::ReplyBody;
 use super::service::{Client, serve};
@@ -42,7 +44,8 @@ pub async fn serve_tcp(
     let timeouts = listener.config.timeouts.clone();
     let is_tls = listener.tls.is_some();
     let place = Arc::new(place);
-    let client = Arc::new(Client { ip, is_tls, worker, watch, listener, place });
+    let ip_value = ip.and_then(forwarded::value_of);
+    let client = Arc::new(Client { ip, ip_value, is_tls, worker, watch, listener, place });
     match &client.listener.tls {
         None => {
             let Ok(Ok(is_h2)) = timeout(timeouts.header, begins_h2(&stream)).await else { return };
@@ -106,7 +109,7 @@ where
 }
 
 /// A connection that can be asked to end.
-trait Graceful: Future {
+trait Graceful: Future<Output = hyper::Result<()>> {
     fn end(self: Pin<&mut Self>);
 }
 
@@ -151,13 +154,19 @@ async fn run<C: Graceful>(
     // Until when a connection that waits may go on waiting.
     let mut linger: Option<Instant> = None;
     let mut is_told = false;
+    let mut is_waiting = false;
     // Until when a client that was told to go may take to do so.
     let mut leaving: Option<Instant> = None;
     std::future::poll_fn(|context| {
-        if connection.as_mut().poll(context).is_ready() {
+        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            if ended.is_err_and(|error| error.is_parse()) {
+                tell_garbage(client);
+            }
             return Poll::Ready(());
         }
-        if linger.is_none() && stopped.as_mut().poll(context).is_ready() {
+        // Asked once, to be woken; then only looked at, since to ask takes a lock that all workers share.
+        let is_to_ask = !std::mem::replace(&mut is_waiting, true) || client.worker.shared.is_draining();
+        if linger.is_none() && is_to_ask && stopped.as_mut().poll(context).is_ready() {
             linger = Some(Instant::now() + LINGER.min(timeouts.drain / 2));
         }
         let mut until = client.watch.deadline(timeouts);
@@ -216,6 +225,19 @@ async fn run<C: Graceful>(
         }
     })
     .await;
+}
+
+/// What hyper refuses by itself has a line and a number too: attempts to smuggle are among it.
+fn tell_garbage(client: &Client) {
+    client.worker.counts.garbage.add(1);
+    let Some(log) = &client.worker.log else { return };
+    let mut record = Record::new();
+    record.text("listener", client.listener.config.name.as_bytes());
+    if let Some(ip) = &client.ip_value {
+        record.text("client", ip.as_bytes());
+    }
+    record.text("cause", b"no_request");
+    log.add(&record.end(0, Duration::ZERO, false));
 }
 
 /// How often a client is looked at that has begun what may be HTTP/2 and does not go on: many of them shall not cost much.

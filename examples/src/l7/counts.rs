@@ -48,6 +48,10 @@ pub struct Counts {
     pub broken: Count,
     /// Clients that were too slow, and were closed.
     pub too_slow: Count,
+    /// Clients that left before there was an answer.
+    pub left: Count,
+    /// Connections on which no HTTP was spoken, or too large a head was sent: hyper answers them.
+    pub garbage: Count,
     /// Tunnels, now.
     pub tunnels: Count,
     /// Bytes of bodies to clients.
@@ -72,12 +76,13 @@ impl Counts {
 }
 
 /// The words of all causes.
-pub const CAUSES: [&str; 15] = [
+pub const CAUSES: [&str; 16] = [
     "bad_request",
     "head_too_large",
     "body_too_large",
     "client_timeout",
     "no_connect",
+    "loop",
     "no_route",
     "rate_limited",
     "no_endpoint",

@@ -16,6 +16,7 @@ use super::attempt::{Answer, Failure, attempt};
 use super::cause::Cause;
 use super::deadline::Deadline;
 use super::grpc;
+use super::head::Field;
 use super::live::{Live, Speaking};
 use super::message::{Message, Outgoing};
 use super::request_body::{Fate, Upload};
@@ -31,6 +32,10 @@ pub struct Forwarded {
     pub pick: Pick<Upstream>,
     /// What its head says of the endpoint; none if trailers will.
     pub verdict: Option<Outcome>,
+    /// When it came.
+    pub at: Instant,
+    /// How long that took.
+    pub taken: Duration,
 }
 
 /// Why there is none.
@@ -103,7 +108,8 @@ pub async fn forward(
             return Err(Lost::Failed(cause));
         }
         // Nor does it if the time was over before the client had sent all.
-        if let Err(Failure { cause: Cause::Timeout, .. }) = &result
+        // An endpoint that waits for the client in vain gives up itself, as a rule.
+        if let Err(Failure { cause: Cause::Timeout | Cause::Reset, .. }) = &result
             && way.fate.is_some_and(|fate| fate.upload() == Upload::WaitsForClient)
         {
             return Err(Lost::Failed(Cause::ClientTimeout));
@@ -112,7 +118,12 @@ pub async fn forward(
         if let Some(Ok(before)) = last.take() {
             discard(way, before);
         }
-        let Next::RetryAfter(wait) = next else { return result.map_err(Lost::Failed) };
+        let wait = match next {
+            Next::RetryAfter(wait) => wait,
+            // Of a route with hedges, whose next attempt is not beside this one but after it.
+            Next::HedgeNow => Duration::ZERO,
+            _ => return result.map_err(Lost::Failed),
+        };
         if !body.is_there() {
             return result.map_err(Lost::Failed);
         }
@@ -200,7 +211,9 @@ async fn one_of_several(
 
 /// An attempt is sent.
 fn begin(exchange: &Exchange<Upstream>, pick: &Pick<Upstream>) -> Instant {
-    pick.payload().meter.picked(exchange.cluster().now());
+    if let Some(meter) = &pick.payload().meter {
+        meter.picked(exchange.cluster().now());
+    }
     Instant::now()
 }
 
@@ -216,25 +229,29 @@ fn judge(
     result: Result<Answer, Failure>,
     started: Instant,
 ) -> (Next, Result<Forwarded, Cause>) {
+    let at = Instant::now();
+    let taken = at.saturating_duration_since(started);
     let ended = |exchange: &Exchange<Upstream>, pick: &Pick<Upstream>, outcome: &Outcome| {
-        pick.payload().meter.ended(started.elapsed(), outcome.verdict(), exchange.cluster().now());
+        if let Some(meter) = &pick.payload().meter {
+            meter.ended(taken, outcome.verdict(), exchange.cluster().now());
+        }
     };
     match result {
         Ok(answer) => {
             let Some(ending) = ending(&answer) else {
                 // How a call ended, its trailers tell; that it was answered, is known.
                 ended(exchange, &pick, &Outcome::success());
-                return (Next::Done, Ok(Forwarded { answer, pick, verdict: None }));
+                return (Next::Done, Ok(Forwarded { answer, pick, verdict: None, at, taken }));
             };
-            let outcome = outcome_of(&ending).with_latency(started.elapsed());
+            let outcome = outcome_of(&ending).with_latency(taken);
             ended(exchange, &pick, &outcome);
             let next = exchange.after_unrecorded(&pick, &ending, &outcome);
-            (next, Ok(Forwarded { answer, pick, verdict: Some(outcome) }))
+            (next, Ok(Forwarded { answer, pick, verdict: Some(outcome), at, taken }))
         }
         Err(failure) => {
-            let ending = failure.ending();
-            ended(exchange, &pick, &outcome_of(&ending));
-            let next = exchange.after(&mut pick, &ending);
+            let (ending, outcome) = (failure.ending(), failure.outcome());
+            ended(exchange, &pick, &outcome);
+            let next = exchange.after_with(&mut pick, &ending, outcome);
             (next, Err(failure.cause))
         }
     }
@@ -244,10 +261,11 @@ fn judge(
 fn ending(answer: &Answer) -> Option<Ending> {
     let headers = answer.response.headers();
     let status = answer.response.status().as_u16();
-    if status == 200 && grpc::is_grpc(headers) {
+    if status == 200 && answer.seen.is_grpc {
         return grpc::ending(headers);
     }
-    Some(Ending::Http { status, retry_after: retry_after(headers) })
+    let retry_after = if answer.seen.has(Field::RetryAfter) { retry_after(headers) } else { None };
+    Some(Ending::Http { status, retry_after })
 }
 
 /// `Retry-After` in seconds. A date is not understood: it would need the other side's clock.
@@ -257,7 +275,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn discard(way: Way<'_>, forwarded: Forwarded) {
-    let Forwarded { answer, mut pick, verdict } = forwarded;
+    let Forwarded { answer, mut pick, verdict, .. } = forwarded;
     if let Some(verdict) = verdict {
         pick.record(verdict);
     }

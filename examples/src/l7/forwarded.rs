@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use super::head::{Field, Seen};
+
 /// What upstreams are told of the client.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,6 +43,8 @@ pub enum Policy {
 pub struct Origin<'a> {
     /// The client, if it came over IP.
     pub client: Option<IpAddr>,
+    /// The same as a value: a connection has one client, and a request costs no text.
+    pub client_value: Option<&'a HeaderValue>,
     /// Whether it came encrypted.
     pub is_tls: bool,
     /// The host that was asked for.
@@ -48,9 +52,16 @@ pub struct Origin<'a> {
 }
 
 /// Writes the fields.
-pub fn write(headers: &mut HeaderMap, origin: Origin<'_>, settings: &ForwardedSettings) {
+pub fn write(headers: &mut HeaderMap, origin: Origin<'_>, settings: &ForwardedSettings, seen: &Seen) {
     x_forwarded(headers, origin, settings.x_forwarded);
-    forwarded(headers, origin, settings.forwarded);
+    if settings.forwarded != Policy::Drop || seen.has(Field::Forwarded) {
+        forwarded(headers, origin, settings.forwarded);
+    }
+}
+
+/// What [`Origin::client_value`] is for an address.
+pub fn value_of(client: IpAddr) -> Option<HeaderValue> {
+    HeaderValue::try_from(client.to_string()).ok()
 }
 
 fn x_forwarded(headers: &mut HeaderMap, origin: Origin<'_>, policy: Policy) {
@@ -65,10 +76,8 @@ fn x_forwarded(headers: &mut HeaderMap, origin: Origin<'_>, policy: Policy) {
         Policy::Replace | Policy::Append => {}
     }
     let is_kept = policy == Policy::Append;
-    if let Some(client) = origin.client {
-        let mut text = Small::new();
-        let _ = write!(text, "{client}");
-        push(headers, X_FORWARDED_FOR, text.as_bytes(), is_kept);
+    if let Some(client) = origin.client_value {
+        push(headers, X_FORWARDED_FOR, client, is_kept);
     } else if !is_kept {
         headers.remove(X_FORWARDED_FOR);
     }
@@ -101,51 +110,27 @@ fn forwarded(headers: &mut HeaderMap, origin: Origin<'_>, policy: Policy) {
             {
                 let _ = write!(text, ";host=\"{host}\"");
             }
-            push(headers, header::FORWARDED, text.as_bytes(), policy == Policy::Append);
+            if let Ok(item) = HeaderValue::try_from(text) {
+                push(headers, header::FORWARDED, &item, policy == Policy::Append);
+            }
         }
     }
 }
 
 /// Puts `item` alone, or at the end of what is there.
-fn push(headers: &mut HeaderMap, name: HeaderName, item: &[u8], is_kept: bool) {
+fn push(headers: &mut HeaderMap, name: HeaderName, item: &HeaderValue, is_kept: bool) {
     if is_kept && headers.contains_key(&name) {
         let mut list = Vec::new();
         for value in headers.get_all(&name) {
             list.extend_from_slice(value.as_bytes());
             list.extend_from_slice(b", ");
         }
-        list.extend_from_slice(item);
+        list.extend_from_slice(item.as_bytes());
         if let Ok(value) = HeaderValue::from_bytes(&list) {
             headers.insert(name, value);
         }
-    } else if let Ok(value) = HeaderValue::from_bytes(item) {
-        headers.insert(name, value);
-    }
-}
-
-/// An IP address as text, without an allocation.
-struct Small {
-    bytes: [u8; 48],
-    len: usize,
-}
-
-impl Small {
-    const fn new() -> Self {
-        Self { bytes: [0; 48], len: 0 }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-impl Write for Small {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.len + text.len();
-        let room = self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
+    } else {
+        headers.insert(name, item.clone());
     }
 }
 
@@ -163,8 +148,12 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let host = HeaderValue::from_static("shop.example");
-        let origin = Origin { client: Some(IpAddr::from([10, 0, 0, 9])), is_tls: true, host: &host };
-        write(&mut headers, origin, &ForwardedSettings { x_forwarded: policy, forwarded: policy });
+        let client = IpAddr::from([10, 0, 0, 9]);
+        let value = value_of(client);
+        let origin = Origin { client: Some(client), client_value: value.as_ref(), is_tls: true, host: &host };
+        let settings = ForwardedSettings { x_forwarded: policy, forwarded: policy };
+        let seen = Seen::of(&headers);
+        write(&mut headers, origin, &settings, &seen);
         let mut all: Vec<String> =
             headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         all.sort();

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use evenkeel::route::retry::Ending;
-use hyper::header::{self, HeaderMap};
+use hyper::header::HeaderMap;
 
-/// Whether a message is one of gRPC.
-pub fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+/// Whether a message of this `Content-Type` is one of gRPC.
+pub fn is_grpc(kind: &[u8]) -> bool {
     kind.starts_with(b"application/grpc") && matches!(kind.get(16), None | Some(b'+' | b';'))
 }
 

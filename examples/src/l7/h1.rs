@@ -26,8 +26,8 @@ pub struct H1 {
     sender: SendRequest<RequestBody>,
     driver: Option<Connection<TokioIo<Stream>, RequestBody>>,
     pub(super) timer: LazyTimer,
-    /// Since when it waits.
-    pub(super) since: Instant,
+    /// Since when it waits, once somebody has looked.
+    pub(super) since: Option<Instant>,
     /// The settings that it was made under.
     pub(super) number: u64,
     is_used: bool,
@@ -52,8 +52,8 @@ impl H1 {
     /// If hyper cannot begin.
     pub async fn new(stream: Stream, number: u64) -> Result<Self, Cause> {
         let (sender, driver) = handshake(stream).await?;
-        let (timer, since) = (LazyTimer::new(), Instant::now());
-        Ok(Self { sender, driver: Some(driver), timer, since, number, is_used: false })
+        let timer = LazyTimer::new();
+        Ok(Self { sender, driver: Some(driver), timer, since: None, number, is_used: false })
     }
 
     /// Lets the connection go on as far as it can.
@@ -65,10 +65,16 @@ impl H1 {
         }
     }
 
+    /// Whether another request can be sent on it, as far as was seen when it was driven last. What has come since is read before
+    /// anything is sent: a request that finds the connection closed comes back unsent.
+    pub fn is_open(&self) -> bool {
+        self.driver.is_some() && self.sender.is_ready()
+    }
+
     /// Whether another request can be sent on it, as far as one can know.
     pub fn is_reusable(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        self.driver.is_some() && self.sender.is_ready()
+        self.is_open()
     }
 
     /// Whether it has served a request before, so that the other side may just have closed it.
@@ -110,9 +116,9 @@ impl H1 {
         }
     }
 
-    /// How long it has waited for a request.
-    pub fn idle_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.since)
+    /// How long it has been seen to wait for a request.
+    pub fn idle_at(&mut self, now: Instant) -> Duration {
+        now.saturating_duration_since(*self.since.get_or_insert(now))
     }
 }
 

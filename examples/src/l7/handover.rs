@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! old: listens at `handover` ◄── connects: new
-//!      sends names and sockets ──►
+//!      sends names and sockets ──►     (in several messages if there are many)
 //!                              ◄── "ready", when it accepts
 //!      stops accepting, drains, ends
 //! ```
@@ -67,8 +67,16 @@ impl Predecessor {
         is_same_user(&stream)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let (text, mut fds) = receive(&mut stream)?;
-        let announced: Vec<Announced> = serde_json::from_slice(&text)?;
+        let mut fds = receive_sockets(&stream)?;
+        let announced: Vec<Announced> = serde_json::from_slice(&receive_text(&mut stream)?)?;
+        let count = announced.iter().fold(0_usize, |sum, one| sum.saturating_add(one.count));
+        while fds.len() < count {
+            let more = receive_sockets(&stream)?;
+            if more.is_empty() {
+                return Err(io::Error::other("fewer sockets than announced"));
+            }
+            fds.extend(more);
+        }
         let mut all = Vec::new();
         fds.reverse();
         for Announced { name, address, count } in announced {
@@ -143,36 +151,37 @@ fn give(mut stream: UnixStream, sockets: &[Sockets]) -> io::Result<()> {
         .map(|one| Announced { name: one.name.clone(), address: one.address, count: one.sockets.len() })
         .collect();
     let fds: Vec<BorrowedFd<'_>> = sockets.iter().flat_map(|one| &one.sockets).map(AsFd::as_fd).collect();
-    send(&mut stream, &serde_json::to_vec(&announced)?, &fds)?;
+    let (first, more) = fds.split_at(fds.len().min(MOST_SOCKETS));
+    send_sockets(&stream, first)?;
+    let text = serde_json::to_vec(&announced)?;
+    stream.write_all(&u32::try_from(text.len()).map_err(io::Error::other)?.to_be_bytes())?;
+    stream.write_all(&text)?;
+    for some in more.chunks(MOST_SOCKETS) {
+        send_sockets(&stream, some)?;
+    }
     let mut word = [0; READY.len()];
     stream.read_exact(&mut word)?;
     if word == *READY { Ok(()) } else { Err(io::Error::other("not the word that was expected")) }
 }
 
-/// The sockets go with the first byte; then the length of the text, and the text.
-fn send(stream: &mut UnixStream, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    if fds.len() > MOST_SOCKETS {
-        return Err(io::Error::other(format!(
-            "{} sockets are more than the {MOST_SOCKETS} that one message takes",
-            fds.len()
-        )));
-    }
+/// Sockets go with a byte. With the first ones comes what they are: the length of a text, and the text; after that come those for
+/// which there was no room in the first message.
+fn send_sockets(stream: &UnixStream, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut room);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("the sockets do not fit in one message"));
     }
-    sendmsg(&*stream, &[IoSlice::new(&[MARK])], &mut ancillary, SendFlags::NOSIGNAL)?;
-    stream.write_all(&u32::try_from(text.len()).map_err(io::Error::other)?.to_be_bytes())?;
-    stream.write_all(text)
+    sendmsg(stream, &[IoSlice::new(&[MARK])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
 }
 
-fn receive(stream: &mut UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+fn receive_sockets(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
     let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut room);
     let mut mark = [0];
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(&*stream, &mut [IoSliceMut::new(&mut mark)], &mut ancillary, flags)?;
+    let received = recvmsg(stream, &mut [IoSliceMut::new(&mut mark)], &mut ancillary, flags)?;
     if received.bytes != 1 || mark != [MARK] {
         return Err(io::Error::other("not a message that was expected"));
     }
@@ -182,6 +191,10 @@ fn receive(stream: &mut UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
             fds.extend(rights);
         }
     }
+    Ok(fds)
+}
+
+fn receive_text(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length) as usize;
@@ -190,7 +203,7 @@ fn receive(stream: &mut UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     }
     let mut text = vec![0; length];
     stream.read_exact(&mut text)?;
-    Ok((text, fds))
+    Ok(text)
 }
 
 /// Sockets are given to, and taken from, processes of the same user only.
@@ -243,6 +256,34 @@ mod tests {
         old.join().unwrap();
         let (_, peer) = sockets[0].sockets[0].accept().unwrap();
         assert_eq!(peer, waiting.local_addr().unwrap());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// More than one message takes: a listener for each of 64 cores, and some of them.
+    #[test]
+    fn many_sockets_go_over_too() {
+        let folder = std::env::temp_dir().join(format!("evenkeel-handover-many-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("socket");
+        let counts = [200, 253, 1, 66];
+        let listeners = counts.iter().enumerate().map(|(i, count)| {
+            let sockets: Vec<_> = (0..*count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+            let address = sockets[0].local_addr().unwrap();
+            Sockets { name: Some(i.to_string()), address, sockets }
+        });
+        let listeners: Vec<_> = listeners.collect();
+        let addresses = |of: &[Sockets]| -> Vec<Vec<SocketAddr>> {
+            let each =
+                |one: &Sockets| one.sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+            of.iter().map(each).collect()
+        };
+        let expected = addresses(&listeners);
+        let heir = Heir::listen(&path).unwrap();
+        let old = std::thread::spawn(move || assert!(heir.wait(&listeners, || false)));
+        let (old_one, sockets) = Predecessor::ask(&path).unwrap().unwrap();
+        assert_eq!(addresses(&sockets), expected);
+        old_one.ready().unwrap();
+        old.join().unwrap();
         fs::remove_dir_all(&folder).unwrap();
     }
 }

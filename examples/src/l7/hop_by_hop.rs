@@ -3,8 +3,23 @@
 use hyper::header::{self, HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
-/// Takes off what the next one must not see. `TE: trailers` is put back by whoever sends over HTTP/2.
-pub fn strip(headers: &mut HeaderMap) {
+use super::head::{Field, Seen};
+
+/// Takes off what the next one must not see, of a head that was looked through. `TE: trailers` is put back by whoever sends over
+/// HTTP/2.
+pub fn strip(headers: &mut HeaderMap, seen: &Seen) {
+    if seen.has(Field::Connection) {
+        strip_named(headers);
+    }
+    for (field, name) in &HOP_BY_HOP {
+        if seen.has(*field) {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Takes off what `Connection` names.
+fn strip_named(headers: &mut HeaderMap) {
     let mut named: SmallVec<[HeaderName; 4]> = SmallVec::new();
     for value in headers.get_all(header::CONNECTION) {
         let tokens = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
@@ -12,7 +27,7 @@ pub fn strip(headers: &mut HeaderMap) {
         let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
         named.extend(names.filter(|name| !PROTECTED.contains(name)));
     }
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in &named {
         headers.remove(name);
     }
 }
@@ -24,17 +39,17 @@ pub fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
     })
 }
 
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::EXPECT,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
+const HOP_BY_HOP: [(Field, HeaderName); 10] = [
+    (Field::Connection, header::CONNECTION),
+    (Field::ProxyAuthenticate, header::PROXY_AUTHENTICATE),
+    (Field::ProxyAuthorization, header::PROXY_AUTHORIZATION),
+    (Field::Te, header::TE),
+    (Field::TransferEncoding, header::TRANSFER_ENCODING),
+    (Field::Upgrade, header::UPGRADE),
+    (Field::Expect, header::EXPECT),
+    (Field::KeepAlive, HeaderName::from_static("keep-alive")),
+    (Field::ProxyConnection, HeaderName::from_static("proxy-connection")),
+    (Field::Http2Settings, HeaderName::from_static("http2-settings")),
 ];
 
 /// A client that says `Connection: content-length` shall not have its way with the framing, nor hide where it comes from.
@@ -78,7 +93,8 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        strip(&mut headers);
+        let seen = Seen::of(&headers);
+        strip(&mut headers, &seen);
         // A map has no order.
         let left: BTreeSet<&str> = headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(left, BTreeSet::from(["accept", "content-length", "host"]));

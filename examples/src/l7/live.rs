@@ -1,6 +1,6 @@
 //! The settings that are in force, in the form in which requests use them. A reload swaps them as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,11 +10,14 @@ use thiserror::Error;
 
 use super::settings::{ProxySettings, SettingsError, UpstreamProtocol, UpstreamSettings};
 use super::tls::{Asking, TlsError};
+use super::via::Via;
 
 /// The settings that are in force.
 pub struct Live {
     /// As they were written.
     pub settings: ProxySettings,
+    /// What is written into requests that pass, if anything is.
+    pub via: Option<Via>,
     speaking: Vec<(String, Arc<Speaking>)>,
     /// For clusters of which nothing is said.
     plain: Arc<Speaking>,
@@ -81,7 +84,35 @@ impl Live {
             number: 0,
             settings: UpstreamSettings::default(),
         };
-        Ok(Self { settings, speaking: all, plain: Arc::new(plain) })
+        let via = settings.via.as_deref().and_then(Via::new);
+        Ok(Self { settings, via, speaking: all, plain: Arc::new(plain) })
+    }
+
+    /// The same, with the files of these clusters read anew. Kept connections stay.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a file.
+    pub fn renewed(&self, clusters: &BTreeSet<String>) -> Result<Self, LiveError> {
+        let renew = |(name, speaking): &(String, Arc<Speaking>)| -> Result<_, LiveError> {
+            let Some(tls) = speaking.settings.tls.as_ref().filter(|_| clusters.contains(name)) else {
+                return Ok((name.clone(), Arc::clone(speaking)));
+            };
+            let tls = Asking::new(tls, speaking.protocol)
+                .map_err(|error| LiveError::Tls { name: name.clone(), error })?;
+            let renewed = Speaking {
+                protocol: speaking.protocol,
+                tls: Some(tls),
+                connect: speaking.connect,
+                number: speaking.number,
+                settings: speaking.settings.clone(),
+            };
+            Ok((name.clone(), Arc::new(renewed)))
+        };
+        let speaking = self.speaking.iter().map(renew).collect::<Result<_, LiveError>>()?;
+        let (settings, plain) = (self.settings.clone(), Arc::clone(&self.plain));
+        let via = settings.via.as_deref().and_then(Via::new);
+        Ok(Self { settings, via, speaking, plain })
     }
 
     /// How the cluster of this name is spoken to.

@@ -81,6 +81,16 @@ impl Metrics {
             "Connections closed for slowness",
             &plain(self.sum(|counts| &counts.too_slow)),
         );
+        counter(
+            "clients_left",
+            "Requests whose client left before the answer",
+            &plain(self.sum(|counts| &counts.left)),
+        );
+        counter(
+            "connections_garbled",
+            "Connections closed for what was no request",
+            &plain(self.sum(|counts| &counts.garbage)),
+        );
         counter("body_bytes", "Bytes of bodies to clients", &plain(self.sum(|counts| &counts.bytes)));
         let lost = self.log.as_ref().map_or(0, AccessLog::lost);
         counter("log_lines_lost", "Lines of the access log that were lost", &plain(lost));

@@ -57,7 +57,7 @@ pub fn copy(
                     pick.payload().give_back(worker.index, connection, &live.settings.pool);
                 }
             }
-            Err(failure) => pick.record(outcome_of(&failure.ending())),
+            Err(failure) => pick.record(failure.outcome()),
         }
     }));
 }

@@ -22,6 +22,8 @@ use super::handover::{Heir, Predecessor, Sockets};
 use super::listener::{self, Listener};
 use super::live::Live;
 use super::metrics::Metrics;
+use super::pending::{self, Started, Waiting};
+use super::renewal::Renewal;
 use super::settings::ProxySettings;
 use super::upstream::Upstream;
 use super::worker::{self, Shared, SharedListener, Worker};
@@ -42,37 +44,49 @@ pub struct Proxy {
     log_lost: Option<AccessLog>,
     writer: Option<Writer>,
     watching: Option<Watching>,
+    renewal: Option<Renewal>,
+    started: Arc<Started>,
 }
 
 impl Proxy {
-    /// Starts what a file describes, and follows the file.
+    /// Starts what a file describes, and follows the file, and the certificates that it names.
     ///
     /// # Errors
     ///
     /// What is wrong with it, or with the system. Nothing is left running then.
     pub fn start_file(path: &Path, told: impl Fn(&str) + Send + 'static) -> Result<Self, StartError> {
         let mut proxy = Self::start(&Loaded::load(path)?)?;
+        let told = Arc::new(Mutex::new(told));
+        let tells = Arc::clone(&told);
         let (live, listeners) = (Arc::clone(&proxy.shared), proxy.listeners.clone());
-        // What was in force before, until the rest of the file is in force too.
-        let before: Arc<Mutex<Option<InForce>>> = Arc::default();
+        let started = Arc::clone(&proxy.started);
+        // What was in force before, until the rest of the file is in force too, and what of the file is not in force then.
+        let before: Arc<Mutex<Option<(InForce, Waiting)>>> = Arc::default();
         let kept = Arc::clone(&before);
         let agree = move |loaded: &Loaded| {
-            let next = InForce::read(loaded, &live, &listeners).map_err(|error| error.to_string())?;
-            *kept.lock() = Some(next.install(&live, &listeners));
+            let read = InForce::read(loaded, &live, &listeners, &started);
+            let (next, waiting) = read.map_err(|error| error.to_string())?;
+            *kept.lock() = Some((next.install(&live, &listeners), waiting));
             Ok(())
         };
         let (live, listeners) = (Arc::clone(&proxy.shared), proxy.listeners.clone());
         let told = move |reload: evenkeel_config::Reload| match (reload.result, before.lock().take()) {
-            (Ok(diff), _) => told(&format!("reloaded: {diff}")),
+            (Ok(mut diff), before) => {
+                pending::tell(&mut diff, before.map(|(_, waiting)| waiting).unwrap_or_default());
+                told.lock()(&format!("reloaded: {diff}"));
+            }
             (Err(errors), before) => {
-                if let Some(before) = before {
+                if let Some((before, _)) = before {
                     let _ = before.install(&live, &listeners);
                 }
-                told(&format!("not reloaded: {errors}"));
+                told.lock()(&format!("not reloaded: {errors}"));
             }
         };
         let every = Duration::from_secs(1);
         proxy.watching = Some(watch_file_with(&proxy.shared.running, path, every, agree, told)?);
+        let listeners = proxy.listeners.iter().map(|(.., listener)| Arc::clone(listener)).collect();
+        let tells = move |text: &str| tells.lock()(text);
+        proxy.renewal = Some(Renewal::follow(Arc::clone(&proxy.shared), listeners, every, tells)?);
         Ok(proxy)
     }
 
@@ -103,10 +117,11 @@ impl Proxy {
             }
         };
         let counters = Arc::new(Mutex::new(BTreeMap::<String, evenkeel_metrics::Counters>::new()));
-        let (observed, workers) = (Arc::clone(&counters), settings.workers);
+        let (observed, workers, is_metered) =
+            (Arc::clone(&counters), settings.workers, opened.admin.is_some());
         let running = Running::start_observed(
             loaded.clone(),
-            move |endpoint| Upstream::new(endpoint, workers),
+            move |endpoint| Upstream::new(endpoint, workers, is_metered),
             move |name| Box::new(observed.lock().entry(name.to_owned()).or_default().observer()),
         )?;
         let shared = Arc::new(Shared {
@@ -129,6 +144,8 @@ impl Proxy {
             log_lost: log,
             writer,
             watching: None,
+            renewal: None,
+            started: Arc::new(Started::new(config, &settings)),
             shared,
         };
         let given: Vec<Sockets> = if settings.handover.is_some() { opened.given } else { Vec::new() };
@@ -175,13 +192,18 @@ impl Proxy {
         let running = Arc::clone(&self.shared.running);
         let serves = self.admin.map_or(Serves::Monitoring, |address| Serves::at(address, is_open));
         let page = crate::admin::Admin::new(AdminSettings { serves, ..AdminSettings::default() })?;
-        let page = page.with_running(running, |upstream: &Upstream| Some(&upstream.meter));
+        let page = page.with_running(running, |upstream: &Upstream| upstream.meter.as_deref());
         let admin = Arc::new(Admin { shared: Arc::clone(&self.shared), metrics, page });
         let (ends, ended) = tokio::sync::oneshot::channel();
         let run = move || {
             control.block_on(async {
+                let serves = async {
+                    let _ = admin.serve(socket).await;
+                    // Connections that are open live on until the end.
+                    std::future::pending::<()>().await;
+                };
                 tokio::select! {
-                    _ = admin.serve(socket) => {}
+                    () = serves => {}
                     _ = ended => {}
                 }
             });
@@ -230,18 +252,24 @@ impl Proxy {
         &self.warnings
     }
 
-    /// Goes over to another configuration.
+    /// Goes over to another configuration, but for what only the next process can do, which the result names.
     ///
     /// # Errors
     ///
     /// What is wrong with it; then everything is as it was.
     pub fn reload(&self, loaded: &Loaded) -> Result<evenkeel_config::Diff, StartError> {
-        let before =
-            InForce::read(loaded, &self.shared, &self.listeners)?.install(&self.shared, &self.listeners);
-        self.shared.running.apply(loaded.clone()).map_err(|errors| {
-            let _ = before.install(&self.shared, &self.listeners);
-            errors.into()
-        })
+        let (next, waiting) = InForce::read(loaded, &self.shared, &self.listeners, &self.started)?;
+        let before = next.install(&self.shared, &self.listeners);
+        match self.shared.running.apply(loaded.clone()) {
+            Ok(mut diff) => {
+                pending::tell(&mut diff, waiting);
+                Ok(diff)
+            }
+            Err(errors) => {
+                let _ = before.install(&self.shared, &self.listeners);
+                Err(errors.into())
+            }
+        }
     }
 
     /// Returns when the proxy drains: since it was told to, or since another process has its sockets.
@@ -256,7 +284,7 @@ impl Proxy {
     }
 
     fn end(&mut self) -> usize {
-        self.watching = None;
+        (self.watching, self.renewal) = (None, None);
         let cut =
             self.threads.drain(..).map(|thread| thread.join().ok().and_then(Result::ok).unwrap_or_default());
         let cut = cut.sum();
@@ -298,22 +326,27 @@ struct InForce {
 }
 
 impl InForce {
+    /// What can be put in force, and what cannot before the next process.
     fn read(
         loaded: &Loaded,
         shared: &Shared,
         known: &[(String, SocketAddr, SharedListener)],
-    ) -> Result<Self, StartError> {
+        started: &Started,
+    ) -> Result<(Self, Waiting), StartError> {
         let (settings, config): (ProxySettings, &Config) = (loaded.program()?, loaded.config());
+        let in_force: Vec<_> = known.iter().map(|(.., listener)| listener.load_full()).collect();
+        let configs: Vec<_> = in_force.iter().map(|listener| &listener.config).collect();
+        let waiting = started.waiting(config, &settings, &configs)?;
         let live = Live::new(settings, config, Some(&shared.live.load()))?;
-        let renewed = known.iter().map(|(name, _, listener)| {
-            let before = listener.load_full();
-            match config.listeners.iter().find(|listener| listener.name == *name) {
+        let renewed = in_force.iter().map(|before| {
+            match config.listeners.iter().find(|listener| listener.name == before.config.name) {
                 // Files may hold another certificate though the settings are the same.
                 Some(config) => Listener::new(config, Some(Arc::clone(&before.room))).map(Arc::new),
-                None => Ok(before),
+                None => Ok(Arc::clone(before)),
             }
         });
-        Ok(Self { live: Arc::new(live), listeners: renewed.collect::<Result<_, _>>()? })
+        let listeners = renewed.collect::<Result<_, _>>()?;
+        Ok((Self { live: Arc::new(live), listeners }, waiting))
     }
 
     /// Puts it in force, and gives what was.

@@ -44,8 +44,8 @@ pub struct Passing {
     pick: Option<Pick<Upstream>>,
     /// What the head says of the endpoint; the end may say otherwise.
     verdict: Option<Outcome>,
-    /// Of a call whose outcome is told by trailers.
-    call: Option<Box<Exchange<Upstream>>>,
+    /// Of a call whose outcome is told by trailers, and how long its head took.
+    call: Option<Box<(Exchange<Upstream>, Duration)>>,
     /// Whether it may be quiet for long: a call of gRPC, or events.
     is_stream: bool,
     worker: Arc<Worker>,
@@ -77,14 +77,16 @@ pub struct Beginning {
     pub pick: Pick<Upstream>,
     /// What the head says of the endpoint; none if trailers will.
     pub verdict: Option<Outcome>,
-    /// Of a call of gRPC.
-    pub call: Option<Box<Exchange<Upstream>>>,
+    /// Of a call of gRPC, and how long its head took.
+    pub call: Option<Box<(Exchange<Upstream>, Duration)>>,
     /// Whether it may be quiet for long.
     pub is_stream: bool,
     /// Until when the request must have ended.
     pub until: Option<Instant>,
     /// How long the next bytes may take.
     pub idle: Duration,
+    /// When the head came.
+    pub begun: Instant,
     /// The line of the access log, and when the request began.
     pub record: Option<(Record, Instant)>,
 }
@@ -97,7 +99,7 @@ impl ReplyBody {
 
     /// The body of an upstream.
     pub fn passing(beginning: Beginning, worker: Arc<Worker>, busy: Busy) -> Self {
-        let Beginning { body, via, pick, verdict, call, is_stream, until, idle, record } = beginning;
+        let Beginning { body, via, pick, verdict, call, is_stream, until, idle, begun, record } = beginning;
         let passing = Passing {
             body,
             rest: Bytes::new(),
@@ -109,7 +111,7 @@ impl ReplyBody {
             worker,
             idle,
             until,
-            begun: Instant::now(),
+            begun,
             waiting: None,
             bytes: 0,
             end: End::NotYet,
@@ -154,7 +156,7 @@ impl Passing {
                 let until = self.until.map_or(idle, |until| until.min(idle));
                 let timer = match &mut self.via {
                     Some(Via::H1(connection)) => &mut connection.timer,
-                    Some(Via::H2(timer)) => timer,
+                    Some(Via::H2(timer, _)) => timer,
                     None => return Poll::Pending,
                 };
                 let error = if until == idle { PassingError::Quiet } else { PassingError::TimedOut };
@@ -184,11 +186,12 @@ impl Passing {
     }
 
     fn judge_call(&mut self, trailers: &hyper::HeaderMap) {
-        if let (Some(mut call), Some(pick), Some(ending)) =
+        if let (Some(call), Some(pick), Some(ending)) =
             (self.call.take(), &mut self.pick, grpc::ending(trailers))
         {
-            // The pick knows since when, which is before the head came.
-            let _ = call.after_with(pick, &ending, outcome_of(&ending));
+            let (mut exchange, taken) = *call;
+            // How long a stream lasts says nothing of the endpoint.
+            let _ = exchange.after_with(pick, &ending, outcome_of(&ending).with_latency(taken));
         }
     }
 }

@@ -10,36 +10,40 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::cause::Cause;
+use super::head::Seen;
 
 /// Looks at a head, and gives the host that it asks for.
 ///
 /// # Errors
 ///
 /// Why it is answered at once.
-pub fn check(head: &Parts, limits: &ListenerLimits) -> Result<HeaderValue, Cause> {
+pub fn check(head: &Parts, seen: &Seen, limits: &ListenerLimits) -> Result<HeaderValue, Cause> {
     if head.method == Method::CONNECT {
         return Err(Cause::NoConnect);
     }
     if head.headers.len() > limits.header_fields as usize {
         return Err(Cause::HeadTooLarge);
     }
-    framing(head)?;
+    framing(head, seen)?;
     if let Some(most) = limits.body_bytes
-        && content_length(head).is_some_and(|length| length > most)
+        && content_length(head, seen).is_some_and(|length| length > most)
     {
         return Err(Cause::BodyTooLarge);
     }
-    host(head)
+    host(head, seen)
 }
 
 /// The length that the head states. hyper has seen to it that there is at most one.
-pub fn content_length(head: &Parts) -> Option<u64> {
+pub fn content_length(head: &Parts, seen: &Seen) -> Option<u64> {
+    if seen.lengths == 0 {
+        return None;
+    }
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn framing(head: &Parts) -> Result<(), Cause> {
-    let is_coded = head.headers.contains_key(header::TRANSFER_ENCODING);
-    if is_coded && head.headers.contains_key(header::CONTENT_LENGTH) {
+fn framing(head: &Parts, seen: &Seen) -> Result<(), Cause> {
+    let is_coded = seen.codings > 0;
+    if is_coded && seen.lengths > 0 {
         return Err(Cause::BadRequest("both Content-Length and Transfer-Encoding"));
     }
     if is_coded {
@@ -54,9 +58,9 @@ fn framing(head: &Parts) -> Result<(), Cause> {
             return Err(Cause::BadRequest("Transfer-Encoding in HTTP/1.0"));
         }
     }
-    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next()
-        && (lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit))
+    if seen.lengths > 0
+        && let Some(length) = head.headers.get(header::CONTENT_LENGTH)
+        && (seen.lengths > 1 || !length.as_bytes().iter().all(u8::is_ascii_digit))
     {
         return Err(Cause::BadRequest("more than one Content-Length"));
     }
@@ -64,12 +68,11 @@ fn framing(head: &Parts) -> Result<(), Cause> {
 }
 
 /// One host, and the same in an absolute form.
-fn host(head: &Parts) -> Result<HeaderValue, Cause> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let (given, more) = (hosts.next(), hosts.next());
-    if more.is_some() {
+fn host(head: &Parts, seen: &Seen) -> Result<HeaderValue, Cause> {
+    if seen.hosts > 1 {
         return Err(Cause::BadRequest("more than one Host"));
     }
+    let given = if seen.hosts == 0 { None } else { head.headers.get(header::HOST) };
     match (head.uri.authority(), given) {
         (Some(authority), Some(host))
             if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
@@ -110,7 +113,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap().into_parts().0, &ListenerLimits::default())
+        let head = request.body(()).unwrap().into_parts().0;
+        check(&head, &Seen::of(&head.headers), &ListenerLimits::default())
     }
 
     #[test]

@@ -13,16 +13,18 @@ use evenkeel::router::{
 };
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, StatusCode, Version};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::access_log::Record;
+use super::attempt::Answer;
 use super::cause::Cause;
 use super::forward::{Forwarded, Lost, Way, forward};
 use super::forwarded::{self, Origin};
+use super::head::{Field, Seen};
 use super::hop_by_hop;
 use super::listener::Listener;
 use super::live::Own;
@@ -30,15 +32,18 @@ use super::message::{Message, Outgoing};
 use super::reply_body::{Beginning, ReplyBody};
 use super::request_body::{Fate, RequestBody, Streaming};
 use super::request_rules::{self, content_length};
+use super::unanswered::Unanswered;
 use super::upstream::Upstream;
 use super::watch::{Busy, Watch};
 use super::worker::{Place, Worker};
-use super::{grpc, mirror, upgrade};
+use super::{cookies, mirror, upgrade};
 
 /// A connection of a client.
 pub struct Client {
     /// Whence it comes.
     pub ip: Option<IpAddr>,
+    /// The same as upstreams are told.
+    pub ip_value: Option<HeaderValue>,
     /// Whether it is encrypted.
     pub is_tls: bool,
     /// Where it came in.
@@ -55,14 +60,22 @@ pub struct Client {
 pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Response<ReplyBody> {
     let (started, busy) = (Instant::now(), client.watch.begin());
     let worker = &client.worker;
-    let mut record = worker.log.as_ref().map(|_| begin_record(&client, &request));
-    let is_grpc = grpc::is_grpc(request.headers());
+    let record = worker.log.as_ref().map(|_| begin_record(&client, &request));
+    let mut unanswered = Unanswered::new(worker, started, record);
+    let seen = Seen::of(request.headers());
     let live = settings(worker);
-    let protocol = upgrade::asked(&request, &live.settings.upgrades);
+    let protocol = if seen.has(Field::Connection) && seen.has(Field::Upgrade) {
+        upgrade::asked(&request, &live.settings.upgrades)
+    } else {
+        None
+    };
     let tunnel = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let coming = Coming { client: &client, live: &live, head, body, protocol, started };
-    match coming.answer(&mut record, tunnel).await {
+    client.watch.comes_with_body(!body.is_end_stream());
+    let coming = Coming { client: &client, live: &live, head, seen, body, protocol, started };
+    let answer = coming.answer(&mut unanswered.record, tunnel).await;
+    let mut record = unanswered.answered();
+    match answer {
         Ok(Reply::Own(response)) => own(worker, response, record, started, busy),
         Ok(Reply::Tunnel(response)) => own(worker, response, record, started, busy),
         Ok(Reply::Passing(mut response, mut beginning)) => {
@@ -85,7 +98,7 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
                     record.text("detail", cause.detail().as_bytes());
                 }
             }
-            let response = refuse(cause, retry_after, body, is_grpc);
+            let response = refuse(cause, retry_after, body, seen.is_grpc);
             own(worker, response, record, started, busy)
         }
     }
@@ -100,6 +113,7 @@ struct Coming<'a> {
     client: &'a Client,
     live: &'a Arc<Own>,
     head: Parts,
+    seen: Seen,
     body: Incoming,
     protocol: Option<HeaderValue>,
     started: Instant,
@@ -131,13 +145,14 @@ impl Coming<'_> {
         record: &mut Option<Record>,
         tunnel: Option<hyper::upgrade::OnUpgrade>,
     ) -> Result<Reply, Refusal> {
-        let Self { client, live, mut head, body, protocol, started } = self;
+        let Self { client, live, mut head, seen, body, protocol, started } = self;
         let (worker, listener) = (&client.worker, &client.listener);
-        let host = request_rules::check(&head, &listener.config.limits)?;
+        let host = request_rules::check(&head, &seen, &listener.config.limits)?;
+        cookies::join(&mut head.headers, head.version);
         if live.settings.healthz.as_deref().is_some_and(|path| path == head.uri.path()) {
             return Ok(Reply::Own(healthz(worker)));
         }
-        let length = content_length(&head);
+        let length = content_length(&head, &seen);
         let has_body = !body.is_end_stream();
         if protocol.is_some() && has_body {
             return Err(Cause::BadRequest("a body before another protocol").into());
@@ -151,13 +166,26 @@ impl Coming<'_> {
             Some(path) => path,
             None => head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
         };
-        let takes_trailers = hop_by_hop::has_token(&head.headers, header::TE, b"trailers");
-        hop_by_hop::strip(&mut head.headers);
-        let origin = Origin { client: client.ip, is_tls: client.is_tls, host: &host };
-        forwarded::write(&mut head.headers, origin, &live.settings.forwarded);
-        head.headers.insert(header::HOST, host.clone());
-        exchange.request_headers().apply(&mut head.headers);
-        let host = head.headers.get(header::HOST).cloned().unwrap_or(host);
+        let takes_trailers =
+            seen.has(Field::Te) && hop_by_hop::has_token(&head.headers, header::TE, b"trailers");
+        hop_by_hop::strip(&mut head.headers, &seen);
+        let is_tls = client.is_tls;
+        let origin =
+            Origin { client: client.ip, client_value: client.ip_value.as_ref(), is_tls, host: &host };
+        forwarded::write(&mut head.headers, origin, &live.settings.forwarded, &seen);
+        if let Some(via) = &live.via {
+            via.write(&mut head.headers, head.version)?;
+        }
+        if seen.hosts == 0 {
+            head.headers.insert(header::HOST, host.clone());
+        }
+        let changes = exchange.request_headers();
+        let host = if changes.as_slice().is_empty() {
+            host
+        } else {
+            changes.apply(&mut head.headers);
+            head.headers.get(header::HOST).cloned().unwrap_or(host)
+        };
         let is_upgrade = protocol.is_some();
         if let Some(protocol) = protocol.clone() {
             upgrade::ask(&mut head.headers, protocol);
@@ -174,11 +202,13 @@ impl Coming<'_> {
             let streaming =
                 RequestBody::Streaming(Box::new(Streaming::new(body, limits.body_bytes, idle, &told)));
             if can_keep && (exchange.may_send_again() || exchange.mirror().is_some()) {
-                match streaming.collect().await {
-                    Ok(all) => Outgoing::Kept(all.to_bytes()),
-                    Err(_) => {
+                match in_time(until, streaming.collect()).await {
+                    Some(Ok(all)) => Outgoing::Kept(all.to_bytes()),
+                    Some(Err(_)) => {
                         return Err(told.cause().unwrap_or(Cause::BadRequest("the body broke off")).into());
                     }
+                    // Nobody was asked yet, so nobody is to blame but the client.
+                    None => return Err(Cause::ClientTimeout.into()),
                 }
             } else {
                 fate = Some(told);
@@ -194,7 +224,7 @@ impl Coming<'_> {
             record.text("cluster", exchange.cluster().name().as_bytes());
             record.number("attempts", exchange.attempts() as u64);
         }
-        let Forwarded { answer, pick, verdict } = match result {
+        let Forwarded { answer, pick, verdict, at, taken } = match result {
             Ok(forwarded) => forwarded,
             Err(Lost::Failed(cause)) => return Err(cause.into()),
             Err(Lost::NoEndpoint(error)) => return Err(no_endpoint(&error, &exchange)),
@@ -203,7 +233,7 @@ impl Coming<'_> {
             record.text("endpoint", pick.endpoint().id().as_str().as_bytes());
             record.number("head_us", u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
-        let mut response = answer.response;
+        let Answer { mut response, seen, via } = answer;
         let agreed = if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let agreed = protocol.filter(|asked| upgrade::is_agreed(asked, response.headers()));
             Some((hyper::upgrade::on(&mut response), agreed))
@@ -211,11 +241,11 @@ impl Coming<'_> {
             None
         };
         let (mut head, body) = response.into_parts();
-        if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        if seen.codings > 0 {
             // The coding says where the body ends (RFC 9112, section 6.3); the length would say otherwise.
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        hop_by_hop::strip(&mut head.headers);
+        hop_by_hop::strip(&mut head.headers, &seen);
         for cookie in exchange.set_cookies(&pick) {
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {
                 head.headers.append(header::SET_COOKIE, cookie);
@@ -232,15 +262,16 @@ impl Coming<'_> {
             }
             upgrade::ask(&mut head.headers, agreed);
             let held = (pick, Arc::clone(&client.place));
+            client.watch.becomes_tunnel();
             upgrade::tunnel(worker, tunnel, upstream, held, live.settings.timeouts.tunnel);
             return Ok(Reply::Tunnel(Response::from_parts(head, Bytes::new())));
         }
-        let call = verdict.is_none().then(|| Box::new(exchange));
+        let call = verdict.is_none().then(|| Box::new((exchange, taken)));
         let idle = live.settings.timeouts.idle;
         // A call may be as long as it likes, if its route has no time limit.
-        let is_stream = call.is_some() || is_events(&head.headers);
+        let is_stream = call.is_some() || seen.is_events;
         let beginning =
-            Beginning { body, via: answer.via, pick, verdict, call, is_stream, until, idle, record: None };
+            Beginning { body, via, pick, verdict, call, is_stream, until, idle, begun: at, record: None };
         Ok(Reply::Passing(Response::from_parts(head, ()), beginning))
     }
 }
@@ -327,11 +358,12 @@ fn not_routed(error: RouteError) -> Refusal {
     }
 }
 
-/// Whether a body is one of server-sent events.
-fn is_events(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default();
-    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+/// What comes of it by then, if there is a limit.
+async fn in_time<T>(until: Option<Instant>, what: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => timeout_at(until, what).await.ok(),
+        None => Some(what.await),
+    }
 }
 
 /// The path as the rules saw it: an upstream that understood another one could be asked past them.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::forwarded::ForwardedSettings;
+use super::via;
 
 /// What the proxy itself can be told. Everything else (listeners, routes, clusters, checks) stands in the same file, in the words
 /// of `evenkeel-config`.
@@ -27,6 +28,10 @@ pub struct ProxySettings {
     pub replay_bytes: u64,
     /// What upstreams are told of the client.
     pub forwarded: ForwardedSettings,
+    /// The name of this proxy in `Via`, which RFC 9110 (section 7.6.3) wants in each request; one that has come by this name before is
+    /// refused as a loop. Give proxies in a row different names. Default: none and no `Via`, as nginx, HAProxy, Envoy and Apache do
+    /// without one, since servers take it for a sign of an old cache: nginx does not compress such answers (`gzip_proxied`).
+    pub via: Option<String>,
     /// Other protocols that clients may change to, as they are called in `Upgrade`. Default `["websocket"]`. What is not here is not
     /// passed on: the rules cannot see what goes through a tunnel.
     pub upgrades: Vec<String>,
@@ -51,6 +56,7 @@ impl Default for ProxySettings {
             access_log: None,
             replay_bytes: 64 << 10,
             forwarded: ForwardedSettings::default(),
+            via: None,
             upgrades: vec!["websocket".to_owned()],
             timeouts: UpstreamTimeouts::default(),
             pool: PoolSettings::default(),
@@ -124,7 +130,8 @@ pub enum UpstreamProtocol {
     /// HTTP/1.1, one request at a time on each connection.
     #[default]
     Http1,
-    /// HTTP/2, all requests of a worker on one connection; without TLS by prior knowledge, as gRPC servers want it.
+    /// HTTP/2: requests of a worker share a connection, and go over another one where a server takes no more on the first; without TLS by
+    /// prior knowledge, as gRPC servers want it.
     Http2,
     /// What the server chooses in its TLS handshake.
     Auto,
@@ -163,6 +170,9 @@ impl ProxySettings {
         }
         if let Some(path) = self.healthz.as_ref().filter(|path| !path.starts_with('/')) {
             return Err(SettingsError::Path { given: path.clone() });
+        }
+        if let Some(given) = self.via.as_ref().filter(|name| !via::is_pseudonym(name)) {
+            return Err(SettingsError::Via { given: given.clone() });
         }
         for given in &self.upgrades {
             let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
@@ -217,6 +227,14 @@ pub enum SettingsError {
     /// No path.
     #[error("program.healthz: is {given:?}: a path begins with a slash")]
     Path {
+        /// What was given.
+        given: String,
+    },
+    /// No name for `Via`.
+    #[error(
+        "program.via: is {given:?}: allowed are names of letters, digits and signs such as - and ., without spaces"
+    )]
+    Via {
         /// What was given.
         given: String,
     },

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::short_writes;
+
 /// A connection to an upstream.
 #[derive(Debug)]
 pub enum Stream {
@@ -53,7 +55,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write_vectored(cx, slices))
+        each!(self, stream => short_writes::poll_write(stream, cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -75,14 +75,14 @@ pub async fn attempt(
     drop(tokio::spawn(driver.with_upgrades()));
     let request = message.request(RequestBody::Empty, false, false);
     match deadline.limit(sender.send_request(request)).await {
-        Ok(Ok(response)) => Ok(Some(Answer { response, via: Via::H2(LazyTimer::new()) })),
+        Ok(Ok(response)) => Ok(Some(Answer::new(response, Via::H2(LazyTimer::new(), None)))),
         Ok(Err(error)) if error.is_parse() => Err(Cause::Garbage.into()),
         Ok(Err(_)) => Err(Cause::Reset.into()),
         Err(_) => Err(Cause::Timeout.into()),
     }
 }
 
-/// Lets both sides talk, until both have ended, or neither has said anything for a while. The pick
+/// Lets both sides talk, until both have ended, or neither has said anything for `idle` (at most a quarter longer). The pick
 /// and the place of the client are held as long.
 pub fn tunnel(
     worker: &Arc<Worker>,
@@ -108,14 +108,13 @@ where
     let moved = AtomicU64::new(0);
     let both = async { tokio::join!(pump(one.0, other.1, &moved), pump(other.0, one.1, &moved)) };
     let silence = async {
-        let mut seen = u64::MAX;
-        loop {
+        let (mut seen, mut silent) = (0, 0);
+        // A look costs less than a timer that every part moves.
+        while silent < LOOKS {
+            sleep(idle / LOOKS).await;
             let now = moved.load(Ordering::Relaxed);
-            if now == seen {
-                return;
-            }
+            silent = if now == seen { silent + 1 } else { 0 };
             seen = now;
-            sleep(idle).await;
         }
     };
     tokio::select! {
@@ -123,6 +122,9 @@ where
         () = silence => {}
     }
 }
+
+/// How often a tunnel is looked at in the time after which it is cut.
+const LOOKS: u32 = 4;
 
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, moved: &AtomicU64) {
     let mut buffer = vec![0; 16 << 10];

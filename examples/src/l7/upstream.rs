@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::h1::H1;
-use super::h2::H2;
+use super::h2_pool::H2Pool;
 use super::settings::PoolSettings;
 use crate::admin::Meter;
 
@@ -16,11 +16,11 @@ use crate::admin::Meter;
 pub struct Upstream {
     /// Where it listens.
     pub address: Address,
-    /// What was sent there, for the status page.
-    pub meter: Meter,
+    /// What was sent there, if there is a status page to show it.
+    pub meter: Option<Box<Meter>>,
     shelves: Box<[CachePadded<Mutex<Shelf>>]>,
-    /// Held while a connection is made that many are to share.
-    dialing: Box<[tokio::sync::Mutex<()>]>,
+    /// Those of HTTP/2, for each worker too.
+    shared: Box<[CachePadded<H2Pool>]>,
 }
 
 #[derive(Default)]
@@ -28,15 +28,15 @@ pub struct Upstream {
 struct Shelf {
     /// The last one used is the last one here, and the first to be used again: those that are not needed grow old.
     idle: Vec<Box<H1>>,
-    shared: Option<H2>,
 }
 
 impl Upstream {
-    /// For an endpoint, with a shelf for each worker.
-    pub fn new(endpoint: &Endpoint, workers: usize) -> Self {
+    /// For an endpoint, with a shelf for each worker, and a meter if somebody may ask.
+    pub fn new(endpoint: &Endpoint, workers: usize, is_metered: bool) -> Self {
         let shelves = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
-        let dialing = (0..workers.max(1)).map(|_| tokio::sync::Mutex::default()).collect();
-        Self { address: endpoint.address().clone(), meter: Meter::new(), shelves, dialing }
+        let shared = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
+        let meter = is_metered.then(Box::default);
+        Self { address: endpoint.address().clone(), meter, shelves, shared }
     }
 
     fn shelf(&self, worker: usize) -> Option<&Mutex<Shelf>> {
@@ -47,8 +47,8 @@ impl Upstream {
     pub fn take(&self, worker: usize, number: u64) -> Option<Box<H1>> {
         loop {
             // Outside the lock: what is dropped closes a socket.
-            let mut connection = self.shelf(worker)?.lock().idle.pop()?;
-            if connection.number == number && connection.is_reusable() {
+            let connection = self.shelf(worker)?.lock().idle.pop()?;
+            if connection.number == number && connection.is_open() {
                 return Some(connection);
             }
         }
@@ -56,10 +56,10 @@ impl Upstream {
 
     /// Keeps a connection whose answer has come through completely. The oldest makes room.
     pub fn give_back(&self, worker: usize, mut connection: Box<H1>, settings: &PoolSettings) {
-        if settings.idle == 0 || !connection.is_reusable() {
+        if settings.idle == 0 || !(connection.is_open() || connection.is_reusable()) {
             return;
         }
-        connection.since = Instant::now();
+        connection.since = None;
         let Some(shelf) = self.shelf(worker) else { return };
         let mut shelf = shelf.lock();
         let too_many = (shelf.idle.len() >= settings.idle).then(|| shelf.idle.remove(0));
@@ -68,23 +68,9 @@ impl Upstream {
         drop(too_many);
     }
 
-    /// The shared connection, if there is one.
-    pub fn shared(&self, worker: usize, number: u64) -> Option<H2> {
-        let shelf = self.shelf(worker)?.lock();
-        shelf.shared.clone().filter(|shared| shared.number == number && shared.is_usable())
-    }
-
-    /// The right to make the shared connection. Who has waited for it looks first whether there is one by now.
-    pub async fn dial(&self, worker: usize) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        Some(self.dialing.get(worker)?.lock().await)
-    }
-
-    /// Makes this the shared connection.
-    pub fn share(&self, worker: usize, connection: &H2) {
-        if let Some(shelf) = self.shelf(worker) {
-            let before = shelf.lock().shared.replace(connection.clone());
-            drop(before);
-        }
+    /// The connections of a worker on which HTTP/2 is spoken.
+    pub fn h2(&self, worker: usize) -> Option<&H2Pool> {
+        self.shared.get(worker).map(|pool| &**pool)
     }
 
     /// Closes what the other side has closed, what has waited too long, and what was made under settings other than `number`.
@@ -94,12 +80,14 @@ impl Upstream {
         let old: Vec<_> = shelf
             .idle
             .extract_if(.., |one| {
-                one.number != number || one.idle_for(now) >= settings.idle_time || !one.is_reusable()
+                one.number != number || one.idle_at(now) >= settings.idle_time || !one.is_reusable()
             })
             .collect();
-        let dead = shelf.shared.take_if(|shared| shared.number != number || !shared.is_usable());
         drop(shelf);
-        drop((old, dead));
+        drop(old);
+        if let Some(pool) = self.h2(worker) {
+            pool.sweep(settings.idle_time, number, now);
+        }
     }
 
     /// How many connections wait.

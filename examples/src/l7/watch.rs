@@ -19,6 +19,10 @@ pub struct Watch {
     in_head: AtomicBool,
     /// Whether what comes is frames, of which many are no head: pings, windows, settings.
     in_frames: AtomicBool,
+    /// Whether the last request came with a body.
+    in_body: AtomicBool,
+    /// Whether what comes belongs to another protocol.
+    in_tunnel: AtomicBool,
     /// Since when nothing is under way, or the head comes: nanoseconds after `begun`.
     since: AtomicU64,
     /// Since when the client takes nothing; 0 if it does.
@@ -29,9 +33,10 @@ impl Watch {
     /// Of a connection that begins now.
     pub fn new() -> Self {
         let (active, in_head) = (AtomicU32::new(0), AtomicBool::new(false));
-        let in_frames = AtomicBool::new(false);
+        let (in_frames, in_body, in_tunnel) =
+            (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
         let (since, blocked) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { begun: Instant::now(), active, in_head, in_frames, since, blocked }
+        Self { begun: Instant::now(), active, in_head, in_frames, in_body, in_tunnel, since, blocked }
     }
 
     fn now(&self) -> u64 {
@@ -69,6 +74,29 @@ impl Watch {
         Busy(Arc::clone(self))
     }
 
+    /// Whether the request that begins has a body.
+    pub fn comes_with_body(&self, has_body: bool) {
+        self.in_body.store(has_body, Ordering::Relaxed);
+    }
+
+    /// What comes from now on belongs to another protocol.
+    pub fn becomes_tunnel(&self) {
+        self.in_tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// What the client may still send when our own side ends: the rest of a head that was refused, of a body that nobody
+    /// wanted, frames.
+    pub fn rest(&self) -> Rest {
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        if is_set(&self.in_tunnel) {
+            Rest::Tunnel
+        } else if [&self.in_head, &self.in_body, &self.in_frames].into_iter().any(is_set) {
+            Rest::Likely
+        } else {
+            Rest::Unlikely
+        }
+    }
+
     /// Whether a request is under way.
     pub fn is_busy(&self) -> bool {
         self.active.load(Ordering::Relaxed) > 0
@@ -85,6 +113,17 @@ impl Watch {
             blocked => at(blocked, timeouts.idle),
         }
     }
+}
+
+/// What the client may still send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// What somebody else reads.
+    Tunnel,
+    /// Something.
+    Likely,
+    /// Nothing, as far as one knows.
+    Unlikely,
 }
 
 impl Default for Watch {

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::access_log::LogBuffer;
 use super::connection::serve_tcp;
@@ -20,6 +20,7 @@ use super::counts::Counts;
 use super::listener::Listener;
 use super::live::Live;
 use super::upstream::Upstream;
+use super::waiting;
 
 /// What all workers share.
 pub struct Shared {
@@ -68,7 +69,7 @@ pub type SharedListener = Arc<ArcSwap<Listener>>;
 /// If there is no runtime.
 pub fn run(worker: &Arc<Worker>, sockets: Vec<(SharedListener, StdListener)>) -> std::io::Result<usize> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let cut = runtime.block_on(async {
         let mut accepting = JoinSet::new();
         for (listener, socket) in sockets {
             socket.set_nonblocking(true)?;
@@ -80,11 +81,14 @@ pub fn run(worker: &Arc<Worker>, sockets: Vec<(SharedListener, StdListener)>) ->
             cut += ended.unwrap_or_default();
         }
         keeper.abort();
-        if let Some(log) = &worker.log {
-            log.flush();
-        }
         Ok(cut)
-    })
+    });
+    // What is cut now writes its lines too.
+    drop(runtime);
+    if let Some(log) = &worker.log {
+        log.flush();
+    }
+    cut
 }
 
 /// Closes connections that have waited too long, and sends lines of the log that have.
@@ -112,37 +116,45 @@ async fn accept_all(worker: Arc<Worker>, shared: SharedListener, socket: TcpList
     let mut stop_now = std::pin::pin!(async move {
         let _ = stop.wait_for(|stop| *stop).await;
     });
+    let mut in_hand = None;
     loop {
-        let room = Arc::clone(&shared.load().room);
-        let permit = tokio::select! {
-            biased;
-            () = &mut stop_now => break,
-            permit = room.acquire_owned() => permit,
-        };
         let accepted = tokio::select! {
             biased;
             () = &mut stop_now => break,
             accepted = socket.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, peer)) => {
-                let place = Place { _permit: permit.ok(), _count: Connected::new(&worker) };
-                let (listener, stopped) = (shared.load_full(), stopped.clone());
-                connections.spawn(serve_tcp(Arc::clone(&worker), listener, stream, peer, place, stopped));
-            }
+        let Ok((stream, peer)) = accepted else {
             // Out of file handles, as a rule: some will be free in a moment.
-            Err(_) => sleep(Duration::from_millis(20)).await,
-        }
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        // Room is asked for with the connection in hand: whoever took it first might wait at a socket to which nobody comes, while
+        // others have clients and no room.
+        let room = Arc::clone(&shared.load().room);
+        let permit = match Arc::clone(&room).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => tokio::select! {
+                biased;
+                () = &mut stop_now => {
+                    in_hand = Some((stream, peer));
+                    break;
+                }
+                permit = room.acquire_owned() => permit.ok(),
+            },
+        };
+        let place = Place { _permit: permit, _count: Connected::new(&worker) };
+        let (listener, stopped) = (shared.load_full(), stopped.clone());
+        connections.spawn(serve_tcp(Arc::clone(&worker), listener, stream, peer, place, stopped));
     }
     let listener = shared.load_full();
-    if !worker.shared.handed_over.load(Ordering::Acquire) {
-        // Nobody accepts here any more: those that wait are served, instead of being reset.
-        while let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, socket.accept()).await {
-            let place = Place { _permit: None, _count: Connected::new(&worker) };
-            let (listener, stopped) = (Arc::clone(&listener), stopped.clone());
-            connections.spawn(serve_tcp(Arc::clone(&worker), listener, stream, peer, place, stopped));
-        }
+    // Nobody accepts here any more, if no other process does: those that wait are served, instead of being reset.
+    let is_last = !worker.shared.handed_over.load(Ordering::Acquire);
+    let waiting = is_last.then(|| waiting::take(&socket)).into_iter().flatten();
+    for (stream, peer) in in_hand.into_iter().chain(waiting) {
+        let place = Place { _permit: None, _count: Connected::new(&worker) };
+        let (listener, stopped) = (Arc::clone(&listener), stopped.clone());
+        connections.spawn(serve_tcp(Arc::clone(&worker), listener, stream, peer, place, stopped));
     }
     drop(socket);
     let end = Instant::now() + listener.config.timeouts.drain;

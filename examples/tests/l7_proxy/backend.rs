@@ -96,6 +96,11 @@ impl Backend {
     pub(crate) fn kill(&self) {
         self.stopped.store(true, Ordering::Release);
         let _ = TcpStream::connect(self.address);
+        self.close_all();
+    }
+
+    /// Closes what is open, and goes on serving.
+    pub(crate) fn close_all(&self) {
         for stream in self.open.lock().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }

@@ -111,6 +111,57 @@ fn a_flood_of_connections_waits_outside() {
     }
 }
 
+/// Each worker has a socket, to which the system gives connections as it likes: none of them may hold the room that another needs.
+#[test]
+fn less_room_than_workers_is_room_for_all() {
+    let backend = Backend::named("one");
+    let config = limited("max_connections = 1", "")
+        + "[program]\nworkers = 4\n"
+        + &route("")
+        + &cluster("all", &[&backend], "");
+    let (proxy, address) = start(&config);
+    for _ in 0..40 {
+        assert_eq!(get(address, "/").status, 200);
+    }
+    // Many at a time wait for each other, in whichever queue they are.
+    let clients = (0..20).map(|_| std::thread::spawn(move || get(address, "/").status));
+    for client in clients.collect::<Vec<_>>() {
+        assert_eq!(client.join().unwrap(), 200);
+    }
+    // Those that wait for room when the proxy drains are served too, wherever they wait.
+    let mut inside = Client::new(address);
+    assert_eq!(inside.get("/").status, 200);
+    let mut outside: Vec<Client> = (0..8).map(|_| Client::new(address)).collect();
+    for client in &mut outside {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert_eq!(proxy.drain(), 0);
+    for client in &mut outside {
+        assert_eq!(client.answer().status, 200);
+    }
+}
+
+/// Whoever is refused while it sends may send on, and then read why: the connection is not reset under it.
+#[test]
+fn an_upload_that_is_too_long_is_told_so() {
+    const LONG: usize = 20 << 20;
+    let backend = Backend::named("one");
+    let config =
+        limited("body_bytes = 100, header_bytes = 8192", "") + &route("") + &cluster("all", &[&backend], "");
+    let (_proxy, address) = start(&config);
+    let upload = |head: String| {
+        let mut client = Client::new(address);
+        client.stream.write_all(head.as_bytes()).unwrap();
+        client.stream.write_all(&vec![b'x'; LONG]).expect("nothing is reset");
+        client.answer().status
+    };
+    assert_eq!(upload(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LONG}\r\n\r\n")), 413);
+    // A head that never ends, either; and in its middle one that cannot be understood.
+    assert_eq!(upload("GET / HTTP/1.1\r\nHost: a\r\nX: ".to_owned()), 431);
+    assert_eq!(upload("GET / HTTP/1.1\r\nHost : a\r\n".to_owned()), 400);
+    assert!(backend.seen().is_empty());
+}
+
 /// Bodies stream both ways, with back-pressure: neither is ever in memory as a whole.
 #[test]
 fn long_bodies_stream_both_ways() {

@@ -79,7 +79,8 @@ fn a_process_that_is_stopped_is_given_up_and_others_serve() {
     let at = lines.map(Result::unwrap).find_map(|line| line.strip_prefix("at ").map(str::to_owned)).unwrap();
     let at: SocketAddr = at.parse().unwrap();
     let other = Backend::named("other");
-    let retry = "timeout = \"20s\"\nretry = { attempts = 2, per_try_timeout = \"200ms\", on = { timed_out = true } }\n";
+    let retry =
+        "timeout = \"20s\"\nretry = { attempts = 2, per_try_timeout = \"1s\", on = { timed_out = true } }\n";
     let config = route(retry) + &cluster_at("all", &[at, other.address], "policy = \"round_robin\"");
     let (_proxy, address) = start(&config);
     let mut client = Client::new(address);
@@ -214,6 +215,44 @@ fn a_slow_upload_is_not_the_fault_of_the_endpoint() {
     let answer = client.answer();
     assert_eq!((answer.status, answer.text().as_str()), (408, "client_timeout\n"));
     assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
+}
+
+/// A body that is kept for a second attempt is waited for as long as the route allows, and nobody is asked before it is whole.
+#[test]
+fn a_slow_upload_that_is_kept_is_not_the_fault_of_the_endpoint() {
+    let one = Backend::named("one");
+    let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+    let more = "timeout = \"200ms\"\nretry = { attempts = 2 }";
+    let (proxy, address) =
+        start(&(route(more) + &cluster("all", &[&one], breaker) + "[program]\nworkers = 1\n"));
+    assert_eq!(get(address, "/").status, 200);
+    let mut client = Client::new(address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (408, "client_timeout\n"));
+    assert_eq!(one.seen().len(), 1, "the POST was sent on");
+    assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
+}
+
+/// Several connections may have been kept of which the other side has closed all: none of them is an answer to a POST.
+#[test]
+fn all_kept_connections_that_were_closed_are_replaced() {
+    let one = Backend::new(|stream, seen| {
+        if seen.line().contains("/slow") {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        answer(stream, 200, &[], b"one")
+    });
+    let (_proxy, address) = start(&(route("") + &cluster("all", &[&one], "") + "[program]\nworkers = 1\n"));
+    let slow = || std::thread::spawn(move || get(address, "/slow").status);
+    for thread in [slow(), slow(), slow()] {
+        assert_eq!(thread.join().unwrap(), 200);
+    }
+    one.close_all();
+    std::thread::sleep(Duration::from_millis(50));
+    let mut client = Client::new(address);
+    let answer = client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").answer();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "one"));
 }
 
 /// Settings that say `tls` are never taken for less.

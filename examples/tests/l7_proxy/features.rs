@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use evenkeel_examples::l7::counts::{Count, Counts};
+
 use super::backend::{Backend, answer, until};
 use super::client::{Client, get};
 use super::{cluster, route, start};
@@ -205,9 +207,37 @@ fn operators_see_health_numbers_and_lines() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// A failing endpoint is ejected, a broken one is found by its check, and both without a lost request.
+/// Whoever leaves before the answer, and whatever is no request, has a line and a number too.
 #[test]
-fn checks_and_outliers_are_those_of_the_configuration() {
+fn clients_that_leave_have_lines() {
+    let file = std::env::temp_dir().join(format!("evenkeel-l7-left-{}.log", std::process::id()));
+    let one = Backend::new(|stream, _| {
+        std::thread::sleep(Duration::from_secs(1));
+        answer(stream, 200, &[], b"late")
+    });
+    let program = format!("[program]\nworkers = 1\naccess_log = {:?}\n", file.display().to_string());
+    let (proxy, address) = start(&(route("") + &cluster("all", &[&one], "") + &program));
+    let mut client = Client::new(address);
+    client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n");
+    until("it is under way", || proxy.running().cluster("all").unwrap().report().endpoints[0].in_flight == 1);
+    drop(client);
+    let count = |of: fn(&Counts) -> &Count| proxy.counts().map(|counts| of(counts).get()).sum::<u64>();
+    until("it is known to have left", || count(|counts| &counts.left) == 1);
+    let mut client = Client::new(address);
+    client.send("no request\r\n\r\n");
+    until("it is counted", || count(|counts| &counts.garbage) == 1);
+    drop(proxy);
+    let log = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert_eq!((&lines[0]["path"], &lines[0]["cause"]), (&"/gone".into(), &"client_left".into()));
+    assert_eq!(lines[1]["cause"], "no_request");
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// An endpoint that says itself that it is sick gets no requests.
+#[test]
+fn checks_are_those_of_the_configuration() {
     let good = Backend::named("good");
     let sick = Backend::new(|stream, seen| {
         let status = if seen.line().contains("/health") { 500 } else { 200 };
@@ -224,4 +254,73 @@ fn checks_and_outliers_are_those_of_the_configuration() {
     for _ in 0..10 {
         assert_eq!(get(address, "/").text(), "good");
     }
+}
+
+/// An endpoint that fails is ejected, and its failures are nobody's but the retries'.
+#[test]
+fn an_outlier_is_ejected_without_a_lost_request() {
+    let good = Backend::named("good");
+    let bad = Backend::new(|stream, _| answer(stream, 502, &[], b"bad"));
+    let outlier = "policy = \"round_robin\"\n[clusters.outlier]\nconsecutive_failures = 3\nejection = { base = \"1h\", max = \"1h\" }\n";
+    let config = route("retry = { attempts = 2 }") + &cluster("all", &[&good, &bad], outlier);
+    let (proxy, address) = start(&config);
+    let usable = || {
+        let report = proxy.running().cluster("all").unwrap().report();
+        report.endpoints.iter().filter(|endpoint| endpoint.usable).count()
+    };
+    assert_eq!(usable(), 2);
+    let mut client = Client::new(address);
+    let mut asked = 0;
+    while usable() == 2 {
+        assert_eq!(client.get("/").text(), "good");
+        asked += 1;
+        assert!(asked < 1000, "it is never ejected");
+    }
+    let seen = bad.seen().len();
+    assert_eq!(seen, 3);
+    for _ in 0..20 {
+        assert_eq!(client.get("/").text(), "good");
+    }
+    assert_eq!((bad.seen().len(), usable()), (seen, 1));
+}
+
+/// An endpoint that is new begins with a small share.
+#[test]
+fn a_new_endpoint_starts_slowly() {
+    let (old, new) = (Backend::named("old"), Backend::named("new"));
+    let slow = "policy = \"weighted_random\"\nslow_start = { window = \"24h\" }\n";
+    let listener = "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n";
+    let text = |backends: &[&Backend]| listener.to_owned() + &route("") + &cluster("all", backends, slow);
+    let (proxy, address) = start(&text(&[&old]));
+    let loaded = evenkeel_config::Loaded::parse(&text(&[&old, &new]), evenkeel_config::Syntax::Toml).unwrap();
+    proxy.reload(&loaded).unwrap();
+    let mut client = Client::new(address);
+    for _ in 0..400 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    // A tenth of the old one's share: 36 of 400, give or take 6.
+    let share = new.seen().len();
+    assert!((1..100).contains(&share), "{share}");
+}
+
+/// `Via` is written if the proxy has a name, and a request that comes by again is a loop.
+#[test]
+fn requests_do_not_go_round_in_circles() {
+    let one = Backend::named("one");
+    let listener =
+        |name: &str, at: u8| format!("[[listeners]]\nname = \"{name}\"\naddress = \"127.0.0.{at}:0\"\n");
+    let (inner, at) =
+        start(&(route("") + &cluster("all", &[&one], "") + "[program]\nworkers = 1\nvia = \"inner\"\n"));
+    let edge = listener("web", 1)
+        + &listener("other", 2)
+        + &route("match = { paths = [{ prefix = \"/\" }] }")
+        + &super::cluster_at("all", &[at], "")
+        + "[program]\nworkers = 1\nvia = \"edge\"\n";
+    let (edge, address) = start(&edge);
+    assert_eq!(get(address, "/").text(), "one");
+    assert_eq!(one.seen()[0].values("via"), ["1.1 edge", "1.1 inner"]);
+    let again = Client::new(edge.address("other").unwrap()).get_with("/", "Via: 1.1 edge, 1.0 x\r\n");
+    assert_eq!((again.status, again.text().as_str()), (508, "loop\n"));
+    assert_eq!(inner.counts().map(|counts| counts.answers[2].get()).sum::<u64>(), 1);
+    assert_eq!(one.seen().len(), 1);
 }

@@ -180,6 +180,82 @@ fn restarts_under_load_lose_nothing() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// Both processes have the socket of operators: as soon as the next one serves, nobody speaks for the old one any more.
+#[test]
+fn operators_reach_the_new_process() {
+    let folder = folder("operators");
+    let release = Arc::<AtomicBool>::default();
+    let wait = Arc::clone(&release);
+    let one = Backend::new(move |stream, seen| {
+        if seen.line().contains("/slow") {
+            until("it is released", || wait.load(Ordering::Relaxed));
+        }
+        answer(stream, 200, &[], b"one")
+    });
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = format!(
+        "[admin]\naddress = \"127.0.0.1:{}\"\n[program]\nworkers = 1\nhandover = {:?}\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:{}\"\n",
+        port(),
+        folder.join("socket").display().to_string(),
+        port(),
+    ) + &route("")
+        + &cluster("all", &[&one], "");
+    let begin = || Proxy::start(&Loaded::parse(&text, Syntax::Toml).unwrap()).unwrap();
+    let old = begin();
+    let (address, admin) = (old.address("web").unwrap(), old.admin().unwrap());
+    let mut kept = Client::new(admin);
+    assert_eq!(kept.get("/healthz").status, 200);
+    // It has to wait for this one.
+    let slow = std::thread::spawn(move || get(address, "/slow").status);
+    until("it is under way", || one.seen().len() == 1);
+    let new = begin();
+    until("the old one drains", || is_draining(&old));
+    let drained = std::thread::spawn(move || old.drain());
+    assert!(kept.is_closed(), "it connects anew");
+    for _ in 0..50 {
+        assert_eq!(get(admin, "/healthz").text(), "ok\n");
+        assert!(!drained.is_finished());
+    }
+    // An order reaches the process that serves.
+    let mut client = Client::new(admin);
+    let body = r#"{"by": "ann", "reason": "disk"}"#;
+    client.send(format!("POST /api/clusters/all/endpoints/all-1/drain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let done = client.answer();
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert!(!new.running().cluster("all").unwrap().report().endpoints[0].usable);
+    release.store(true, Ordering::Relaxed);
+    assert_eq!(slow.join().unwrap(), 200);
+    assert_eq!(drained.join().unwrap(), 0);
+    drop(new);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Listeners that come, go or move wait for the next process, and the reload says so.
+#[test]
+fn a_reload_tells_what_waits_for_the_next_process() {
+    let one = Backend::named("one");
+    let more = "[[listeners]]\nname = \"more\"\naddress = \"127.0.0.2:0\"\n";
+    let text = |more: &str| {
+        "program.workers = 1\n[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n".to_owned()
+            + more
+            + &route("")
+            + &cluster("all", &[&one], "")
+    };
+    let parse = |text: &str| Loaded::parse(text, Syntax::Toml).unwrap();
+    let proxy = Proxy::start(&parse(&text(""))).unwrap();
+    let told = proxy.reload(&parse(&text(more))).unwrap();
+    assert_eq!(told.to_string(), "listener more: added, takes effect with the next process");
+    assert_eq!(proxy.address("more"), None);
+    // It goes on waiting, whatever else changes.
+    let told = proxy.reload(&parse(&text(&format!("{more}limits = {{ body_bytes = 5 }}\n")))).unwrap();
+    assert_eq!(told.to_string(), "listener more: added, takes effect with the next process");
+    // One that the next process could not open is refused now.
+    let wrong = more.to_owned() + "tls = { cert_file = \"/nothing\", key_file = \"/nothing\" }\n";
+    assert!(proxy.reload(&parse(&text(&wrong))).is_err());
+    assert!(proxy.reload(&parse(&text(""))).unwrap().is_empty());
+    assert_eq!(get(proxy.address("web").unwrap(), "/").status, 200);
+}
+
 fn is_draining(proxy: &Proxy) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let told =
@@ -208,6 +284,10 @@ fn the_program_ends_on_sigterm() {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(child.wait().unwrap().success());
+    // Endpoints from a control plane are built in.
+    let xds = "[[clusters]]\nname = \"a\"\ndiscovery = [{ xds = { control_plane = { node = { id = \"l7\" }, connection = { servers = [\"http://127.0.0.1:1\"] } } } }]\n";
+    std::fs::write(&file, xds).unwrap();
+    assert!(std::process::Command::new(program).arg("--check").arg(&file).status().unwrap().success());
     std::fs::write(&file, "program.worker = 2\n").unwrap();
     let wrong = std::process::Command::new(program).arg(&file).output().unwrap();
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();

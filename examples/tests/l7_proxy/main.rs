@@ -7,6 +7,7 @@ mod client;
 mod clients;
 mod failures;
 mod features;
+mod frames;
 mod lifecycle;
 mod protocols;
 mod smuggling;

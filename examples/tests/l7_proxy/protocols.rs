@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::backend::{Backend, until};
 use super::client::Client;
+use super::frames::{self, Does};
 use super::{cluster, cluster_at, route, start};
 
 #[test]
@@ -160,11 +161,13 @@ fn the_two_sides_need_not_speak_the_same() {
     let (_proxy, address) = start(&(route("") + &cluster("all", &[&one], "")));
     runtime.block_on(async {
         let mut sender = h2_client(address).await;
-        let request = Request::get("http://shop.example/x").body(Full::default()).unwrap();
-        let response = sender.send_request(request).await.unwrap();
+        // Browsers send their cookies in several fields over HTTP/2.
+        let request = Request::get("http://shop.example/x").header("cookie", "a=1").header("cookie", "b=2");
+        let response = sender.send_request(request.body(Full::default()).unwrap()).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "one");
     });
-    assert_eq!(one.seen()[0].values("host"), ["shop.example"]);
+    let seen = &one.seen()[0];
+    assert_eq!((seen.values("host"), seen.values("cookie")), (vec!["shop.example"], vec!["a=1; b=2"]));
     let (server, _) = h2_server(&runtime);
     let config = route("")
         + &cluster_at("all", &[server], "")
@@ -266,4 +269,91 @@ fn a_stream_that_takes_nothing_is_reset_and_its_neighbours_go_on() {
         let other = sender.send_request(get("/short")).await.unwrap();
         assert_eq!(other.into_body().collect().await.unwrap().to_bytes(), "xx");
     });
+}
+
+/// A server that takes one request at a time on a connection gets the second one over another: it is not waited for the first, and
+/// nobody is blamed. When there is room on the first again, that is used.
+#[test]
+fn long_calls_do_not_keep_short_ones_waiting() {
+    let runtime = runtime();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let (server, connections) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
+    let (count, (release, _)) = (Arc::clone(&connections), tokio::sync::broadcast::channel::<()>(1));
+    let released = release.clone();
+    runtime.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            let released = released.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let mut released = released.subscribe();
+                async move {
+                    if request.uri().path() == "/long" {
+                        let _ = released.recv().await;
+                    }
+                    Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("done")))
+                }
+            });
+            let mut connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            connection.max_concurrent_streams(1);
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+    let program = "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let config = route("timeout = \"20s\"") + &cluster_at("all", &[server], breaker) + program;
+    let (proxy, address) = start(&config);
+    let in_flight = || proxy.running().cluster("all").unwrap().report().endpoints[0].in_flight;
+    let mut long: Vec<Client> = (0..3).map(|_| Client::new(address)).collect();
+    for (i, client) in long.iter_mut().enumerate() {
+        client.send("GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+        until("it is under way", || in_flight() == i + 1 && release.receiver_count() == i + 1);
+    }
+    let mut short = Client::new(address);
+    for _ in 0..5 {
+        assert_eq!(short.get("/short").status, 200);
+    }
+    // One for each of the long ones, and one for all short ones.
+    assert_eq!(connections.load(Ordering::Relaxed), 4);
+    release.send(()).unwrap();
+    for client in &mut long {
+        assert_eq!(client.answer().status, 200);
+    }
+    for _ in 0..5 {
+        assert_eq!(short.get("/short").status, 200);
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 4);
+    assert!(proxy.running().cluster("all").unwrap().report().endpoints[0].usable);
+}
+
+/// nginx ends a connection so after `keepalive_requests`, and any server when it restarts: what it has not looked at is sent over
+/// another connection, even a POST, and nobody is blamed.
+#[test]
+fn what_an_endpoint_says_it_has_not_seen_is_sent_again() {
+    let breaker = "[clusters.breaker]\nrules = [{ consecutive = { failures = 1 } }]\n";
+    let program = "[program]\nworkers = 1\nupstream.all = { protocol = \"http2\" }\n";
+    let begin = |server| start(&(route("") + &cluster_at("all", &[server], breaker) + program));
+    let is_usable = |proxy: &evenkeel_examples::l7::Proxy| {
+        proxy.running().cluster("all").unwrap().report().endpoints[0].usable
+    };
+    let (server, connections) =
+        frames::server(|number| if number < 2 { Does::GoesAway } else { Does::Answers });
+    let (proxy, address) = begin(server);
+    let mut client = Client::new(address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    assert_eq!((connections.load(Ordering::Relaxed), is_usable(&proxy)), (3, true));
+    assert_eq!(proxy.counts().map(|counts| counts.again.get()).sum::<u64>(), 0);
+    assert_eq!(client.get("/").status, 200);
+    assert_eq!(connections.load(Ordering::Relaxed), 3);
+    // A body that was not kept is gone; that is not the fault of the endpoint either.
+    let (server, _) = frames::server(|_| Does::GoesAway);
+    let (proxy, address) = begin(server);
+    let mut client = Client::new(address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().as_str()), (502, "upstream_reset\n"));
+    assert!(is_usable(&proxy));
+    // One that does nothing else is not asked for ever.
+    assert_eq!(Client::new(address).get("/").status, 502);
 }

@@ -16,7 +16,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::backend::Backend;
+use evenkeel_examples::l7::Proxy;
+
+use super::backend::{Backend, until};
 use super::client::{Client, get};
 use super::{cluster, cluster_at, route, start};
 
@@ -185,6 +187,68 @@ fn a_listener_ends_tls_and_speaks_what_is_asked_for() {
         });
     }
     assert!(one.seen().iter().all(|seen| seen.values("x-forwarded-proto") == ["https"]));
+}
+
+/// Whether a client that trusts `authority` gets through to a listener.
+fn is_trusted(runtime: &tokio::runtime::Runtime, address: SocketAddr, authority: &Authority) -> bool {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.own.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    runtime.block_on(async {
+        let stream = TcpStream::connect(address).await.unwrap();
+        connector.connect(ServerName::try_from("web.test").unwrap(), stream).await.is_ok()
+    })
+}
+
+/// A certificate that is renewed under its old name is shown without a reload, and an authority is believed; nothing else changes.
+#[test]
+fn renewed_certificates_are_read_again() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (before, after) = (Authority::new("before"), Authority::new("after"));
+    let (cert, key) = before.sign("web", "web.test", false);
+    let (next_cert, next_key) = after.sign("web", "web.test", false);
+    let ca = before.folder.join("upstream.pem");
+    std::fs::copy(before.ca(), &ca).unwrap();
+    let backend = server(&runtime, &after.sign("backend", "backend.test", false));
+    let text = format!(
+        "[[listeners]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\ntls = {{ cert_file = {:?}, key_file = {:?} }}\n[[listeners]]\nname = \"plain\"\naddress = \"127.0.0.2:0\"\n",
+        cert.display().to_string(),
+        key.display().to_string()
+    ) + &route("")
+        + &cluster_at("all", &[backend], "")
+        + &format!(
+            "[program]\nworkers = 1\nupstream.all = {{ tls = {{ server_name = \"backend.test\", ca_file = {:?} }} }}\n",
+            ca.display().to_string()
+        );
+    let file = before.folder.join("l7.toml");
+    std::fs::write(&file, text).unwrap();
+    let told = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    let proxy = Proxy::start_file(&file, move |told| hears.lock().push(told.to_owned())).unwrap();
+    let (address, plain) = (proxy.address("web").unwrap(), proxy.address("plain").unwrap());
+    assert!(is_trusted(&runtime, address, &before) && !is_trusted(&runtime, address, &after));
+    assert_eq!(get(plain, "/").status, 502);
+    // One that cannot be used changes nothing.
+    let replace = |from: &Path, to: &Path| {
+        std::fs::copy(from, before.folder.join("new")).unwrap();
+        std::fs::rename(before.folder.join("new"), to).unwrap();
+    };
+    replace(&next_key, &key);
+    until("it is told", || told.lock().len() == 1);
+    assert!(told.lock()[0].starts_with("certificates not read again: listener web: "), "{:?}", told.lock());
+    assert!(is_trusted(&runtime, address, &before));
+    replace(&next_cert, &cert);
+    until("it is told", || told.lock().len() == 2);
+    assert_eq!(told.lock()[1], "listener web: certificates read again");
+    assert!(is_trusted(&runtime, address, &after) && !is_trusted(&runtime, address, &before));
+    replace(Path::new(&after.ca()), &ca);
+    until("it is told", || told.lock().len() == 3);
+    assert_eq!(told.lock()[2], "program.upstream.all: certificates read again");
+    assert_eq!(get(plain, "/").text(), "encrypted");
 }
 
 /// A server that speaks what `offers` says: over HTTP/1.1 it changes to another protocol, over HTTP/2 it answers `ordinary`.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use evenkeel_types::below;
 
 use crate::view::is_open_among;
@@ -83,5 +85,9 @@ impl PolicySettings for WeightedRandomConfig {
 impl Policy for WeightedRandom {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
         self.choose(view, caller)
+    }
+
+    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
+        Ok(Some(Arc::new(Self::new(members.weights()))))
     }
 }

@@ -21,9 +21,11 @@ pub struct IpHashConfig {
     /// How many leading bits of an IPv6 address tell clients apart: 0 to 128. Default 64: hosts change the lower 64 by
     /// themselves every day (RFC 8981), and one customer has at least all of them.
     pub ipv6_prefix: u8,
-    /// The secret of the hash. Default 0; whoever knows it can choose addresses that meet at one endpoint, so one that
-    /// serves strangers sets its own, the same on all balancers that should agree.
-    pub seed: u64,
+    /// The secret of the hash. Default none: then that of the cluster's keys, its `hash_seed`, which a caller gives as `key_seed`. Whoever
+    /// knows it can choose addresses that meet at one endpoint, so one that serves strangers sets its own, the same on all balancers
+    /// that should agree.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub seed: Option<u64>,
     /// Where a request without an address goes. Default `random`.
     pub missing_source: MissingKey,
     /// The most that an endpoint may have in flight, in percent of its fair share, at least 100. Default none.
@@ -36,7 +38,7 @@ impl Default for IpHashConfig {
         Self {
             ipv4_prefix: 32,
             ipv6_prefix: 64,
-            seed: 0,
+            seed: None,
             missing_source: MissingKey::default(),
             balance_factor: None,
         }
@@ -65,16 +67,17 @@ impl IpHashConfig {
     }
 
     /// The hash of what tells a client apart: SipHash-1-3 of 4 or 16 bytes, the masked address.
-    fn hash(&self, address: IpAddr) -> u64 {
+    fn hash(&self, address: IpAddr, key_seed: u64) -> u64 {
+        let seed = self.seed.unwrap_or(key_seed);
         // ::ffff:192.0.2.1 is what a socket for both families says of an IPv4 client.
         match address.to_canonical() {
             IpAddr::V4(address) => {
                 let mask = u32::MAX.checked_shl(32 - u32::from(self.ipv4_prefix)).unwrap_or(0);
-                sip13(self.seed, &(address.to_bits() & mask).to_be_bytes())
+                sip13(seed, &(address.to_bits() & mask).to_be_bytes())
             }
             IpAddr::V6(address) => {
                 let mask = u128::MAX.checked_shl(128 - u32::from(self.ipv6_prefix)).unwrap_or(0);
-                sip13(self.seed, &(address.to_bits() & mask).to_be_bytes())
+                sip13(seed, &(address.to_bits() & mask).to_be_bytes())
             }
         }
     }
@@ -129,7 +132,7 @@ impl IpHash {
     /// An open position, or `None` if none is open.
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         let asked = match caller.source() {
-            Some(address) => Asked::Hash(self.config.hash(address)),
+            Some(address) => Asked::Hash(self.config.hash(address, caller.key_seed())),
             None => self.chooser.ask_without_key(view, caller),
         };
         match asked {
@@ -139,10 +142,10 @@ impl IpHash {
         }
     }
 
-    /// The hash that stands for a client.
+    /// The hash that stands for a client, where the cluster's key hashes have this seed.
     #[must_use]
-    pub fn hash_of(&self, address: IpAddr) -> u64 {
-        self.config.hash(address)
+    pub fn hash_of(&self, address: IpAddr, key_seed: u64) -> u64 {
+        self.config.hash(address, key_seed)
     }
 }
 
@@ -157,7 +160,7 @@ mod tests {
     use crate::{Mask, Script, Table};
 
     fn hash(config: IpHashConfig, address: &str) -> u64 {
-        config.hash(address.parse().unwrap())
+        config.hash(address.parse().unwrap(), 0)
     }
 
     #[test]
@@ -179,8 +182,32 @@ mod tests {
         ] {
             assert_eq!(hash(config, one) == hash(config, other), same, "{config:?} {one} {other}");
         }
-        let seeded = IpHashConfig { seed: 1, ..Default::default() };
-        assert_ne!(hash(seeded, "192.0.2.1"), hash(with(32, 64), "192.0.2.1"));
+    }
+
+    /// Its own seed comes before that of the cluster's keys.
+    #[test]
+    fn the_seed_is_that_of_the_keys_unless_set() {
+        let of = |seed, key_seed| {
+            let config = IpHashConfig { seed, ..Default::default() };
+            config.hash("192.0.2.1".parse().unwrap(), key_seed)
+        };
+        assert_ne!(of(None, 1), of(None, 2));
+        assert_eq!(of(Some(1), 2), of(None, 1));
+        assert_eq!(of(None, 0), of(Some(0), 7));
+        // And a pick asks for it.
+        let crowd = Crowd::equal(100);
+        let policy = IpHash::new(&IpHashConfig::default(), &crowd).unwrap();
+        let mask = Mask::all_usable(100);
+        let view = Table::new(&mask, &[1; 100], &[0; 100]);
+        let homes = |seed| {
+            let pick = |client: u32| {
+                let mut caller = Script::seeded(1).with_source(IpAddr::V4(client.into())).with_key_seed(seed);
+                policy.choose(&view, &mut caller)
+            };
+            (0..100).map(pick).collect::<Vec<_>>()
+        };
+        assert_eq!(homes(5), homes(5));
+        assert!(homes(5).iter().zip(&homes(6)).filter(|(one, other)| one == other).count() < 20);
     }
 
     #[test]

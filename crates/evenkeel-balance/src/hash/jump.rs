@@ -86,33 +86,34 @@ placed_and_chosen!(Jump, table, always);
 #[must_use]
 pub fn jump_bucket(key: u64, buckets: u32) -> u32 {
     let buckets = f64::from(buckets);
-    let (mut key, mut bucket) = (key, 0.0);
+    // Where the paper has the bucket, this has one more: what a step multiplies, and what it can round to.
+    let (mut key, mut above) = (key, 1.0);
     // All stays in floats, since turning one into an integer and back takes longer than the rest of a step.
     loop {
         key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
         let stretch = TWO_TO_31 / ((key >> 33) as i64 + 1) as f64;
-        let next = (bucket + 1.0) * stretch;
+        let next = above * stretch;
         if next >= buckets {
-            return bucket as u32;
+            return (above - 1.0) as u32;
         }
-        bucket = floor(next);
+        above = whole_above(next);
     }
 }
 
-/// The whole part of a number from 1 to 2^32.
+/// The least whole number above a number from 1 to 2^32.
 #[inline(always)]
-fn floor(number: f64) -> f64 {
-    // At 2^52 floats are whole numbers, so the sum is rounded to one: to the floor, since what is rounded lies less than a
-    // half away from it. Only of a whole number it lies just a half away.
-    let rounded = (number - 0.5) + TWO_TO_52 - TWO_TO_52;
-    if number - rounded < 1.0 { rounded } else { whole(number) }
+fn whole_above(number: f64) -> f64 {
+    // At 2^52 floats are whole numbers, so the sum is rounded to one: upwards, since what is rounded lies less than a half below
+    // that. Only of a whole number it lies just a half below, and may be rounded to the number itself.
+    let rounded = (number + 0.5) + TWO_TO_52 - TWO_TO_52;
+    if rounded > number { rounded } else { after(number) }
 }
 
 /// Out of line, so that who has a fraction does not wait for the comparison.
 #[cold]
 #[inline(never)]
-const fn whole(number: f64) -> f64 {
-    number
+fn after(number: f64) -> f64 {
+    number + 1.0
 }
 
 const TWO_TO_52: f64 = (1_u64 << 52) as f64;

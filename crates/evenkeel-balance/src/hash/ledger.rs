@@ -95,8 +95,9 @@ impl Ledger {
         let tokens: Vec<u64> = (0..weights.len()).map(|position| members.token(position)).collect();
         let mut next = Self { unit, buckets: self.buckets.clone(), tokens };
         let held = next.hand_over(&self.tokens, numbers);
+        let mut wanted = OfWeight::new(|weight| Holding::of(weight, unit));
         let changed: Vec<bool> =
-            weights.iter().zip(&held).map(|(&weight, &held)| Holding::of(weight, unit) != held).collect();
+            weights.iter().zip(&held).map(|(&weight, &held)| wanted.of(weight) != held).collect();
         next.adjust(members, &changed, seed, numbers)?;
         Some(next)
     }
@@ -189,10 +190,10 @@ struct Holding {
 impl Holding {
     fn of(weight: u32, unit: u64) -> Self {
         let (weight, unit) = (u64::from(weight), unit.max(1));
+        let (whole, rest) = (weight / unit, weight % unit);
         // The rest is below the unit, so its share of a bucket is below 2^32 and never `WHOLE`.
-        let part = ((weight % unit) << 32) / unit;
-        let part = if weight.is_multiple_of(unit) { 0 } else { (part as u32).clamp(1, WHOLE - 1) };
-        Self { whole: (weight / unit) as u32, part }
+        let part = if rest == 0 { 0 } else { (((rest << 32) / unit) as u32).clamp(1, WHOLE - 1) };
+        Self { whole: whole as u32, part }
     }
 
     const fn add(&mut self, part: u32) {
@@ -217,7 +218,29 @@ pub(super) fn most_buckets(endpoints: usize) -> u64 {
 
 /// How many buckets the weights need at this unit.
 pub(super) fn buckets_for(weights: &[u32], unit: u64) -> u64 {
-    weights.iter().map(|&weight| u64::from(weight).div_ceil(unit.max(1))).sum()
+    let mut buckets = OfWeight::new(|weight| u64::from(weight).div_ceil(unit.max(1)));
+    weights.iter().map(|&weight| buckets.of(weight)).sum()
+}
+
+/// What follows from a weight by division, which takes longer than all else that is done for an endpoint of an update: most weights are
+/// those of the endpoint before.
+struct OfWeight<T, F> {
+    last: u32,
+    known: T,
+    find: F,
+}
+
+impl<T: Copy, F: Fn(u32) -> T> OfWeight<T, F> {
+    fn new(find: F) -> Self {
+        Self { last: 0, known: find(0), find }
+    }
+
+    fn of(&mut self, weight: u32) -> T {
+        if weight != self.last {
+            (self.last, self.known) = (weight, (self.find)(weight));
+        }
+        self.known
+    }
 }
 
 /// The weight of one bucket: `kept` if it still fits, lowest terms if they do, else as much as keeps the number bounded.

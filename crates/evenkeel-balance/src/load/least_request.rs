@@ -56,6 +56,7 @@ pub struct LeastRequest {
     few: Few,
     /// Present where the bias is not 1, and makes a difference.
     bias: Option<Arc<Bias>>,
+    config: LeastRequestConfig,
 }
 
 impl LeastRequest {
@@ -76,7 +77,7 @@ impl LeastRequest {
             exponent if exponent != 1.0 && !are_equal(weights) => Some(Bias::Raises(Powers::new(exponent))),
             _ => None,
         };
-        Ok(Self { few, bias: bias.map(Arc::new) })
+        Ok(Self { few, bias: bias.map(Arc::new), config })
     }
 
     /// A position, or `None` if none is open.
@@ -196,6 +197,10 @@ impl Policy for LeastRequest {
 
     fn wants(&self) -> Wants {
         Wants::LOADS
+    }
+
+    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
+        Ok(Some(Arc::new(Self::new(self.config, members.weights())?)))
     }
 }
 

@@ -140,6 +140,10 @@ impl Policy for SmoothWeightedRoundRobin {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
         self.choose(view, caller)
     }
+
+    fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
+        Ok(Some(Arc::new(Self::new(members.weights()))))
+    }
 }
 
 /// nginx's rule: everybody gains its weight, the largest credit wins (the first of equals) and pays the total.

@@ -1,6 +1,8 @@
 //! The machines of the scenario files.
 
+mod seen;
 mod set;
+mod settings;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -12,25 +14,30 @@ use evenkeel_breaker::{
     Window, WouldBe,
 };
 use evenkeel_scenario::{Action, Fact, Machine};
-use evenkeel_types::{Outcome, Timestamp};
+use evenkeel_types::{Outcome, Timestamp, Verdict};
+use seen::{Bad, Seen, Told};
 pub(crate) use set::SetMachine;
-use twin::{Pair, Twin};
+use twin::{Pair, Panicked, Twin};
 
 /// One breaker, and what a scenario remembers of it.
 pub(crate) struct BreakerMachine {
     config: BreakerConfig,
     twin: Twin,
-    held: BTreeMap<String, Pair>,
+    held: BTreeMap<String, Held>,
     /// Taken without a name, the oldest first.
-    unnamed: Vec<Pair>,
+    unnamed: Vec<Held>,
     refused: Option<Refusal>,
     refusals: u64,
     event: Option<Transition>,
     events: u64,
     tripped: Option<Transition>,
+    seen: Seen,
     error: Option<String>,
     salt: u64,
 }
+
+/// A permit, and when it was taken.
+type Held = (Pair, Timestamp);
 
 impl BreakerMachine {
     pub(crate) fn read(config: &str, seed: u64) -> Result<Self, String> {
@@ -53,6 +60,7 @@ impl BreakerMachine {
             event: None,
             events: 0,
             tripped: None,
+            seen: Seen::default(),
             error: None,
             salt,
         })
@@ -68,37 +76,61 @@ impl BreakerMachine {
         if opens(transition.to) {
             self.tripped = Some(transition);
         }
+        self.seen.change(&self.config, transition);
     }
 
-    fn acquire(&mut self, now: Timestamp) -> Option<Pair> {
+    fn acquire(&mut self, now: Timestamp) -> Option<Held> {
+        self.seen.look(self.twin.stats(now));
         match self.twin.acquire(now) {
             Ok((pair, transition)) => {
                 self.heard(transition);
-                Some(pair)
+                Some((pair, now))
             }
             Err(refusal) => {
-                self.heard(refusal.transition);
-                self.refused = Some(refusal);
-                self.refusals += 1;
+                self.is_refused(refusal);
                 None
             }
         }
     }
 
-    fn take(&mut self, name: &str) -> Result<Pair, String> {
+    fn is_refused(&mut self, refusal: Refusal) {
+        self.heard(refusal.transition);
+        self.refused = Some(refusal);
+        self.refusals += 1;
+    }
+
+    fn take(&mut self, name: &str) -> Result<Held, String> {
         self.held.remove(name).ok_or_else(|| format!("no permit {name:?} is held"))
     }
 
     fn end(&mut self, name: Option<&str>, outcome: &Outcome, now: Timestamp) -> Result<(), String> {
-        let pair = match name {
+        let held = match name {
             Some(name) => Some(self.take(name)?),
             None => self.acquire(now),
         };
-        if let Some(pair) = pair {
+        if let Some((pair, since)) = held {
+            self.see(&pair, since, outcome, now);
             let change = self.twin.record(pair, outcome, now);
             self.heard(change);
         }
         Ok(())
+    }
+
+    /// Remembers what a window counts that tells nothing any more once another rule has tripped.
+    fn see(&mut self, pair: &Pair, since: Timestamp, outcome: &Outcome, now: Timestamp) {
+        let stats = self.twin.stats(now);
+        self.seen.look(stats);
+        if self.shown() != WouldBe::Closed || pair.1.epoch() != stats.epoch {
+            return;
+        }
+        let failed = match outcome.verdict() {
+            Verdict::Neutral => return,
+            Verdict::Overload { .. } => self.config.overload.in_ratio.then_some(true),
+            verdict => Some(verdict == Verdict::Failure),
+        };
+        let latency = outcome.latency().unwrap_or_else(|| now.saturating_since(since));
+        let slow = self.config.slow_call_duration.is_some_and(|limit| latency > limit);
+        self.seen.outcome(Told { failed, slow });
     }
 
     fn outcome(&self, action: &Action) -> Result<Outcome, String> {
@@ -162,9 +194,6 @@ impl BreakerMachine {
 
     fn reload(&mut self, action: &Action, now: Timestamp) -> Result<(), String> {
         let mut config = self.config.clone();
-        if let Some(wait) = action.duration("open_for")? {
-            config.open_for = wait;
-        }
         let (row, size) = (action.number("failures")?, action.number("size")?);
         let (least, share) = (action.number("min_requests")?, action.number("ratio")?);
         for rule in &mut config.rules {
@@ -187,17 +216,27 @@ impl BreakerMachine {
             Some("half_open") => Restart::HalfOpen,
             Some(other) => return Err(format!("restart={other}: write closed or half_open")),
         };
+        let config = settings::with(&config, action.settings())?;
+        self.seen.look(self.twin.stats(now));
         self.twin.reload(&config, restart, now)?;
         self.config = config;
         Ok(())
     }
 
     fn panic(&mut self, now: Timestamp) -> Result<(), String> {
-        let went_on = self.twin.each(|breaker| {
-            let call = || -> () { std::panic::resume_unwind(Box::new("in the call")) };
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| breaker.call(|| now, call))).is_err()
-        });
-        if went_on { Ok(()) } else { Err("the panic did not go on".into()) }
+        let before = self.twin.stats(now);
+        self.seen.look(before);
+        if self.shown() == WouldBe::Closed && !matches!(before.state, State::Disabled { .. }) {
+            self.seen.outcome(Told { failed: Some(true), slow: false });
+        }
+        match self.twin.panic(now) {
+            Ok(Panicked { changes, went_on: true }) => {
+                changes.into_iter().for_each(|change| self.heard(change));
+            }
+            Ok(_) => return Err("the panic did not go on".into()),
+            Err(refusal) => self.is_refused(refusal),
+        }
+        Ok(())
     }
 
     fn counts(&self, now: Timestamp) -> (u64, u64) {
@@ -210,6 +249,7 @@ impl BreakerMachine {
             (WouldBe::Open { .. }, Some(Reason::ProbeRatio { failures, verdicts, .. })) => {
                 (failures.into(), verdicts.into())
             }
+            (WouldBe::Open { .. }, _) => self.seen.at_trip(Bad::Failed),
             (WouldBe::HalfOpen, _) => (stats.probe_failures.into(), stats.probe_verdicts.into()),
             (WouldBe::Closed, _) if !self.has_window() => {
                 (stats.failures_in_row.into(), stats.failures_in_row.into())
@@ -225,6 +265,7 @@ impl BreakerMachine {
             (WouldBe::Open { .. }, Some(Reason::ProbeRatio { slow, verdicts, .. })) => {
                 (slow.into(), verdicts.into())
             }
+            (WouldBe::Open { .. }, _) => self.seen.at_trip(Bad::Slow),
             (WouldBe::HalfOpen, _) => (stats.probe_slow.into(), stats.probe_verdicts.into()),
             _ => (stats.window_slow, stats.slow_window_requests),
         }
@@ -261,13 +302,13 @@ impl Machine for BreakerMachine {
         let name = action.bare(0);
         match action.verb() {
             "acquire" | "acq" | "ask" => {
-                if let Some(pair) = self.acquire(now) {
+                if let Some(held) = self.acquire(now) {
                     match name {
                         Some(name) if self.held.contains_key(name) => {
                             return Err(format!("{name:?} is held already"));
                         }
-                        Some(name) => drop(self.held.insert(name.to_owned(), pair)),
-                        None => self.unnamed.push(pair),
+                        Some(name) => drop(self.held.insert(name.to_owned(), held)),
+                        None => self.unnamed.push(held),
                     }
                 }
             }
@@ -277,7 +318,7 @@ impl Machine for BreakerMachine {
                 self.end(name, &outcome, now)?;
             }
             "release" | "cancel" => {
-                let pair = match name {
+                let (pair, _) = match name {
                     Some(name) => self.take(name)?,
                     None if self.unnamed.is_empty() => return Err("no unnamed permit is held".into()),
                     None => self.unnamed.remove(0),
@@ -290,6 +331,7 @@ impl Machine for BreakerMachine {
                 None => self.unnamed.clear(),
             },
             "tick" => {
+                self.seen.look(self.twin.stats(now));
                 let change = self.twin.each(|breaker| breaker.tick(now));
                 self.heard(change);
             }

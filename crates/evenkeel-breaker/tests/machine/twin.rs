@@ -18,6 +18,12 @@ pub(crate) struct Twin {
 
 pub(crate) type Pair = (Option<Permit>, Permit);
 
+/// What a request that panicked has changed, by its admission and by its outcome, and whether the panic went on.
+pub(crate) struct Panicked {
+    pub(crate) changes: [Option<Transition>; 2],
+    pub(crate) went_on: bool,
+}
+
 impl Twin {
     pub(crate) fn new(config: &BreakerConfig, salt: u64, now: Timestamp) -> Result<Self, String> {
         let lean = Breaker::starting(&rules(config)?, salt, now);
@@ -59,6 +65,33 @@ impl Twin {
 
     pub(crate) fn release(&self, pair: Pair, now: Timestamp) -> Option<Transition> {
         self.end(pair, |breaker, permit| breaker.release(permit, now))
+    }
+
+    /// A whole request that panics. What it changes is told to nobody; so one of the two makes the call, and the other does
+    /// by hand what the call does: they must agree afterwards.
+    pub(crate) fn panic(&self, now: Timestamp) -> Result<Panicked, Refusal> {
+        let called = self.lean.as_ref().map(|lean| {
+            let call = || -> () { std::panic::resume_unwind(Box::new("in the call")) };
+            let calling = || lean.call(|| now, call).map(|_| ());
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(calling))
+        });
+        let by_hand = self.full.try_acquire(now).map(|Admission { permit, transition }| {
+            let after = self.full.record(permit, &Outcome::failure(), now);
+            [transition, after]
+        });
+        let went_on = match called {
+            None | Some(Err(_)) => true,
+            Some(Ok(answer)) => {
+                assert_eq!(
+                    answer.err(),
+                    by_hand.as_ref().err().copied(),
+                    "a call and a request by hand differ"
+                );
+                false
+            }
+        };
+        let _same = self.state();
+        by_hand.map(|changes| Panicked { changes, went_on })
     }
 
     fn end(&self, pair: Pair, end: impl Fn(&Breaker, Permit) -> Option<Transition>) -> Option<Transition> {

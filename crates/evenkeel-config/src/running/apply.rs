@@ -185,20 +185,21 @@ impl<T: Send + Sync + 'static> Inner<T> {
             };
             built.iter().filter_map(of).collect()
         };
-        let replaced = built.values().any(|built| built.cluster.is_some());
+        let replaced = built.values().any(|built| built.cluster.is_some())
+            || old.clusters.keys().any(|name| !built.contains_key(name));
         if replaced || new.http != old.config.http {
-            if let Err(error) = self.http.apply_shared(Arc::new(OfRouter(Arc::clone(new))), clusters()) {
+            if let Err(error) = self.http.replace_shared(Arc::new(OfRouter(Arc::clone(new))), clusters()) {
                 http_error(&error, faults);
                 return None;
             }
             undo.push(Box::new(|| {
                 // It was in force a moment ago.
                 let before = OfRouter(Arc::clone(&old.config));
-                let _ = self.http.apply_shared(Arc::new(before), old.clusters.values().cloned());
+                let _ = self.http.replace_shared(Arc::new(before), old.clusters.values().cloned());
             }));
         }
         if (replaced || new.stream != old.config.stream)
-            && let Err(error) = self.stream.apply(&new.stream, clusters())
+            && let Err(error) = self.stream.replace(&new.stream, clusters())
         {
             stream_error(&error, faults);
             return None;

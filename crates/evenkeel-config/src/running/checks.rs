@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use evenkeel::{Cluster, Handle};
-use evenkeel_probe::{Prober, ProberConfig, ProberReport, Report, Target};
+use evenkeel_probe::{Notify, Prober, ProberConfig, ProberReport, Report, Target};
 use evenkeel_types::{Address, EndpointId};
 use parking_lot::Mutex;
 
+use super::evidence::{self, Traffic};
 use super::inner::{Inner, State};
 use super::word::{Heard, tell};
-use crate::model::CheckSettings;
+use crate::model::{CheckSettings, ClusterSettings};
 
 #[derive(Default)]
 pub(crate) struct Checks(Mutex<Checked>);
@@ -27,6 +28,8 @@ struct Checked {
 struct Followed {
     generation: u64,
     settings: Option<CheckSettings>,
+    notify: Notify,
+    traffic: Traffic,
     targets: BTreeMap<EndpointId, Known>,
     /// The targets are those of a prober that is gone, whose verdicts stay until there are new ones.
     is_former: bool,
@@ -119,11 +122,11 @@ impl Checks {
         if prober.is_none() && checked.clusters.is_empty() {
             return;
         }
-        let wanted: BTreeMap<&str, &CheckSettings> = state
+        let wanted: BTreeMap<&str, (&ClusterSettings, &CheckSettings)> = state
             .config
             .clusters
             .iter()
-            .filter_map(|settings| Some((settings.cluster.name.as_str(), settings.check.as_ref()?)))
+            .filter_map(|all| Some((all.cluster.name.as_str(), (all, all.check.as_ref()?))))
             .collect();
         checked.clusters.retain(|name, followed| {
             let stays = prober.is_some() && wanted.contains_key(name.as_str());
@@ -134,18 +137,24 @@ impl Checks {
             stays
         });
         let Some(prober) = prober else { return };
-        for (name, settings) in wanted {
+        for (name, (all, settings)) in wanted {
             let Some(cluster) = state.clusters.get(name) else { continue };
             let followed = checked.clusters.entry(name.to_owned()).or_default();
             let generation = cluster.generation();
-            let same = followed.settings.as_ref() == Some(settings);
+            let notify = evidence::notify(all);
+            let same = followed.settings.as_ref() == Some(settings) && followed.notify == notify;
             // Generations begin at one with the first set; zero is a cluster that was never told, or is to be looked at.
-            if same && followed.generation == generation && generation > 0 {
-                continue;
+            if !same || followed.generation != generation || generation == 0 {
+                followed.generation = generation;
+                followed.settings = Some(settings.clone());
+                followed.notify = notify;
+                followed.traffic = Traffic::default();
+                followed.bring_in_line(inner, &prober, cluster, same);
             }
-            followed.generation = generation;
-            followed.settings = Some(settings.clone());
-            followed.bring_in_line(inner, &prober, cluster, same);
+            if followed.traffic.is_news(cluster, &settings.schedule, inner.hooks.now()) {
+                let ids = followed.targets.keys().filter_map(|id| target_id(name, id).ok());
+                prober.traffic(&ids.collect::<Vec<_>>());
+            }
         }
     }
 }
@@ -169,7 +178,7 @@ impl Followed {
             let id = description.id().clone();
             let (incarnation, address) = (description.incarnation(), description.address().clone());
             let target = match target(&settings, name, &id, &address) {
-                Ok(target) => target,
+                Ok(target) => Target { notify: self.notify, ..target },
                 Err(problem) => {
                     self.problems.insert(id, problem);
                     continue;
@@ -193,9 +202,8 @@ impl Followed {
                         old.heard.forget();
                     }
                     // What the checks know may be news to a cluster that was built anew.
-                    if let Some(known) = prober.target(&target.id) {
-                        tell(&handle, known.state, known.advice, &old.heard);
-                    }
+                    tell_known(&handle, prober, &target.id, &old.heard);
+                    evidence::observe(&handle, prober, &target.id, &settings.schedule);
                     updated.map(|()| Arc::clone(&old.heard))
                 }
                 _ => {
@@ -204,7 +212,11 @@ impl Followed {
                     let heard = Arc::new(heard.unwrap_or_default());
                     let told = Arc::clone(&heard);
                     let sink = sink(Arc::downgrade(inner), name.to_owned(), id.clone(), incarnation, told);
-                    prober.add(target, sink).map(|()| heard)
+                    let target_id = target.id.clone();
+                    prober.add(target, sink).map(|()| {
+                        evidence::observe(&handle, prober, &target_id, &settings.schedule);
+                        heard
+                    })
                 }
             };
             match done {
@@ -237,7 +249,20 @@ fn end<T>(
         if let Some(handle) = handle.filter(|handle| handle.description().incarnation() == known.incarnation)
         {
             known.heard.take_back(&handle);
+            handle.ignore_verdicts();
         }
+    }
+}
+
+/// Says what the prober knows of a target, until that is what it knows: its thread, which says the same by the sink, may have
+/// been before us with something newer, and says nothing more until the next change.
+fn tell_known<T>(handle: &Handle<T>, prober: &Prober, target: &EndpointId, heard: &Heard) {
+    let mut told = None;
+    while let Some(known) = prober.target(target).map(|known| (known.state, known.advice)) {
+        if told.replace(known) == Some(known) {
+            return;
+        }
+        tell(handle, known.0, known.1, heard);
     }
 }
 
@@ -289,6 +314,7 @@ fn sink<T: Send + Sync + 'static>(
         // itself. It does not: a prober that is stopped by its own sink leaves its thread alone.
         let Some(handle) = find(&state).filter(|_| !heard.has_ended()) else { return };
         tell(&handle, report.state, report.advice, &heard);
+        evidence::count(&handle, &report);
         if heard.has_ended() {
             // Just now: whoever ended the check may have taken it back before this was said.
             heard.take_back(&handle);

@@ -3,6 +3,7 @@
 mod apply;
 mod checks;
 mod diff;
+mod evidence;
 mod inner;
 mod plan;
 mod report;

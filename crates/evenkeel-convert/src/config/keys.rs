@@ -43,6 +43,10 @@ pub(super) fn of_routes(rule: &KeyRule) -> (Vec<KeySource>, Verdict, &'static st
 
 fn of_part(part: &KeyPart) -> (Vec<KeySource>, Verdict, &'static str) {
     let (key, detail) = match part {
+        // A router knows the host apart from the fields.
+        KeyPart::Header(name) if name.eq_ignore_ascii_case("host") => {
+            return (vec![KeySource::Host], Verdict::Taken, "");
+        }
         KeyPart::Header(name) => return (vec![KeySource::Header(name.clone())], Verdict::Taken, ""),
         KeyPart::Cookie(name) => return (vec![KeySource::Cookie(name.clone())], Verdict::Taken, ""),
         KeyPart::Query(name) => {
@@ -72,7 +76,7 @@ pub(super) fn of_cluster(sources: &[KeySource]) -> Option<KeyRule> {
         KeySource::Query(name) => KeyPart::Query(name.clone()),
         KeySource::Source => return Some(KeyRule::Source),
         KeySource::Path => KeyPart::Path,
-        KeySource::Host => KeyPart::Host,
+        KeySource::Host => KeyPart::Header("host".to_owned()),
         _ => return None,
     };
     Some(KeyRule::Text(vec![part]))

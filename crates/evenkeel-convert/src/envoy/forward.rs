@@ -221,7 +221,7 @@ pub(super) fn retry_policy(
     }))
 }
 
-pub(super) fn redirected(table: &mut Table<'_>) -> Result<Option<Action>, ConvertError> {
+pub(super) fn redirected(table: &mut Table<'_>) -> Result<Action, ConvertError> {
     let status = match table.text("response_code")? {
         None | Some("MOVED_PERMANENTLY") => 301,
         Some("FOUND") => 302,
@@ -238,13 +238,29 @@ pub(super) fn redirected(table: &mut Table<'_>) -> Result<Option<Action>, Conver
         }
     };
     let https = table.boolean("https_redirect")? == Some(true);
-    let scheme = table.text("scheme_redirect")?.unwrap_or(if https { "https" } else { "http" });
-    let host = table.text("host_redirect")?.unwrap_or("{host}");
+    let scheme = table.text("scheme_redirect")?.or(https.then_some("https"));
+    let host = table.text("host_redirect")?;
     let path = table.text("path_redirect")?;
-    if table.boolean("strip_query")? == Some(true) {
-        return Ok(None);
-    }
-    let rest =
-        path.map_or_else(|| "{path}{query}".to_owned(), |path| path.replace('{', "%7B").replace('}', "%7D"));
-    Ok(Some(Action::Redirect(Redirect { location: format!("{scheme}://{host}{rest}"), status })))
+    let query = if table.boolean("strip_query")? == Some(true) { "" } else { "{query}" };
+    let path = match path {
+        None => format!("{{path}}{query}"),
+        // A query of its own takes the place of the request's.
+        Some(path) if path.contains('?') => literal(path),
+        Some(path) => format!("{}{query}", literal(path)),
+    };
+    let host = host.map(literal);
+    // What is not given stays as the client had it: an address without a scheme has that of the request.
+    let location = match (scheme, host) {
+        (Some(scheme), host) => {
+            format!("{}://{}{path}", literal(scheme), host.as_deref().unwrap_or("{host}"))
+        }
+        (None, Some(host)) => format!("//{host}{path}"),
+        (None, None) => path,
+    };
+    Ok(Action::Redirect(Redirect { location, status }))
+}
+
+/// A text in which braces stand for nothing.
+fn literal(text: &str) -> String {
+    text.replace('{', "%7B").replace('}', "%7D")
 }

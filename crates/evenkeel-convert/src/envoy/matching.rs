@@ -14,20 +14,16 @@ pub(super) fn matching(
 ) -> Result<Option<HttpRule>, ConvertError> {
     let mut rule = HttpRule::default();
     let ignores_case = table.boolean("case_sensitive")? == Some(false);
-    let quoted = |text: &str| -> String {
-        text.chars()
-            .flat_map(|c| ("\\.+*?()|[]{}^$#&-~".contains(c)).then_some('\\').into_iter().chain([c]))
-            .collect()
-    };
     if let Some(prefix) = table.text("prefix")? {
         if ignores_case {
-            rule.paths.push(PathMatch::Regex(with_case(&format!("{}.*", quoted(prefix)), true)));
+            rule.paths
+                .push(PathMatch::Regex(with_case(&format!("{}.*", regex_syntax::escape(prefix)), true)));
         } else if prefix != "/" && !prefix.is_empty() {
             rule.paths.push(PathMatch::RawPrefix(prefix.to_owned()));
         }
     } else if let Some(exact) = table.text("path")? {
         rule.paths.push(if ignores_case {
-            PathMatch::Regex(with_case(&quoted(exact), true))
+            PathMatch::Regex(with_case(&regex_syntax::escape(exact), true))
         } else {
             PathMatch::Exact(exact.to_owned())
         });
@@ -89,7 +85,11 @@ pub(super) fn matching(
     for (number, node) in table.list("query_parameters")?.iter().enumerate() {
         let mut query = Table::new(node, table.path(&format!("query_parameters[{number}]")))?;
         let name = query.needed("name")?.to_owned();
-        let Some(test) = value_match(&mut query)? else { return Ok(None) };
+        let Some(test) = value_match(&mut query)? else {
+            conversion.report.none(&node.place, query.path(""), "values are tested by text or presence");
+            return Ok(None);
+        };
+        query.rest(&mut conversion.report, |_| "parameters are tested by text or presence");
         rule.query.push(QueryMatch { name, test, invert: false });
     }
     if let Some(mut fraction) = table.table("runtime_fraction")? {
@@ -141,19 +141,22 @@ fn value_match(table: &mut Table<'_>) -> Result<Option<ValueMatch>, ConvertError
     }
     if let Some(mut text) = table.table("string_match")? {
         let ignores_case = text.boolean("ignore_case")? == Some(true);
-        if ignores_case {
-            return Ok(None);
-        }
-        for (field, make) in [
-            ("exact", ValueMatch::Exact as fn(String) -> ValueMatch),
-            ("prefix", ValueMatch::Prefix),
-            ("suffix", ValueMatch::Suffix),
-            ("contains", ValueMatch::Contains),
+        for (field, make, before, after) in [
+            ("exact", ValueMatch::Exact as fn(String) -> ValueMatch, "", ""),
+            ("prefix", ValueMatch::Prefix, "", ".*"),
+            ("suffix", ValueMatch::Suffix, ".*", ""),
+            ("contains", ValueMatch::Contains, ".*", ".*"),
         ] {
             if let Some(value) = text.text(field)? {
-                return Ok(Some(make(value.to_owned())));
+                let pattern = || format!("{before}{}{after}", regex_syntax::escape(value));
+                return Ok(Some(if ignores_case {
+                    ValueMatch::Regex(with_case(&pattern(), true))
+                } else {
+                    make(value.to_owned())
+                }));
             }
         }
+        // Case has no say in expressions.
         if let Some(mut regex) = text.table("safe_regex")? {
             return Ok(Some(ValueMatch::Regex(regex.needed("regex")?.to_owned())));
         }

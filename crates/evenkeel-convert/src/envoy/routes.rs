@@ -188,14 +188,7 @@ fn route(
             _ => "evenkeel has nothing that does this",
         });
     } else if let Some(mut redirect) = table.table("redirect")? {
-        match redirected(&mut redirect)? {
-            Some(action) => route.action = action,
-            None => conversion.report.none(
-                redirect.place(),
-                redirect.path(""),
-                "the client is told an address of host, path and query",
-            ),
-        }
+        route.action = redirected(&mut redirect)?;
         redirect.rest(&mut conversion.report, |_| "the client is told an address of host, path and query");
     } else if let Some(mut answer) = table.table("direct_response")? {
         let status = answer.number("status")?.and_then(|status| u16::try_from(status).ok());

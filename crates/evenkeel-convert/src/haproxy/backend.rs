@@ -143,11 +143,12 @@ fn numbers(servers: &[Server], chosen: Chosen, settings: &Settings, conversion: 
     for server in servers {
         let id = server.parameters.id.unwrap_or_else(|| {
             while taken.contains(&next_id) {
-                next_id += 1;
+                next_id = next_id.saturating_add(1);
             }
-            next_id += 1;
-            next_id - 1
+            next_id
         });
+        // Those with a number of their own are counted too.
+        next_id = next_id.saturating_add(1);
         if server.parameters.backup {
             continue;
         }

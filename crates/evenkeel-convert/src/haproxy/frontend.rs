@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
 use evenkeel::router::{
-    Action, Redirect, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig,
-    StreamRouterConfig,
+    Action, RouteConfig, RouterConfig, StaticResponse, StreamAction, StreamRouteConfig, StreamRouterConfig,
 };
 use evenkeel_route::matching::{HttpRule, HttpRules, HttpRulesConfig, StreamRule};
 
 use super::acl::{Acls, Condition};
+use super::answer::answer;
 use super::backend::Target;
 use super::lexer::Line;
 use super::settings::Settings;
@@ -28,7 +28,7 @@ pub(crate) struct Frontend {
     /// Where it listens, and how clients speak TLS there.
     addresses: Vec<(String, Option<ListenerTls>)>,
     /// What answers by itself, before any backend is chosen.
-    answers: Vec<(Condition, Action, Line)>,
+    answers: Vec<(Condition, RouteConfig, Line)>,
     uses: Vec<(Condition, String, Line)>,
 }
 
@@ -89,8 +89,8 @@ impl Frontend {
         let at = words.iter().position(|word| word.is("if") || word.is("unless")).unwrap_or(words.len());
         let (what, rest) = words.split_at(at);
         let texts: Vec<&str> = what.iter().map(|word| word.text.as_str()).collect();
-        let action = match answer(&texts) {
-            Ok(action) => action,
+        let answer = match answer(&texts) {
+            Ok(answer) => answer,
             Err(why) => {
                 conversion.report.none(place, subject, why);
                 return Ok(());
@@ -98,8 +98,21 @@ impl Frontend {
         };
         match condition(rest, place, &self.acls)? {
             Ok(condition) => {
-                self.answers.push((condition, action, line.clone()));
-                conversion.report.taken(place, subject, "a route that answers by itself");
+                for word in answer.unread {
+                    conversion.report.none(
+                        place,
+                        format!("{subject}: {word}"),
+                        "it is left out of the answer",
+                    );
+                }
+                if answer.waits {
+                    let detail =
+                        "a route that answers at once, where HAProxy lets the client wait: timeout tarpit";
+                    conversion.report.differs(place, subject, detail);
+                } else {
+                    conversion.report.taken(place, subject, "a route that answers by itself");
+                }
+                self.answers.push((condition, answer.route, line.clone()));
             }
             Err(why) => conversion.report.none(place, subject, why),
         }
@@ -149,8 +162,8 @@ impl Frontend {
         conversion: &mut Conversion,
     ) -> Result<Serves, ConvertError> {
         let mut router = RouterConfig { path: raw_paths(), ..RouterConfig::default() };
-        for (condition, action, line) in &self.answers {
-            self.push(&mut router, condition, &RouteConfig::new("answer", action.clone()), line, conversion);
+        for (condition, route, line) in &self.answers {
+            self.push(&mut router, condition, route, line, conversion);
         }
         for (condition, name, line) in &self.uses {
             let target = target(targets, name, line.place())?;
@@ -372,46 +385,4 @@ fn compiles(rule: &HttpRule) -> bool {
     let config =
         HttpRulesConfig { rules: vec![rule.clone()], path: raw_paths(), ..HttpRulesConfig::default() };
     HttpRules::new(&config).is_ok()
-}
-
-fn answer(texts: &[&str]) -> Result<Action, String> {
-    let after =
-        |word: &str| texts.iter().position(|text| *text == word).and_then(|at| texts.get(at + 1)).copied();
-    match texts.first() {
-        Some(&"redirect") => {
-            let status = after("code")
-                .map_or(Ok(302), str::parse)
-                .map_err(|_| "a code that is no number".to_owned())?;
-            let location = match (after("scheme"), after("location"), after("prefix")) {
-                (Some(scheme), ..) if !scheme.contains('%') => {
-                    format!("{scheme}://{{host}}{{path}}{{query}}")
-                }
-                (_, Some(location), _) if !location.contains('%') => location.to_owned(),
-                (.., Some(prefix)) if !prefix.contains('%') => format!("{prefix}{{path}}{{query}}"),
-                _ => return Err("an address that is made of others".to_owned()),
-            };
-            Ok(Action::Redirect(Redirect { location, status }))
-        }
-        Some(&"deny" | &"tarpit") => {
-            let status = after("deny_status")
-                .map_or(Ok(403), str::parse)
-                .map_err(|_| "a status that is no number".to_owned())?;
-            Ok(Action::Respond(StaticResponse::new(status)))
-        }
-        Some(&"return") => {
-            let status = after("status")
-                .map_or(Ok(200), str::parse)
-                .map_err(|_| "a status that is no number".to_owned())?;
-            let body = after("string").unwrap_or("").to_owned();
-            if after("file").is_some() || after("lf-string").is_some() {
-                return Err("a body that is made elsewhere".to_owned());
-            }
-            let mut answer = StaticResponse { body, ..StaticResponse::new(status) };
-            if let Some(kind) = after("content-type") {
-                answer.content_type = kind.to_owned();
-            }
-            Ok(Action::Respond(answer))
-        }
-        _ => Err("this answer".to_owned()),
-    }
 }

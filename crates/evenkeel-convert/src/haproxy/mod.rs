@@ -1,6 +1,7 @@
 //! HAProxy: reading and writing.
 
 mod acl;
+mod answer;
 mod backend;
 mod balance;
 mod frontend;

@@ -139,13 +139,20 @@ impl Settings {
             ["retry-on", conditions @ ..] => self.conditions(conditions, line, report)?,
             ["timeout", kind, _] => self.timeout(kind, line, report)?,
             ["option", "httpchk", rest @ ..] => {
-                let probe = http_check(rest);
+                let (mut probe, port) = match &self.check {
+                    // What `http-check` says holds wherever it stands.
+                    Check::Http(probe, port) => (probe.clone(), *port),
+                    Check::Tcp { .. } => (Box::new(http_check()), None),
+                };
+                for word in ask(&mut probe, rest) {
+                    report.none(place, format!("option httpchk: {word}"), "checks send no such thing");
+                }
                 report.taken(
                     place,
                     subject,
                     "a check by HTTP; HAProxy asks in HTTP/1.0 unless told otherwise, this in 1.1",
                 );
-                self.check = Check::Http(Box::new(probe), None);
+                self.check = Check::Http(probe, port);
             }
             ["option", "tcp-check"] => {
                 self.check = Check::Tcp { send: None, expect: None, port: None };
@@ -321,7 +328,7 @@ impl Settings {
     fn http_check(&mut self, words: &[&str], line: &Line, report: &mut Report) -> Result<(), ConvertError> {
         let (place, subject) = (line.place(), line.text());
         if !matches!(self.check, Check::Http(..)) {
-            self.check = Check::Http(Box::new(http_check(&[])), None);
+            self.check = Check::Http(Box::new(http_check()), None);
         }
         let Check::Http(probe, port) = &mut self.check else { return Ok(()) };
         match words {
@@ -335,11 +342,7 @@ impl Settings {
                         "ver" => drop(next()),
                         "hdr" => {
                             let (name, value) = (next(), next());
-                            if name.eq_ignore_ascii_case("host") {
-                                probe.host = Some(value);
-                            } else {
-                                probe.headers.insert(name, value);
-                            }
+                            put(probe, &name, &value);
                         }
                         other => report.none(
                             place,
@@ -448,19 +451,56 @@ impl Settings {
 }
 
 /// `OPTIONS /`, and any of 200 to 399, as HAProxy asks unless told otherwise. Other statuses count towards `fall`.
-fn http_check(words: &[&str]) -> HttpProbe {
+fn http_check() -> HttpProbe {
     let expected = Statuses::range(200, 399).unwrap_or_else(|_| Statuses::success());
-    let (method, path) = match words {
-        [] => ("OPTIONS", "/"),
-        [path] => ("OPTIONS", *path),
-        [method, path, ..] => (*method, *path),
-    };
     HttpProbe {
-        method: method.to_owned(),
-        path: path.to_owned(),
+        method: "OPTIONS".to_owned(),
+        path: "/".to_owned(),
         retriable: all_but(&expected),
         expected,
         ..HttpProbe::default()
+    }
+}
+
+/// What follows `option httpchk`: a path, or a method, a path, a version and a host. Before HAProxy 2.2 header fields were written
+/// behind the version, and are read there to this day. What comes back is not read.
+fn ask(probe: &mut HttpProbe, words: &[&str]) -> Vec<String> {
+    match words {
+        [] => {}
+        [path] => {
+            "OPTIONS".clone_into(&mut probe.method);
+            (*path).clone_into(&mut probe.path);
+        }
+        [method, path, ..] => {
+            (*method).clone_into(&mut probe.method);
+            (*path).clone_into(&mut probe.path);
+        }
+    }
+    let mut unread = Vec::new();
+    let (head, body) =
+        words.get(2).map_or(("", ""), |text| text.split_once("\r\n\r\n").unwrap_or((text, "")));
+    for field in head.split("\r\n").skip(1).filter(|field| !field.trim().is_empty()) {
+        match field.split_once(':') {
+            Some((name, value)) => put(probe, name.trim(), value.trim()),
+            None => unread.push(field.trim().to_owned()),
+        }
+    }
+    if !body.is_empty() {
+        unread.push(body.to_owned());
+    }
+    if let Some(host) = words.get(3) {
+        probe.host = Some((*host).to_owned());
+    }
+    unread.extend(words.iter().skip(4).map(|word| (*word).to_owned()));
+    unread
+}
+
+/// A header field of a check.
+fn put(probe: &mut HttpProbe, name: &str, value: &str) {
+    if name.eq_ignore_ascii_case("host") {
+        probe.host = Some(value.to_owned());
+    } else {
+        probe.headers.insert(name.to_owned(), value.to_owned());
     }
 }
 

@@ -7,7 +7,8 @@ use evenkeel_route::matching::{
 };
 
 use super::listeners::{Listen, listen, listeners, names};
-use super::location::{Matcher, Rank, matcher, returned};
+use super::location::{Kind, Matcher, matcher, returned};
+use super::order::{Block, order};
 use super::proxy::Proxy;
 use super::proxy_ssl::Passed;
 use super::ssl::Ssl;
@@ -91,7 +92,7 @@ pub(crate) struct Server<'a> {
     pub(crate) hosts: Vec<HostMatch>,
     pub(crate) name: String,
     pub(crate) ssl: Ssl,
-    pub(crate) routes: Vec<(Rank, RouteConfig)>,
+    pub(crate) routes: Vec<RouteConfig>,
 }
 
 impl Reader {
@@ -191,43 +192,58 @@ impl Reader {
         let returns = block.inside().iter().find(|directive| directive.name.is("return"));
         if let Some(directive) = returns {
             // It comes before all locations.
-            let matcher = Matcher { path: PathMatch::Any, rank: Rank::Exact };
+            let matcher = Matcher { path: PathMatch::Any, kind: Kind::Exact };
             self.answer(directive, &matcher, &mut server, &proxy, conversion);
         } else {
-            let mut number = 0;
-            self.locations(block.inside(), &proxy, &mut server, &mut number, conversion)?;
+            let blocks = self.locations(block.inside(), None, &proxy, &mut server, conversion)?;
+            let (sorted, clashes) = order(&blocks);
+            let routes: Vec<RouteConfig> =
+                sorted.into_iter().filter_map(|at| server.routes.get(at).cloned()).collect();
+            server.routes = routes;
+            for (location, detail) in clashes {
+                conversion.report.differs(block.place(), format!("location {location}"), detail);
+            }
         }
-        if !server.routes.iter().any(|(_, route)| takes_all(&route.rule)) {
+        if !server.routes.iter().any(|route| takes_all(&route.rule)) {
             let rule = HttpRule { paths: Vec::new(), ..HttpRule::default() };
             let mut route = RouteConfig::new("rest", Action::Respond(StaticResponse::new(404)));
             route.rule = rule;
-            server.routes.push((Rank::Rest, route));
+            server.routes.push(route);
             conversion.report.differs(
                 block.place(),
                 format!("server {}", server.name),
                 "what no location takes is answered with 404, where nginx looks for files",
             );
         }
-        // Sorting keeps the order of equals.
-        server.routes.sort_by_key(|(rank, _)| *rank);
-        firm_and_longer(&server, conversion);
         Ok(server)
     }
 
+    /// The locations of a block, and those inside of them; their routes stand in the server in the order of the file.
     fn locations(
         &mut self,
         block: &[Directive],
+        outer: Option<&Matcher>,
         proxy: &Proxy,
         server: &mut Server<'_>,
-        number: &mut usize,
         conversion: &mut Conversion,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<Vec<Block>, ConvertError> {
+        let mut blocks = Vec::new();
         for directive in block.iter().filter(|directive| directive.name.is("location")) {
-            *number += 1;
-            let Some(matcher) = matcher(directive, *number)? else {
+            let Some(matcher) = matcher(directive)? else {
                 let detail = "nginx goes there by itself, requests do not";
                 conversion.report.none(directive.place(), directive.text(), detail);
                 continue;
+            };
+            let confined = match outer {
+                Some(outer) => matcher.inside(outer),
+                None => Ok(matcher),
+            };
+            let matcher = match confined {
+                Ok(matcher) => matcher,
+                Err(why) => {
+                    conversion.report.none(directive.place(), directive.text(), why);
+                    continue;
+                }
             };
             if !fits_alone(&matcher.path) {
                 let detail =
@@ -236,10 +252,13 @@ impl Reader {
                 continue;
             }
             let inner = proxy.within(directive.inside(), &mut conversion.report)?;
+            let start = server.routes.len();
             self.location(directive, &matcher, server, &inner, conversion)?;
-            self.locations(directive.inside(), &inner, server, number, conversion)?;
+            let routes = start..server.routes.len();
+            let inside = self.locations(directive.inside(), Some(&matcher), &inner, server, conversion)?;
+            blocks.push(Block { matcher, routes, inside });
         }
-        Ok(())
+        Ok(blocks)
     }
 
     fn location(
@@ -272,7 +291,7 @@ impl Reader {
         let name = route_name(server, block);
         let mut route = RouteConfig::new(name, Action::Respond(StaticResponse::new(404)));
         route.rule.paths = paths(matcher);
-        server.routes.push((matcher.rank, route));
+        server.routes.push(route);
         let detail = "nothing here that evenkeel can do: a route that answers 404, so that no other takes its requests";
         conversion.report.differs(block.place(), subject, detail);
         Ok(())
@@ -296,7 +315,7 @@ impl Reader {
                 let mut route = RouteConfig::new(route_name(server, directive), action);
                 route.rule.paths = paths(matcher);
                 route.headers.response = proxy.headers().response;
-                server.routes.push((matcher.rank, route));
+                server.routes.push(route);
                 true
             }
             Err(why) => {
@@ -332,31 +351,6 @@ fn fits_alone(path: &PathMatch) -> bool {
     let rule = HttpRule { paths: vec![path.clone()], ..HttpRule::default() };
     HttpRules::new(&HttpRulesConfig { rules: vec![rule], path: path_options(), ..HttpRulesConfig::default() })
         .is_ok()
-}
-
-/// The one case in which the order of locations cannot be an order of routes.
-fn firm_and_longer(server: &Server<'_>, conversion: &mut Conversion) {
-    let text = |route: &RouteConfig| match route.rule.paths.first() {
-        Some(PathMatch::RawPrefix(text)) => text.clone(),
-        _ => String::new(),
-    };
-    let of = |wanted: fn(&Rank) -> bool| server.routes.iter().filter(move |(rank, _)| wanted(rank));
-    if of(|rank| matches!(rank, Rank::Regex(_))).next().is_none()
-        && of(|rank| matches!(rank, Rank::Prefix(_))).next().is_none()
-    {
-        return;
-    }
-    for (_, firm) in of(|rank| matches!(rank, Rank::Firm(_))) {
-        for (_, longer) in of(|rank| matches!(rank, Rank::Prefix(_))) {
-            let (short, long) = (text(firm), text(longer));
-            if long.len() > short.len() && long.starts_with(&short) {
-                let detail = format!(
-                    "location ^~ {short} is asked first, where nginx prefers {long}, which is longer"
-                );
-                conversion.report.differs(server.block.place(), format!("location {long}"), detail);
-            }
-        }
-    }
 }
 
 /// How nginx normalises paths before it looks at locations.

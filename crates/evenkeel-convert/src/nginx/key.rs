@@ -30,7 +30,7 @@ pub(crate) fn part(name: &str) -> Option<KeyPart> {
     Some(match name {
         "remote_addr" => KeyPart::Source,
         "request_uri" => KeyPart::Target,
-        "host" | "http_host" => KeyPart::Host,
+        "host" => KeyPart::Host,
         "args" | "query_string" => KeyPart::QueryString,
         "request_method" => KeyPart::Method,
         _ => {
@@ -69,12 +69,16 @@ fn plain(name: &str) -> Option<&str> {
     (fits && !name.is_empty()).then_some(name)
 }
 
-enum Piece<'a> {
+/// A part of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
     Text(&'a str),
+    /// Its name, without the dollar sign.
     Variable(&'a str),
 }
 
-fn pieces(text: &str) -> Vec<Piece<'_>> {
+/// A text as nginx takes it apart.
+pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut all = Vec::new();
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {

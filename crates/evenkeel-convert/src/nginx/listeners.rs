@@ -193,7 +193,7 @@ pub(crate) fn listeners(servers: &[Server<'_>], conversion: &mut Conversion) {
         }
         let mut router = RouterConfig { path: path_options(), ..RouterConfig::default() };
         for (hosts, number) in runs {
-            for (_, route) in &servers[number].routes {
+            for route in &servers[number].routes {
                 let mut route = route.clone();
                 if hosts != [HostMatch::Any] && route.rule.hosts.is_empty() {
                     route.rule.hosts.clone_from(&hosts);

@@ -4,6 +4,7 @@ mod http;
 mod key;
 mod listeners;
 mod location;
+mod order;
 mod pass;
 mod proxy;
 mod proxy_ssl;

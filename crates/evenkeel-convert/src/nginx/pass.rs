@@ -6,7 +6,7 @@ use evenkeel_route::split::{SplitConfig, Stickiness};
 
 use super::http::{Reader, Server, paths, route_name};
 use super::key;
-use super::location::{Matcher, Rank};
+use super::location::Matcher;
 use super::proxy::Proxy;
 use super::tree::Directive;
 use super::upstream::direct;
@@ -42,15 +42,7 @@ impl Reader {
         base.rule.paths = paths(matcher);
         base.headers = proxy.headers();
         if let Some(variable) = key::variable(name) {
-            return self.choose(
-                directive,
-                (scheme, variable),
-                &base,
-                matcher.rank,
-                server,
-                proxy,
-                conversion,
-            );
+            return self.choose(directive, (scheme, variable), &base, server, proxy, conversion);
         }
         if key::has_variables(name) {
             conversion.report.none(
@@ -69,18 +61,16 @@ impl Reader {
         }
         tell_retry(&route, directive, conversion);
         conversion.report.taken(place, subject, format!("action cluster {name}"));
-        server.routes.push((matcher.rank, route));
+        server.routes.push(route);
         Ok(true)
     }
 
     /// `proxy_pass http://$variable`.
-    #[expect(clippy::too_many_arguments, reason = "the state of one walk")]
     fn choose(
         &mut self,
         directive: &Directive,
         (scheme, name): (&str, &str),
         base: &RouteConfig,
-        rank: Rank,
         server: &mut Server<'_>,
         proxy: &Proxy,
         conversion: &mut Conversion,
@@ -100,13 +90,13 @@ impl Reader {
                 route.key = key;
                 route.retry = proxy.retry(servers.unwrap_or(1));
                 conversion.report.taken(place, subject, "an action split");
-                server.routes.push((rank, route));
+                server.routes.push(route);
                 Ok(true)
             }
             Some(Variable::Map { source, cases, default }) => {
                 let mut is_first = true;
                 for (test, cluster) in &cases {
-                    let Some(rule) = with_condition(&base.rule, &source, test) else {
+                    let Some(rules) = with_condition(&base.rule, &source, test) else {
                         let detail = format!(
                             "a map of {source}: routes look at headers, cookies, parameters and methods"
                         );
@@ -116,10 +106,12 @@ impl Reader {
                     let (scheme, cluster) = bare(scheme, cluster);
                     self.ensure(cluster, scheme, directive)?;
                     self.encrypt(cluster, scheme, directive, proxy, conversion);
-                    let mut route = self.to_cluster(base.clone(), cluster, proxy);
-                    route.rule = rule;
-                    route.name = format!("{} {cluster} {}", base.name, server.routes.len());
-                    server.routes.push((rank, route));
+                    for rule in rules {
+                        let mut route = self.to_cluster(base.clone(), cluster, proxy);
+                        route.rule = rule;
+                        route.name = format!("{} {cluster} {}", base.name, server.routes.len());
+                        server.routes.push(route);
+                    }
                     is_first = false;
                 }
                 let (scheme, default) = bare(scheme, &default);
@@ -133,7 +125,7 @@ impl Reader {
                 }
                 self.ensure(default, scheme, directive)?;
                 self.encrypt(default, scheme, directive, proxy, conversion);
-                server.routes.push((rank, self.to_cluster(base.clone(), default, proxy)));
+                server.routes.push(self.to_cluster(base.clone(), default, proxy));
                 conversion.report.taken(place, subject, "a route for each case of the map");
                 Ok(true)
             }

@@ -20,6 +20,8 @@ pub(crate) struct Proxy {
     tries: u32,
     read_timeout: Duration,
     headers: HeaderRules,
+    /// `proxy_hide_header`: inherited apart from what is added to answers.
+    hidden: Vec<HeaderChange>,
     ssl: ProxySsl,
 }
 
@@ -36,6 +38,7 @@ impl Default for Proxy {
             tries: 0,
             read_timeout: Duration::from_secs(60),
             headers: HeaderRules::default(),
+            hidden: Vec::new(),
             ssl: ProxySsl::default(),
         }
     }
@@ -52,6 +55,9 @@ impl Proxy {
         }
         if has("add_header") {
             inner.headers.response.clear();
+        }
+        if has("proxy_hide_header") {
+            inner.hidden.clear();
         }
         for directive in block {
             inner.take(directive, report)?;
@@ -88,7 +94,7 @@ impl Proxy {
             "add_header" => self.response_header(directive, report)?,
             "proxy_hide_header" => {
                 let name = directive.only()?.text.clone();
-                self.headers.response.push(HeaderChange::Remove { name });
+                self.hidden.push(HeaderChange::Remove { name });
                 report.taken(place, subject, "headers.response");
             }
             name if ProxySsl::knows(bare(name)) => self.ssl.take(directive, report)?,
@@ -223,7 +229,10 @@ impl Proxy {
     }
 
     pub(crate) fn headers(&self) -> HeaderRules {
-        self.headers.clone()
+        let mut headers = self.headers.clone();
+        // What the server sent is hidden, not what is added.
+        headers.response.splice(0..0, self.hidden.iter().cloned());
+        headers
     }
 
     /// How requests to a cluster of so many servers are tried again.

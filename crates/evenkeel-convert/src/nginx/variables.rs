@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use evenkeel::router::KeySource;
-use evenkeel_route::matching::{CookieMatch, HeaderMatch, HttpRule, QueryMatch, ValueMatch};
+use evenkeel_route::matching::{CookieMatch, HeaderMatch, HostMatch, HttpRule, QueryMatch, ValueMatch};
 use evenkeel_route::split::Arm;
+use regex_automata::meta::Regex;
 
 use super::key;
 use super::tree::Directive;
@@ -127,6 +128,8 @@ pub(crate) fn key_source(text: &str) -> Option<KeySource> {
 /// The same for a part of a key.
 pub(crate) fn source_of(part: &KeyPart) -> Option<KeySource> {
     Some(match part {
+        // A router knows the host apart from the fields.
+        KeyPart::Header(name) if name == "host" => KeySource::Host,
         KeyPart::Header(name) => KeySource::Header(name.clone()),
         KeyPart::Query(name) => KeySource::Query(name.clone()),
         KeyPart::Cookie(name) => KeySource::Cookie(name.clone()),
@@ -135,25 +138,64 @@ pub(crate) fn source_of(part: &KeyPart) -> Option<KeySource> {
     })
 }
 
-/// The rule that asks for a value of what a map looks at.
-pub(crate) fn with_condition(rule: &HttpRule, source: &str, test: &ValueMatch) -> Option<HttpRule> {
-    let mut rule = rule.clone();
-    let test = test.clone();
-    match key::part(key::variable(source)?)? {
-        KeyPart::Header(name) => rule.headers.push(HeaderMatch { name, test, invert: false }),
-        KeyPart::Query(name) => rule.query.push(QueryMatch { name, test, invert: false }),
-        KeyPart::Cookie(name) => rule.cookies.push(CookieMatch { name, test, invert: false }),
-        KeyPart::Method => match test {
-            ValueMatch::Exact(method) => rule.methods.push(method),
-            _ => return None,
-        },
-        KeyPart::Host => match test {
-            ValueMatch::Exact(host) => rule.hosts = vec![host.parse().ok()?],
-            _ => return None,
-        },
-        _ => return None,
+/// The rules that ask for a value of what a map looks at: any of them.
+pub(crate) fn with_condition(rule: &HttpRule, source: &str, test: &ValueMatch) -> Option<Vec<HttpRule>> {
+    let with = |change: &dyn Fn(&mut HttpRule)| {
+        let mut rule = rule.clone();
+        change(&mut rule);
+        rule
+    };
+    let each = |add: &dyn Fn(&mut HttpRule, ValueMatch)| {
+        let rules = tests(test).into_iter().map(|test| with(&|rule: &mut HttpRule| add(rule, test.clone())));
+        Some(rules.collect())
+    };
+    match (key::part(key::variable(source)?)?, test) {
+        (KeyPart::Method, ValueMatch::Exact(method)) if !method.is_empty() => {
+            Some(vec![with(&|rule| rule.methods.push(method.to_ascii_uppercase()))])
+        }
+        // The field `Host` is where rules look for hosts.
+        (part, ValueMatch::Exact(host)) if part == KeyPart::Host || part == http_host() => {
+            let host: HostMatch = host.parse().ok()?;
+            Some(vec![with(&|rule| rule.hosts = vec![host.clone()])])
+        }
+        (part, _) if part == http_host() => None,
+        (KeyPart::Header(name), _) => each(&|rule, test| {
+            rule.headers.push(HeaderMatch { name: name.clone(), test, invert: false });
+        }),
+        (KeyPart::Query(name), _) => each(&|rule, test| {
+            rule.query.push(QueryMatch { name: name.clone(), test, invert: false });
+        }),
+        (KeyPart::Cookie(name), _) => each(&|rule, test| {
+            rule.cookies.push(CookieMatch { name: name.clone(), test, invert: false });
+        }),
+        _ => None,
     }
-    Some(rule)
+}
+
+/// What a value must be, for nginx: what is not there is the empty text, and texts are compared without regard to case.
+fn tests(test: &ValueMatch) -> Vec<ValueMatch> {
+    let is_nothing = match test {
+        ValueMatch::Exact(text) => text.is_empty(),
+        ValueMatch::Regex(pattern) => takes_nothing(pattern),
+        _ => false,
+    };
+    let test = match test {
+        ValueMatch::Exact(text) if text.bytes().any(|byte| byte.is_ascii_alphabetic()) => {
+            ValueMatch::Regex(with_case(&regex_syntax::escape(text), true))
+        }
+        other => other.clone(),
+    };
+    if is_nothing { vec![ValueMatch::Absent, test] } else { vec![test] }
+}
+
+/// Whether an expression takes the empty text. One that does not compile is refused later.
+fn takes_nothing(pattern: &str) -> bool {
+    Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(""))
+}
+
+/// What `$http_host` is.
+fn http_host() -> KeyPart {
+    KeyPart::Header("host".to_owned())
 }
 
 /// `12.5` as 1250.

@@ -10,6 +10,7 @@ use super::probe::Probe;
 use super::result::{CheckChange, CheckResult};
 use super::schedule::{StartOffset, jittered};
 use super::startup::Gate;
+use crate::regressions::Regressions;
 use crate::rise_fall::RiseFall;
 use crate::source::CheckState;
 
@@ -61,12 +62,15 @@ pub struct ActiveCheck {
     errors: u32,
     last_result: Option<Timestamp>,
     last_traffic: Option<Timestamp>,
+    /// The verdict does not go stale before.
+    kept_until: Timestamp,
     next_check: Timestamp,
     /// The probe under way, until it is reported.
     probe: Option<Probe>,
     /// How many probes were started.
     started: u64,
     latest: Timestamp,
+    regressions: Regressions,
     draws: SplitMix64,
 }
 
@@ -106,10 +110,12 @@ impl ActiveCheck {
             errors: 0,
             last_result: None,
             last_traffic: None,
+            kept_until: Timestamp::from_nanos(0),
             next_check: now,
             probe: None,
             started: 0,
             latest: now,
+            regressions: Regressions::NONE,
             draws: SplitMix64::new(random.next_u64()),
         };
         let offset = offset.within(check.interval(), &mut check.draws);
@@ -198,6 +204,66 @@ impl ActiveCheck {
         })
     }
 
+    /// As many calls of [`on_request`](Self::on_request) as make evidence, each with an error: for callers that count the
+    /// errors in a row themselves, up to [`error_limit`](ObserveConfig::error_limit), where requests end.
+    pub fn on_error_run(&mut self, now: Timestamp) -> Option<CheckChange> {
+        let on_error = self.config.observe.as_ref()?.on_error;
+        self.turn(now, |check| {
+            check.errors = 0;
+            if check.takes_evidence() {
+                check.convict(on_error);
+            }
+        })
+    }
+
+    /// Keeps a verdict from going stale before `until`, since a check runs, or waits for its turn, and its checker is alive.
+    /// [`Timestamp::MAX`] is until further notice; an earlier moment than that of the last call takes it back.
+    ///
+    /// Without it a check that takes longer than [`stale_after`](CheckConfig::stale_after) makes a verdict unknown while
+    /// the next one is being found, which lets requests in where every check fails.
+    pub fn keep_until(&mut self, until: Timestamp) {
+        self.kept_until = until;
+    }
+
+    /// Goes by other settings from now on. `Some` if that changed what the check knows.
+    ///
+    /// What was found stays: up or down, degraded, the age of the last result, and the counts as far as `rise` and `fall`
+    /// are the same; else counting begins anew from where the verdict is settled. An endpoint that no result is known of
+    /// begins as the new settings say. The next check comes at a drawn moment within the interval that then counts, or
+    /// when it was due before, whichever is earlier: so many endpoints that are given a shorter interval at a time are not
+    /// checked at a time. A probe under way goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckConfigError`] if the settings do not fit together. Nothing has changed then.
+    pub fn set_config(
+        &mut self,
+        config: CheckConfig,
+        now: Timestamp,
+    ) -> Result<Option<CheckChange>, CheckConfigError> {
+        config.validate()?;
+        let fresh = RiseFall::new(&config.thresholds)?;
+        Ok(self.turn(now, |check| check.adopt(config, fresh)))
+    }
+
+    fn adopt(&mut self, config: CheckConfig, fresh: RiseFall) {
+        let old = std::mem::replace(&mut self.config, config);
+        self.fresh = fresh;
+        let (before, after) = (&old.thresholds, &self.config.thresholds);
+        // A gate that has taken failures has a past, but no verdict.
+        let is_known = self.last_result.is_some() && !self.gate.is_closed();
+        if !is_known {
+            if before != after {
+                self.verdict = fresh;
+            }
+            self.gate = self.gate.under(old.startup.as_ref(), self.config.startup.as_ref());
+        } else if (before.rise, before.fall) != (after.rise, after.fall) {
+            self.verdict = self.verdict.under(fresh);
+        }
+        let offset = StartOffset::Drawn.within(self.interval(), &mut self.draws);
+        self.next_check = self.next_check.min(self.latest.saturating_add(offset));
+    }
+
     /// Says that the cluster had a request at `now`, whichever endpoint it went to. Only of use with a
     /// [`no_traffic_interval`](CheckConfig::no_traffic_interval); the first request after a time without any brings the
     /// next check forward to the usual interval.
@@ -239,7 +305,13 @@ impl ActiveCheck {
         self.stale_at().map_or(next_start, |stale_at| stale_at.min(next_start))
     }
 
-    /// The configuration that it was made with.
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
+    }
+
+    /// The settings that it goes by.
     #[must_use]
     pub const fn config(&self) -> &CheckConfig {
         &self.config
@@ -305,6 +377,7 @@ impl ActiveCheck {
     }
 
     fn advance(&mut self, now: Timestamp) {
+        self.regressions.note(now, self.latest);
         self.latest = self.latest.max(now);
     }
 
@@ -323,7 +396,7 @@ impl ActiveCheck {
 
     /// When the last result stops to count; `None` if there is none, or if that is never.
     fn stale_at(&self) -> Option<Timestamp> {
-        let stale_at = self.last_result?.saturating_add(self.config.longest_age());
+        let stale_at = self.last_result?.saturating_add(self.config.longest_age()).max(self.kept_until);
         (stale_at < Timestamp::MAX).then_some(stale_at)
     }
 
@@ -348,7 +421,8 @@ impl ActiveCheck {
         }
         let usual = if self.verdict.is_up() { self.config.interval } else { self.config.down_interval() };
         match self.config.no_traffic_interval {
-            Some(longer) if !self.has_traffic() => usual.max(longer),
+            // The first result is not waited for longer: until then nobody knows anything, or all are taken for down.
+            Some(longer) if self.last_result.is_some() && !self.has_traffic() => usual.max(longer),
             _ => usual,
         }
     }
@@ -659,6 +733,125 @@ mod tests {
         assert_eq!(check.next_deadline(), at(95), "the last request is 30 s ago");
         let _ = check.on_result(at(95), CheckResult::FailAtOnce);
         assert_eq!(check.next_deadline(), at(155), "down, the longer of the two");
+    }
+
+    #[test]
+    fn the_first_check_does_not_wait_for_traffic() {
+        let no_traffic_interval = Some(Duration::from_secs(60));
+        for start in [Start::Down, Start::FullyUp, Start::FirstVerdict] {
+            let config = CheckConfig { no_traffic_interval, ..exact(start) };
+            // The latest of the offsets that can be drawn.
+            let mut check = ActiveCheck::starting_at(
+                config,
+                StartOffset::Even { place: 9_999, of: 10_000 },
+                at(0),
+                &mut || 0,
+            )
+            .unwrap();
+            assert!(check.next_deadline() < at(4), "{start:?}");
+            let now = check.next_deadline();
+            let _ = check.on_result(now, CheckResult::Pass);
+            assert!(check.next_deadline() > at(60), "{start:?}: from here on it is unused");
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_counted_elsewhere_is_evidence_too() {
+        let observe = Some(ObserveConfig { error_limit: 1_000_000, on_error: OnError::MarkDown });
+        let mut check = unseeded(CheckConfig { observe, ..exact(Start::FirstVerdict) }, at(0));
+        let _ = check.on_result(at(0), CheckResult::Pass);
+        let down = CheckChange { before: CheckState::Up, after: CheckState::Down };
+        assert_eq!(check.on_error_run(at(1)), Some(down));
+        assert_eq!(check.on_error_run(at(1)), None, "what still comes in began before");
+        let mut deaf = unseeded(exact(Start::FirstVerdict), at(0));
+        assert_eq!(deaf.on_error_run(at(1)), None, "nobody observes");
+    }
+
+    #[test]
+    fn a_verdict_is_kept_while_its_checker_is_at_work() {
+        let mut check = unseeded(exact(Start::FirstVerdict), at(0));
+        let _ = check.on_result(at(0), CheckResult::Fail);
+        check.keep_until(Timestamp::MAX);
+        assert_eq!((check.tick(at(9_000)), check.state(at(10_000))), (None, CheckState::Down));
+        check.keep_until(at(9_002));
+        assert_eq!(check.state(at(9_001)), CheckState::Down);
+        assert_eq!(check.state(at(9_002)), CheckState::Unknown);
+        check.keep_until(at(0));
+        assert!(check.tick(at(9_000)).is_some());
+    }
+
+    /// Every state, with other settings: what was found stays, and an endpoint without a result begins anew.
+    #[test]
+    fn other_settings_forget_nothing() {
+        use CheckState::{Degraded, Down, Starting, Unknown, Up};
+        let slower = |config: CheckConfig| CheckConfig { interval: Duration::from_secs(3), ..config };
+        let other_thresholds = |config: CheckConfig| {
+            let thresholds = RiseFallConfig { rise: 4, fall: 5, ..config.thresholds };
+            CheckConfig { thresholds, ..config }
+        };
+        let gated = |config: CheckConfig| CheckConfig { startup: Some(StartupConfig::default()), ..config };
+        let down = |config: CheckConfig| {
+            let thresholds = RiseFallConfig { start: Start::Down, ..config.thresholds };
+            CheckConfig { thresholds, ..config }
+        };
+        // How the state is reached; what it is with another interval, other thresholds, a start gate, another start.
+        let table = [
+            ("", Unknown, [Unknown, Unknown, Starting, Down]),
+            ("S", Up, [Up; 4]),
+            ("D", Degraded, [Degraded; 4]),
+            ("F", Down, [Down; 4]),
+            ("FS", Down, [Down; 4]),
+        ];
+        for (way, before, expected) in table {
+            for (change, after) in expected.into_iter().enumerate() {
+                let config = exact(Start::FirstVerdict);
+                let mut check = unseeded(config.clone(), at(0));
+                for letter in way.chars() {
+                    let _ = check.on_result(at(1), result_of(letter));
+                }
+                let due = check.next_deadline();
+                let config = match change {
+                    0 => slower(config),
+                    1 => other_thresholds(config),
+                    2 => gated(config),
+                    _ => down(config),
+                };
+                let told = check.set_config(config.clone(), at(1)).unwrap();
+                assert_eq!(check.state(at(1)), after, "{way:?}, change {change}");
+                assert_eq!(told, (before != after).then_some(CheckChange { before, after }));
+                assert!(check.next_deadline() <= due, "a check is not put off");
+                assert_eq!(check.config(), &config);
+            }
+        }
+        // Counts stay where thresholds do, and begin anew at the settled end where they do not.
+        let mut check = unseeded(exact(Start::FirstVerdict), at(0));
+        for letter in "SFF".chars() {
+            let _ = check.on_result(at(1), result_of(letter));
+        }
+        let mut same = check.clone();
+        let _ = same.set_config(slower(exact(Start::FirstVerdict)), at(1)).unwrap();
+        assert!(same.on_result(at(1), CheckResult::Fail).is_some(), "the third in a row");
+        let _ = check.set_config(other_thresholds(exact(Start::FirstVerdict)), at(1)).unwrap();
+        let falls = (0..5).filter(|_| check.on_result(at(1), CheckResult::Fail).is_some()).count();
+        assert_eq!((falls, check.state(at(1))), (1, Down), "the fifth");
+        // And what is refused changes nothing.
+        let known = check.clone();
+        assert!(check.set_config(CheckConfig { jitter: Ratio::ONE, ..exact(Start::Up) }, at(1)).is_err());
+        assert_eq!(check, known);
+    }
+
+    #[test]
+    fn a_shorter_interval_is_taken_up_by_many_at_many_moments() {
+        let long = CheckConfig { interval: Duration::from_secs(600), ..CheckConfig::default() };
+        let mut seeds = SplitMix64::new(1);
+        let mut quarters = [0_u32; 4];
+        for _ in 0..4_000 {
+            let mut check = ActiveCheck::new(long.clone(), at(0), &mut seeds).unwrap();
+            let _ = check.on_result(at(0), CheckResult::Pass);
+            let _ = check.set_config(CheckConfig::default(), at(0)).unwrap();
+            quarters[(check.next_deadline().saturating_since(at(0)).as_millis() / 500) as usize] += 1;
+        }
+        assert!(quarters.iter().all(|quarter| (890..=1_110).contains(quarter)), "{quarters:?}");
     }
 
     #[test]

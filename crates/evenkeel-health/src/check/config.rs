@@ -60,7 +60,7 @@ pub struct CheckConfig {
     ///
     /// Default `None`: traffic plays no part. Envoy has 60 s until a cluster is used for the first time, which saves
     /// the checks of clusters that are configured everywhere and used nowhere. A doubt is still settled at the fast
-    /// interval. It must not be shorter than `interval`.
+    /// interval, and the first result does not wait longer for it. It must not be shorter than `interval`.
     #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
     #[cfg_attr(
         feature = "serde",
@@ -198,7 +198,9 @@ impl CheckConfig {
         strayed.max(self.timeout.unwrap_or(strayed))
     }
 
-    pub(super) fn longest_age(&self) -> Duration {
+    /// For how long a result counts: [`stale_after`](Self::stale_after), or its default where it is not set.
+    #[must_use]
+    pub fn longest_age(&self) -> Duration {
         self.stale_after.unwrap_or_else(|| self.longest_interval().saturating_mul(STALE_INTERVALS))
     }
 }

@@ -57,6 +57,15 @@ impl Gate {
         matches!(self, Self::Closed { .. })
     }
 
+    /// The gate of an endpoint that has not passed once, after other settings were made: a new one is closed, one that is gone
+    /// is open, and one that stays keeps its count, also if it is open since help is needed.
+    pub(super) const fn under(self, old: Option<&StartupConfig>, new: Option<&StartupConfig>) -> Self {
+        match (old, new) {
+            (Some(_), Some(_)) => self,
+            _ => Self::of(new),
+        }
+    }
+
     /// Counts a failure; `true` if it opens the gate to a plain "down".
     pub(super) fn fail(&mut self, config: Option<&StartupConfig>) -> bool {
         let Self::Closed { failures } = *self else { return false };

@@ -14,7 +14,8 @@ pub(super) fn time(rule: &EjectionTime, level: u32) -> (Duration, u32) {
         Growth::Linear => rule.base.saturating_mul(level.saturating_add(1)),
         Growth::Exponential => rule.base.saturating_mul(1_u32.checked_shl(level).unwrap_or(u32::MAX)),
     };
-    let next = if grown < rule.max { level.saturating_add(1) } else { level };
+    let grows = rule.growth != Growth::Fixed && grown < rule.max;
+    let next = if grows { level.saturating_add(1) } else { level };
     (grown.min(rule.max), next)
 }
 
@@ -32,23 +33,24 @@ pub(super) fn jitter(time: Duration, share: Ratio, salt: u64, count: u32) -> Dur
 mod tests {
     use super::*;
 
-    fn times(growth: Growth) -> Vec<u64> {
+    /// Nine times, and the level after them.
+    fn times(growth: Growth) -> (Vec<u64>, u32) {
         let rule = EjectionTime { growth, max: Duration::from_secs(70), ..EjectionTime::default() };
         let mut level = 0;
-        std::iter::repeat_with(|| {
+        let mut next = || {
             let (length, next) = time(&rule, level);
             level = next;
             length.as_secs()
-        })
-        .take(9)
-        .collect()
+        };
+        let times = (0..9).map(|_| next()).collect();
+        (times, level)
     }
 
     #[test]
     fn times_grow_to_the_longest() {
-        assert_eq!(times(Growth::Exponential), [10, 20, 40, 70, 70, 70, 70, 70, 70]);
-        assert_eq!(times(Growth::Linear), [10, 20, 30, 40, 50, 60, 70, 70, 70]);
-        assert_eq!(times(Growth::Fixed), [10; 9]);
+        assert_eq!(times(Growth::Exponential), ([10, 20, 40, 70, 70, 70, 70, 70, 70].to_vec(), 3));
+        assert_eq!(times(Growth::Linear), ([10, 20, 30, 40, 50, 60, 70, 70, 70].to_vec(), 6));
+        assert_eq!(times(Growth::Fixed), ([10; 9].to_vec(), 0), "what makes nothing longer is not counted");
         let rule = EjectionTime { max: Duration::from_secs(86_400), ..EjectionTime::default() };
         assert_eq!(time(&rule, u32::MAX).0, rule.max);
     }

@@ -22,6 +22,8 @@ use std::time::Duration;
 use evenkeel_types::{RandomSource, SplitMix64, Timestamp};
 use thiserror::Error;
 
+use crate::regressions::Regressions;
+
 /// The fields of Envoy's `OutlierDetection`, with its names and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -281,6 +283,9 @@ pub struct EnvoyOutlier<K> {
     draws: SplitMix64,
     next_sweep: Timestamp,
     now: Timestamp,
+    regressions: Regressions,
+    /// Below it the last sweep ejected.
+    threshold: Option<f64>,
 }
 
 #[derive(Debug, Default)]
@@ -337,7 +342,16 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
     ) -> Result<Self, EnvoyOutlierConfigError> {
         config.check()?;
         let next_sweep = now.saturating_add(config.interval);
-        Ok(Self { config, hosts: BTreeMap::new(), ejected: 0, draws: SplitMix64::new(seed), next_sweep, now })
+        Ok(Self {
+            config,
+            hosts: BTreeMap::new(),
+            ejected: 0,
+            draws: SplitMix64::new(seed),
+            next_sweep,
+            now,
+            regressions: Regressions::NONE,
+            threshold: None,
+        })
     }
 
     /// Watches a host; nothing if it does so already.
@@ -353,6 +367,7 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
 
     /// Counts what a request met.
     pub fn put(&mut self, host: K, result: EnvoyResult, now: Timestamp) -> Vec<EnvoyEvent<K>> {
+        self.regressions.note(now, self.now);
         self.now = self.now.max(now);
         let mut events = Vec::new();
         if self.config.split_external_local_origin_errors {
@@ -432,6 +447,7 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
 
     /// The result of an active check that passed.
     pub fn on_check_passed(&mut self, host: K, now: Timestamp) -> Vec<EnvoyEvent<K>> {
+        self.regressions.note(now, self.now);
         self.now = self.now.max(now);
         let mut events = Vec::new();
         if self.config.successful_active_health_check_uneject_host {
@@ -442,6 +458,7 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
 
     /// The interval timer: does nothing before [`next_deadline`](Self::next_deadline).
     pub fn sweep(&mut self, now: Timestamp) -> Vec<EnvoyEvent<K>> {
+        self.regressions.note(now, self.now);
         self.now = self.now.max(now);
         let now = self.now;
         let mut events = Vec::new();
@@ -458,6 +475,7 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
             entry.external.swap();
             entry.local.swap();
         }
+        self.threshold = None;
         self.judge(|entry| &entry.external, Kind::External, &mut events);
         self.judge(|entry| &entry.local, Kind::Local, &mut events);
         let interval = self.config.interval;
@@ -488,6 +506,9 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
         let of_percentage = with_volume(config.failure_percentage_request_volume);
         if !of_rate.is_empty() && enough(of_rate.len(), config.success_rate_minimum_hosts) {
             let threshold = success_rate_threshold(&of_rate, config.success_rate_stdev_factor);
+            if kind == Kind::External {
+                self.threshold = Some(threshold);
+            }
             for (host, _) in of_rate.into_iter().filter(|&(_, rate)| rate < threshold) {
                 self.eject(host, kind.success_rate(), events);
             }
@@ -568,6 +589,19 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
         self.hosts.keys().copied().collect()
     }
 
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
+    }
+
+    /// The success rate, in percent, below which the last sweep ejected; `None` if it judged no rates. Of what endpoints answered;
+    /// where errors of local origin are split off, those have a threshold of their own.
+    #[must_use]
+    pub const fn success_rate_threshold(&self) -> Option<f64> {
+        self.threshold
+    }
+
     /// When the next sweep is due.
     #[must_use]
     pub const fn next_deadline(&self) -> Timestamp {
@@ -613,7 +647,7 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     External,
     Local,

@@ -15,6 +15,8 @@ use std::time::Duration;
 use evenkeel_types::{RandomSource, SplitMix64, Timestamp};
 use thiserror::Error;
 
+use crate::regressions::Regressions;
+
 /// The fields of `OutlierDetectionLoadBalancingConfig`, with their names and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -163,6 +165,9 @@ pub struct GrpcOutlier<K> {
     draws: SplitMix64,
     next_sweep: Timestamp,
     now: Timestamp,
+    regressions: Regressions,
+    /// Below it the last sweep ejected.
+    required: Option<f64>,
 }
 
 #[derive(Debug, Default)]
@@ -201,6 +206,8 @@ impl<K: Copy + Ord> GrpcOutlier<K> {
             draws: SplitMix64::new(seed),
             next_sweep,
             now,
+            regressions: Regressions::NONE,
+            required: None,
         })
     }
 
@@ -241,6 +248,7 @@ impl<K: Copy + Ord> GrpcOutlier<K> {
         now: Timestamp,
     ) -> Result<Vec<GrpcEvent<K>>, GrpcOutlierConfigError> {
         config.check()?;
+        self.regressions.note(now, self.now);
         self.now = self.now.max(now);
         let started = self.next_sweep.saturating_sub(self.config.interval);
         self.next_sweep = started.saturating_add(config.interval);
@@ -260,6 +268,7 @@ impl<K: Copy + Ord> GrpcOutlier<K> {
 
     /// The interval timer: does nothing before [`next_deadline`](Self::next_deadline).
     pub fn sweep(&mut self, now: Timestamp) -> Vec<GrpcEvent<K>> {
+        self.regressions.note(now, self.now);
         self.now = self.now.max(now);
         let mut events = Vec::new();
         if self.now < self.next_sweep {
@@ -270,6 +279,7 @@ impl<K: Copy + Ord> GrpcOutlier<K> {
             (address.last_successes, address.last_failures) = (address.successes, address.failures);
             (address.successes, address.failures) = (0, 0);
         }
+        self.required = None;
         self.judge_success_rates(&mut events);
         self.judge_failure_percentages(&mut events);
         self.bring_back(&mut events);
@@ -290,6 +300,7 @@ impl<K: Copy + Ord> GrpcOutlier<K> {
         let mean = rates.iter().map(|(_, rate)| rate).sum::<f64>() / count;
         let variance = rates.iter().map(|(_, rate)| (rate - mean) * (rate - mean)).sum::<f64>() / count;
         let required = mean - variance.sqrt() * (f64::from(rule.stdev_factor) / 1000.0);
+        self.required = Some(required);
         for (token, rate) in rates {
             if self.is_full() {
                 return;
@@ -359,6 +370,18 @@ impl<K: Copy + Ord> GrpcOutlier<K> {
         self.ejected += usize::from(address.ejected_at.is_none());
         address.ejected_at = Some(self.now);
         address.multiplier = address.multiplier.saturating_add(1);
+    }
+
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
+    }
+
+    /// The success rate, from 0 to 1, below which the last sweep ejected; `None` if it judged no rates.
+    #[must_use]
+    pub const fn success_rate_threshold(&self) -> Option<f64> {
+        self.required
     }
 
     /// When the next sweep is due.

@@ -14,6 +14,8 @@ use std::time::Duration;
 use evenkeel_types::Timestamp;
 use thiserror::Error;
 
+use crate::regressions::Regressions;
+
 /// The parameters of a `server` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -52,6 +54,7 @@ pub struct NginxFails {
     accessed: Timestamp,
     checked: Timestamp,
     now: Timestamp,
+    regressions: Regressions,
 }
 
 impl NginxFails {
@@ -65,7 +68,20 @@ impl NginxFails {
             return Err(NginxFailsConfigError(config.max_fails));
         }
         let origin = Timestamp::ORIGIN;
-        Ok(Self { config, fails: 0, accessed: origin, checked: origin, now: origin })
+        Ok(Self {
+            config,
+            fails: 0,
+            accessed: origin,
+            checked: origin,
+            now: origin,
+            regressions: Regressions::NONE,
+        })
+    }
+
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
     }
 
     /// Whether a pick may take it. Changes nothing.
@@ -77,6 +93,7 @@ impl NginxFails {
 
     /// It was picked.
     pub fn on_pick(&mut self, now: Timestamp) {
+        self.regressions.note(now, self.now);
         self.now = self.now.max(now);
         if self.now.saturating_since(self.checked) > self.config.fail_timeout {
             self.checked = self.now;
@@ -86,6 +103,7 @@ impl NginxFails {
     /// The request failed. Returns whether the peer is skipped from now on and was not before.
     pub fn on_failure(&mut self, now: Timestamp) -> bool {
         let was_usable = self.is_usable(now);
+        self.regressions.note(now, self.now);
         self.now = self.now.max(now);
         self.fails = self.fails.saturating_add(1);
         (self.accessed, self.checked) = (self.now, self.now);
@@ -94,6 +112,7 @@ impl NginxFails {
 
     /// The request succeeded. Returns whether that made the failures forgotten.
     pub fn on_success(&mut self, now: Timestamp) -> bool {
+        self.regressions.note(now, self.now);
         self.now = self.now.max(now);
         let forgets = self.accessed < self.checked && self.fails > 0;
         if forgets {

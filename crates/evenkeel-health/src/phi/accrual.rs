@@ -6,6 +6,7 @@ use evenkeel_types::Timestamp;
 
 use super::config::{PhiConfig, PhiConfigError};
 use super::history::History;
+use crate::regressions::Regressions;
 
 /// A change of suspicion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +54,7 @@ pub struct PhiAccrual {
     history: History,
     last: Option<Timestamp>,
     latest: Timestamp,
+    regressions: Regressions,
     suspected: bool,
 }
 
@@ -65,11 +67,19 @@ impl PhiAccrual {
     pub fn new(config: PhiConfig) -> Result<Self, PhiConfigError> {
         config.validate()?;
         let history = History::of_estimate(config.first_estimate, config.max_samples);
-        Ok(Self { config, history, last: None, latest: Timestamp::ORIGIN, suspected: false })
+        Ok(Self {
+            config,
+            history,
+            last: None,
+            latest: Timestamp::ORIGIN,
+            regressions: Regressions::NONE,
+            suspected: false,
+        })
     }
 
     /// A heartbeat came. `Some` if the endpoint was suspected.
     pub fn heartbeat(&mut self, now: Timestamp) -> Option<PhiChange> {
+        self.regressions.note(now, self.latest);
         self.latest = self.latest.max(now);
         if let Some(last) = self.last
             && self.is_available(self.latest)
@@ -82,6 +92,7 @@ impl PhiAccrual {
 
     /// Lets time pass. `Some` if the endpoint became suspect.
     pub fn tick(&mut self, now: Timestamp) -> Option<PhiChange> {
+        self.regressions.note(now, self.latest);
         self.latest = self.latest.max(now);
         let became = !self.suspected && !self.is_available(self.latest);
         self.suspected |= became;
@@ -118,6 +129,12 @@ impl PhiAccrual {
             if suspect(middle) { high = middle } else { low = middle + 1 }
         }
         Some(last.saturating_add(Duration::from_nanos(low)))
+    }
+
+    /// How often a call came with an earlier time than one before it. Such a call counts as if it had come at the latest one.
+    #[must_use]
+    pub const fn clock_regressions(&self) -> u64 {
+        self.regressions.count()
     }
 
     /// When to tick: the moment of [`suspect_at`](Self::suspect_at), until it was reported.

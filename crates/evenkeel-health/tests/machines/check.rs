@@ -46,12 +46,41 @@ fn result(word: &str) -> Option<CheckResult> {
     })
 }
 
+impl Check {
+    fn probe(&self, name: &str) -> Result<Probe, String> {
+        self.probes.get(name).copied().ok_or_else(|| format!("there is no probe {name}"))
+    }
+
+    /// Other settings; what is not named stays.
+    fn set(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
+        let mut config = self.check.config().clone();
+        let count = |key| Ok::<_, String>(action.number(key)?.map(|number| number as u8));
+        config.thresholds.rise = count("rise")?.unwrap_or(config.thresholds.rise);
+        config.thresholds.fall = count("fall")?.unwrap_or(config.thresholds.fall);
+        config.interval = action.duration("interval")?.unwrap_or(config.interval);
+        config.fast_interval = action.duration("fast_interval")?.or(config.fast_interval);
+        config.down_interval = action.duration("down_interval")?.or(config.down_interval);
+        config.timeout = action.duration("timeout")?.or(config.timeout);
+        config.stale_after = action.duration("stale_after")?.or(config.stale_after);
+        config.no_traffic_interval = action.duration("no_traffic_interval")?.or(config.no_traffic_interval);
+        config.no_traffic_after = action.duration("no_traffic_after")?.or(config.no_traffic_after);
+        self.change = self.check.set_config(config, now).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}
+
 impl Machine for Check {
     fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
         self.change = None;
         self.begun = false;
         match (action.verb(), result(action.verb())) {
-            (_, Some(result)) => self.change = self.check.on_result(now, result),
+            (_, Some(result)) => {
+                self.change = match action.bare(0) {
+                    None => self.check.on_result(now, result),
+                    // As other machines end a permit: by its outcome and its name.
+                    Some(name) => self.check.finish(self.probe(name)?, now, result),
+                }
+            }
             ("begin" | "start", _) => {
                 if let Some(probe) = self.check.start(now) {
                     self.begun = true;
@@ -59,14 +88,15 @@ impl Machine for Check {
                 }
             }
             ("finish" | "report", _) => {
-                let probe = self.probes.get(action.name(0)?).ok_or("there is no such probe")?;
+                let probe = self.probe(action.name(0)?)?;
                 let word = action.bare(1).or(action.text("result")).ok_or("finish needs a result")?;
                 let result = result(word).ok_or_else(|| format!("{word:?} is no result"))?;
-                self.change = self.check.finish(*probe, now, result);
+                self.change = self.check.finish(probe, now, result);
             }
             ("good" | "request_ok", _) => self.change = self.check.on_request(now, true),
             ("error" | "bad" | "request_failed", _) => self.change = self.check.on_request(now, false),
             ("traffic" | "request", _) => self.check.on_traffic(now),
+            ("set" | "reload", _) => self.set(now, action)?,
             ("restart", _) => self.change = self.check.restart(now),
             ("tick", _) => self.change = self.check.tick(now),
             _ => return Err(action.unknown()),
@@ -92,6 +122,7 @@ impl Machine for Check {
             "due" => self.check.due(now).into(),
             "begun" | "started" => self.begun.into(),
             "in_startup" => self.check.is_starting().into(),
+            "clock_regressions" => self.check.clock_regressions().into(),
             "changed" => self.change.is_some().into(),
             "event" | "to" => Fact::optional(self.change.map(|change| snake(change.after))),
             "from" => Fact::optional(self.change.map(|change| snake(change.before))),

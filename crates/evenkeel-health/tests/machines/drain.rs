@@ -29,11 +29,13 @@ fn word(state: DrainState) -> &'static str {
 impl Machine for Draining {
     fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
         self.change = match action.verb() {
-            "begin" | "drain" => match (action.duration("for")?, action.duration("until")?) {
-                (None, None) => self.drain.begin(now),
-                (Some(time), _) => self.drain.begin_until(now, now.saturating_add(time)),
-                (_, Some(time)) => self.drain.begin_until(now, Timestamp::ORIGIN.saturating_add(time)),
-            },
+            "begin" | "drain" => {
+                match (action.bare_duration(0)?.or(action.duration("for")?), action.duration("until")?) {
+                    (None, None) => self.drain.begin(now),
+                    (Some(time), _) => self.drain.begin_until(now, now.saturating_add(time)),
+                    (_, Some(time)) => self.drain.begin_until(now, Timestamp::ORIGIN.saturating_add(time)),
+                }
+            }
             "cancel" | "resume" => self.drain.cancel(now),
             "start" | "request" => {
                 self.in_flight += 1;
@@ -70,6 +72,7 @@ impl Machine for Draining {
             "accepts_new" => self.drain.accepts_new(now).into(),
             "accepts_sticky" => self.drain.accepts_sticky(now).into(),
             "deadline" | "next_deadline" => Fact::optional(self.drain.next_deadline()),
+            "clock_regressions" => self.drain.clock_regressions().into(),
             "changed" => self.change.is_some().into(),
             "event" | "to" => Fact::optional(self.change.map(|change| word(change.after))),
             "from" => Fact::optional(self.change.map(|change| word(change.before))),

@@ -20,7 +20,9 @@ impl Machine for Flap {
         self.change = match action.verb() {
             "up" => self.damper.up(now),
             "down" => self.damper.down(now),
-            "flap" => self.damper.flap_by(now, action.number("points")?.unwrap_or(1.0)),
+            "flap" => {
+                self.damper.flap_by(now, action.bare_number(0)?.or(action.number("points")?).unwrap_or(1.0))
+            }
             "tick" => self.damper.tick(now),
             _ => return Err(action.unknown()),
         };
@@ -40,6 +42,7 @@ impl Machine for Flap {
             "deadline" | "next_deadline" | "until" | "release_at" => {
                 Fact::optional(self.damper.next_deadline())
             }
+            "clock_regressions" => self.damper.clock_regressions().into(),
             "changed" => self.change.is_some().into(),
             "event" => Fact::optional(self.change.map(|change| match change {
                 FlapChange::Suppressed { .. } => "suppressed",

@@ -67,7 +67,7 @@ impl Machine for Cluster {
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {
-        let Some((endpoint, fact)) = name.split_once('.') else { return self.of_all(name) };
+        let Some((endpoint, fact)) = name.rsplit_once('.') else { return self.of_all(name) };
         let (token, counters) = self.endpoints.get(endpoint)?;
         let status = self.detector.status(*token)?;
         let (run, gateway, local) = counters.runs();
@@ -105,7 +105,7 @@ impl Machine for Cluster {
 
 impl Cluster {
     fn insert(&mut self, now: Timestamp, action: &Action) -> Result<Vec<OutlierChange<u64>>, String> {
-        let numbered = action.number("n")?.unwrap_or(0.0) as u64;
+        let numbered = numbered(action)?;
         let names = (1..=numbered).map(|number| format!("e{number}"));
         for name in names.chain(action.words().iter().cloned()) {
             let counters = Arc::new(OutlierCounters::new());
@@ -229,9 +229,21 @@ impl Cluster {
         if let Some(base) = action.duration("base")? {
             config.ejection.base = base;
         }
-        if action.text("brake") == Some("off") {
-            config.brake = None;
+        if let Some(run) = count("consecutive_gateway_failures")? {
+            config.consecutive_gateway_failures = Some(run);
         }
+        if let Some(run) = count("consecutive_local_failures")? {
+            config.consecutive_local_failures = Some(run);
+        }
+        if let Some(longest) = action.duration("max")? {
+            config.ejection.max = longest;
+        }
+        config.brake = match action.text("brake") {
+            None => config.brake,
+            Some("off") => None,
+            Some("on") => Some(config.brake.or(OutlierConfig::default().brake).unwrap_or_default()),
+            Some(other) => return Err(format!("brake={other}: on or off")),
+        };
         self.rules = Arc::new(OutlierRules::new(config).map_err(|error| error.to_string())?);
         Ok(self.detector.set_rules(Arc::clone(&self.rules), now))
     }
@@ -277,6 +289,15 @@ impl Cluster {
             OutlierChange::Braked { .. } => "braked".to_owned(),
             OutlierChange::BrakeReleased => "brake_released".to_owned(),
         }
+    }
+}
+
+/// How many endpoints `add` makes that get their names here. Without that it needs some.
+pub(crate) fn numbered(action: &Action) -> Result<u64, String> {
+    match action.number("n")? {
+        Some(count) => Ok(count as u64),
+        None if action.words().is_empty() => Err("add needs names, or n=".to_owned()),
+        None => Ok(0),
     }
 }
 

@@ -8,6 +8,8 @@ use evenkeel_health::outlier::nginx::{NginxFails, NginxFailsConfig};
 use evenkeel_scenario::{Action, Fact, Machine, Suite};
 use evenkeel_types::Timestamp;
 
+use super::outlier::numbered;
+
 pub(crate) fn add(suite: &mut Suite) {
     suite.machine("envoy_outlier", |toml, seed| {
         let config: EnvoyOutlierConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
@@ -41,7 +43,7 @@ struct Names {
 
 impl Names {
     fn add(&mut self, action: &Action) -> Result<Vec<u64>, String> {
-        let numbered = action.number("n")?.unwrap_or(0.0) as u64;
+        let numbered = numbered(action)?;
         let names = (1..=numbered).map(|number| format!("e{number}"));
         let mut added = Vec::new();
         for name in names.chain(action.words().iter().cloned()) {
@@ -159,7 +161,7 @@ impl Machine for Envoy {
     }
 
     fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
-        let Some((host, fact)) = name.split_once('.') else {
+        let Some((host, fact)) = name.rsplit_once('.') else {
             return Some(match name {
                 "ejected" | "out" => self.detector.ejected().into(),
                 "hosts" | "endpoints" => self.detector.len().into(),
@@ -167,6 +169,8 @@ impl Machine for Envoy {
                 "unenforced" => self.unenforced.into(),
                 "next_deadline" => self.detector.next_deadline().into(),
                 "events" => self.events.len().into(),
+                "threshold" => Fact::optional(self.detector.success_rate_threshold()),
+                "clock_regressions" => self.detector.clock_regressions().into(),
                 "event" => Fact::optional(self.events.last().map(|event| match *event {
                     EnvoyEvent::Eject { host, reason, enforced: true, .. } => {
                         format!("ejected:{}:{}", self.names.name(host), reason.as_str())
@@ -246,12 +250,16 @@ impl Machine for Grpc {
     }
 
     fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
-        let Some((address, fact)) = name.split_once('.') else {
+        let Some((address, fact)) = name.rsplit_once('.') else {
             return Some(match name {
                 "ejected" | "out" => self.detector.ejected().into(),
                 "addresses" | "endpoints" => self.detector.len().into(),
                 "next_deadline" => self.detector.next_deadline().into(),
                 "events" => self.events.len().into(),
+                "threshold" => {
+                    Fact::optional(self.detector.success_rate_threshold().map(|rate| rate * 100.0))
+                }
+                "clock_regressions" => self.detector.clock_regressions().into(),
                 "event" => Fact::optional(self.events.last().map(|event| match *event {
                     GrpcEvent::SuccessRate(address) => {
                         format!("ejected:{}:success_rate", self.names.name(address))
@@ -302,6 +310,7 @@ impl Machine for Nginx {
             "skipped" | "down" => (!self.0.is_usable(now)).into(),
             "skipped_until" => Fact::optional(self.0.skipped_until(now)),
             "fails" => self.0.fails().into(),
+            "clock_regressions" => self.0.clock_regressions().into(),
             _ => return None,
         })
     }

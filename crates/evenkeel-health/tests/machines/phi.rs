@@ -22,7 +22,7 @@ impl Machine for Phi {
         self.change = match action.verb() {
             "beat" | "heartbeat" => self.detector.heartbeat(now),
             "beats" => {
-                let count = action.number("n")?.unwrap_or(1.0) as u32;
+                let count = action.bare_number(0)?.or(action.number("n")?).unwrap_or(1.0) as u32;
                 let every = action.duration("every")?.unwrap_or(Duration::from_secs(1));
                 let mut change = None;
                 for before in (0..count).rev() {
@@ -49,6 +49,7 @@ impl Machine for Phi {
             "samples" => self.detector.samples().into(),
             "suspect_at" => Fact::optional(self.detector.suspect_at()),
             "deadline" | "next_deadline" => Fact::optional(self.detector.next_deadline()),
+            "clock_regressions" => self.detector.clock_regressions().into(),
             "changed" => self.change.is_some().into(),
             "event" => Fact::optional(self.change.map(|change| match change {
                 PhiChange::Suspected => "suspected",

@@ -105,7 +105,8 @@ impl Machine for Composed {
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {
-        let status = self.standing.load();
+        // As of now, whether or not somebody has ticked: so reports say it too.
+        let status = self.provenance.status(now);
         if let Some((subject, fact)) = name.split_once('.') {
             return self.fact_of(subject, fact, now);
         }
@@ -132,6 +133,7 @@ impl Machine for Composed {
             "status" => status.to_string().into(),
             "turned_usable" => self.changes.iter().any(|change| change.turned_usable()).into(),
             "turned_unusable" => self.changes.iter().any(|change| change.turned_unusable()).into(),
+            "clock_regressions" => self.provenance.clock_regressions().into(),
             "changed" => self.changes.iter().any(|change| !change.is_noop()).into(),
             "deadline" | "next_deadline" => Fact::optional(self.provenance.next_deadline()),
             _ => return None,
@@ -146,7 +148,7 @@ impl Composed {
         let source = Source::ALL.into_iter().find(|&source| snake(source) == subject);
         if fact == "blocks" {
             let source = source?;
-            return Some(self.standing.load().is_blocked_by(source).into());
+            return Some(self.provenance.status(now).is_blocked_by(source).into());
         }
         let (record, until) = if let Some(cause) = cause {
             let evidence = self.provenance.evidence(now).find(|evidence| evidence.cause == cause);

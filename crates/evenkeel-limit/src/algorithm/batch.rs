@@ -17,6 +17,8 @@ pub(crate) struct Batches {
 struct Open {
     since: Timestamp,
     count: u32,
+    /// Those that were served: how long a drop took says nothing.
+    served: u32,
     sum: Duration,
     smallest: Duration,
     whole: Sample,
@@ -35,13 +37,17 @@ impl Batches {
         let open = self.open.get_or_insert(Open {
             since: now,
             count: 0,
+            served: 0,
             sum: Duration::ZERO,
             smallest: Duration::MAX,
             whole: *sample,
         });
         open.count = open.count.saturating_add(1);
-        open.sum = open.sum.saturating_add(sample.latency);
-        open.smallest = open.smallest.min(sample.latency);
+        if !sample.dropped {
+            open.served = open.served.saturating_add(1);
+            open.sum = open.sum.saturating_add(sample.latency);
+            open.smallest = open.smallest.min(sample.latency);
+        }
         open.whole.started = open.whole.started.min(sample.started);
         open.whole.in_flight = open.whole.in_flight.max(sample.in_flight);
         open.whole.dropped |= sample.dropped;
@@ -49,7 +55,9 @@ impl Batches {
         if now.saturating_since(open.since) < lasts || open.count < self.shape.min_samples {
             return None;
         }
-        let Open { count, sum, whole, .. } = self.open.take()?;
-        Some(Sample { latency: sum / count, ..whole })
+        let Open { served, sum, whole, .. } = self.open.take()?;
+        // Without any that was served the batch is a drop, whose latency nobody looks at.
+        let latency = sum.checked_div(served).unwrap_or(whole.latency);
+        Some(Sample { latency, ..whole })
     }
 }

@@ -15,6 +15,9 @@ use crate::draw::unit;
 /// ```
 ///
 /// What began before the last measuring is not heard in either.
+///
+/// How long a drop took says nothing about latency: a full server answers within a millisecond. So measuring does not hear it,
+/// and following takes it for slower than every answer; and where more than a few are dropped the limit does not grow.
 pub(crate) struct EnvoyState {
     config: EnvoyGradient,
     draws: SplitMix64,
@@ -25,6 +28,8 @@ pub(crate) struct EnvoyState {
     latencies: Quantiles,
     /// How many those are: the histogram would have to add up.
     counted: u32,
+    /// How many of them were dropped.
+    dropped: u32,
     /// The latest time told.
     now: Timestamp,
     is_first: bool,
@@ -53,6 +58,7 @@ impl EnvoyState {
             unloaded: None,
             latencies: Quantiles::new(),
             counted: 0,
+            dropped: 0,
             now: Timestamp::ORIGIN,
             is_first: true,
         }
@@ -64,8 +70,12 @@ impl EnvoyState {
         if sample.started < epoch || self.epoch != Some(epoch) {
             return limit;
         }
-        self.latencies.record(sample.latency);
+        if sample.dropped && self.is_measuring() {
+            return limit;
+        }
+        self.latencies.record(if sample.dropped { Duration::MAX } else { sample.latency });
         self.counted = self.counted.saturating_add(1);
+        self.dropped = self.dropped.saturating_add(u32::from(sample.dropped));
         let enough = self.counted >= self.config.probe_calls;
         if self.is_measuring() && enough { self.end_measuring(limit) } else { limit }
     }
@@ -144,12 +154,14 @@ impl EnvoyState {
         let fine = nanos(unloaded) * (1.0 + self.config.buffer.as_f64());
         let gradient = (fine / nanos(latency).max(1.0)).clamp(0.5, 2.0);
         let scaled = f64::from(limit) * gradient;
-        ((scaled + scaled.sqrt()) as u32).clamp(self.config.min, self.config.max)
+        let next = (scaled + scaled.sqrt()) as u32;
+        let many = f64::from(self.dropped) > f64::from(self.counted) * FEW;
+        if many { next.min(limit) } else { next }.clamp(self.config.min, self.config.max)
     }
 
     fn forget(&mut self) {
         self.latencies.reset();
-        self.counted = 0;
+        (self.counted, self.dropped) = (0, 0);
     }
 
     /// Until the next measuring: the first one lies anywhere in an interval, the others have some jitter.
@@ -175,3 +187,6 @@ impl std::fmt::Debug for EnvoyState {
 
 /// So many intervals at the minimum mean that the latency without load is no longer right.
 const TIMES_AT_MIN: u32 = 5;
+/// The share of drops that is no sign of overload: one connection in a hundred fails for other reasons too, and where much comes
+/// hardly an interval is without one.
+const FEW: f64 = 0.01;

@@ -18,6 +18,9 @@ impl Gradient2State {
 
     pub(crate) fn sample(&mut self, limit: u32, sample: &Sample) -> u32 {
         let limit = self.estimate.at(limit);
+        if sample.dropped {
+            return self.follow(limit, STEEPEST);
+        }
         let short = nanos(sample.latency).max(1.0);
         let long = self.long.add(short);
         if long / short > 2.0 {
@@ -26,7 +29,10 @@ impl Gradient2State {
         if f64::from(sample.in_flight) < limit / 2.0 {
             return limit as u32;
         }
-        let gradient = (self.config.tolerance * long / short).clamp(0.5, 1.0);
+        self.follow(limit, (self.config.tolerance * long / short).clamp(STEEPEST, 1.0))
+    }
+
+    fn follow(&mut self, limit: f64, gradient: f64) -> u32 {
         let smoothing = self.config.smoothing.as_f64();
         let wanted = limit * gradient + f64::from(self.config.queue);
         let next = limit * (1.0 - smoothing) + wanted * smoothing;
@@ -60,3 +66,5 @@ impl LongAverage {
 }
 
 const WARM_UP: u32 = 10;
+/// The gradient of a call that was as slow as can be, and of one that was dropped, whose latency says nothing.
+const STEEPEST: f64 = 0.5;

@@ -7,12 +7,16 @@ use crate::draw::unit;
 use crate::{Vegas, VegasProbe};
 
 /// ```text
-///           sample                             probe due
-/// Measured  baseline or limit moves            Draining, or (next_sample) the sample is the baseline
-/// Draining  the smallest of those that began   –
-///           after the drain is remembered;
+///           sample                             drop                   probe due
+/// Measured  baseline or limit moves            the limit goes down    Draining, or (next_sample) the sample
+///                                                                     is the baseline
+/// Draining  the smallest of those that began   the limit that comes   –
+///           after the drain is remembered;     back goes down
 ///           enough of them: Measured
 /// ```
+///
+/// How long a drop took says nothing about latency: a connection is refused within microseconds. So it is no baseline, and
+/// no sample of a drain or a probe.
 #[derive(Debug)]
 pub(crate) struct VegasState {
     config: Vegas,
@@ -53,12 +57,14 @@ impl VegasState {
     }
 
     pub(crate) fn sample(&mut self, limit: u32, sample: &Sample, now: Timestamp) -> u32 {
+        if sample.dropped {
+            return self.dropped(limit);
+        }
         let latency = u64::try_from(sample.latency.as_nanos()).unwrap_or(u64::MAX).max(1);
         if let Some(next) = self.draining(limit, latency, sample) {
             return next;
         }
-        // An operator may have set a limit that is lower than the settings allow.
-        let estimate = self.estimate.at(limit).max(f64::from(self.config.min));
+        let estimate = self.estimate_at(limit);
         self.samples = self.samples.saturating_add(1);
         if self.jitter * f64::from(self.config.probe_every) * estimate <= self.samples as f64 {
             return self.probe(estimate, latency, now);
@@ -78,13 +84,51 @@ impl VegasState {
         self.drain.is_some()
     }
 
+    /// An operator may have set a limit that is lower than the settings allow.
+    fn estimate_at(&mut self, limit: u32) -> f64 {
+        self.estimate.at(limit).max(f64::from(self.config.min))
+    }
+
+    fn dropped(&mut self, limit: u32) -> u32 {
+        if let Some(lowered) = self.dropped_in_drain(limit) {
+            return lowered;
+        }
+        let estimate = self.estimate_at(limit);
+        let wanted = self.after_drop(estimate);
+        self.estimate.set(wanted)
+    }
+
+    /// `None` as in [`draining`](Self::draining). The limit stays low meanwhile, and goes along if what comes back is lower
+    /// still; then fewer samples are there to wait for.
+    fn dropped_in_drain(&mut self, limit: u32) -> Option<u32> {
+        let came_back = self.drain.as_ref()?.limit;
+        let comes_back = self.after_drop(came_back);
+        let drain = self.drain.as_mut()?;
+        if limit != drain.lowered {
+            self.drain = None;
+            return None;
+        }
+        drain.limit = comes_back;
+        drain.lowered = drain.lowered.min(comes_back as u32);
+        drain.missing = drain.missing.min(drain.lowered.max(1));
+        Some(drain.lowered)
+    }
+
+    fn after_drop(&self, estimate: f64) -> f64 {
+        self.smoothed(estimate, self.decreased(estimate, digits(estimate as u32)))
+    }
+
+    fn smoothed(&self, estimate: f64, wanted: f64) -> f64 {
+        let wanted = wanted.clamp(f64::from(self.config.min), f64::from(self.config.max));
+        let smoothing = self.config.smoothing.as_f64();
+        (1.0 - smoothing) * estimate + smoothing * wanted
+    }
+
     fn judge(&mut self, estimate: f64, sample: &Sample) -> u32 {
         let limit = estimate as u32;
         let step = digits(limit);
         let queue = libm::ceil(estimate * (1.0 - self.baseline as f64 / nanos(sample.latency)));
-        let wanted = if sample.dropped {
-            self.decreased(estimate, step)
-        } else if f64::from(sample.in_flight) * 2.0 < estimate {
+        let wanted = if f64::from(sample.in_flight) * 2.0 < estimate {
             return limit;
         } else if queue <= step {
             estimate + self.beta(step)
@@ -95,9 +139,8 @@ impl VegasState {
         } else {
             return limit;
         };
-        let wanted = wanted.clamp(f64::from(self.config.min), f64::from(self.config.max));
-        let smoothing = self.config.smoothing.as_f64();
-        self.estimate.set((1.0 - smoothing) * estimate + smoothing * wanted)
+        let next = self.smoothed(estimate, wanted);
+        self.estimate.set(next)
     }
 
     fn probe(&mut self, estimate: f64, latency: u64, now: Timestamp) -> u32 {

@@ -11,13 +11,14 @@ use crate::sync::{AtomicU32, Ordering};
     serde(default, deny_unknown_fields)
 )]
 pub struct AwsStandardConfig {
-    /// The full count, up to 1,000,000. Default 500.
+    /// The full count, up to 1,000,000; 0 allows no retry at all. Default 500.
     pub capacity: u32,
-    /// What a retry after an error costs. Default 5; newer SDKs take 14.
+    /// What a retry after an error costs, 1 to the capacity (whatever it is if that is 0). Default 5; newer SDKs take 14.
     pub retry_cost: u32,
-    /// What a retry after a timeout costs. Default 10; newer SDKs take 14.
+    /// What a retry after a timeout costs, 1 to 1,000,000; none is made if it is more than the capacity. Default 10; newer SDKs
+    /// take 14.
     pub timeout_cost: u32,
-    /// What a retry after throttling costs. Default 5.
+    /// What a retry after throttling costs, 1 to 1,000,000, likewise. Default 5.
     pub throttling_cost: u32,
     /// What a success at the first attempt brings. Default 1.
     pub success_reward: u32,
@@ -62,7 +63,13 @@ impl AwsStandardBucket {
     ///
     /// [`LimitConfigError`] names the setting.
     pub fn new(config: &AwsStandardConfig) -> Result<Self, LimitConfigError> {
-        check(config.capacity <= MAX_LIMIT, "capacity", config.capacity, "0 to 1000000")?;
+        let AwsStandardConfig { capacity, retry_cost, timeout_cost, throttling_cost, .. } = *config;
+        check(capacity <= MAX_LIMIT, "capacity", capacity, "0 to 1000000")?;
+        let affordable = capacity == 0 || retry_cost <= capacity;
+        check(retry_cost > 0 && affordable, "retry_cost", retry_cost, "1 to the capacity")?;
+        for (field, cost) in [("timeout_cost", timeout_cost), ("throttling_cost", throttling_cost)] {
+            check((1..=MAX_LIMIT).contains(&cost), field, cost, "1 to 1000000")?;
+        }
         Ok(Self { config: config.clone(), tokens: AtomicU32::new(config.capacity) })
     }
 

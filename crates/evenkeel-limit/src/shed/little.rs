@@ -38,12 +38,16 @@ impl Default for LittleConfig {
 /// queue = max(1, floor(C × (target / latency at capacity - 1)))
 ///
 /// a call ends while C are served, and latency / (10 × gain) has passed since the last step:
-///     C + 1   while the throughput has risen since then and latency < target
+///     C + 1   if latency < target, and the last step up has paid or the last step down has cost
 ///     C - 1   otherwise, at least 1
+///
+/// a step from C' to C pays, or costs, if the throughput moved by more than half of what C / C' would make of it
 /// ```
 ///
-/// Latency at capacity is the average of calls that ended while all `C` places were taken. Source: little-loadshedder 0.2,
-/// which this follows in its formulas; it has no upper bound of `C`. `&mut`: put it behind the lock of your queue.
+/// So it climbs while more at once does more, steps back when it does not, and steps up again when that cost throughput: it stays
+/// around the number of places that the server has. Latency at capacity is the average of calls that ended while all `C` places were taken. Source: little-loadshedder 0.2,
+/// which this follows; there any difference of throughput decides, so that `C` wanders off above the number of places, and it
+/// has no upper bound of `C`. `&mut`: put it behind the lock of your queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LittleQueue {
     config: LittleConfig,
@@ -55,6 +59,7 @@ pub struct LittleQueue {
     /// Calls ended since the last step, and at what rate before that.
     ended: u64,
     rate_before: f64,
+    concurrency_before: u32,
     step_at: Timestamp,
     now: Timestamp,
 }
@@ -88,6 +93,7 @@ impl LittleQueue {
             latency: 0.0,
             ended: 0,
             rate_before: 0.0,
+            concurrency_before: 0,
             step_at: Timestamp::ORIGIN,
             now: Timestamp::ORIGIN,
         })
@@ -170,9 +176,13 @@ impl LittleQueue {
             return;
         }
         let rate = self.ended as f64 / elapsed.max(1.0);
-        let is_better = rate > self.rate_before && self.latency < self.config.target.as_nanos() as f64;
+        let (now, before) = (f64::from(self.concurrency), f64::from(self.concurrency_before.max(1)));
+        let halfway = self.rate_before * (now + before) / (2.0 * before);
+        let onwards = (rate > halfway) == (now > before || self.concurrency_before == 0);
+        let up = onwards && self.latency < self.config.target.as_nanos() as f64;
+        self.concurrency_before = self.concurrency;
         self.concurrency =
-            if is_better { self.concurrency + 1 } else { self.concurrency - 1 }.clamp(1, self.config.max);
+            if up { self.concurrency + 1 } else { self.concurrency - 1 }.clamp(1, self.config.max);
         self.rate_before = rate;
         self.ended = 0;
         self.step_at = self.now;

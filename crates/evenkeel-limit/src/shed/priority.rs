@@ -171,7 +171,11 @@ impl PriorityShed {
         self.waits > 0 && self.waited.as_nanos() > self.config.target.as_nanos() * u128::from(self.waits)
     }
 
+    /// Where nobody was let in, the waits were those of an earlier window: nobody is there whom to let in less.
     fn lower(&self) -> u32 {
+        if self.let_in == 0 {
+            return self.level;
+        }
         let wanted = self.let_in - ceil_share(self.let_in, self.config.decrease);
         let mut kept = self.let_in;
         for level in (1..=self.level).rev() {

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use evenkeel_limit::{
@@ -10,10 +11,12 @@ use evenkeel_types::{Outcome, Timestamp};
 
 use super::{Tally, make, optional, outcome, whole};
 
+type Held = (Rc<Limiter>, Token);
+
 pub(crate) struct Limit {
-    limiter: Limiter,
-    /// Predecessors, whose calls may still be in flight.
-    tokens: BTreeMap<String, VecDeque<Token>>,
+    limiter: Rc<Limiter>,
+    /// Each with the limiter that it ends at: that of its beginning.
+    tokens: BTreeMap<String, VecDeque<Held>>,
     tally: Tally,
     hint: Option<Duration>,
     change: Option<LimitChange>,
@@ -27,16 +30,36 @@ impl Limit {
             make(config, |config: &LimitConfig| Limiter::new(config, seed))
         }?;
         let tally = Tally::default();
+        let limiter = Rc::new(limiter);
         Ok(Self { limiter, tokens: BTreeMap::new(), tally, hint: None, change: None })
     }
 
-    fn acquire(&mut self, now: Timestamp) -> Option<Token> {
+    fn acquire(&mut self, now: Timestamp) -> Option<Held> {
         let result = self.limiter.try_acquire(now);
         self.hint = result.as_ref().err().and_then(|refusal| refusal.retry_hint);
-        self.tally.note(result)
+        self.tally.note(result).map(|token| (Rc::clone(&self.limiter), token))
     }
 
-    fn token(&mut self, action: &Action) -> Result<Token, String> {
+    fn keep(&mut self, name: &str, held: Held) {
+        self.tokens.entry(name.into()).or_default().push_back(held);
+    }
+
+    /// A fixed limit, or the algorithm of that name with these settings.
+    fn reconfigure(&mut self, action: &Action) -> Result<(), String> {
+        let config = match action.bare(0) {
+            None => LimitConfig::fixed(whole(action, "limit")?.ok_or("reconfigure needs limit=")?),
+            Some(algorithm) => {
+                let settings = action.settings().map(|(key, value)| (key.to_owned(), value)).collect();
+                let table = toml::Table::from_iter([(algorithm.to_owned(), toml::Value::Table(settings))]);
+                table.try_into().map_err(|error: toml::de::Error| error.to_string())?
+            }
+        };
+        let next = self.limiter.successor(&config, 1).map_err(|error| error.to_string())?;
+        self.limiter = Rc::new(next);
+        Ok(())
+    }
+
+    fn token(&mut self, action: &Action) -> Result<Held, String> {
         let name = action.bare(0).unwrap_or("");
         let token = self.tokens.get_mut(name).and_then(VecDeque::pop_front);
         token.ok_or_else(|| format!("{name:?} holds no slot"))
@@ -44,7 +67,7 @@ impl Limit {
 
     fn release(
         &mut self,
-        token: Token,
+        (limiter, token): Held,
         outcome: Outcome,
         action: &Action,
         now: Timestamp,
@@ -53,7 +76,7 @@ impl Limit {
             Some(latency) => outcome.with_latency(latency),
             None => outcome,
         };
-        self.change = self.limiter.release(token, &outcome, now);
+        self.change = limiter.release(token, &outcome, now);
         Ok(())
     }
 }
@@ -63,12 +86,12 @@ impl Machine for Limit {
         self.change = None;
         match action.verb() {
             "acquire" | "begin" => {
-                if let Some(token) = self.acquire(now) {
-                    self.tokens.entry(action.bare(0).unwrap_or("").into()).or_default().push_back(token);
+                if let Some(held) = self.acquire(now) {
+                    self.keep(action.bare(0).unwrap_or(""), held);
                 }
             }
             "bypass" => {
-                self.tokens.entry(action.name(0)?.into()).or_default().push_back(Token::bypass());
+                self.keep(action.name(0)?, (Rc::clone(&self.limiter), Token::bypass()));
             }
             "call" => {
                 let how = outcome(action.text("outcome").unwrap_or("ok")).ok_or("call: no such outcome")?;
@@ -91,17 +114,15 @@ impl Machine for Limit {
                 self.change = self.limiter.observe(&sample, now);
             }
             "give_back" | "abandon" | "lose" => {
-                let token = self.token(action)?;
-                self.limiter.give_back(token);
+                let (limiter, token) = self.token(action)?;
+                limiter.give_back(token);
             }
             "set_limit" => {
                 let limit = whole(action, "to")?.ok_or("set_limit needs to=")?;
                 self.change = self.limiter.set_limit(limit).map_err(|error| error.to_string())?;
             }
             "reconfigure" => {
-                let limit = whole(action, "limit")?.ok_or("reconfigure needs limit=")?;
-                let config = LimitConfig::fixed(limit);
-                self.limiter = self.limiter.successor(&config, 1).map_err(|error| error.to_string())?;
+                self.reconfigure(action)?;
             }
             "tick" => self.change = self.limiter.tick(now),
             "release" => {

@@ -73,6 +73,10 @@ impl Machine for Levels {
                     self.0.waited(waited);
                 }
             }
+            "served" => {
+                let waited = action.duration("waited")?.ok_or("served needs waited=")?;
+                self.0.waited(waited);
+            }
             "each" => {
                 let waited = action.duration("waited")?;
                 for level in 0..whole(action, "levels")?.ok_or("each needs levels=")? {

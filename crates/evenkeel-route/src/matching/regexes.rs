@@ -2,7 +2,7 @@
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
-use regex_automata::{Input, PatternSet};
+use regex_automata::{Input, MatchKind, PatternSet};
 
 use super::error::RuleProblem;
 use super::lists::ListRef;
@@ -23,7 +23,8 @@ impl Regexes {
         least: u32,
         size: usize,
     ) -> Result<Self, RuleProblem> {
-        let all = build(patterns, size.saturating_mul(patterns.len()))
+        // All: else the search ends with the first that matches, and the others are not found.
+        let all = build(patterns, size.saturating_mul(patterns.len()), MatchKind::All)
             .map_err(|reason| RuleProblem::Regex { pattern: patterns.join(" | "), reason })?;
         Ok(Self { all, lists, least })
     }
@@ -44,7 +45,7 @@ pub(crate) fn compile_one(pattern: &str, ignore_case: bool, size: usize) -> Resu
     let refused = |reason| RuleProblem::Regex { pattern: pattern.to_owned(), reason };
     // Alone first: `a)|(b` is an expression only with brackets around it.
     syntax::parse_with(pattern, &syntax()).map_err(|error| refused(error.to_string()))?;
-    build(&[whole(pattern, ignore_case)], size).map_err(refused)
+    build(&[whole(pattern, ignore_case)], size, MatchKind::LeftmostFirst).map_err(refused)
 }
 
 /// The expression for the whole of a text.
@@ -53,8 +54,12 @@ pub(crate) fn whole(pattern: &str, ignore_case: bool) -> String {
     format!("{flags}^(?:{pattern})$")
 }
 
-fn build(patterns: &[String], size: usize) -> Result<Regex, String> {
-    let config = Regex::config().nfa_size_limit(Some(size)).onepass_size_limit(Some(size)).utf8_empty(false);
+fn build(patterns: &[String], size: usize, kind: MatchKind) -> Result<Regex, String> {
+    let config = Regex::config()
+        .match_kind(kind)
+        .nfa_size_limit(Some(size))
+        .onepass_size_limit(Some(size))
+        .utf8_empty(false);
     Regex::builder().configure(config).syntax(syntax()).build_many(patterns).map_err(|error| {
         match error.size_limit() {
             Some(limit) => format!("compiled it is larger than the limit of {limit} bytes"),

@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use evenkeel::{Outcome, Pick};
 use http::Response;
@@ -14,7 +15,7 @@ use crate::track::Track;
 
 /// A request is in flight until the body of its answer is through.
 ///
-/// The verdict is given when the head is there, if the head tells, else at the end. A body that is dropped before its end
+/// The verdict is given when the head is there, if the head tells, else at the end; the latency is the time until the head in either case. A body that is dropped before its end
 /// ends the request; if there was no verdict, it gives none.
 ///
 /// A connection that is upgraded (a WebSocket) is not seen: its answer has no body, so the request ends with the head.
@@ -37,12 +38,15 @@ where
     }
 
     fn track(&self, mut pick: Pick<T>, answer: Response<B>, outcome: Option<Outcome>) -> Self::Response {
-        if let Some(outcome) = outcome {
-            pick.record(outcome);
+        let mut latency = None;
+        match outcome {
+            Some(outcome) => pick.record(outcome),
+            // How long a stream lasts says nothing of the server.
+            None => latency = pick.elapsed(),
         }
         let judge = self.0.clone();
         answer.map(|body| {
-            let mut guarded = GuardedBody { body, pick: Some(pick), judge };
+            let mut guarded = GuardedBody { body, pick: Some(pick), judge, latency };
             guarded.look();
             guarded
         })
@@ -56,6 +60,8 @@ pin_project! {
         body: B,
         pick: Option<Pick<T>>,
         judge: J,
+        // Until the head, of an answer whose verdict is still to come.
+        latency: Option<Duration>,
     }
 }
 
@@ -76,15 +82,16 @@ impl<B: Body, T, J: HttpJudge> GuardedBody<B, T, J> {
     /// Ends the request of a body that has nothing more to say: not everybody polls such a one.
     fn look(&mut self) {
         if self.body.is_end_stream() {
-            end(&mut self.pick, &self.judge, BodyEnd::Whole { trailers: None });
+            end(&mut self.pick, &self.judge, self.latency, BodyEnd::Whole { trailers: None });
         }
     }
 }
 
-fn end<T, J: HttpJudge>(pick: &mut Option<Pick<T>>, judge: &J, how: BodyEnd<'_>) {
+fn end<T, J: HttpJudge>(pick: &mut Option<Pick<T>>, judge: &J, latency: Option<Duration>, how: BodyEnd<'_>) {
     if let Some(pick) = pick.take() {
         // Without effect if the head has told.
-        pick.finish(judge.end(how));
+        let outcome = judge.end(how);
+        pick.finish(latency.map_or(outcome, |latency| outcome.with_latency(latency)));
     }
 }
 
@@ -99,13 +106,13 @@ impl<B: Body, T, J: HttpJudge> Body for GuardedBody<B, T, J> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         match &frame {
-            None => end(this.pick, this.judge, BodyEnd::Whole { trailers: None }),
-            Some(Err(_)) => end(this.pick, this.judge, BodyEnd::Broken),
+            None => end(this.pick, this.judge, *this.latency, BodyEnd::Whole { trailers: None }),
+            Some(Err(_)) => end(this.pick, this.judge, *this.latency, BodyEnd::Broken),
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    end(this.pick, this.judge, BodyEnd::Whole { trailers: Some(trailers) });
+                    end(this.pick, this.judge, *this.latency, BodyEnd::Whole { trailers: Some(trailers) });
                 } else if this.body.is_end_stream() {
-                    end(this.pick, this.judge, BodyEnd::Whole { trailers: None });
+                    end(this.pick, this.judge, *this.latency, BodyEnd::Whole { trailers: None });
                 }
             }
         }
@@ -124,5 +131,52 @@ impl<B: Body, T, J: HttpJudge> Body for GuardedBody<B, T, J> {
 impl<B, T, J> fmt::Debug for GuardedBody<B, T, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardedBody").field("is_guarded", &self.is_guarded()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use bytes::Bytes;
+    use evenkeel::{Cluster, Endpoint, LatencyConfig, ManualClock, Timestamp};
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::grpc::GrpcJudge;
+
+    /// Trailers, and nothing before them.
+    struct Trailers(Option<HeaderMap>);
+
+    impl Body for Trailers {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(self.0.take().map(|trailers| Ok(Frame::trailers(trailers))))
+        }
+    }
+
+    #[test]
+    fn a_long_stream_is_no_slow_answer() {
+        let clock = Arc::new(ManualClock::default());
+        let builder = Cluster::<()>::builder("calls").latency(LatencyConfig::default());
+        let cluster = builder.clock(Arc::clone(&clock)).build().expect("settings are in range");
+        let endpoint = Endpoint::at("10.0.0.1:1".parse().expect("an address")).expect("an endpoint");
+        cluster.apply([endpoint]).expect("one endpoint");
+        let pick = cluster.pick(&evenkeel::Request::new()).expect("it is usable");
+        clock.set(Timestamp::from_millis(10));
+        let trailers =
+            HeaderMap::from_iter([("grpc-status".parse().expect("a name"), "0".parse().expect("a value"))]);
+        let mut answer = OnBody(GrpcJudge).track(pick, Response::new(Trailers(Some(trailers))), None);
+        clock.set(Timestamp::from_secs(3600));
+        let frame = Pin::new(answer.body_mut()).poll_frame(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(frame, Poll::Ready(Some(Ok(_)))) && !answer.body().is_guarded());
+        let latency = cluster.report().endpoints[0].latency;
+        assert_eq!(latency, Some(Duration::from_millis(10)));
     }
 }

@@ -28,10 +28,10 @@ pub(crate) fn build<T>(
     core: &Arc<Core>,
     held: Held,
     given: impl IntoIterator<Item = Cluster<T>>,
+    known: &[Cluster<T>],
     before: Option<&Table<T>>,
 ) -> Result<Table<T>, RouterError> {
     let config = (*held).as_ref();
-    let known = before.map_or(&[][..], |table| table.clusters.all());
     let clusters = Clusters::new(given, known, &config.fallbacks)?;
     let mut numbers = BTreeMap::new();
     for (number, route) in config.routes.iter().enumerate() {

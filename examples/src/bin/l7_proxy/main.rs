@@ -9,6 +9,10 @@ use evenkeel_examples::l7::Proxy;
 use evenkeel_examples::l7::live::Live;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A request makes and drops a dozen small things on one thread, and glibc's allocator is slow at those above a kilobyte.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A layer 7 proxy. SIGTERM and SIGINT drain it; a changed configuration file is taken over while it runs.
 #[derive(Parser)]
 struct Options {

@@ -7,7 +7,7 @@ use super::backend::Backend;
 use super::balance::{BackendConfig, Balance};
 use super::hash_type::HashType;
 use super::server::{InvalidBackend, Server};
-use crate::{BuiltIn, Caller, Event, InvalidPolicy, Members, Policy, PolicySettings, View, Wants};
+use crate::{BuiltIn, Caller, Event, InvalidPolicy, Mask, Members, Policy, PolicySettings, View, Wants};
 
 /// Settings of [`Haproxy`], in HAProxy's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct HaproxyConfig {
 #[derive(Debug)]
 pub struct Haproxy {
     config: HaproxyConfig,
-    machine: Mutex<Machine>,
+    parts: Mutex<Parts>,
     /// The requests in flight at each position, shared with the predecessors and successors of this policy: they end
     /// wherever they began.
     counts: Vec<Arc<AtomicU32>>,
@@ -43,12 +43,23 @@ pub struct Haproxy {
     positions: Vec<(u64, u32)>,
 }
 
+/// A backend for each of two parts that have no endpoint in common, as the plainly usable ones and those that are degraded: requests
+/// are asked for the one and the other in turn. A single one would take all servers of one part down and bring the others up at each switch,
+/// and who comes up first would get most.
 #[derive(Debug)]
+struct Parts {
+    current: Machine,
+    other: Option<Machine>,
+    ids: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
 struct Machine {
     backend: Backend,
-    ids: Vec<u32>,
-    /// What the backend believes of the mask.
+    /// What the backend believes of the mask: how many are usable, the first of them, and all of them, a bit each.
     usable: usize,
+    first: usize,
+    words: Vec<u64>,
     /// Whether something may have changed that this was not told.
     is_stale: bool,
     /// Whether there is a place in a sequence to be kept.
@@ -92,8 +103,9 @@ impl Haproxy {
             (0..counts.len()).map(|position| (members.token(position), position as u32)).collect();
         positions.sort_unstable();
         let ids = backend.ids();
-        let machine = Machine { backend, ids, usable: 0, is_stale: true, has_picked };
-        Ok(Self { config, machine: Mutex::new(machine), counts, positions })
+        let current = Machine { backend, usable: 0, first: 0, words: Vec::new(), is_stale: true, has_picked };
+        let parts = Parts { current, other: None, ids };
+        Ok(Self { config, parts: Mutex::new(parts), counts, positions })
     }
 
     fn position(&self, token: u64) -> Option<usize> {
@@ -116,15 +128,17 @@ impl Haproxy {
     /// Counts a request in or out.
     fn count(&self, token: u64, change: impl Fn(u32) -> u32) {
         let Some(position) = self.position(token) else { return };
-        let mut machine = self.machine.lock();
+        let mut parts = self.parts.lock();
         let count = &self.counts[position];
         let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| Some(change(count)));
-        machine.backend.set_connections(position, count.load(Ordering::Relaxed));
+        for machine in parts.each() {
+            machine.backend.set_connections(position, count.load(Ordering::Relaxed));
+        }
     }
 
     fn flip(&self, token: u64) {
         if self.position(token).is_some() {
-            self.machine.lock().is_stale = true;
+            self.parts.lock().each().for_each(|machine| machine.is_stale = true);
         }
     }
 
@@ -136,6 +150,9 @@ impl Haproxy {
             machine.backend.set_connections(position, count.load(Ordering::Relaxed));
         }
         machine.usable = mask.usable();
+        machine.words.clear();
+        machine.words.extend(mask.words());
+        machine.first = mask.iter().next().unwrap_or(0);
         machine.is_stale = false;
     }
 }
@@ -143,8 +160,9 @@ impl Haproxy {
 impl Policy for Haproxy {
     fn pick(&self, view: &dyn View, caller: &mut dyn Caller) -> Option<usize> {
         let hash = self.hash(caller);
-        let mut machine = self.machine.lock();
-        let machine = &mut *machine;
+        let mut parts = self.parts.lock();
+        parts.turn_to(view.mask());
+        let machine = &mut parts.current;
         machine.has_picked = true;
         if machine.is_stale || machine.usable != view.mask().usable() {
             self.look_again(machine, view);
@@ -187,8 +205,9 @@ impl Policy for Haproxy {
         let count = members.weights().len();
         let from: Vec<_> = (0..count).map(|position| self.position(members.token(position))).collect();
         let backend = {
-            let machine = self.machine.lock();
-            let servers = self.config.servers(members, |position| Some(machine.ids[from[position]?]));
+            let parts = self.parts.lock();
+            let machine = &parts.current;
+            let servers = self.config.servers(members, |position| Some(parts.ids[from[position]?]));
             // Who has served nobody yet starts with all its servers at once, as a program that was just configured.
             let backend = match machine.has_picked {
                 true => machine.backend.successor(&servers, &from),
@@ -200,6 +219,34 @@ impl Policy for Haproxy {
         let counts = from.iter().map(shared).collect();
         let successor = Self::of(self.config.clone(), members, backend, counts)?;
         Ok(Some(Arc::new(successor)))
+    }
+}
+
+impl Parts {
+    /// Turns to the part of this mask, if that is another one: then one look at the first server tells that it may be.
+    fn turn_to(&mut self, mask: &Mask) {
+        if !mask.contains(self.current.first) && self.current.shares_nobody_with(mask) {
+            self.switch();
+        }
+    }
+
+    /// The other part, which begins as a copy of this one.
+    #[cold]
+    fn switch(&mut self) {
+        let other = self.other.take().unwrap_or_else(|| self.current.clone());
+        self.other = Some(std::mem::replace(&mut self.current, other));
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Machine> {
+        std::iter::once(&mut self.current).chain(self.other.as_mut())
+    }
+}
+
+impl Machine {
+    /// Whether the mask is another part: both have somebody, and nobody is in both.
+    fn shares_nobody_with(&self, mask: &Mask) -> bool {
+        let is_apart = self.words.iter().zip(mask.words()).all(|(one, other)| one & other == 0);
+        self.usable > 0 && mask.usable() > 0 && is_apart
     }
 }
 
@@ -247,7 +294,7 @@ const NAME: &str = "haproxy";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Mask, Script, Table};
+    use crate::{Script, Table};
 
     /// Members with tokens of their own.
     struct Named(Vec<(u64, u32)>, Vec<u32>);

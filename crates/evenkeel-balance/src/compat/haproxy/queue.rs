@@ -2,7 +2,7 @@
 ///
 /// A binary heap that knows where each server stands, so that any of them can leave in O(log n). It allocates nothing once
 /// every server was in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Queue {
     heap: Vec<Entry>,
     /// Where each server stands in `heap`, or [`NOWHERE`].
@@ -15,6 +15,15 @@ struct Entry {
     key: u32,
     turn: u64,
     server: u32,
+}
+
+impl Clone for Queue {
+    /// A copy that allocates nothing later either: that of a list has no room beyond what is in it.
+    fn clone(&self) -> Self {
+        let mut heap = Vec::with_capacity(self.places.len());
+        heap.extend_from_slice(&self.heap);
+        Self { heap, places: self.places.clone(), next: self.next }
+    }
 }
 
 impl Queue {

@@ -18,6 +18,8 @@ pub(super) struct Cluster {
     policy: PolicyConfig,
     hosts: Vec<Host>,
     loads: Vec<LevelLoad>,
+    /// Whether a level in panic gives no host.
+    fails_in_panic: bool,
     /// The weights of localities, if they count.
     weights: Option<Vec<LocalityWeight>>,
 }
@@ -65,7 +67,8 @@ impl Cluster {
             (_, Some(LocalityConfig::Weights(_))) => Some(Vec::new()),
             _ => None,
         };
-        Ok(Self { policy, hosts, loads, weights, converted })
+        let fails_in_panic = failover.fail_traffic_on_panic;
+        Ok(Self { policy, hosts, loads, fails_in_panic, weights, converted })
     }
 
     /// What is balanced by; none for draws that nobody can repeat.
@@ -94,6 +97,9 @@ impl Cluster {
     /// The servers of a level that get its healthy share, with their weights: all of them in panic.
     pub(super) fn usable_in(&self, level: usize) -> Vec<Weighted> {
         let in_panic = self.loads.get(level).is_some_and(|load| load.in_panic);
+        if in_panic && self.fails_in_panic {
+            return Vec::new();
+        }
         let is_usable = |host: &Host| host.priority == level && (in_panic || host.health == Health::Healthy);
         self.select(is_usable)
     }
@@ -102,6 +108,9 @@ impl Cluster {
     pub(super) fn usable(&self) -> Vec<u32> {
         let is_usable = |host: &Host| {
             self.loads.get(host.priority).is_some_and(|load| {
+                if load.in_panic && self.fails_in_panic {
+                    return false;
+                }
                 load.healthy > 0 && (load.in_panic || host.health == Health::Healthy)
                     || load.degraded > 0 && host.health == Health::Degraded
             })

@@ -6,11 +6,11 @@ use evenkeel_balance::compat::envoy::{
 
 use super::cluster::Cluster;
 use super::request::Template;
-use super::{Answers, Pick, Refused, text};
-use crate::{Case, Tally, Vector};
+use super::{Answers, Refused};
+use crate::recorded::{Pick, text};
+use crate::{Case, Tally};
 
 pub(super) fn replay(
-    vector: &Vector,
     case: &Case,
     cluster: &Cluster,
     answers: &Answers,
@@ -19,36 +19,40 @@ pub(super) fn replay(
     let tables = Tables::of(cluster)?;
     let template = Template::of(case, cluster.rule().map(Option::<&_>::cloned))?;
     let usable = cluster.usable();
-    let mut check = |hash: Option<u64>, theirs: Pick, key: &str| match hash {
-        Some(hash) => {
-            let ours = tables.host(cluster, hash);
-            tally.check(text(ours), text(theirs), || format!("{} key {key:?}", case.id()));
-        }
-        // A draw of Envoy's: that it is one of those it may draw is all that can be said.
-        None => {
-            let may_be = theirs.map_or(usable.is_empty(), |server| usable.contains(&server));
-            tally.check(may_be, true, || format!("{} without a hash: {} is usable", case.id(), text(theirs)));
+    let mut check = |key: Option<&[u8]>, theirs: Pick| {
+        let shown = || key.map_or("absent".into(), String::from_utf8_lossy);
+        match (template.hash(key), key) {
+            (Some(hash), _) => {
+                let ours = tables.host(cluster, hash);
+                tally.check(text(ours), text(theirs), || format!("{} key {:?}", case.id(), shown()));
+            }
+            (None, Some(key)) if !key.is_empty() => {
+                tally.fail(format!("{}: no policy finds the key {:?} in the request", case.id(), shown()));
+            }
+            // A draw of Envoy's: that it is one of those it may draw is all that can be said.
+            (None, _) => {
+                let may_be = theirs.map_or(usable.is_empty(), |server| usable.contains(&server));
+                let what = || format!("{} without a hash: {} is usable", case.id(), text(theirs));
+                tally.check(may_be, true, what);
+            }
         }
     };
     match answers {
-        Answers::Keyed(picks) => {
-            let keys = vector.keys_of(case);
-            for (index, &theirs) in picks.iter().enumerate() {
-                let key = keys.get(index).map_or("", String::as_str);
-                check(template.hash(Some(key.as_bytes())), theirs, key);
-            }
-        }
         Answers::Requests(requests) => {
-            for (hex, picks) in requests {
-                let key = hex.as_deref().map(bytes_of);
-                let hash = template.hash(key.as_deref());
-                picks.iter().for_each(|&theirs| check(hash, theirs, hex.as_deref().unwrap_or("absent")));
+            for (key, picks) in requests {
+                picks.iter().for_each(|&theirs| check(key.as_deref(), theirs));
             }
         }
-        Answers::Runs(runs) => {
-            let hash = template.hash(None);
-            runs.iter().flatten().for_each(|&theirs| check(hash, theirs, "absent"));
+        Answers::Runs(runs, Some(keys)) => {
+            for run in runs {
+                run.iter().zip(keys).for_each(|(&theirs, key)| check(Some(key), theirs));
+            }
         }
+        // The request that is recorded may have what is hashed.
+        Answers::Runs(runs, None) if template.hash(None).is_some() => {
+            runs.iter().flatten().for_each(|&theirs| check(None, theirs));
+        }
+        Answers::Runs(..) => return Err(Refused::Keyless),
     }
     Ok(())
 }
@@ -91,10 +95,4 @@ impl Table {
         let sizes = RingSizes::new(ring.minimum_ring_size, ring.maximum_ring_size)?;
         Ok(Self::Ring(Ring::new(&shares, text, sizes, ring.hash_function)))
     }
-}
-
-/// The bytes of hexadecimal digits.
-fn bytes_of(hex: &str) -> Vec<u8> {
-    let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0) as u8;
-    hex.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }

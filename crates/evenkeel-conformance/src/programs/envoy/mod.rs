@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use self::cluster::Cluster;
 use super::each_case;
+use crate::recorded::{Pick, picks, requests};
 use crate::{Case, Tally, UnknownFile, Vector};
 
 /// Replays a file of Envoy's.
@@ -28,10 +29,13 @@ fn replay_case(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), St
     if let Some(replayed) = behaviour::replay(case, tally) {
         return replayed;
     }
-    let Some(answers) = Answers::of(case) else {
+    let Some(answers) = Answers::of(vector, case)? else {
         return levels::replay(case, tally)
             .ok_or_else(|| "neither picks, nor shares of levels, nor a behaviour".to_owned());
     };
+    if !case.0["config"]["load_balancing_policy"].is_null() {
+        return Err("load_balancing_policy is not replayed".to_owned());
+    }
     // Settings that Envoy would refuse: then none of its answers can be ours.
     let refuse = |why: &dyn std::fmt::Display, tally: &mut Tally| {
         (0..answers.count()).for_each(|_| tally.fail(format!("{}: {why}", case.id())));
@@ -45,63 +49,50 @@ fn replay_case(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), St
     };
     match cluster.policy() {
         Some(EnvoyPolicy::RingHash(_) | EnvoyPolicy::Maglev(_)) => {
-            if let Err(why) = keyed::replay(vector, case, &cluster, &answers, tally) {
+            if let Err(why) = keyed::replay(case, &cluster, &answers, tally) {
                 refuse(&why, tally);
             }
+            Ok(())
         }
         _ => turns::replay(case, &cluster, &answers, tally),
     }
-    Ok(())
 }
 
 /// The picks of a case, by the form in which they are listed.
 enum Answers {
-    /// One for each key of a list.
-    Keyed(Vec<Pick>),
-    /// Several for each key: its bytes in hexadecimal digits, or none at all.
-    Requests(Vec<(Option<String>, Vec<Pick>)>),
-    /// Lists of consecutive picks, each from a fresh start.
-    Runs(Vec<Vec<Pick>>),
+    /// Several for each key, none if a request had none.
+    Requests(Vec<(Option<Vec<u8>>, Vec<Pick>)>),
+    /// Lists of consecutive picks, each from a fresh start, and the key of each pick of a list, if there are keys.
+    Runs(Vec<Vec<Pick>>, Option<Vec<Vec<u8>>>),
 }
 
 impl Answers {
-    fn of(case: &Case) -> Option<Self> {
-        let value = &case.0;
-        if let Some(requests) = value["requests"].as_array() {
-            let each = requests.iter().map(|request| {
-                Some((request["key_hex"].as_str().map(str::to_owned), numbers(&request["picks"])?))
-            });
-            return each.collect::<Option<_>>().map(Self::Requests);
+    fn of(vector: &Vector, case: &Case) -> Result<Option<Self>, String> {
+        if let Some(requests) = requests(case)? {
+            let each = requests.into_iter().map(|request| Ok((request.key, picks(request.picks)?)));
+            return each.collect::<Result<_, String>>().map(|each| Some(Self::Requests(each)));
         }
-        if let Some(runs) = value["runs"].as_array() {
-            return runs.iter().map(numbers).collect::<Option<_>>().map(Self::Runs);
+        let runs: Vec<Vec<Pick>> = match (&case.0["runs"], &case.0["picks"]) {
+            (Value::Array(runs), _) => {
+                let run = |run: &Value| picks(run.as_array().ok_or("a run is no list")?);
+                runs.iter().map(run).collect::<Result<_, String>>()?
+            }
+            (_, Value::Array(list)) => vec![picks(list)?],
+            _ => return Ok(None),
+        };
+        let mut keys = vector.keys_of(case)?;
+        for run in &runs {
+            keys = vector.keys_for(case, run.len())?;
         }
-        let picks = numbers(&value["picks"])?;
-        Some(if value["keys"].is_string() { Self::Keyed(picks) } else { Self::Runs(vec![picks]) })
+        Ok(Some(Self::Runs(runs, keys)))
     }
 
     fn count(&self) -> usize {
         match self {
-            Self::Keyed(picks) => picks.len(),
             Self::Requests(requests) => requests.iter().map(|(_, picks)| picks.len()).sum(),
-            Self::Runs(runs) => runs.iter().map(Vec::len).sum(),
+            Self::Runs(runs, _) => runs.iter().map(Vec::len).sum(),
         }
     }
-}
-
-/// The server of a request; `None` if it reached none.
-type Pick = Option<u32>;
-
-fn numbers(value: &Value) -> Option<Vec<Pick>> {
-    let pick = |value: &Value| match value.as_i64() {
-        Some(number) => Some(u32::try_from(number).ok()),
-        None => value.is_null().then_some(None),
-    };
-    value.as_array()?.iter().map(pick).collect()
-}
-
-fn text(pick: Pick) -> String {
-    pick.map_or_else(|| "none".to_owned(), |server| server.to_string())
 }
 
 /// Why a case cannot be replayed: Envoy would refuse it too.
@@ -113,6 +104,8 @@ enum Refused {
     Table(#[from] InvalidTableSize),
     #[error(transparent)]
     Weights(#[from] WeightsTooLarge),
+    #[error("picks by a key, and no keys")]
+    Keyless,
     #[error("regex_rewrite {0:?} is no regular expression")]
     Expression(String),
 }

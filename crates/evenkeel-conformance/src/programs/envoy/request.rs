@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Refused;
 use crate::Case;
+use crate::programs::template::filled;
 
 /// A request with places for a key.
 pub(super) struct Template {
@@ -82,26 +83,6 @@ const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 fn client_of(forwarded: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(forwarded).ok()?;
     text.rsplit(',').next()?.trim().parse().ok()
-}
-
-/// The text with a key in place of `<key>`, and its characters from last to first in place of `<key reversed>`.
-fn filled(text: &str, key: &[u8]) -> Vec<u8> {
-    let reversed = match std::str::from_utf8(key) {
-        Ok(key) => key.chars().rev().collect::<String>().into_bytes(),
-        Err(_) => key.iter().rev().copied().collect(),
-    };
-    let mut filled = Vec::new();
-    let mut left = text;
-    while let Some(at) = left.find("<key") {
-        filled.extend_from_slice(&left.as_bytes()[..at]);
-        let marks = [("<key>", key), ("<key reversed>", reversed.as_slice())];
-        let mark = marks.into_iter().find(|(mark, _)| left[at..].starts_with(mark));
-        let (mark, value) = mark.unwrap_or(("<key", b"<key"));
-        filled.extend_from_slice(value);
-        left = &left[at + mark.len()..];
-    }
-    filled.extend_from_slice(left.as_bytes());
-    filled
 }
 
 /// The `hash_policy` of a route; the header `x-key`, if there is none.

@@ -4,15 +4,24 @@ use evenkeel_balance::compat::envoy::{
     EnvoyPolicy, LeastRequest, LeastRequestSettings, RoundRobin, Weighted,
 };
 
+use super::Answers;
 use super::cluster::Cluster;
-use super::{Answers, Pick, text};
+use crate::recorded::{Pick, text};
 use crate::{Case, Tally};
 
-pub(super) fn replay(case: &Case, cluster: &Cluster, answers: &Answers, tally: &mut Tally) {
+pub(super) fn replay(
+    case: &Case,
+    cluster: &Cluster,
+    answers: &Answers,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let name = case.0["config"]["lb_policy"].as_str();
+    if cluster.policy().is_none() && name != Some("RANDOM") {
+        return Err(format!("lb_policy {} is not replayed", name.unwrap_or("(none)")));
+    }
     let runs: Vec<&[Pick]> = match answers {
-        Answers::Keyed(picks) => vec![picks],
         Answers::Requests(requests) => requests.iter().map(|(_, picks)| picks.as_slice()).collect(),
-        Answers::Runs(runs) => runs.iter().map(Vec::as_slice).collect(),
+        Answers::Runs(runs, _) => runs.iter().map(Vec::as_slice).collect(),
     };
     let Some(hosts) = hosts_in_turn(cluster) else {
         let usable = cluster.usable();
@@ -20,7 +29,7 @@ pub(super) fn replay(case: &Case, cluster: &Cluster, answers: &Answers, tally: &
             let may_be = theirs.map_or(usable.is_empty(), |server| usable.contains(&server));
             tally.check(may_be, true, || format!("{} drawn: {} is usable", case.id(), text(theirs)));
         }
-        return;
+        return Ok(());
     };
     let starts = starts(case, cluster.policy(), &hosts, &runs);
     for (run, (theirs, start)) in runs.iter().zip(starts).enumerate() {
@@ -29,6 +38,7 @@ pub(super) fn replay(case: &Case, cluster: &Cluster, answers: &Answers, tally: &
             tally.check(text(turns.pick()), text(theirs), || format!("{} run {run} pick {place}", case.id()));
         }
     }
+    Ok(())
 }
 
 /// The servers that take turns; `None` if draws decide each pick, of the server or of its level.

@@ -9,6 +9,8 @@ use thiserror::Error;
 
 use self::channel::Channel;
 use super::each_case;
+use super::template::filled;
+use crate::recorded::{Pick, picks, requests, text};
 use crate::{Case, Tally, UnknownFile, Vector};
 
 /// Replays a file of gRPC's.
@@ -21,11 +23,10 @@ pub fn replay(vector: &Vector) -> Result<Tally, UnknownFile> {
         let (policy, settings) = policy_of(&case.0["config"]).ok_or("no policy that is known")?;
         let channel = Channel::of(case);
         if policy.starts_with("ring_hash") {
-            replay_ring(vector, case, settings, &channel, tally);
+            replay_ring(vector, case, settings, &channel, tally)
         } else {
-            replay_turns(case, &channel, tally);
+            replay_turns(case, &channel, tally)
         }
-        Ok(())
     })
 }
 
@@ -57,56 +58,101 @@ fn ring_of(settings: &Value, channel: &Channel) -> Result<RingHash, Refused> {
     Ok(RingHash::new(channel.endpoints(), |endpoint| channel.text(endpoint), sizes)?)
 }
 
-fn replay_ring(vector: &Vector, case: &Case, settings: &Value, channel: &Channel, tally: &mut Tally) {
+fn replay_ring(
+    vector: &Vector,
+    case: &Case,
+    settings: &Value,
+    channel: &Channel,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let requests = keyed(vector, case)?;
     let ring = match ring_of(settings, channel) {
         Ok(ring) => ring,
         Err(why) => {
-            let picks = case.0["picks"].as_array().map_or(1, Vec::len);
-            return (0..picks).for_each(|_| tally.fail(format!("{}: {why}", case.id())));
+            requests.iter().for_each(|_| tally.fail(format!("{}: {why}", case.id())));
+            return Ok(());
         }
     };
     let name = settings["requestHashHeader"].as_str().unwrap_or_default();
-    let keys = vector.keys_of(case);
-    for (index, theirs) in case.0["picks"].as_array().into_iter().flatten().enumerate() {
-        let key = keys.get(index).map_or("", String::as_str);
-        let hash = request_hash(&values_of(&case.0["request"], name, key));
-        let theirs = theirs.as_u64();
-        let Some(hash) = hash else {
-            let is_ready = channel.ready().iter().any(|&server| Some(u64::from(server)) == theirs);
-            tally.check(is_ready, true, || format!("{} key {key:?} without a hash: is ready", case.id()));
-            continue;
-        };
-        let ours = ring.pick(hash, |endpoint| channel.accepts(endpoint)).map(u64::from);
-        let text = |pick: Option<u64>| pick.map_or_else(|| "none".to_owned(), |pick| pick.to_string());
-        tally.check(text(ours), text(theirs), || format!("{} key {key:?}", case.id()));
+    for (key, theirs) in requests {
+        let shown = key.as_deref().map_or("absent".into(), String::from_utf8_lossy);
+        match request_hash(&values_of(&case.0["request"], name, key.as_deref())) {
+            Some(hash) => {
+                let ours = ring.pick(hash, |endpoint| channel.accepts(endpoint));
+                tally.check(text(ours), text(theirs), || format!("{} key {shown:?}", case.id()));
+            }
+            None if key.is_some() && !name.is_empty() => {
+                tally.fail(format!("{}: the request has no place for the key {shown:?}", case.id()));
+            }
+            // A draw of gRPC's.
+            None => {
+                let ready = channel.ready();
+                let may_be = theirs.map_or(ready.is_empty(), |server| ready.contains(&server));
+                tally.check(may_be, true, || {
+                    format!("{} without a hash: {} is ready", case.id(), text(theirs))
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A request: its key, if it had one, and its pick.
+type Keyed = (Option<Vec<u8>>, Pick);
+
+/// Each request with its key and its pick, in whichever form they are listed.
+fn keyed(vector: &Vector, case: &Case) -> Result<Vec<Keyed>, String> {
+    let mut all = Vec::new();
+    if let Some(requests) = requests(case)? {
+        for request in requests {
+            all.extend(picks(request.picks)?.into_iter().map(|pick| (request.key.clone(), pick)));
+        }
+        return Ok(all);
+    }
+    for run in runs(case)? {
+        let keys = vector.keys_for(case, run.len())?.ok_or("picks by a key, and no keys")?;
+        all.extend(keys.into_iter().map(Some).zip(run));
+    }
+    Ok(all)
+}
+
+/// The lists of picks of a case.
+fn runs(case: &Case) -> Result<Vec<Vec<Pick>>, String> {
+    match (&case.0["runs"], &case.0["picks"]) {
+        (Value::Array(runs), _) => {
+            runs.iter().map(|run| picks(run.as_array().ok_or("a run is no list")?)).collect()
+        }
+        (_, Value::Array(list)) => Ok(vec![picks(list)?]),
+        _ => Err("neither `picks`, `runs` nor `requests`".to_owned()),
     }
 }
 
 /// The values of the header that is hashed: what the request says, or the key.
-fn values_of(request: &Value, name: &str, key: &str) -> Vec<String> {
+fn values_of(request: &Value, name: &str, key: Option<&[u8]>) -> Vec<Vec<u8>> {
     if name.is_empty() {
         return Vec::new();
     }
-    let Some(headers) = request["headers"].as_array() else { return vec![key.to_owned()] };
-    let reversed: String = key.chars().rev().collect();
+    let Some(headers) = request["headers"].as_array() else {
+        return key.map(<[u8]>::to_vec).into_iter().collect();
+    };
     let is_it = |pair: &&Value| pair[0].as_str().is_some_and(|header| header.eq_ignore_ascii_case(name));
-    let fill = |text: &str| text.replace("<key reversed>", &reversed).replace("<key>", key);
-    headers.iter().filter(is_it).map(|pair| fill(pair[1].as_str().unwrap_or_default())).collect()
+    let values = headers.iter().filter(is_it).map(|pair| pair[1].as_str().unwrap_or_default());
+    // What a missing key takes with it: the header that it would stand in.
+    values
+        .filter(|value| key.is_some() || !value.contains("<key"))
+        .map(|value| filled(value, key.unwrap_or_default()))
+        .collect()
 }
 
 /// Every channel starts at a place of its own: the first pick tells which.
-fn replay_turns(case: &Case, channel: &Channel, tally: &mut Tally) {
-    let runs: Vec<&Value> = match case.0["runs"].as_array() {
-        Some(runs) => runs.iter().collect(),
-        None => vec![&case.0["picks"]],
-    };
-    for (run, picks) in runs.into_iter().filter_map(Value::as_array).enumerate() {
-        let first = picks.first().and_then(Value::as_u64);
-        let start = channel.ready().iter().position(|&server| Some(u64::from(server)) == first);
+fn replay_turns(case: &Case, channel: &Channel, tally: &mut Tally) -> Result<(), String> {
+    for (run, picks) in runs(case)?.into_iter().enumerate() {
+        let first = picks.first().copied().flatten();
+        let start = channel.ready().iter().position(|&server| Some(server) == first);
         let mut turns = RoundRobin::new(channel.ready().to_vec(), start.unwrap_or(0) as u64);
-        for (place, theirs) in picks.iter().enumerate() {
-            let ours = turns.pick().map_or_else(|| "none".to_owned(), |server| server.to_string());
-            tally.check(ours, theirs.to_string(), || format!("{} run {run} pick {place}", case.id()));
+        for (place, theirs) in picks.into_iter().enumerate() {
+            tally.check(text(turns.pick()), text(theirs), || format!("{} run {run} pick {place}", case.id()));
         }
     }
+    Ok(())
 }

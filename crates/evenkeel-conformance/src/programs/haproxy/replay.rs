@@ -4,6 +4,7 @@ use serde_json::Value;
 use super::command::obey;
 use super::directives::Section;
 use super::key::Keys;
+use crate::recorded::{key_of_number, pick, requests, text};
 use crate::{Case, Tally, Vector};
 
 /// One case, on a backend that is fresh.
@@ -17,7 +18,16 @@ struct Replay<'a> {
     /// Requests so far, in blocks and traces.
     requests: usize,
     /// Where the requests of a trace went, until they finish.
-    open: Vec<Option<usize>>,
+    open: Vec<Open>,
+}
+
+/// A request of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Open {
+    At(usize),
+    /// It reached no server.
+    Nowhere,
+    Done,
 }
 
 /// Replays a case in whatever form it was recorded.
@@ -33,37 +43,34 @@ pub(super) fn case(
     if let Some(ops) = case.0["ops"].as_array() {
         return ops.iter().try_for_each(|op| replay.op(op));
     }
-    if let Some(requests) = case.0["requests"].as_array() {
-        return requests.iter().try_for_each(|request| replay.repeated(request));
+    if let Some(requests) = requests(case)? {
+        return requests.iter().try_for_each(|request| {
+            request.picks.iter().try_for_each(|theirs| replay.request(request.key.as_deref(), theirs))
+        });
     }
     match case.0["picks"].as_array() {
-        Some(picks) => replay.block(picks, &case.0["keys"]),
+        Some(picks) => {
+            let keys = vector.keys_of(case)?;
+            replay.block(picks, keys.as_deref())
+        }
         None => Err("neither `picks`, `ops` nor `requests`".to_owned()),
     }
 }
 
 impl Replay<'_> {
-    /// Requests one after the other, with the keys of a list if the case names one.
-    fn block(&mut self, picks: &[Value], list: &Value) -> Result<(), String> {
-        let list = match list.as_str() {
-            Some(id) => Some(self.vector.keys.get(id).ok_or_else(|| format!("key list {id:?}"))?),
-            None => None,
-        };
+    /// Requests one after the other, with these keys if there are any.
+    fn block(&mut self, picks: &[Value], keys: Option<&[Vec<u8>]>) -> Result<(), String> {
+        if let Some(keys) = keys.filter(|keys| keys.len() < picks.len()) {
+            return Err(format!("{} picks for {} keys", picks.len(), keys.len()));
+        }
         for (index, theirs) in picks.iter().enumerate() {
-            let key = match list {
-                Some(list) => Some(list.get(index).ok_or("more picks than keys")?.clone().into_bytes()),
-                None => self.key_of_request(self.requests)?,
+            let key = match keys.and_then(|keys| keys.get(index)) {
+                Some(key) => Some(key.clone()),
+                None => key_of_number(self.case, self.requests)?.flatten(),
             };
             self.request(key.as_deref(), theirs)?;
         }
         Ok(())
-    }
-
-    /// One key that was sent several times.
-    fn repeated(&mut self, request: &Value) -> Result<(), String> {
-        let key = recorded_key(request)?;
-        let picks = request["picks"].as_array().ok_or("a request without `picks`")?;
-        picks.iter().try_for_each(|theirs| self.request(key.as_deref(), theirs))
     }
 
     /// An entry of a trace: a request starts or ends, a block of requests, or a command.
@@ -72,74 +79,57 @@ impl Replay<'_> {
             return obey(command, self.section, &mut self.backend);
         }
         if let Some(picks) = op["picks"].as_array() {
-            let list = if op["keys"].is_null() { &self.case.0["keys"] } else { &op["keys"] };
-            return self.block(picks, list);
+            let own = self.vector.key_list(&op["keys"])?;
+            let keys = if own.is_some() { own } else { self.vector.keys_of(self.case)? };
+            return self.block(picks, keys.as_deref());
         }
         match (op[0].as_str(), op[1].as_u64()) {
-            (Some("+"), Some(_)) => self.start(&op[1]),
+            (Some("+"), _) if op.as_array().is_some_and(|op| op.len() == 2) => self.start(&op[1]),
             (Some("-"), Some(number)) => self.finish(number),
             _ => Err(format!("op {op}")),
         }
     }
 
     fn start(&mut self, theirs: &Value) -> Result<(), String> {
-        let key = self.key_of_request(self.requests)?;
+        let key = key_of_number(self.case, self.requests)?.flatten();
         let server = self.pick(key.as_deref(), theirs)?;
-        self.backend.take(server);
-        self.open.push(Some(server));
+        self.open.push(server.map_or(Open::Nowhere, |server| {
+            self.backend.take(server);
+            Open::At(server)
+        }));
         Ok(())
     }
 
     fn finish(&mut self, number: u64) -> Result<(), String> {
         let open = usize::try_from(number).ok().and_then(|number| self.open.get_mut(number));
-        let server = open.and_then(Option::take).ok_or_else(|| format!("request {number} is not open"))?;
-        self.backend.release(server);
+        let open = open.filter(|open| **open != Open::Done);
+        let open = open.ok_or_else(|| format!("request {number} is not open"))?;
+        if let Open::At(server) = std::mem::replace(open, Open::Done) {
+            self.backend.release(server);
+        }
         Ok(())
     }
 
     /// A request that ends before the next one.
     fn request(&mut self, key: Option<&[u8]>, theirs: &Value) -> Result<(), String> {
-        let server = self.pick(key, theirs)?;
-        self.backend.take(server);
-        self.backend.release(server);
+        if let Some(server) = self.pick(key, theirs)? {
+            self.backend.take(server);
+            self.backend.release(server);
+        }
         Ok(())
     }
 
     /// Compares a pick, and goes on from theirs: one that differs must not make others differ.
-    fn pick(&mut self, key: Option<&[u8]>, theirs: &Value) -> Result<usize, String> {
-        let servers = self.backend.len();
-        let theirs = theirs.as_u64().and_then(|server| usize::try_from(server).ok());
-        let theirs = theirs.filter(|&server| server < servers).ok_or("a pick is no server")?;
-        let hash = self.keys.hash(&self.backend, key)?;
-        let ours = self.backend.choose(hash).map_or(-1, |server| server as i64);
-        let (id, number) = (self.case.id(), self.requests);
-        self.tally.check(ours, theirs as i64, || format!("{id} request {number}"));
-        self.requests += 1;
-        Ok(theirs)
-    }
-
-    fn key_of_request(&self, number: usize) -> Result<Option<Vec<u8>>, String> {
-        let Some(keys) = self.case.0["request_keys"].as_array() else { return Ok(None) };
-        match keys.get(number) {
-            Some(Value::String(key)) => Ok(Some(key.clone().into_bytes())),
-            Some(Value::Null) => Ok(None),
-            _ => Err(format!("request {number} has no entry in `request_keys`")),
+    fn pick(&mut self, key: Option<&[u8]>, theirs: &Value) -> Result<Option<usize>, String> {
+        let theirs = pick(theirs)?;
+        if theirs.is_some_and(|server| server as usize >= self.backend.len()) {
+            return Err(format!("the pick {} is no server", text(theirs)));
         }
+        let hash = self.keys.hash(&self.backend, key)?;
+        let ours = self.backend.choose(hash).and_then(|server| u32::try_from(server).ok());
+        let (id, number) = (self.case.id(), self.requests);
+        self.tally.check(text(ours), text(theirs), || format!("{id} request {number}"));
+        self.requests += 1;
+        Ok(theirs.map(|server| server as usize))
     }
-}
-
-/// The key of a request: as text, as hex digits, or null if it had none.
-fn recorded_key(request: &Value) -> Result<Option<Vec<u8>>, String> {
-    match (&request["key_hex"], &request["key"]) {
-        (Value::String(hex), _) => bytes(hex).map(Some).ok_or_else(|| format!("{hex:?} are no hex digits")),
-        (Value::Null, Value::String(key)) => Ok(Some(key.clone().into_bytes())),
-        (Value::Null, Value::Null) => Ok(None),
-        _ => Err("a key is no text".to_owned()),
-    }
-}
-
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
-    rest.is_empty().then(|| pairs.iter().map(byte).collect())?
 }

@@ -20,6 +20,8 @@ pub(super) struct Block {
     pub(super) tries: u32,
     /// The addresses of names, as the comment tells them.
     names: Vec<(String, Vec<String>)>,
+    /// What `hash` names.
+    pub(super) text: Option<String>,
     /// What the method goes by.
     pub(super) rule: Option<KeyRule>,
 }
@@ -36,6 +38,7 @@ impl Block {
             retries_503: false,
             tries: 0,
             names: names_in(comment),
+            text: None,
             rule: None,
         };
         for directive in directives.split(';') {
@@ -69,8 +72,14 @@ impl Block {
             }
             ["ip_hash"] => self.method = Method::IpHash,
             ["least_conn"] => self.method = Method::LeastConn,
-            ["hash", _] => self.method = Method::Hash,
-            ["hash", _, "consistent"] => self.method = Method::HashConsistent,
+            ["hash", text] => {
+                self.method = Method::Hash;
+                self.text = Some(unquoted(text));
+            }
+            ["hash", text, "consistent"] => {
+                self.method = Method::HashConsistent;
+                self.text = Some(unquoted(text));
+            }
             ["proxy_next_upstream", conditions @ ..] => {
                 self.retries_503 = conditions.contains(&"http_503");
             }
@@ -78,6 +87,11 @@ impl Block {
             other => return Err(format!("directive {other:?}")),
         }
         Ok(())
+    }
+
+    /// Whether picks go by keys.
+    pub(super) const fn is_keyed(&self) -> bool {
+        matches!(self.method, Method::IpHash | Method::Hash | Method::HashConsistent)
     }
 
     /// The address and port of a place.
@@ -102,6 +116,10 @@ fn set(server: &mut Server, parameter: &str) -> Result<(), String> {
         _ => return Err(format!("parameter {parameter:?}")),
     }
     Ok(())
+}
+
+fn unquoted(text: &str) -> String {
+    text.trim_matches(['"', '\'']).to_owned()
 }
 
 /// The name without its port.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use evenkeel::PolicyConfig;
 use evenkeel::router::RouteConfig;
 use evenkeel_balance::compat::nginx::Method;
-use evenkeel_convert::{Dialect, Key, RequestParts, Serves};
+use evenkeel_convert::{Dialect, Key, KeyPart, KeyRule, RequestParts, Serves};
 use evenkeel_types::Announced;
 
 use super::block::Block;
@@ -59,17 +59,63 @@ impl Block {
             }
         }
         self.rule = converted.rule().cloned();
-        Ok(())
+        match (&self.text, &self.rule) {
+            // A variable that a request does not show.
+            (Some(_), None) => converted.must_tell("hash"),
+            (Some(text), Some(rule)) if is_variable(text) => match rule {
+                KeyRule::Text(parts) if matches!(parts.as_slice(), [part] if !matches!(part, KeyPart::Literal(_))) => {
+                    Ok(())
+                }
+                _ => Err(format!("evenkeel-convert makes {rule:?} of {text}")),
+            },
+            _ => Ok(()),
+        }
     }
 
-    /// What the rule makes of a request that carries this key wherever one may stand.
-    pub(super) fn key(&self, key: &[u8]) -> Option<Key> {
-        let target = [b"/?key=".as_slice(), key].concat();
+    /// The key that nginx looks at, of the one that was recorded.
+    pub(super) fn key(&self, key: &[u8]) -> Result<Option<Key>, String> {
         let source = std::str::from_utf8(key).ok().and_then(|text| text.parse::<IpAddr>().ok());
-        let headers = [("x-key", key)];
-        let parts = RequestParts { method: "GET", target: &target, headers: &headers, source };
-        self.rule.as_ref()?.of(&parts)
+        let Some(text) = &self.text else {
+            let parts = RequestParts { source, ..RequestParts::default() };
+            return Ok(self.rule.as_ref().and_then(|rule| rule.of(&parts)));
+        };
+        if is_variable(text) {
+            // What was recorded is its value, whichever it is.
+            return Ok(Some(Key::Bytes(key.to_vec())));
+        }
+        let has_place = |name: &str| match name {
+            "arg_key" | "http_x_key" => true,
+            "remote_addr" => source.is_some(),
+            _ => false,
+        };
+        match &self.rule {
+            Some(rule) if variables(text).all(has_place) => {
+                let target = [b"/?key=".as_slice(), key].concat();
+                let headers = [("x-key", key)];
+                Ok(rule.of(&RequestParts { method: "GET", target: &target, headers: &headers, source }))
+            }
+            _ => Err(format!("hash {text}: where the key stood in it is not recorded")),
+        }
     }
+}
+
+/// Whether a text is a variable and nothing else.
+fn is_variable(text: &str) -> bool {
+    let name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    text.strip_prefix('$').is_some_and(|rest| {
+        name(rest) || rest.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(name)
+    })
+}
+
+/// The names of the variables in a text.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    text.split('$').skip(1).map(|rest| {
+        let rest = rest.strip_prefix('{').unwrap_or(rest);
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        &rest[..end]
+    })
 }
 
 fn route(converted: &Converted) -> Option<&RouteConfig> {

@@ -10,6 +10,7 @@ use evenkeel_types::Timestamp;
 use serde_json::Value;
 
 use super::each_case;
+use crate::recorded::{bytes, key_of, key_of_number};
 use crate::{Case, Tally, UnknownFile, Vector};
 
 mod block;
@@ -66,7 +67,7 @@ impl Replay<'_> {
 
     /// One key, as often as there are picks. Cases of the same block ran on one process.
     fn repeated_key(self, running: &mut BTreeMap<String, Upstream>, hex: &str) -> Result<(), String> {
-        let key = bytes_of_hex(hex).ok_or("key_hex is no hex")?;
+        let key = bytes(hex).ok_or("key_hex is no hex")?;
         let picks = self.case.0["picks"].as_array().ok_or("no picks")?;
         let block = self.case.0["config"].to_string();
         if !running.contains_key(&block) {
@@ -74,7 +75,7 @@ impl Replay<'_> {
         }
         let upstream = running.get_mut(&block).ok_or("no upstream")?;
         for (index, theirs) in picks.iter().enumerate() {
-            let key = self.block.key(&key);
+            let key = self.block.key(&key)?;
             let ours = self.answer(upstream, subject(key.as_ref()), theirs);
             self.tally.check(ours, text(theirs), || format!("{} request {index}", self.case.id()));
         }
@@ -85,18 +86,15 @@ impl Replay<'_> {
     fn picks(mut self, picks: &[Value]) -> Result<(), String> {
         // Lists are the order tried when all answer 503, and the record leaves the directive for that to be understood.
         self.block.retries_503 |= picks.iter().any(Value::is_array);
-        let inline: Option<Vec<String>> = self.case.0["key_order"]
-            .as_array()
-            .map(|keys| keys.iter().filter_map(Value::as_str).map(str::to_owned).collect());
-        let keys: &[String] = inline.as_deref().unwrap_or_else(|| self.vector.keys_of(self.case));
-        let is_keyed = matches!(self.block.method, Method::IpHash | Method::Hash | Method::HashConsistent);
-        if is_keyed && keys.len() != picks.len() {
+        let keys = self.vector.keys_of(self.case)?.unwrap_or_default();
+        if self.block.is_keyed() && keys.len() != picks.len() {
             return Err(format!("{} picks for {} keys", picks.len(), keys.len()));
         }
         let mut upstream = self.upstream()?;
         for (index, theirs) in picks.iter().enumerate() {
-            let key = keys.get(index).map_or("", String::as_str);
-            let made = self.block.key(key.as_bytes());
+            let key = keys.get(index).map_or(&[][..], Vec::as_slice);
+            let made = self.block.key(key)?;
+            let key = String::from_utf8_lossy(key);
             if self.block.method == Method::IpHash && made.is_none() {
                 self.tally.fail(format!("{}: {key:?} is no address", self.case.id()));
                 continue;
@@ -146,7 +144,11 @@ impl Replay<'_> {
         for (index, record) in requests.iter().enumerate() {
             let failing: Vec<usize> = indexes(&record["fail"]).ok_or("a request without `fail`")?;
             let theirs = record["tried"].as_array().ok_or("a request without `tried`")?;
-            let key = record["key"].as_str().and_then(|key| self.block.key(key.as_bytes()));
+            let key = match key_of(record)? {
+                Some(key) => self.block.key(&key)?,
+                None if self.block.is_keyed() => return Err("a request without its key".to_owned()),
+                None => None,
+            };
             let subject = subject(key.as_ref());
             let mut request = self.begin(upstream, subject);
             let now = Timestamp::from_secs(second);
@@ -188,18 +190,39 @@ impl Replay<'_> {
         }
     }
 
+    /// The key of the request of this number, where the method goes by keys.
+    fn key_of(&self, number: usize) -> Result<Option<Key>, String> {
+        if !self.block.is_keyed() {
+            return Ok(None);
+        }
+        let key = key_of_number(self.case, number)?.ok_or("a trace by keys, and no `request_keys`")?;
+        self.block.key(&key.unwrap_or_default())
+    }
+
     /// Requests that overlap.
     fn trace(self, ops: &[Value]) -> Result<(), String> {
         let mut upstream = self.upstream()?;
         let mut open: Vec<Request> = Vec::new();
+        let mut begun = 0;
         for (index, op) in ops.iter().enumerate() {
+            if let Some(picks) = op["picks"].as_array() {
+                for theirs in picks {
+                    let key = self.key_of(begun)?;
+                    let ours = self.answer(&mut upstream, subject(key.as_ref()), theirs);
+                    self.tally.check(ours, text(theirs), || format!("{} op {index}", self.case.id()));
+                    begun += 1;
+                }
+                continue;
+            }
             match (op[0].as_str(), &op[1]) {
                 (Some("+"), theirs) => {
-                    let mut request = self.begin(&upstream, Subject::None);
+                    let key = self.key_of(begun)?;
+                    let mut request = self.begin(&upstream, subject(key.as_ref()));
                     let picked = upstream.pick(&mut request, Timestamp::ORIGIN);
                     let ours = picked.map_or(Value::Null, |place: Place| place.server.into());
                     self.tally.check(text(&ours), text(theirs), || format!("{} op {index}", self.case.id()));
                     open.push(request);
+                    begun += 1;
                 }
                 (Some("-"), number) => {
                     let number = number.as_u64().and_then(|number| usize::try_from(number).ok());
@@ -230,13 +253,7 @@ fn indexes(list: &Value) -> Option<Vec<usize>> {
         .collect()
 }
 
+/// Nobody is null here, and may be -1 in a record.
 fn text(value: &Value) -> String {
-    value.to_string()
-}
-
-fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        hex.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect();
-    let digits = digits?;
-    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    if value.as_i64() == Some(-1) { Value::Null.to_string() } else { value.to_string() }
 }

@@ -28,11 +28,9 @@ fn hrw(vector: &Vector, case: &Case, tally: &mut Tally) -> Result<(), String> {
     let urls = case.servers().iter().map(url).collect::<Result<Vec<_>, _>>()?;
     let hrw = Hrw::new(urls.iter().map(String::as_str).zip(case.servers().iter().map(Case::weight)));
     let picks = case.0["picks"].as_array().ok_or("no picks")?;
-    let keys = vector.keys_of(case);
-    if keys.len() != picks.len() {
-        return Err(format!("{} picks for {} keys", picks.len(), keys.len()));
-    }
+    let keys = vector.keys_for(case, picks.len())?.ok_or("picks by a key, and no keys")?;
     for (key, theirs) in keys.iter().zip(picks) {
+        let key = String::from_utf8_lossy(key);
         match key.parse::<IpAddr>() {
             Ok(client) => {
                 let ours = Value::from(hrw.pick(client, |_| true));

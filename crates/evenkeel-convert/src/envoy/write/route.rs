@@ -103,15 +103,46 @@ impl Writer<'_> {
                 json!([{ "cluster": mirror.cluster, "runtime_fraction": { "default_value": share } }]),
             );
         }
-        let policies = match clusters.first().and_then(|name| self.setup.keys.get(name)) {
-            Some(KeyRule::Envoy(policies)) => policies.clone(),
-            _ => route.key.iter().filter_map(part_of).map(|of| EnvoyHash { of, terminal: true }).collect(),
-        };
-        let policies: Vec<Value> = policies.iter().filter_map(hash_policy).collect();
+        let policies = self.hash_policies(route, &clusters);
         if !policies.is_empty() {
             value.insert("hash_policy".into(), json!(policies));
         }
         ("route", Value::Object(value))
+    }
+
+    /// What Envoy hashes for the requests of a route. What it cannot is told.
+    fn hash_policies(&mut self, route: &RouteConfig, clusters: &[String]) -> Vec<Value> {
+        let rule = clusters.first().and_then(|name| self.setup.keys.get(name));
+        let (subject, wanted): (String, Vec<Option<EnvoyHash>>) = match rule {
+            Some(KeyRule::Envoy(policies)) => {
+                (format!("keys.{}", clusters[0]), policies.iter().cloned().map(Some).collect())
+            }
+            Some(rule) if route.key.is_empty() => {
+                let of = part_of_rule(rule).map(|of| EnvoyHash { of, terminal: true });
+                (format!("keys.{}", clusters[0]), vec![of])
+            }
+            _ => {
+                let parts = route.key.iter().map(part_of);
+                let all = parts.map(|of| of.map(|of| EnvoyHash { of, terminal: true })).collect();
+                (format!("routes.{}.key", route.name), all)
+            }
+        };
+        let mut policies = Vec::new();
+        for policy in wanted {
+            match policy.as_ref().and_then(hash_policy) {
+                Some(value) => {
+                    if matches!(policy.map(|policy| policy.of), Some(KeyPart::Path | KeyPart::Host)) {
+                        self.differs(subject.clone(), "Envoy hashes the path with its query, and the host as the client wrote it");
+                    }
+                    policies.push(value);
+                }
+                None => self.none(
+                    subject.clone(),
+                    "Envoy hashes single headers, cookies, parameters and addresses: without this, requests go anywhere",
+                ),
+            }
+        }
+        policies
     }
 
     fn redirect(
@@ -127,31 +158,43 @@ impl Writer<'_> {
             _ => "PERMANENT_REDIRECT",
         };
         let mut value = json!({ "response_code": code });
-        let Some((scheme, rest)) = redirect.location.split_once("://") else {
-            self.none(format!("routes.{}.action.redirect", route.name), "Envoy needs a scheme and a host");
-            return ("direct_response", json!({ "status": 404 }));
-        };
-        value["scheme_redirect"] = json!(scheme);
-        let (host, path) = match rest.find(['/', '{']) {
-            Some(0) => ("", rest),
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
-        let path = match path.strip_prefix("{host}") {
-            Some(path) => path,
-            None => {
-                value["host_redirect"] = json!(host);
-                path
+        let subject = format!("routes.{}.action.redirect", route.name);
+        let location = redirect.location.as_str();
+        let rest = match (location.split_once("://"), location.strip_prefix("//")) {
+            (_, Some(rest)) => Some(rest),
+            // Host and scheme stay.
+            _ if location.starts_with(['/', '{']) => None,
+            (Some((scheme, rest)), _) => {
+                value["scheme_redirect"] = json!(scheme);
+                Some(rest)
+            }
+            (None, None) => {
+                self.none(subject, "Envoy needs a scheme, a host or a path");
+                return ("direct_response", json!({ "status": 404 }));
             }
         };
-        if path != "{path}{query}" {
-            if path.contains('{') {
-                self.none(
-                    format!("routes.{}.action.redirect", route.name),
-                    "the path is kept, or another one for all",
-                );
+        let path = match rest {
+            None => location,
+            Some(rest) => match rest.strip_prefix("{host}") {
+                Some(path) => path,
+                None => {
+                    let (host, path) = rest.split_at(rest.find(['/', '{']).unwrap_or(rest.len()));
+                    value["host_redirect"] = json!(host);
+                    path
+                }
+            },
+        };
+        // Unless it is told otherwise, Envoy keeps the query; a path with one of its own takes its place.
+        let (path, keeps_query) = path.strip_suffix("{query}").map_or((path, false), |path| (path, true));
+        if path != "{path}" {
+            if path.contains('{') || keeps_query && path.contains('?') {
+                self.none(subject, "the path is kept, or another one for all");
+                return ("direct_response", json!({ "status": 404 }));
             }
             value["path_redirect"] = json!(if path.is_empty() { "/" } else { path });
+        }
+        if !keeps_query {
+            value["strip_query"] = json!(true);
         }
         ("redirect", value)
     }
@@ -292,13 +335,36 @@ fn part_of(source: &KeySource) -> Option<KeyPart> {
         KeySource::Cookie(name) => KeyPart::Cookie(name.clone()),
         KeySource::Query(name) => KeyPart::Query(name.clone()),
         KeySource::Source => KeyPart::Source,
-        KeySource::Path => KeyPart::Header(":path".to_owned()),
+        KeySource::Path => KeyPart::Path,
+        KeySource::Host => KeyPart::Host,
         _ => return None,
     })
 }
 
+/// The one part of a request that a key is made of.
+fn part_of_rule(rule: &KeyRule) -> Option<KeyPart> {
+    Some(match rule {
+        KeyRule::Source => KeyPart::Source,
+        KeyRule::Text(parts) => match parts.as_slice() {
+            [part] => part.clone(),
+            _ => return None,
+        },
+        KeyRule::Uri(_) => KeyPart::Path,
+        KeyRule::UrlParam(name) => KeyPart::Query(name.clone()),
+        KeyRule::Header { name, domain_only: false } => KeyPart::Header(name.clone()),
+        KeyRule::Sample(part) => part.clone(),
+        KeyRule::Header { .. } | KeyRule::Envoy(_) => return None,
+    })
+}
+
 fn hash_policy(policy: &EnvoyHash) -> Option<Value> {
+    let header = |name: &str| json!({ "header": { "header_name": name } });
     let mut value = match &policy.of {
+        // What these are called in HTTP/2, and in Envoy.
+        KeyPart::Header(name) if name.eq_ignore_ascii_case("host") => header(":authority"),
+        KeyPart::Host => header(":authority"),
+        KeyPart::Target | KeyPart::Path => header(":path"),
+        KeyPart::Method => header(":method"),
         KeyPart::Header(name) => json!({ "header": { "header_name": name } }),
         KeyPart::Cookie(name) => json!({ "cookie": { "name": name } }),
         KeyPart::Query(name) => json!({ "query_parameter": { "name": name } }),

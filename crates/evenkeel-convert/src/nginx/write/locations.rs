@@ -123,13 +123,11 @@ impl Writer<'_> {
                 let _ = writeln!(text, "            proxy_pass {scheme}://${variable};");
             }
             Action::Redirect(redirect) => {
-                let location = redirect
-                    .location
-                    .replace("{path}{query}", "$request_uri")
-                    .replace("{path}", "$uri")
-                    .replace("{query}", "$is_args$args")
-                    .replace("{host}", "$host");
-                let _ = writeln!(text, "            return {} {};", redirect.status, quoted(&location));
+                let line = match self.address(route, &redirect.location) {
+                    Some(location) => format!("return {} {};", redirect.status, quoted(&location)),
+                    None => "return 404;".to_owned(),
+                };
+                let _ = writeln!(text, "            {line}");
             }
             Action::Respond(answer) => {
                 if answer.body.contains('$') {
@@ -156,6 +154,40 @@ impl Writer<'_> {
             }
         }
         text
+    }
+
+    /// The address of a redirect, in nginx's variables.
+    fn address(&mut self, route: &RouteConfig, location: &str) -> Option<String> {
+        let subject = format!("routes.{}.action.redirect", route.name);
+        let (whole, query) = (location.replace("{path}{query}", ""), "{query}");
+        if location.contains('$')
+            || whole.replace("{path}", "").replace(query, "").replace("{host}", "").contains('{')
+        {
+            self.none(
+                subject,
+                "dollar signs and what templates capture are not written: requests are answered 404",
+            );
+            return None;
+        }
+        // `$uri` is decoded: a line break in it would begin a field of its own.
+        if whole.contains("{path}") {
+            let at_end = location.ends_with("{path}") && location.matches("{path}").count() == 1;
+            if !at_end || whole.contains(query) {
+                self.none(
+                    subject,
+                    "a path without its query is not known to nginx but decoded: requests are answered 404",
+                );
+                return None;
+            }
+            self.differs(subject, "the query is kept: nginx knows the path without it only decoded");
+        }
+        let location = location
+            .replace("{path}{query}", "$request_uri")
+            .replace("{path}", "$request_uri")
+            .replace(query, "$is_args$args")
+            .replace("{host}", "$host");
+        // It puts its own host before what begins with a slash.
+        Some(if location.starts_with("//") { format!("$scheme:{location}") } else { location })
     }
 
     fn retry(&mut self, route: &RouteConfig, retry: Option<&RetryConfig>, text: &mut String) {
