@@ -10,21 +10,21 @@ use evenkeel_config::{Config, Loaded, Protocol, Running};
 
 /// A request as it was described.
 pub(crate) struct Asked {
-    pub method: String,
-    pub host: String,
-    pub path: String,
-    pub headers: Vec<(String, String)>,
-    pub source: Option<IpAddr>,
-    pub listener: Option<String>,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) listener: Option<String>,
 }
 
 /// A connection as it was described.
 pub(crate) struct AskedConnection {
-    pub listener: Option<String>,
-    pub source: SocketAddr,
-    pub destination: SocketAddr,
-    pub sni: String,
-    pub alpn: Vec<String>,
+    pub(crate) listener: Option<String>,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) sni: String,
+    pub(crate) alpn: Vec<String>,
 }
 
 pub(crate) fn request(file: &Path, asked: &Asked) -> ExitCode {
