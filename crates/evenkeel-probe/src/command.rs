@@ -142,11 +142,11 @@ mod run {
             let (out, err) = group.pipes();
             let (mut out, mut err) = (receiver(out)?, receiver(err)?);
             tokio::select! {
-                ended = group.ended() => ended.map_err(of_wait)?,
-                () = output.fill(&mut out, &mut err) => group.ended().await.map_err(of_wait)?,
+                ended = group.ended() => ended.map_err(|error| of_wait(&error))?,
+                () = output.fill(&mut out, &mut err) => group.ended().await.map_err(|error| of_wait(&error))?,
             }
             // What it has forked goes with it, before its number can be given to another process.
-            let status = group.finish().map_err(of_wait)?;
+            let status = group.finish().map_err(|error| of_wait(&error))?;
             // What it wrote last. Nobody holds the pipes any more, unless somebody has escaped.
             let _ = timeout(LAST_WORDS, output.fill(&mut out, &mut err)).await;
             let output = Excerpt::of(&output.kept);
@@ -201,13 +201,13 @@ mod run {
     }
 
     /// A program whose end cannot be seen says nothing about the endpoint.
-    fn of_wait(error: io::Error) -> Reason {
+    fn of_wait(error: &io::Error) -> Reason {
         if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) {
             Reason::Local(Excerpt::of(
                 "no exit code: this process ignores SIGCHLD, or somebody else waits for its children",
             ))
         } else {
-            Reason::of_io(&error)
+            Reason::of_io(error)
         }
     }
 

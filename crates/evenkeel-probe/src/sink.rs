@@ -37,7 +37,7 @@ pub struct Report {
     /// The change since the last report with one, if there is any. Its `after` is `state`.
     pub change: Option<CheckChange>,
     /// The result that led to this report. `None` if none did: a configured start, a verdict that went stale, other
-    /// settings.
+    /// settings, errors of requests.
     pub finding: Option<Finding>,
     /// What the agent has wished so far.
     pub advice: Advice,

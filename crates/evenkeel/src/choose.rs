@@ -128,7 +128,7 @@ fn try_once<'s, T, A>(
 }
 
 /// What a pick tells of where it was sent.
-fn marks(drawn: Drawn) -> Marks {
+pub(crate) fn marks(drawn: Drawn) -> Marks {
     let mut marks = Marks::empty();
     marks.set(Marks::DEGRADED, drawn.degraded && !drawn.mark.contains(Mark::OPEN));
     marks.set(Marks::PANIC, drawn.mark.contains(Mark::PANIC));
@@ -314,7 +314,7 @@ fn find_in_rung<'s, T, A>(
     for group in std::iter::once(drawn.group()).chain(others) {
         let tier = snapshot.tier(group)?;
         let mask = match (&tier.masks.tally, drawn.degraded) {
-            (Some(tally), _) if gate == Gate::Panic => &tally.present,
+            (Some(tally), _) if gate == Gate::Panic => tally.in_panic(),
             (_, true) => &tier.masks.degraded,
             (_, false) => &tier.masks.preferred,
         };
@@ -352,7 +352,7 @@ fn find_in_panic<'s, T, A>(
         };
         caller.cycle = group;
         let ask = |live: &Live<T>, moment: &Moment<'_>| admit(live, moment, Gate::Panic);
-        if let Some((node, given)) = find_in(tier, &tally.present, excluded, caller, ask, watch) {
+        if let Some((node, given)) = find_in(tier, tally.in_panic(), excluded, caller, ask, watch) {
             return Some((node, tier, given, tier.way.with(Marks::PANIC | Marks::FALLBACK)));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -24,7 +24,7 @@ use crate::grant::Grant;
 use crate::moment::Moment;
 use crate::outliers::{self, Key, Verdict as OutlierVerdict};
 use crate::planner::TierNews;
-use crate::roster::Level;
+use crate::roster::{Level, starts};
 use crate::update;
 use crate::words::Words;
 
@@ -53,6 +53,9 @@ pub struct Live<T> {
     ejected_until: AtomicU64,
     /// The earliest deadline for which a timer waits, in nanoseconds.
     armed: AtomicU64,
+    /// Whether it was on its way, and whether it was usable, at any time since it was made: who was the one and never the other is no
+    /// loss.
+    was: [AtomicBool; 2],
     /// How busy it says it is, as the bits of a number; NaN if it never did.
     utilisation: AtomicU64,
     /// What it says itself of its capacity, or somebody on its behalf.
@@ -95,9 +98,12 @@ impl<T> Live<T> {
             let until = state.refuses_until().map_or_else(Note::default, Note::until);
             let _ = words.say(&standing, Opinion::BreakerOpen(true), until, now);
         }
+        let status = standing.load();
+        let was = [status.causes().any(starts), status.usable()].map(AtomicBool::new);
         Self {
             standing,
             words,
+            was,
             factor: Factor::full(),
             reported: Factor::full(),
             hearer: ArcSwapOption::empty(),
@@ -169,7 +175,10 @@ impl<T> Live<T> {
     }
 
     pub(crate) fn level(&self) -> Level {
-        Level::of(self.standing.load())
+        let [was_starting, was_usable] = &self.was;
+        Level::of(self.standing.load(), || {
+            was_starting.load(Ordering::Relaxed) && !was_usable.load(Ordering::Relaxed)
+        })
     }
 
     /// Takes over a new description of the same incarnation; returns what to tell once the locks are gone.
@@ -188,8 +197,21 @@ impl<T> Live<T> {
         if change.is_noop() {
             return;
         }
+        // Before the places are brought in line: whoever changes them last has said so.
+        let [was_starting, was_usable] = &self.was;
+        let seen = |is: fn(Status) -> bool| is(change.before) || is(change.after);
+        if seen(|status| status.causes().any(starts)) {
+            was_starting.store(true, Ordering::Relaxed);
+        }
+        // Usable until its first check was begun is as good as never: nobody has asked it yet.
+        let begins =
+            change.before.check() == CheckState::Unknown && change.after.check() == CheckState::Starting;
+        if begins || seen(Status::usable) {
+            was_usable.store(!begins, Ordering::Relaxed);
+        }
         self.control.roster.publish(self.slot, || self.level());
-        if self.control.planner.is_some() && Level::of(change.before) != Level::of(change.after) {
+        let level = |status| Level::of(status, || false);
+        if self.control.planner.is_some() && level(change.before) != level(change.after) {
             news.tiers.extend(self.control.rebalance());
         }
         news.changes.push(change);

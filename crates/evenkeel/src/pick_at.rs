@@ -14,7 +14,7 @@ use crate::live::Live;
 use crate::moment::Moment;
 use crate::node::Node;
 use crate::pick::Pick;
-use crate::request::Request;
+use crate::request::{Request, Strictness};
 use crate::snapshot::{Snapshot, Tier};
 use crate::way::Marks;
 
@@ -110,7 +110,7 @@ const fn lost(then: OnLost, state: EndpointState) -> PickAtError {
 
 fn state_of<T>(live: &Live<T>, request: &Request<'_>) -> EndpointState {
     let status = live.status();
-    if request.tried().contains(&live.token) {
+    if request.strictness() == Strictness::Exclude && request.tried().contains(&live.token) {
         EndpointState::Unhealthy
     } else if !status.usable() {
         if is_draining(status) { EndpointState::Draining } else { EndpointState::Unhealthy }

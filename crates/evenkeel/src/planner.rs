@@ -10,7 +10,7 @@ use crate::control::Control;
 use crate::failover_mode::FailoverMode;
 use crate::locality_config::{LocalityConfig, ZoneBy};
 use crate::observer::TierNotice;
-use crate::shares::{Group, Mark, RungShares, Shares};
+use crate::shares::{Mark, RungShares, Shares};
 use crate::tally::{Sum, Sums, Tally};
 use crate::tier_machine::{RungKey, TierMachine};
 use crate::zone_shares::{self, ZoneHealth};
@@ -129,13 +129,11 @@ impl Planner {
             return TierNews::new();
         }
         memory.id = shares.id;
-        let sums: Vec<Sums> = shares.groups.iter().map(Group::sums).collect();
+        let sums: Vec<Sums> = shares.rungs.iter().flat_map(|rung| shares.sums(rung)).collect();
         let health: Vec<TierHealth> =
             shares.rungs.iter().map(|rung| self.health(&sums[rung.groups.clone()])).collect();
         let keys: Vec<RungKey> = shares.rungs.iter().map(|rung| (rung.priority, rung.part)).collect();
-        let starting = |rung: usize| {
-            sums[shares.rungs[rung].groups.clone()].iter().any(|sums| sums.starting.endpoints > 0)
-        };
+        let starting = |rung: usize| shares.is_anybody_starting(rung);
         let (mut rungs, mut happened) =
             memory.machine.share(self.failover.as_ref(), &keys, &health, &starting, now);
         for (index, rung) in rungs.iter_mut().enumerate() {

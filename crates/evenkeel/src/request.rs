@@ -118,8 +118,9 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// The same, sent to another tier than these if one can take it: for a retry, since what broke one endpoint of a tier often
-    /// breaks its neighbours. Counts for requests that exclude something.
+    /// The same, sent to another tier than these if one has a share and a plainly usable endpoint: for a retry, since what broke one
+    /// endpoint of a tier often breaks its neighbours. Counts for requests that exclude something. Without `failover` the first tier
+    /// with a usable endpoint has all requests, and so it has all retries.
     #[must_use]
     pub const fn avoiding(mut self, tiers: &'a [Priority]) -> Self {
         self.avoided = tiers;

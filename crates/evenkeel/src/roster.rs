@@ -45,7 +45,11 @@ pub(crate) struct Masks {
 pub(crate) enum Level {
     Preferred,
     Degraded,
-    /// Unusable, and on its way: nothing else speaks against it.
+    /// On its way for the first time: nobody has lost it yet.
+    New,
+    /// As new, and something else speaks against it: a check that asks before it listens, say.
+    NewDown,
+    /// Unusable, and on its way again: nothing else speaks against it.
     Starting,
     /// Unusable for what was concluded about it.
     Out,
@@ -54,16 +58,29 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    pub(crate) fn of(status: Status) -> Self {
-        let starts = |cause| matches!(cause, Cause::AnnouncedStarting | Cause::CheckStarting);
+    /// `is_new` is asked of whoever is unusable: whether it is on its way since it was made, and was never usable.
+    pub(crate) fn of(status: Status, is_new: impl FnOnce() -> bool) -> Self {
         match (status.usable(), status.is_degraded()) {
             (true, false) => Self::Preferred,
             (true, true) => Self::Degraded,
             (false, _) if status.is_withdrawn() => Self::Withdrawn,
-            (false, _) if status.causes().filter(|cause| cause.is_blocking()).all(starts) => Self::Starting,
-            (false, _) => Self::Out,
+            (false, _) => match (is_new(), status.causes().filter(|cause| cause.is_blocking()).all(starts)) {
+                (true, true) => Self::New,
+                (true, false) => Self::NewDown,
+                (false, true) => Self::Starting,
+                (false, false) => Self::Out,
+            },
         }
     }
+
+    pub(crate) const fn is_new(self) -> bool {
+        matches!(self, Self::New | Self::NewDown)
+    }
+}
+
+/// Whether an endpoint is on its way, by this word.
+pub(crate) fn starts(cause: Cause) -> bool {
+    matches!(cause, Cause::AnnouncedStarting | Cause::CheckStarting)
 }
 
 impl Masks {

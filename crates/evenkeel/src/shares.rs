@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bitflags::bitflags;
 use evenkeel_route::locality::ZoneShares;
 use evenkeel_types::{Priority, SplitMix64};
+use smallvec::SmallVec;
 
 use crate::roster::Masks;
 use crate::snapshot::Part;
@@ -200,10 +201,26 @@ impl Shares {
         self.cell(group).mark
     }
 
+    /// The sums of the groups of a rung. Whoever is on the way for the first time is no loss, so that endpoints which are added do not
+    /// make a tier look ill: they count only if nobody else is there.
+    pub(crate) fn sums(&self, rung: &Rung) -> SmallVec<[Sums; 4]> {
+        let mut sums: SmallVec<[Sums; 4]> =
+            self.groups[rung.groups.clone()].iter().map(Group::sums).collect();
+        if sums.iter().any(|sums| sums.settled().endpoints > 0) {
+            sums.iter_mut().for_each(|sums| *sums = sums.without_new());
+        }
+        sums
+    }
+
+    /// Whether anybody of a rung is on the way.
+    pub(crate) fn is_anybody_starting(&self, rung: usize) -> bool {
+        let groups = self.rungs[rung].groups.clone();
+        self.groups[groups].iter().any(|group| group.sums().is_anybody_starting())
+    }
+
     /// The rung of a group, as the numbers in errors tell it: usable endpoints and all.
     pub(crate) fn counts(&self, rung: usize) -> (u32, u32) {
-        let groups = &self.groups[self.rungs[rung].groups.clone()];
-        let sums = groups.iter().map(Group::sums).fold((0, 0), |(usable, total), sums| {
+        let sums = self.sums(&self.rungs[rung]).iter().fold((0, 0), |(usable, total), sums| {
             (usable + sums.preferred.endpoints + sums.degraded.endpoints, total + sums.total().endpoints)
         });
         (sums.0 as u32, sums.1 as u32)

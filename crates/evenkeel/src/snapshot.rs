@@ -92,7 +92,7 @@ impl<T> Tier<T> {
             let (top, crowd) = match node.live.level() {
                 Level::Preferred => &mut plain,
                 Level::Degraded => &mut degraded,
-                Level::Starting | Level::Out | Level::Withdrawn => continue,
+                Level::New | Level::NewDown | Level::Starting | Level::Out | Level::Withdrawn => continue,
             };
             let factor = node.live.factor.get();
             *top = factor.max(*top);

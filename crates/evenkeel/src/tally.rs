@@ -9,8 +9,10 @@ use crate::sync::{AtomicU64, Ordering};
 /// Kept beside the masks of a group where shares go by numbers.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Everybody who was not withdrawn: among these panic chooses.
-    pub(crate) present: Mask,
+    /// Everybody who was not withdrawn and is not new: among these panic chooses.
+    present: Mask,
+    /// Whoever is on the way for the first time: as a rule nobody listens there yet.
+    new: Mask,
     counts: Mutex<Counts>,
     /// The mean utilisation that its endpoints report, as the bits of a number; NaN if none does.
     utilisation: AtomicU64,
@@ -38,6 +40,11 @@ impl Sum {
 pub(crate) struct Sums {
     pub(crate) preferred: Sum,
     pub(crate) degraded: Sum,
+    /// On their way for the first time.
+    pub(crate) new: Sum,
+    /// As new, and something else speaks against them.
+    pub(crate) new_down: Sum,
+    /// On their way again.
     pub(crate) starting: Sum,
     /// Unusable for what was concluded about them.
     pub(crate) out: Sum,
@@ -46,13 +53,30 @@ pub(crate) struct Sums {
 impl Sums {
     /// All that were not withdrawn.
     pub(crate) const fn total(&self) -> Sum {
+        self.settled().plus(self.new).plus(self.new_down)
+    }
+
+    /// All that were not withdrawn and are not new: what a group can have lost.
+    pub(crate) const fn settled(&self) -> Sum {
         self.preferred.plus(self.degraded).plus(self.starting).plus(self.out)
+    }
+
+    /// Whether anybody is on the way.
+    pub(crate) const fn is_anybody_starting(&self) -> bool {
+        self.new.endpoints + self.starting.endpoints > 0
+    }
+
+    /// As if whoever is new were not there.
+    pub(crate) fn without_new(self) -> Self {
+        Self { new: Sum::default(), new_down: Sum::default(), ..self }
     }
 
     fn of(&mut self, level: Level) -> Option<&mut Sum> {
         Some(match level {
             Level::Preferred => &mut self.preferred,
             Level::Degraded => &mut self.degraded,
+            Level::New => &mut self.new,
+            Level::NewDown => &mut self.new_down,
             Level::Starting => &mut self.starting,
             Level::Out => &mut self.out,
             Level::Withdrawn => return None,
@@ -96,7 +120,8 @@ impl Tally {
         let mut sums = Sums::default();
         of.iter().for_each(|&(level, weight)| sums.add(level, weight));
         Self {
-            present: Mask::new(levels.len(), |position| levels[position] != Level::Withdrawn),
+            present: Mask::new(levels.len(), |position| is_present(levels[position])),
+            new: Mask::new(levels.len(), |position| levels[position].is_new()),
             counts: Mutex::new(Counts { sums, of }),
             utilisation: AtomicU64::new(f64::NAN.to_bits()),
         }
@@ -104,11 +129,18 @@ impl Tally {
 
     /// Counts a position as what it says: asked under the lock, so that of two who ask the later truth stays.
     pub(crate) fn refresh(&self, position: usize, level: impl Fn() -> Level) {
-        self.present.refresh(position, || level() != Level::Withdrawn);
+        // New is what an endpoint is first, so it comes into the other mask before it leaves this one.
+        self.present.refresh(position, || is_present(level()));
+        self.new.refresh(position, || level().is_new());
         let mut counts = self.counts.lock();
         if let Some(&(_, weight)) = counts.of.get(position) {
             counts.set(position, level(), weight);
         }
+    }
+
+    /// Among whom panic chooses: whoever is new only if nobody else is there.
+    pub(crate) fn in_panic(&self) -> &Mask {
+        if self.present.usable() > 0 { &self.present } else { &self.new }
     }
 
     /// Takes over new weights.
@@ -134,21 +166,36 @@ impl Tally {
     }
 }
 
+/// What panic chooses among.
+const fn is_present(level: Level) -> bool {
+    !matches!(level, Level::Withdrawn) && !level.is_new()
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use Level::{Degraded, Out, Preferred, Starting, Withdrawn};
+    use Level::{Degraded, New, NewDown, Out, Preferred, Starting, Withdrawn};
 
     #[test]
     fn sums_follow_every_change() {
-        let all = [Preferred, Degraded, Starting, Out, Withdrawn];
-        let tally = Tally::new(&all, &[1, 2, 3, 4, 0]);
+        let all = [Preferred, Degraded, Starting, Out, Withdrawn, New, NewDown];
+        let tally = Tally::new(&all, &[1, 2, 3, 4, 0, 5, 6]);
         let sum = |endpoints, weight| Sum { endpoints, weight };
         assert_eq!(
             tally.sums(),
-            Sums { preferred: sum(1, 1), degraded: sum(1, 2), starting: sum(1, 3), out: sum(1, 4) }
+            Sums {
+                preferred: sum(1, 1),
+                degraded: sum(1, 2),
+                new: sum(1, 5),
+                new_down: sum(1, 6),
+                starting: sum(1, 3),
+                out: sum(1, 4)
+            }
         );
-        assert_eq!((tally.sums().total(), tally.present.usable()), (sum(4, 10), 4));
+        assert_eq!((tally.sums().total(), tally.sums().settled()), (sum(6, 21), sum(4, 10)));
+        assert_eq!((tally.sums().without_new().total(), tally.in_panic().usable()), (sum(4, 10), 4));
+        tally.refresh(5, || Withdrawn);
+        tally.refresh(6, || Withdrawn);
         // Every level to every other, twice, and a position that is not there.
         for (from, to) in all.iter().flat_map(|from| all.map(|to| (*from, to))) {
             tally.refresh(0, || from);
@@ -156,8 +203,14 @@ mod tests {
             tally.refresh(0, || to);
             tally.refresh(9, || to);
             let present = 3 + u64::from(to != Withdrawn);
-            assert_eq!((tally.sums().total().endpoints, tally.present.usable() as u64), (present, present));
+            let old = 3 + u64::from(!matches!(to, Withdrawn | New | NewDown));
+            assert_eq!((tally.sums().total().endpoints, tally.in_panic().usable() as u64), (present, old));
         }
+        let young = Tally::new(&[New, Withdrawn, NewDown], &[1; 3]);
+        assert_eq!(young.in_panic().usable(), 2, "nobody else is there");
+        young.refresh(1, || Out);
+        assert_eq!((young.in_panic().usable(), young.in_panic().contains(1)), (1, true));
+        tally.refresh(0, || Withdrawn);
         tally.reweigh(&[7, 0, 5, 4, 9, 9]);
         assert_eq!(tally.sums().total(), sum(3, 9), "a withdrawn one counts nothing, whatever its weight");
         tally.refresh(0, || Preferred);

@@ -240,6 +240,49 @@ fn grpc_waits_for_a_tier_that_starts() {
     assert_eq!(shares(), [100.0, 0.0]);
 }
 
+/// Endpoints that are added and not ready yet are no loss, and nobody is sent to them, not even in panic.
+#[test]
+fn a_scale_out_is_no_outage() {
+    let starting = |tier, number| endpoint(tier, number).with_announced(Announced::Starting);
+    for failover in [spill(), envoy(), on_panic(OnPanic::FailClosed)] {
+        for check in [CheckState::Unknown, CheckState::Down, CheckState::Starting] {
+            let cluster = cluster(failover.clone(), &[(2, 0, 0), (2, 0, 0)]);
+            for number in 2..5 {
+                match check {
+                    // Its first check is begun once it is there.
+                    CheckState::Starting => cluster.upsert(endpoint(0, number)).unwrap(),
+                    _ => cluster.upsert(starting(0, number)).unwrap(),
+                };
+                // One that is down asked too early.
+                cluster.endpoint(&id(0, number)).unwrap().set_check(check);
+            }
+            assert_eq!(reported(&cluster), [(100.0, 0.0, false), (0.0, 0.0, false)], "{failover:?}");
+            let names = drawn_names(&cluster, 1000);
+            assert_eq!(names.keys().collect::<Vec<_>>(), ["t0-0", "t0-1"]);
+            // They come, one by one; and what was there once and is not ready again is a loss.
+            for number in 2..5 {
+                cluster.upsert(endpoint(0, number)).unwrap();
+                cluster.endpoint(&id(0, number)).unwrap().set_check(CheckState::Up);
+                assert_eq!(reported(&cluster)[0], (100.0, 0.0, false));
+            }
+            for number in 2..5 {
+                cluster.upsert(starting(0, number)).unwrap();
+            }
+            let (share, _, _) = reported(&cluster)[0];
+            assert!((55.0..57.0).contains(&share), "two of five, with 40 % to spare: {share}");
+        }
+    }
+    // Where nobody else is, they are all there is.
+    let (builder, _) = builder(spill());
+    let young: Cluster<()> = builder.build().unwrap();
+    young.apply([starting(0, 0), starting(0, 1)]).unwrap();
+    assert_eq!(reported(&young), [(100.0, 0.0, true)]);
+    assert_eq!(drawn_names(&young, 100).len(), 2);
+    young.upsert(endpoint(0, 2).with_announced(Announced::Down)).unwrap();
+    assert_eq!(reported(&young), [(100.0, 0.0, true)]);
+    assert_eq!(drawn_names(&young, 100).into_keys().collect::<Vec<_>>(), ["t0-2"], "it was there before");
+}
+
 #[test]
 fn a_tier_loses_at_once_and_returns_slowly() {
     let notices = Arc::new(Mutex::new(Vec::new()));

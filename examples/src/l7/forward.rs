@@ -118,7 +118,12 @@ pub async fn forward(
         if let Some(Ok(before)) = last.take() {
             discard(way, before);
         }
-        let Next::RetryAfter(wait) = next else { return result.map_err(Lost::Failed) };
+        let wait = match next {
+            Next::RetryAfter(wait) => wait,
+            // Of a route with hedges, whose next attempt is not beside this one but after it.
+            Next::HedgeNow => Duration::ZERO,
+            _ => return result.map_err(Lost::Failed),
+        };
         if !body.is_there() {
             return result.map_err(Lost::Failed);
         }

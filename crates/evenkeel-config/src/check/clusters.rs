@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel::{ApplyError, BuildError, Cluster, ClusterConfig, InvalidPolicy};
+use evenkeel::{ApplyError, BuildError, Cluster, ClusterConfig, InvalidPolicy, ReturnBy};
 use evenkeel_health::RiseFallConfig;
 use evenkeel_types::Address;
 
@@ -55,7 +55,16 @@ fn endpoints(cluster: &ClusterConfig, path: &Path, faults: &mut Faults<'_>) {
 }
 
 fn health(settings: &ClusterSettings, path: &Path, faults: &mut Faults<'_>) {
-    let Some(check) = &settings.check else { return };
+    let Some(check) = &settings.check else {
+        let waits = settings.cluster.outlier.as_ref().map(|outlier| outlier.return_by);
+        if let Some(ReturnBy::Checks(_)) = waits {
+            let text =
+                "there is no check here: without Handle::record_check an ejection lasts for its longest time"
+                    .to_owned();
+            faults.warn(&path.key("outlier").key("return_by"), text, None);
+        }
+        return;
+    };
     if settings.cluster.health != RiseFallConfig::default() {
         let text = "would be ignored, the check has thresholds of its own: use check.schedule.thresholds";
         faults.error(&path.key("health"), Problem::invalid(text));
@@ -114,10 +123,10 @@ fn unused(config: &Config, faults: &mut Faults<'_>) {
     if config.http.routes.is_empty() && config.stream.routes.is_empty() {
         return;
     }
-    let used: BTreeSet<String> =
-        super::routes::references(config).into_iter().map(|(_, name)| name).collect();
+    let mut used: BTreeSet<&str> = BTreeSet::new();
+    super::routes::each_reference(config, &mut |name, _| _ = used.insert(name));
     for (i, settings) in config.clusters.iter().enumerate() {
-        if !used.contains(&settings.cluster.name) {
+        if !used.contains(settings.cluster.name.as_str()) {
             let text = format!("no route leads to the cluster {:?}", settings.cluster.name);
             faults.warn(&Path::from("clusters").index(i), text, None);
         }

@@ -51,7 +51,7 @@ impl HedgePolicy {
         Ok(Self { on: Arc::new(config.on.clone()), attempts: config.attempts })
     }
 
-    /// As [`Hedge::new`].
+    /// As [`Hedge::new`]. With a delay of [`Duration::MAX`] attempts are sent only when others have ended.
     #[must_use]
     pub fn begin(&self, delay: Duration, now: Timestamp) -> Hedge {
         Hedge {
@@ -62,8 +62,16 @@ impl HedgePolicy {
             running: 1,
             next: now.saturating_add(delay),
             now,
+            may_repeat: true,
             is_over: false,
         }
+    }
+
+    /// For a request that must not be done twice: no attempt is sent beside another, and a further one only after an ending that
+    /// no endpoint has seen.
+    #[must_use]
+    pub fn begin_once(&self, now: Timestamp) -> Hedge {
+        Hedge { may_repeat: false, ..self.begin(Duration::MAX, now) }
     }
 }
 
@@ -83,6 +91,7 @@ pub struct Hedge {
     running: u32,
     next: Timestamp,
     now: Timestamp,
+    may_repeat: bool,
     is_over: bool,
 }
 
@@ -113,7 +122,8 @@ impl Hedge {
     /// When [`tick`](Self::tick) has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        (!self.is_over && self.sent < self.allowed).then_some(self.next)
+        let is_open = !self.is_over && self.sent < self.allowed;
+        Some(self.next).filter(|&next| is_open && next != Timestamp::MAX)
     }
 
     /// Sends another attempt, if it is time and `permit` allows it. A refusal is final: a budget that is spent would only be
@@ -134,7 +144,7 @@ impl Hedge {
             return HedgeStep::Wait;
         }
         self.running = self.running.saturating_sub(1);
-        if self.on.is_met(ending) {
+        if self.on.is_met(ending) && (self.may_repeat || ending.is_unseen()) {
             // An endpoint that asks to be left alone is heard: nothing is sent sooner than planned.
             let may_hurry = ending.asked_to_wait().is_none();
             let step =
@@ -226,6 +236,25 @@ mod tests {
         assert_eq!(hurried.tick(at(13), || true), Send(3));
         assert_eq!(hurried.ended(&LATER, at(14), || unreachable!("no more")), Wait);
         assert_eq!(hurried.ended(&GOOD, at(15), || unreachable!("over")), Answer);
+
+        let policy = HedgePolicy::new(&HedgeConfig::default()).unwrap();
+        for (mut unhurried, may_repeat) in
+            [(policy.begin(Duration::MAX, at(0)), true), (policy.begin_once(at(0)), false)]
+        {
+            assert_eq!(
+                (unhurried.next_deadline(), unhurried.tick(Timestamp::MAX, || unreachable!())),
+                (None, Wait)
+            );
+            let mut reset = unhurried.clone();
+            let expected = if may_repeat { Send(2) } else { Answer };
+            assert_eq!(reset.ended(&Ending::Reset, at(5), || may_repeat), expected);
+            assert_eq!(
+                unhurried.ended(&Ending::ConnectFailed, at(5), || true),
+                Send(2),
+                "nobody has seen it"
+            );
+            assert_eq!(unhurried.ended(&Ending::ConnectFailed, at(6), || unreachable!("no more")), Answer);
+        }
 
         let mut asked = hedge(2);
         assert_eq!(asked.ended(&LATER, at(3), || unreachable!("not now")), Answer);

@@ -52,9 +52,9 @@ impl Default for BlueGreenConfig {
 /// A switch between two environments, which can be taken back at any time.
 ///
 /// ```text
-///                switch to other            switch to live   deadline of keep
-/// Blue           Green, keeps Blue          stay             keeps nobody
-/// Green          Blue, keeps Green          stay             keeps nobody
+///                switch to other      switch to live   switch now to other     switch now to live   deadline of keep
+/// Blue           Green, keeps Blue    stay             Green, keeps nobody     keeps nobody         keeps nobody
+/// Green          Blue, keeps Green    stay             Blue, keeps nobody      keeps nobody         keeps nobody
 /// ```
 #[derive(Clone, Debug)]
 pub struct BlueGreen {
@@ -86,7 +86,8 @@ impl BlueGreen {
         self.live
     }
 
-    /// Makes `to` live. Nothing happens if it is.
+    /// Makes `to` live, and keeps the users of the other one there for a while. Nothing happens if it is live. To leave what is
+    /// broken, use [`switch_now`](Self::switch_now).
     pub fn switch(&mut self, to: Colour, now: Timestamp) -> Option<Switched> {
         if to == self.live {
             return None;
@@ -94,6 +95,16 @@ impl BlueGreen {
         self.live = to;
         self.kept_until = (self.keep > Duration::ZERO).then(|| now.saturating_add(self.keep));
         Some(Switched { live: to, kept_until: self.kept_until })
+    }
+
+    /// Makes `to` live for everybody, at once: away from an environment that is broken, whose users gain nothing by staying. Nothing
+    /// happens if it is.
+    pub fn switch_now(&mut self, to: Colour) -> Option<Switched> {
+        if to == self.live && self.kept_until.is_none() {
+            return None;
+        }
+        (self.live, self.kept_until) = (to, None);
+        Some(Switched { live: to, kept_until: None })
     }
 
     /// Where a request goes, whose user was on `was` (by a cookie, say).
@@ -146,6 +157,14 @@ mod tests {
             assert!(machine.tick(at(15)));
             assert_eq!(machine.next_deadline(), None);
             assert!(machine.switch(live, at(16)).is_some(), "and back");
+            assert_eq!(machine.colour(Some(other), at(17)), other);
+            let now = Some(Switched { live, kept_until: None });
+            assert_eq!(machine.switch_now(live), now, "nobody is kept any more");
+            assert_eq!((machine.switch_now(live), machine.next_deadline()), (None, None));
+            assert_eq!(machine.colour(Some(other), at(17)), live);
+            assert_eq!(machine.switch(other, at(18)).map(|switched| switched.live), Some(other));
+            assert_eq!(machine.switch_now(live), now, "back, and nobody stays behind");
+            assert_eq!(machine.colour(Some(other), at(19)), live);
         }
     }
 }

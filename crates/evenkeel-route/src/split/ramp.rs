@@ -75,9 +75,11 @@ pub struct ErrorBudget {
     /// The share of failures that the new version may have in a step. More ends the ramp. Default 1 %.
     pub failures: Ratio,
     /// Whether that is on top of what the old version fails at in the same step. Default yes: a database that is down
-    /// fails both.
+    /// fails both. Where the old one has had fewer than `min_requests`, or the new one gets everything and what still comes from the
+    /// old one is what took longest, it is what the old one failed at before, and nothing if that was never known.
     pub above_old: bool,
-    /// Requests of the new version in a step before it is judged, at least 1. Default 100.
+    /// Requests of the new version in a step before it is judged, and of the old one before it is a measure; at least 1. Default
+    /// 100.
     pub min_requests: u64,
 }
 
@@ -164,6 +166,8 @@ pub struct Ramp {
     now: Timestamp,
     new: Counts,
     old: Counts,
+    /// What the old version failed at when it was last known.
+    before: Counts,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -187,6 +191,7 @@ impl Ramp {
             now,
             new: Counts::default(),
             old: Counts::default(),
+            before: Counts::default(),
         };
         Ok(ramp)
     }
@@ -289,6 +294,7 @@ impl Ramp {
     }
 
     fn go(&mut self, to: RampState, why: RampWhy) -> RampChange {
+        self.before = self.of_old();
         let from = std::mem::replace(&mut self.state, to);
         self.since = self.now;
         // A pause keeps its counts: what was already spent is spent.
@@ -298,10 +304,17 @@ impl Ramp {
         RampChange { from, to, share: self.share(), why }
     }
 
+    /// What the old version fails at: a few of its requests say nothing, and when it gets no new ones those that still come in are
+    /// the slow ones.
+    fn of_old(&self) -> Counts {
+        let least = self.config.budget.map_or(u64::MAX, |budget| budget.min_requests);
+        if self.old.requests >= least && self.share() < Ratio::ONE { self.old } else { self.before }
+    }
+
     /// `failures / requests > budget + old failures / old requests`, without division.
     fn is_spent(&self) -> bool {
         let Some(budget) = self.config.budget else { return false };
-        let (new, old) = (self.new, if budget.above_old { self.old } else { Counts::default() });
+        let (new, old) = (self.new, if budget.above_old { self.of_old() } else { Counts::default() });
         if new.requests < budget.min_requests {
             return false;
         }
@@ -447,6 +460,48 @@ mod tests {
         assert!(run(0, 3).is_some());
         assert_eq!(run(30, 8), None);
         assert!(run(30, 9).is_some());
+    }
+
+    /// What was under way when the last step began ends in it, and is mostly what hangs: no measure, however much it is.
+    #[test]
+    fn stragglers_of_the_old_version_are_no_measure() {
+        let run = |before: u64, stragglers: u64| {
+            let mut ramp = in_state(Step(0));
+            ramp.config.steps[1].share = Ratio::ONE;
+            (0..before).for_each(|i| {
+                let outcome = if i < before / 2 { Outcome::failure() } else { Outcome::success() };
+                assert_eq!(ramp.record(RampArm::Old, &outcome, at(6)), None);
+            });
+            assert_eq!(ramp.tick(at(15)).map(|change| change.to), Some(Step(1)));
+            (0..stragglers).for_each(|_| {
+                assert_eq!(ramp.record(RampArm::Old, &Outcome::failure(), at(16)), None);
+            });
+            // Two of three fail.
+            (0..30).find_map(|i| {
+                let outcome = if i % 3 == 0 { Outcome::success() } else { Outcome::failure() };
+                ramp.record(RampArm::New, &outcome, at(16))
+            })
+        };
+        for stragglers in [0, 1, 500] {
+            let change = run(0, stragglers).expect("nothing is known of the old version but stragglers");
+            assert!(matches!(change.why, RampWhy::Budget { requests: 10, .. }), "{change:?}");
+            assert!(run(8, stragglers).is_some(), "half of eight says nothing either");
+            assert!(run(1000, stragglers).is_some(), "66 % is more than 50 % and 10 %");
+        }
+        let mut same = in_state(Step(0));
+        (0..9).for_each(|_| assert_eq!(same.record(RampArm::Old, &Outcome::failure(), at(6)), None));
+        let spent = (0..10).find_map(|_| same.record(RampArm::New, &Outcome::failure(), at(6)));
+        assert!(spent.is_some(), "nine requests are none");
+    }
+
+    #[test]
+    fn what_the_old_version_failed_at_before_counts_when_it_has_no_requests() {
+        let mut ramp = in_state(Step(0));
+        ramp.config.steps[1].share = Ratio::ONE;
+        (0..100).for_each(|_| assert_eq!(ramp.record(RampArm::Old, &Outcome::failure(), at(6)), None));
+        assert_eq!(ramp.tick(at(15)).map(|change| change.to), Some(Step(1)));
+        let spent = (0..100).find_map(|_| ramp.record(RampArm::New, &Outcome::failure(), at(16)));
+        assert_eq!(spent, None, "both fail at everything: it is not the new version");
     }
 
     #[test]

@@ -65,6 +65,13 @@ impl SharedSwitch {
         switched
     }
 
+    pub(crate) fn switch_now(&self, to: Colour) -> Option<Switched> {
+        let mut machine = self.machine.lock();
+        let switched = machine.switch_now(to);
+        self.word.store(word(&machine), Ordering::Relaxed);
+        switched
+    }
+
     pub(crate) fn tick(&self, now: Timestamp) {
         let mut machine = self.machine.lock();
         if machine.tick(now) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_limit::{Extra, Reservation};
-use evenkeel_route::affinity::OnLost;
+use evenkeel_route::affinity::{EndpointState, OnLost};
 use evenkeel_route::retry::{self, Ending, GiveUp, Hedge, HedgeStep, RetryProgress};
 use evenkeel_route::split::HeaderChanges;
 use evenkeel_types::{Classify, HttpStatus, Origin, Outcome, Priority, Timestamp};
@@ -48,7 +48,7 @@ pub enum Next {
     Done,
     /// Wait so long, then [`pick`](Exchange::pick) again: the next endpoint is another one. The budget has agreed.
     RetryAfter(Duration),
-    /// Send another attempt at once, by [`hedge`](Exchange::hedge). The budget has agreed.
+    /// Send another attempt at once, by [`hedge`](Exchange::hedge) or [`pick`](Exchange::pick). The budget has agreed.
     HedgeNow,
     /// Another attempt is still under way: wait for that.
     Wait,
@@ -66,6 +66,8 @@ pub(crate) struct Journey {
     sought: Sought,
     may_repeat: bool,
     is_mirrored: bool,
+    /// Whether a ramp has heard that the arm's cluster has nobody for this request.
+    is_missed: bool,
     deadline: Option<Timestamp>,
     progress: RetryProgress,
     /// In the cluster of the last attempt.
@@ -109,6 +111,7 @@ impl<T> Exchange<T> {
             sought,
             may_repeat,
             is_mirrored,
+            is_missed: false,
             deadline,
             progress: RetryProgress::new(Timestamp::ORIGIN, deadline, may_repeat),
             tried: Tried::default(),
@@ -238,7 +241,7 @@ impl<T> Exchange<T> {
         Some(cluster.pick(&self.journey.bare()))
     }
 
-    /// Picks an endpoint: for the first attempt, and after [`Next::RetryAfter`] for the next one.
+    /// Picks an endpoint: for the first attempt, and after [`Next::RetryAfter`] or [`Next::HedgeNow`] for the next one.
     ///
     /// The first goes where the user was, if the route has affinity. Further ones go elsewhere, to another tier if one can serve,
     /// and count against the budget of the cluster. If the cluster cannot serve, its fallbacks are asked in their order.
@@ -250,6 +253,9 @@ impl<T> Exchange<T> {
         let kind = if self.journey.attempts == 0 { Kind::First } else { Kind::Retry };
         let table = &*self.seat.table;
         let route = table.route(self.route);
+        if self.journey.is_hedge_due {
+            return self.journey.pick_hedge(table, route);
+        }
         let pick = self.journey.pick(table, route, kind);
         if kind == Kind::First && pick.is_ok() {
             self.journey.begin_hedge(table, route);
@@ -337,6 +343,9 @@ impl Journey {
                 }
                 Err(error) => error,
             };
+            if at == self.arm.cluster && kind == Kind::First {
+                self.missed(table, route, &error);
+            }
             let next = table.clusters.fallback(at).filter(|_| falls_back(&error));
             // Further on the error stays that of the cluster which was asked for.
             let first = *first.get_or_insert(error);
@@ -344,6 +353,16 @@ impl Journey {
                 Some(next) => at = next,
                 None => return Err(self.went_nowhere(table, route, first)),
             }
+        }
+    }
+
+    /// A version that has nobody to answer has failed, whoever answers in its stead.
+    fn missed<T>(&mut self, table: &Table<T>, route: &Route, error: &SendError) {
+        if let Target::Ramp { ramp, .. } = &route.target
+            && falls_back(error)
+            && !std::mem::replace(&mut self.is_missed, true)
+        {
+            ramp.record(self.arm.arm as usize, &Outcome::failure(), table.core.now());
         }
     }
 
@@ -391,8 +410,9 @@ impl Journey {
                 Err(PickAtError::Pick(error)) => return Err(error.into()),
             }
         }
+        // A user who must not be moved is not moved by a retry either.
         if found.is_none()
-            && self.attempts == 0
+            && (self.attempts == 0 || rules.on_unhealthy == OnLost::Refuse)
             && !matches!(verdict, Affinity::Refused(_))
             && let Some(home) = &self.sought.home
         {
@@ -404,6 +424,10 @@ impl Journey {
                         OnLost::Lend => Affinity::Lent(state),
                         OnLost::Refuse => Affinity::Refused(state),
                     };
+                }
+                // Of the whole cluster, and so of the user's endpoint.
+                Err(PickAtError::Pick(PickError::Saturated(_))) if rules.on_saturated == OnLost::Refuse => {
+                    verdict = Affinity::Refused(EndpointState::Saturated);
                 }
                 Err(PickAtError::Pick(error)) => return Err(error.into()),
             }
@@ -454,9 +478,23 @@ impl Journey {
         if route.retry.is_some() {
             self.tiers.push(pick.endpoint().description().priority());
         }
-        if let Some(sticky) = route.sticky.as_ref().filter(|_| at == self.arm.cluster) {
+        // Of attempts side by side the one that answers is learnt, once it has.
+        if kind != Kind::Hedge {
+            self.remember(table, route, pick);
+        }
+    }
+
+    fn remember<T>(&self, table: &Table<T>, route: &Route, pick: &Pick<T>) {
+        if let Some(sticky) = &route.sticky
+            && self.is_of_arm(table, pick)
+        {
             sticky.remember(&self.sought, &pick.endpoint().id(), || table.core.now());
         }
+    }
+
+    /// Whether this endpoint is one of the arm's cluster, and not of a fallback.
+    fn is_of_arm<T>(&self, table: &Table<T>, pick: &Pick<T>) -> bool {
+        Arc::ptr_eq(&pick.endpoint().control, &table.clusters.get(self.arm.cluster).shared.control)
     }
 
     /// Gives back what a ledger gave for an attempt that was not sent.
@@ -472,8 +510,11 @@ impl Journey {
         let Some(hedge) = route.hedge.as_ref() else { return };
         let now = table.core.now();
         self.started = Some(now);
-        if self.may_repeat {
-            self.hedge = hedge.begin(now);
+        let rules = route.sticky.as_ref().map(|sticky| sticky.config.rules);
+        let must_stay =
+            self.sought.home.is_some() && rules.is_some_and(|rules| rules.on_unhealthy == OnLost::Refuse);
+        if !must_stay {
+            self.hedge = Some(hedge.begin(now, self.may_repeat));
         }
     }
 
@@ -486,7 +527,10 @@ impl Journey {
         outcome: &Outcome,
     ) -> Next {
         let core = &*table.core;
-        if let Target::Ramp { ramp, .. } = &route.target {
+        // What a fallback answers says nothing of the version in whose stead it does.
+        if let Target::Ramp { ramp, .. } = &route.target
+            && self.is_of_arm(table, pick)
+        {
             ramp.record(self.arm.arm as usize, outcome, core.now());
         }
         if route.hedge.is_none() && route.retry.as_ref().is_none_or(|retry| !retry.minds(ending)) {
@@ -502,7 +546,12 @@ impl Journey {
         if let Some(hedge) = hedge {
             let step = hedge.ended(ending, now, || reserve(table, *at, Extra::Hedge, paid));
             return match step {
-                HedgeStep::Answer => Next::Done,
+                HedgeStep::Answer => {
+                    if self.attempts > 1 {
+                        self.remember(table, route, pick);
+                    }
+                    Next::Done
+                }
                 HedgeStep::Wait => Next::Wait,
                 HedgeStep::Send(_) => {
                     self.is_hedge_due = true;
@@ -524,19 +573,24 @@ impl Journey {
     fn hedge<T>(&mut self, table: &Table<T>, route: &Route) -> Result<Option<Pick<T>>, SendError> {
         let now = table.core.now();
         let Self { hedge: Some(hedge), paid, at, .. } = self else { return Ok(None) };
-        if !std::mem::take(&mut self.is_hedge_due) {
+        if !self.is_hedge_due {
             let step = hedge.tick(now, || reserve(table, *at, Extra::Hedge, paid));
             if !matches!(step, HedgeStep::Send(_)) {
                 return Ok(None);
             }
         }
+        self.pick_hedge(table, route).map(Some)
+    }
+
+    fn pick_hedge<T>(&mut self, table: &Table<T>, route: &Route) -> Result<Pick<T>, SendError> {
+        self.is_hedge_due = false;
         let pick = self.pick(table, route, Kind::Hedge);
         if pick.is_err()
             && let Some(hedge) = &mut self.hedge
         {
             let _ = hedge.not_sent();
         }
-        pick.map(Some)
+        pick
     }
 }
 

@@ -10,7 +10,8 @@ use super::error::{RouterError, RouterProblem};
 
 /// When a request is sent a second time before the first has been answered.
 ///
-/// Only requests that may be done twice are.
+/// Only requests that may be done twice are sent twice at a time. All are sent again as soon as an attempt has ended so that another is
+/// worth it; what must not be done twice, if no endpoint has seen it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(
@@ -49,7 +50,8 @@ pub enum HedgeAfter {
         #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
         Duration,
     ),
-    /// As long as this share of the requests of the route took. No hedges before a hundred were measured.
+    /// As long as this share of the requests of the route took. Before a hundred were measured the next attempt begins only when
+    /// one has failed.
     Quantile {
         /// The share, above 0 and below 1.
         share: Ratio,
@@ -115,10 +117,14 @@ impl RouteHedge {
         &self.config
     }
 
-    /// The hedges of a request that is sent now, if it is known how long to wait.
-    pub(crate) fn begin(&self, now: Timestamp) -> Option<Hedge> {
-        let delay = self.delay.load(Ordering::Relaxed);
-        (delay != u64::MAX).then(|| self.policy.begin(Duration::from_nanos(delay), now))
+    /// The hedges of a request that is sent now. As long as it is not known how long to wait, and for what must not be done
+    /// twice, the next attempt begins only when one has failed.
+    pub(crate) fn begin(&self, now: Timestamp, may_repeat: bool) -> Hedge {
+        match self.delay.load(Ordering::Relaxed) {
+            _ if !may_repeat => self.policy.begin_once(now),
+            u64::MAX => self.policy.begin(Duration::MAX, now),
+            delay => self.policy.begin(Duration::from_nanos(delay), now),
+        }
     }
 
     /// How long an attempt took that was answered.
@@ -157,15 +163,16 @@ mod tests {
         let now = Timestamp::from_secs(1);
         for millis in 1..=99 {
             hedge.record(Duration::from_millis(millis), now);
-            assert!(hedge.begin(now).is_none(), "too few are known");
+            assert!(hedge.begin(now, true).next_deadline().is_none(), "too few are known");
         }
         hedge.record(Duration::from_millis(100), now);
-        let until = hedge.begin(now).unwrap().next_deadline().unwrap();
+        let until = hedge.begin(now, true).next_deadline().unwrap();
         let delay = until.saturating_since(now);
         assert!(delay.abs_diff(Duration::from_millis(95)) < Duration::from_millis(3), "{delay:?}");
         let fast = RouteHedge::new(&RouteHedgeConfig::default(), "hedge").unwrap();
         (0..100).for_each(|_| fast.record(Duration::from_micros(1), now));
-        assert_eq!(fast.begin(now).unwrap().next_deadline(), Some(now.saturating_add(least())));
+        assert_eq!(fast.begin(now, true).next_deadline(), Some(now.saturating_add(least())));
+        assert_eq!(fast.begin(now, false).next_deadline(), None, "never two at a time");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::action::StaticResponse;
+use super::blue_green::SharedSwitch;
 use super::build::build;
 use super::builder::RouterBuilder;
 use super::config::RouterConfig;
@@ -23,7 +24,7 @@ use super::ramp::RampOrder;
 use super::rate_limit::Word;
 use super::report::RouterReport;
 use super::sticky::Sought;
-use super::table::{Core, Current, Route, Seat, Table};
+use super::table::{Core, Current, Held, Route, Seat, Table};
 use super::target::Target;
 use crate::cluster::Cluster;
 use crate::sync::{AtomicU64, Ordering, Swap};
@@ -205,7 +206,7 @@ impl<T> Router<T> {
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<Self, RouterError> {
         let core = Arc::new(core);
-        let table = build(&core, config, clusters, None)?;
+        let table = build(&core, Arc::new(config), clusters, &[], None)?;
         let shared = Shared {
             generation: AtomicU64::new(table.generation),
             current: Swap::new(Current::new(table)),
@@ -223,6 +224,8 @@ impl<T> Router<T> {
     /// the settings that it belongs to did not change: the counts of rate limits, the position of ramps and switches, learnt
     /// affinity, what mirrors counted, and the counters of routes, by the names of these. O(n log n).
     ///
+    /// No cluster is forgotten: where clusters go as well as come, use [`replace`](Self::replace).
+    ///
     /// # Errors
     ///
     /// [`RouterError`], and the router keeps what it had.
@@ -231,10 +234,47 @@ impl<T> Router<T> {
         config: RouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
+        self.update(Arc::new(config), clusters, |before| before.clusters.all())
+    }
+
+    /// As [`apply`](Self::apply), but `clusters` are all that there are from now on: those that are not among them are forgotten, and
+    /// dropped once no request needs them any more. A route to one of those is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`RouterError`], and the router keeps what it had.
+    pub fn replace(
+        &self,
+        config: RouterConfig,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+    ) -> Result<(), RouterError> {
+        self.replace_shared(Arc::new(config), clusters)
+    }
+
+    /// As [`replace`](Self::replace), without a copy of a configuration that somebody else holds: `config` may be all of a program's,
+    /// of which the router's is a part.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_shared(
+        &self,
+        config: Arc<dyn AsRef<RouterConfig> + Send + Sync>,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+    ) -> Result<(), RouterError> {
+        self.update(config, clusters, |_| &[])
+    }
+
+    fn update(
+        &self,
+        config: Held,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+        known: impl FnOnce(&Table<T>) -> &[Cluster<T>],
+    ) -> Result<(), RouterError> {
         let shared = &*self.shared;
         let mut retired = shared.retired.lock();
         let before = shared.current.load_full();
-        let table = build(&shared.core, config, clusters, Some(&before.table))?;
+        let table = build(&shared.core, config, clusters, known(&before.table), Some(&before.table))?;
         drop(before);
         let generation = table.generation;
         retired.push(shared.current.swap(Arc::new(Current::new(table))));
@@ -255,7 +295,7 @@ impl<T> Router<T> {
     /// The configuration that is in force.
     #[must_use]
     pub fn config(&self) -> RouterConfig {
-        self.shared.current.load().table.config.clone()
+        self.shared.current.load().table.config().clone()
     }
 
     /// The compiled rules: `shadowed` tells which never take anything.
@@ -300,7 +340,7 @@ impl<T> Router<T> {
         }
         let matched = Matched { found, name: &route.name, edits: &route.edits };
         let key = if route.key.is_empty() { None } else { asked.key(&route.key) };
-        let hash = key.as_ref().map(|key| key_hash(table.config.hash_seed, key));
+        let hash = key.as_ref().map(|key| key_hash(table.hash_seed, key));
         let Some(arm) = route.target.choose(&request, hash, lane.draw(), || moment.now()) else {
             route.counters.add(Count::Answered);
             let decision = answer(route, incoming, &found);
@@ -375,15 +415,33 @@ impl<T> Router<T> {
         }
     }
 
-    /// Makes a colour live. Nothing comes back if it is.
+    /// Makes a colour live. Users of the other one are kept there as long as the route says. Nothing comes back if it is live.
     ///
     /// # Errors
     ///
     /// [`NoSuchRoute`] if no route of this name has a switch.
     pub fn switch(&self, route: &str, to: Colour) -> Result<Option<Switched>, NoSuchRoute> {
+        self.switch_by(route, |switch, now| switch.switch(to, now))
+    }
+
+    /// Makes a colour live for everybody at once, and keeps nobody on the other one: for taking back a switch to what turned out
+    /// to be broken. Nothing comes back if that is so.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchRoute`] if no route of this name has a switch.
+    pub fn switch_now(&self, route: &str, to: Colour) -> Result<Option<Switched>, NoSuchRoute> {
+        self.switch_by(route, |switch, _| switch.switch_now(to))
+    }
+
+    fn switch_by(
+        &self,
+        route: &str,
+        act: impl FnOnce(&SharedSwitch, Timestamp) -> Option<Switched>,
+    ) -> Result<Option<Switched>, NoSuchRoute> {
         let current = self.shared.current.load_full();
         match current.table.find(route).map(|route| &route.target) {
-            Some(Target::BlueGreen { switch, .. }) => Ok(switch.switch(to, self.shared.core.now())),
+            Some(Target::BlueGreen { switch, .. }) => Ok(act(switch, self.shared.core.now())),
             _ => Err(NoSuchRoute { name: route.to_owned(), what: "blue-green switch" }),
         }
     }
@@ -431,7 +489,7 @@ pub(crate) fn fraction_hash<T, H: Headers + ?Sized>(
     }
     let Incoming { request, source, .. } = incoming;
     let asked = Asked { request, source: *source, path: request.path };
-    asked.key(&table.key).map_or(draw, |key| key_hash(table.config.hash_seed, &key))
+    asked.key(&table.key).map_or(draw, |key| key_hash(table.hash_seed, &key))
 }
 
 fn limit<H: Headers + ?Sized>(

@@ -118,7 +118,7 @@ impl<T> StreamRouter<T> {
     }
 
     /// Makes `config` the configuration, by one swap. `clusters` come in beside those that are known, and instead of those of
-    /// the same names.
+    /// the same names; where clusters go as well as come, use [`replace`](Self::replace).
     ///
     /// # Errors
     ///
@@ -128,9 +128,32 @@ impl<T> StreamRouter<T> {
         config: &StreamRouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
+        self.update(config, clusters, |before| before.clusters.all())
+    }
+
+    /// As [`apply`](Self::apply), but `clusters` are all that there are from now on: those that are not among them are forgotten, and
+    /// dropped once no connection needs them any more. A route to one of those is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`RouterError`], and the router keeps what it had.
+    pub fn replace(
+        &self,
+        config: &StreamRouterConfig,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+    ) -> Result<(), RouterError> {
+        self.update(config, clusters, |_| &[])
+    }
+
+    fn update(
+        &self,
+        config: &StreamRouterConfig,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+        known: impl FnOnce(&Table<T>) -> &[Cluster<T>],
+    ) -> Result<(), RouterError> {
         let updates = self.shared.updates.lock();
         let before = self.shared.current.load_full();
-        let table = build(config, clusters, before.clusters.all())?;
+        let table = build(config, clusters, known(&before))?;
         let old = self.shared.current.swap(Arc::new(table));
         drop(updates);
         drop((old, before));
@@ -218,7 +241,7 @@ impl<T> StreamRouted<T> {
     }
 
     /// Picks another endpoint than those `tried`, when no connection could be made to them. The cluster's budget of extra load
-    /// is asked, as for every retry.
+    /// is asked, as for every retry; if that is spent, no fallback is.
     ///
     /// # Errors
     ///
@@ -234,6 +257,8 @@ impl<T> StreamRouted<T> {
         while let Some(cluster) = at {
             match self.table.clusters.get(cluster).pick(&request) {
                 Ok(pick) => return Ok(pick),
+                // No reason to send more, elsewhere or here.
+                Err(error @ PickError::BudgetSpent(_)) => return Err(first.unwrap_or(error)),
                 Err(error) => first = first.or(Some(error)),
             }
             at = self.table.clusters.fallback(cluster);
@@ -319,7 +344,7 @@ fn build<T>(
 fn target<T>(action: &StreamAction, clusters: &Clusters<T>, route: usize) -> Result<Target, RouterError> {
     match action {
         StreamAction::Cluster(name) => {
-            Ok(Target::Cluster(clusters.find(name, &format!("routes[{route}].action.cluster"))?))
+            Ok(Target::Cluster(clusters.find(name, || format!("routes[{route}].action.cluster"))?))
         }
         StreamAction::Split(split) => {
             let field = format!("routes[{route}].action.split");

@@ -1,5 +1,7 @@
 //! Requests on their way: retries, hedges, fallbacks, users who stay, copies, ramps and switches.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,11 @@ use evenkeel::route::affinity::EndpointState;
 use evenkeel::route::retry::{Ending, GiveUp};
 use evenkeel::route::split::{Colour, RampState};
 use evenkeel::router::{Affinity, ArmReason, Next, RampOrder, SendError};
-use evenkeel::{AdminState, Endpoint, ManualClock, PickError, Priority};
+use evenkeel::{
+    AdminState, Announced, BackupFailoverConfig, BackupMode, CheckState, Cluster, Endpoint,
+    EnvoyFailoverConfig, FailoverConfig, FailoverMode, GrpcFailoverConfig, LimitConfig, ManualClock, OnPanic,
+    PickError, Priority,
+};
 
 use crate::world::{cluster, fill, with_budget, world};
 
@@ -75,28 +81,88 @@ fn one_endpoint_is_tried_twice_only_if_asked_for() {
     }
 }
 
-#[test]
-fn a_retry_avoids_the_tier_that_failed() {
-    let v1 = cluster("v1", 0);
-    let endpoint = |name: &str, priority: u8| {
-        let priority = Priority::new(priority).unwrap();
-        let address = "10.0.0.1:80".parse().unwrap();
-        Endpoint::new(name.parse().unwrap(), address).with_priority(priority)
+/// Endpoints of two tiers, of which so many are up or degraded; all others of the tier are down.
+fn tiers(failover: Option<FailoverMode>, tiers: [(usize, usize, usize); 2]) -> Cluster<()> {
+    let builder = Cluster::builder("v1").seed(1).clock(ManualClock::default());
+    let builder = match failover {
+        Some(failover) => builder.failover(failover),
+        None => builder,
     };
-    v1.apply([endpoint("a", 0), endpoint("b", 0), endpoint("c", 1)]).unwrap();
-    for (tier_after, expected) in [(1, Some("c")), (0, None)] {
-        let settings = to_v1(&format!("retry = {{ attempts = 3, tier_after = {tier_after} }}"));
-        let mut world = world(&settings, vec![v1.clone()]);
+    let cluster = builder.build().unwrap();
+    let endpoints = tiers.iter().enumerate().flat_map(|(tier, &(up, degraded, down))| {
+        (0..up + degraded + down).map(move |i| {
+            let address = format!("10.{tier}.0.{i}:80").parse().unwrap();
+            let announced = match i {
+                _ if i < up => Announced::Up,
+                _ if i < up + degraded => Announced::Degraded,
+                _ => Announced::Down,
+            };
+            Endpoint::new(format!("t{tier}-{i}").parse().unwrap(), address)
+                .with_priority(Priority::new(tier as u8).unwrap())
+                .with_announced(announced)
+        })
+    });
+    cluster.apply(endpoints).unwrap();
+    cluster
+}
+
+/// From which tier to which retries go: how many of two hundred leave their tier.
+fn leavers(cluster: &Cluster<()>, retry: &str) -> [[u32; 2]; 2] {
+    let mut world = world(&to_v1(&format!("retry = {retry}")), vec![cluster.clone()]);
+    let mut counts = [[0; 2]; 2];
+    for _ in 0..200 {
         let mut exchange = world.send("/", &[]).unwrap();
         let mut first = exchange.pick().unwrap();
-        assert_ne!(first.endpoint().id().as_str(), "c");
         assert!(matches!(exchange.after(&mut first, &BAD), Next::RetryAfter(_)));
         let second = exchange.pick().unwrap();
-        let went_to = second.endpoint().id();
-        assert_eq!(went_to.as_str() == "c", expected.is_some(), "{tier_after}: {went_to}");
-        drop(second);
-        let third = exchange.pick().unwrap();
-        assert_ne!(third.endpoint().id(), went_to, "with every tier tried, what is left serves");
+        assert_ne!(first.endpoint().id(), second.endpoint().id());
+        let [from, to] = [&first, &second].map(|pick| usize::from(pick.way().priority().get()));
+        counts[from][to] += 1;
+    }
+    counts
+}
+
+/// Another tier only if that has a share.
+#[test]
+fn a_retry_avoids_the_tier_that_failed_if_another_one_has_a_share() {
+    let spill = |config: FailoverConfig| Some(FailoverMode::Spill(config));
+    let plain = || spill(FailoverConfig::default());
+    let envoy = Some(FailoverMode::Envoy(EnvoyFailoverConfig::default()));
+    let grpc = || Some(FailoverMode::Grpc(GrpcFailoverConfig::default()));
+    let backup = |takes| Some(FailoverMode::Backup(BackupFailoverConfig { takes }));
+    let modes = [None, plain(), envoy, grpc(), backup(BackupMode::First), backup(BackupMode::All)];
+    for failover in modes {
+        let whole = tiers(failover.clone(), [(9, 0, 1), (2, 0, 0)]);
+        assert_eq!(leavers(&whole, "{}"), [[200, 0], [0, 0]], "nobody need leave: {failover:?}");
+        let degraded = tiers(failover.clone(), [(9, 0, 1), (0, 1, 0)]);
+        assert_eq!(leavers(&degraded, "{}"), [[200, 0], [0, 0]], "a degraded one is no better: {failover:?}");
+        // The own tier has nobody else.
+        let last = tiers(failover.clone(), [(1, 0, 0), (2, 0, 0)]);
+        assert_eq!(leavers(&last, "{}"), [[0, 200], [0, 0]], "{failover:?}");
+    }
+    // Half of the first tier is left: it can take 70 %, and the rest goes to the second one.
+    let half = tiers(plain(), [(5, 0, 5), (5, 0, 0)]);
+    let [[stay, leave], [back, afar]] = leavers(&half, "{}");
+    assert!(leave > 100 && back > 30 && (stay, afar) == (0, 0), "{stay} {leave} {back} {afar}");
+    let [[stay, leave], _] = leavers(&half, "{ tier_after = 0 }");
+    assert!(stay > 50 && leave > 10, "by the shares alone: {stay} {leave}");
+    let half = tiers(plain(), [(5, 0, 5), (0, 5, 0)]);
+    let [[stay, _], [back, _]] = leavers(&half, "{}");
+    assert!(stay > 50 && back > 30, "a plain one at home first: {stay} {back}");
+    // All requests go to one child, and so do all retries.
+    assert_eq!(leavers(&tiers(grpc(), [(2, 0, 8), (9, 0, 0)]), "{}"), [[200, 0], [0, 0]]);
+    // The second tier panics and refuses, and has a share.
+    let config = FailoverConfig { on_panic: OnPanic::FailClosed, ..FailoverConfig::default() };
+    let closed = tiers(spill(config), [(5, 0, 5), (1, 0, 9)]);
+    let mut world = world(&to_v1("retry = {}"), vec![closed]);
+    for _ in 0..100 {
+        let mut exchange = world.send("/", &[]).unwrap();
+        let Ok(mut first) = exchange.pick() else { continue };
+        assert_eq!(first.way().priority().get(), 0);
+        assert!(matches!(exchange.after(&mut first, &BAD), Next::RetryAfter(_)));
+        if let Ok(second) = exchange.pick() {
+            assert_eq!(second.way().priority().get(), 0, "it refuses retries too");
+        }
     }
 }
 
@@ -321,6 +387,86 @@ fn a_user_who_may_go_nowhere_else_is_refused() {
     assert_eq!(error, SendError::Refused(EndpointState::Unhealthy), "and no fallback serves");
 }
 
+/// What the user needs is nowhere else, however the request got there.
+#[test]
+fn no_retry_moves_a_user_who_may_go_nowhere_else() {
+    let sticky = "[routes.affinity]\nlearned = { by = [\"source\"] }\nrules = { on_unhealthy = \"refuse\" }\n\
+        [fallbacks]\nv1 = \"v2\"";
+    for (setting, again) in [("", false), ("retry_same_endpoint = true\n", true)] {
+        let text = to_v1(&format!("retry = {{}}\n{setting}{sticky}"));
+        let mut world = world(&text, vec![cluster("v1", 3), cluster("v2", 1)]);
+        let home = world.send("/", &[]).unwrap().pick().unwrap().endpoint().id();
+        let mut exchange = world.send("/", &[]).unwrap();
+        let mut pick = exchange.pick().unwrap();
+        assert_eq!((pick.endpoint().id(), exchange.affinity()), (home.clone(), Affinity::Stayed));
+        assert!(matches!(exchange.after(&mut pick, &BAD), Next::RetryAfter(_)));
+        match exchange.pick() {
+            Ok(pick) => assert!(again && pick.endpoint().id() == home),
+            Err(error) => {
+                assert!(!again);
+                assert_eq!(error, SendError::Refused(EndpointState::Unhealthy));
+                assert_eq!(exchange.affinity(), Affinity::Refused(EndpointState::Unhealthy));
+            }
+        }
+    }
+    let hedge = format!("hedge = {{ after = {{ fixed = \"50ms\" }} }}\n{sticky}");
+    let mut world = world(&to_v1(&hedge), vec![cluster("v1", 3), cluster("v2", 1)]);
+    let home = world.send("/", &[]).unwrap().pick().unwrap().endpoint().id();
+    for ending in [BAD, Ending::ConnectFailed] {
+        let mut exchange = world.send("/", &[]).unwrap();
+        let mut pick = exchange.pick().unwrap();
+        assert_eq!((pick.endpoint().id(), exchange.hedge_in()), (home.clone(), None));
+        world.clock.advance(Duration::from_millis(50));
+        assert!(exchange.hedge().unwrap().is_none(), "slow is no reason either");
+        assert_eq!(exchange.after(&mut pick, &ending), Next::Done);
+    }
+}
+
+#[test]
+fn a_full_cluster_refuses_whoever_must_not_be_moved_when_it_is() {
+    for (rule, refused) in [("refuse", true), ("lend", false)] {
+        let builder = Cluster::<()>::builder("v1").seed(1).clock(ManualClock::default());
+        let v1 = builder.limit(LimitConfig::fixed(1)).build().unwrap();
+        fill(&v1, "v1", 2);
+        let text = to_v1(&format!(
+            "[routes.affinity]\nlearned = {{ by = [\"source\"] }}\nrules = {{ on_saturated = \"{rule}\" }}\n\
+            [fallbacks]\nv1 = \"v2\""
+        ));
+        let mut world = world(&text, vec![v1, cluster("v2", 1)]);
+        let held = world.send("/", &[]).unwrap().pick().unwrap();
+        let mut exchange = world.send("/", &[]).unwrap();
+        match exchange.pick() {
+            Ok(pick) => assert!(!refused && pick.endpoint().id().as_str() == "v2-1"),
+            Err(error) => assert_eq!((error, refused), (SendError::Refused(EndpointState::Saturated), true)),
+        }
+        drop(held);
+        assert!(world.send("/", &[]).unwrap().pick().is_ok());
+    }
+}
+
+#[test]
+fn the_endpoint_that_answered_is_learnt() {
+    let text = to_v1(
+        "hedge = { after = { fixed = \"50ms\" } }\n[routes.affinity]\nlearned = { by = [{ cookie = \"session\" }] }",
+    );
+    for hedge_answers in [false, true] {
+        let mut world = world(&text, vec![cluster("v1", 5)]);
+        let user = [("cookie", "session=1")];
+        let mut exchange = world.send("/", &user).unwrap();
+        let mut first = exchange.pick().unwrap();
+        world.clock.advance(Duration::from_millis(50));
+        let mut second = exchange.hedge().unwrap().expect("it is time");
+        let answers = if hedge_answers { &mut second } else { &mut first };
+        let home = answers.endpoint().id();
+        assert_eq!(exchange.after(answers, &GOOD), Next::Done);
+        for _ in 0..5 {
+            let mut exchange = world.send("/", &user).unwrap();
+            let at = exchange.pick().unwrap().endpoint().id();
+            assert_eq!((at, exchange.affinity()), (home.clone(), Affinity::Stayed), "{hedge_answers}");
+        }
+    }
+}
+
 #[test]
 fn a_list_names_an_endpoint_for_each_attempt() {
     let affinity = "retry = { attempts = 3 }\n[routes.affinity]\nlist_header = \"X-Endpoint\"";
@@ -351,6 +497,41 @@ fn a_hedge_follows_after_its_delay_or_at_once() {
     assert_eq!(exchange.after(&mut third, &BAD), Next::Wait, "the first is still under way");
     assert_eq!(exchange.after(&mut first, &GOOD), Next::Done);
     assert_eq!((world.router.report().routes[0].hedged, exchange.attempts()), (2, 3));
+}
+
+/// Whoever gives up retries for hedges does not give up what retries did, however little traffic there is.
+#[test]
+fn a_route_with_hedges_sends_again_before_it_knows_how_long_answers_take() {
+    use evenkeel::route::matching::Request;
+    use evenkeel::router::Incoming;
+    let mut world = world(&to_v1("hedge = {}"), vec![cluster("v1", 4)]);
+    for (method, ending, again) in [
+        ("GET", Ending::ConnectFailed, true),
+        ("GET", Ending::Reset, true),
+        ("GET", BAD, true),
+        ("POST", Ending::ConnectFailed, true),
+        ("POST", Ending::Refused, true),
+        ("POST", Ending::Reset, false),
+        ("POST", BAD, false),
+    ] {
+        for by_pick in [false, true] {
+            let incoming = Incoming::new(Request::new(method, "h", "/"));
+            let routed = world.router.route(&incoming, &mut world.scratch).unwrap();
+            let mut exchange = routed.into_exchange().unwrap();
+            let mut first = exchange.pick().unwrap();
+            assert_eq!(exchange.hedge_in(), None, "it is not known when");
+            assert!(exchange.hedge().unwrap().is_none());
+            let next = exchange.after(&mut first, &ending);
+            assert_eq!(next, if again { Next::HedgeNow } else { Next::Done }, "{method} {ending:?}");
+            if again {
+                let second =
+                    if by_pick { exchange.pick().unwrap() } else { exchange.hedge().unwrap().unwrap() };
+                assert_ne!(second.endpoint().id(), first.endpoint().id());
+                assert!(exchange.hedge().unwrap().is_none(), "one more, not two");
+            }
+        }
+    }
+    assert_eq!(world.router.report().routes[0].hedged, 10);
 }
 
 #[test]
@@ -415,6 +596,61 @@ fn a_ramp_moves_users_once_and_back_if_it_fails() {
     assert!(world.router.tick().ramps.is_empty(), "each change is told once");
 }
 
+/// A new version that nobody can reach has failed, also if the old one answers in its stead.
+#[test]
+fn a_ramp_to_a_version_that_is_down_is_aborted() {
+    for fallbacks in ["", "[fallbacks]\nv2 = \"v1\"\n"] {
+        let v2 = cluster("v2", 2);
+        let mut world = world(&format!("{RAMP}{fallbacks}"), vec![cluster("v1", 2), v2.clone()]);
+        for id in ["v2-1", "v2-2"] {
+            v2.endpoint(&id.parse().unwrap()).unwrap().set_check(CheckState::Down);
+        }
+        let mut of_new = 0;
+        for user in 0..3000 {
+            let mut exchange = world.send("/", &[("x-user", &user.to_string())]).unwrap();
+            of_new += exchange.arm();
+            let served = exchange.pick();
+            assert_eq!(served.is_ok(), exchange.arm() == 0 || !fallbacks.is_empty());
+            match served {
+                Ok(mut pick) => assert_eq!(exchange.after(&mut pick, &GOOD), Next::Done),
+                // Asked again, it is the same request.
+                Err(_) => assert!(exchange.pick().is_err()),
+            }
+        }
+        assert_eq!(of_new, 100, "the budget is judged after a hundred requests");
+        let state = world.router.report().routes[0].ramp.map(|(state, _)| state);
+        assert_eq!(state, Some(RampState::Aborted), "{fallbacks}");
+    }
+}
+
+/// The answers of a fallback, good or bad, are its own.
+#[test]
+fn what_a_fallback_answers_says_nothing_of_a_version() {
+    let v2 = cluster("v2", 2);
+    let text = format!("{RAMP}[fallbacks]\nv2 = \"v3\"\n");
+    let mut world = world(&text, vec![cluster("v1", 2), v2.clone(), cluster("v3", 2)]);
+    let arms = users(&mut world);
+    let mut new = (0..1000).filter(|&user| arms[user] == 1).map(|user| user.to_string()).cycle();
+    let mut ask = |usable: bool, ending: &Ending| {
+        let check = if usable { CheckState::Up } else { CheckState::Down };
+        for id in ["v2-1", "v2-2"] {
+            v2.endpoint(&id.parse().unwrap()).unwrap().set_check(check);
+        }
+        let user = new.next().unwrap();
+        let mut exchange = world.send("/", &[("x-user", &user)]).unwrap();
+        let mut pick = exchange.pick().unwrap();
+        assert_eq!(exchange.cluster().name(), if usable { "v2" } else { "v3" });
+        let _ = exchange.after(&mut pick, ending);
+        world.router.report().routes[0].ramp.unwrap().0
+    };
+    let failed = Ending::Http { status: 500, retry_after: None };
+    // One failure of a hundred is within the budget, so that the fallback's answer made two of it.
+    (0..98).for_each(|_| assert_eq!(ask(true, &GOOD), RampState::Step(0)));
+    assert_eq!(ask(false, &failed), RampState::Step(0), "99 requests, one of which found nobody");
+    assert_eq!(ask(true, &GOOD), RampState::Step(0), "1 of 100");
+    assert_eq!(ask(false, &GOOD), RampState::Aborted, "2 of 101, however well the fallback answers");
+}
+
 #[test]
 fn a_ramp_goes_on_with_time_and_on_orders() {
     let mut world = world(RAMP, vec![cluster("v1", 2), cluster("v2", 2)]);
@@ -451,6 +687,29 @@ fn a_switch_keeps_users_for_a_while() {
     let exchange = world.send("/", &[("cookie", &cookie)]).unwrap();
     assert_eq!((exchange.arm_reason(), exchange.cluster().name()), (ArmReason::Live(Colour::Green), "v2"));
     assert_eq!(world.router.report().routes[0].live, Some(Colour::Green));
+}
+
+/// Green turns out to be broken: its users go back with everybody else.
+#[test]
+fn a_switch_that_is_taken_back_now_keeps_nobody() {
+    let text = "[[routes]]\nname = \"all\"\naction = { blue_green = { blue = \"v1\", green = \"v2\" } }";
+    let mut world = world(text, vec![cluster("v1", 1), cluster("v2", 1)]);
+    let green = [("cookie", "evenkeel-colour=green")];
+    let reason = |world: &mut crate::world::World| world.send("/", &green).unwrap().arm_reason();
+    assert!(world.router.switch("all", Colour::Green).unwrap().is_some());
+    assert_eq!(reason(&mut world), ArmReason::Live(Colour::Green));
+    world.clock.advance(Duration::from_secs(600));
+    assert!(world.router.switch("all", Colour::Blue).unwrap().is_some());
+    assert_eq!(reason(&mut world), ArmReason::Kept(Colour::Green), "the usual way keeps them");
+    assert!(world.router.switch("all", Colour::Blue).unwrap().is_none());
+    assert_eq!(reason(&mut world), ArmReason::Kept(Colour::Green), "and saying it again changes nothing");
+    assert!(world.router.switch_now("all", Colour::Blue).unwrap().is_some());
+    assert_eq!(reason(&mut world), ArmReason::Live(Colour::Blue));
+    assert!(world.router.switch_now("all", Colour::Blue).unwrap().is_none());
+    assert!(world.router.switch_now("all", Colour::Green).unwrap().is_some());
+    assert!(world.router.switch_now("all", Colour::Blue).unwrap().is_some());
+    assert_eq!(reason(&mut world), ArmReason::Live(Colour::Blue), "at once");
+    assert!(world.router.switch_now("none", Colour::Blue).is_err());
 }
 
 /// An answer that comes after everything around it has changed is still taken.

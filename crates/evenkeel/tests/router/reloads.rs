@@ -129,6 +129,40 @@ fn reloads_under_picking_threads() {
     assert_eq!(router.generation(), 300);
 }
 
+/// What is not among the clusters of a replacement is forgotten, and freed with its payloads once nobody needs it.
+#[test]
+fn replaced_clusters_are_dropped() {
+    let payload = std::sync::Arc::new(());
+    let held = || std::sync::Arc::strong_count(&payload) - 1;
+    let make = |name: &str| {
+        let cluster = evenkeel::Cluster::builder(name).seed(1).build().unwrap();
+        let endpoint = evenkeel::Endpoint::at("10.0.0.1:80".parse().unwrap()).unwrap();
+        cluster.apply([endpoint.with_payload(std::sync::Arc::clone(&payload))]).unwrap();
+        cluster
+    };
+    let to = |name: &str| {
+        let routes = vec![RouteConfig::new("all", Action::Cluster(name.into()))];
+        RouterConfig { routes, ..RouterConfig::default() }
+    };
+    let router = evenkeel::router::Router::new(to("v2"), [make("v1"), make("v2")]).unwrap();
+    let mut scratch = Scratch::default();
+    let incoming = Incoming::new(Request::new("GET", "h", "/"));
+    let exchange = router.route(&incoming, &mut scratch).unwrap().into_exchange();
+    let v1 = router.cluster("v1").unwrap();
+    router.apply(to("v1"), [v1.clone()]).unwrap();
+    assert!(router.cluster("v2").is_some(), "an update forgets nothing");
+    let error = router.replace(to("v2"), [v1.clone()]).unwrap_err();
+    assert_eq!(error.to_string(), "routes[0].action.cluster = \"v2\": no such cluster; did you mean \"v1\"?");
+    router.replace(to("v1"), [v1]).unwrap();
+    assert!(router.cluster("v2").is_none());
+    assert!(router.apply(to("v2"), []).is_err());
+    assert_eq!(held(), 2, "the request holds what it began with");
+    drop(exchange);
+    drop(router.route(&incoming, &mut scratch).unwrap());
+    let _ = router.tick();
+    assert_eq!(held(), 1);
+}
+
 /// A table that nobody holds any more is freed by the next update, and by no request.
 #[test]
 fn old_tables_are_freed() {

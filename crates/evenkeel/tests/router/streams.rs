@@ -4,7 +4,7 @@ use evenkeel::route::matching::{Connection, Scratch};
 use evenkeel::router::{NoStreamRoute, StreamRouted, StreamRouter, StreamRouterConfig};
 use evenkeel::{PickError, Tried};
 
-use crate::world::cluster;
+use crate::world::{cluster, with_budget};
 
 const CONFIG: &str = r#"
 [[routes]]
@@ -109,6 +109,36 @@ fn reloads_and_refusals() {
         vec![evenkeel::route::matching::PortRange { first: 2, last: 1 }];
     let error = router.apply(&config, []).unwrap_err().to_string();
     assert!(error.starts_with("routes[0].match.destination_ports[0]: ports 2 to 1"), "{error}");
+}
+
+/// No storm of connections is passed on: a budget that is spent is no reason to ask another cluster.
+#[test]
+fn a_spent_budget_has_no_fallback() {
+    let config = "[[routes]]\nname = \"all\"\naction = { cluster = \"v1\" }\n[fallbacks]\nv1 = \"v2\"\n";
+    let config = StreamRouterConfig::from_toml(config).expect("TOML");
+    let (clock, v2) = (std::sync::Arc::new(evenkeel::ManualClock::default()), cluster("v2", 2));
+    let clusters = [with_budget("v1", 3, &clock, 0), v2.clone()];
+    let router = StreamRouter::with_seed(&config, clusters, 1).expect("valid");
+    let routed =
+        router.route(&connection("tls", "10.1.1.1:1", "", &[]), &mut Scratch::default()).expect("a route");
+    let mut tried = Tried::default();
+    tried.add(&routed.pick().expect("an endpoint"));
+    let error = routed.pick_elsewhere(&tried).expect_err("there is no budget");
+    assert!(matches!(error, PickError::BudgetSpent(_)), "{error}");
+    assert!(v2.report().endpoints.iter().all(|endpoint| endpoint.in_flight == 0));
+}
+
+#[test]
+fn clusters_that_are_replaced_are_forgotten() {
+    let router = router();
+    let mut config = StreamRouterConfig::from_toml(CONFIG).unwrap();
+    config.routes.truncate(1);
+    config.fallbacks.clear();
+    router.replace(&config, [cluster("v1", 1)]).unwrap();
+    let config = StreamRouterConfig::from_toml(CONFIG).unwrap();
+    let error = router.apply(&config, []).unwrap_err().to_string();
+    assert!(error.contains("no such cluster"), "{error}");
+    router.apply(&config, [cluster("v2", 2), cluster("empty", 0)]).unwrap();
 }
 
 #[test]
