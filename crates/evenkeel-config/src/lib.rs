@@ -53,7 +53,7 @@ pub use evenkeel_file::Syntax;
 pub use loaded::Loaded;
 pub use model::{
     AdminConfig, CheckSettings, ClusterSettings, Config, DiscoveryConfig, Kind, ListenerConfig,
-    ListenerLimits, ListenerTimeouts, ListenerTls, Protocol,
+    ListenerLimits, ListenerTimeouts, ListenerTls, NamedCertificate, Protocol,
 };
 #[cfg(feature = "xds")]
 pub use model::{XdsResource, XdsSettings};

@@ -15,7 +15,7 @@ use crate::read::read;
 /// A [`Config`] that was made in the program becomes one too, without places.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     pub(crate) document: Option<Arc<Document>>,
 }
 
@@ -58,7 +58,7 @@ impl Loaded {
 
     fn of(document: Document) -> Result<Self, ConfigErrors> {
         let config = read(&document.root).map_err(|error| error.in_files(&document.files))?;
-        Ok(Self { config, document: Some(Arc::new(document)) })
+        Ok(Self { config: Arc::new(config), document: Some(Arc::new(document)) })
     }
 
     /// Looks at everything that can be looked at without starting anything: ranges, names, references, combinations that would
@@ -118,14 +118,14 @@ impl Loaded {
 
     /// The settings.
     #[must_use]
-    pub const fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config {
         &self.config
     }
 
     /// The settings alone.
     #[must_use]
     pub fn into_config(self) -> Config {
-        self.config
+        Arc::unwrap_or_clone(self.config)
     }
 
     /// The files that it was read from, the main one first.
@@ -138,6 +138,6 @@ impl Loaded {
 
 impl From<Config> for Loaded {
     fn from(config: Config) -> Self {
-        Self { config, document: None }
+        Self { config: Arc::new(config), document: None }
     }
 }

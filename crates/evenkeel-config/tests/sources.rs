@@ -1,6 +1,11 @@
 //! Discovery and checks for real: a file on disk, a listener on loopback. Nothing here is decided by time, but all waits end.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "helpers of tests, and an agent on a thread of its own"
+)]
 
 use std::fs;
 use std::net::TcpListener;

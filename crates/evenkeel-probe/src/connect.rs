@@ -121,7 +121,12 @@ async fn first_of(addresses: Vec<SocketAddr>, closing: Closing, ends: Instant) -
     let mut refused = Reason::Internal;
     loop {
         match others.next() {
-            Some(address) => open.push(Box::pin(tcp(address, closing))),
+            Some(address) => {
+                if open.len() >= MOST_OPEN {
+                    drop(open.remove(0));
+                }
+                open.push(Box::pin(tcp(address, closing)));
+            }
             None if open.is_empty() => return Err(refused),
             None => {}
         }
@@ -156,6 +161,8 @@ async fn any(open: &mut Vec<Attempt>) -> Result<Stream, Reason> {
     .await
 }
 
+/// How many addresses of a name are tried at a time, so that a check takes few sockets. The one that was tried longest gives way.
+const MOST_OPEN: usize = 4;
 /// How long the next address of a name waits for the one before.
 const LONGEST_TURN: Duration = Duration::from_millis(250);
 
@@ -225,7 +232,11 @@ pub(crate) mod tests {
             let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let ends = || Instant::now() + Duration::from_secs(30);
             let taken = |addresses| first_of(addresses, Closing::AtOnce, ends());
-            for addresses in [vec![hole, good], vec![hole, refused, good], vec![refused, hole, hole, good]] {
+            for addresses in [
+                vec![hole, good],
+                vec![hole, refused, good],
+                vec![refused, hole, hole, hole, hole, hole, good],
+            ] {
                 assert!(taken(addresses).await.is_ok());
             }
             let soon = Instant::now() + Duration::from_millis(50);

@@ -369,7 +369,7 @@ fn addresses_are_hashed_under_the_seed_of_the_keys() {
         let endpoint = |number: u8| Endpoint::at(format!("10.0.0.{number}:80").parse().unwrap()).unwrap();
         cluster.apply((0..50).map(endpoint)).unwrap();
         let home = |client: u8| {
-            let request = Request::new().from_address(std::net::IpAddr::from([192, 0, 2, client]));
+            let request = Request::new().from_address(IpAddr::from([192, 0, 2, client]));
             cluster.pick(&request).unwrap().endpoint().id().clone()
         };
         (0..=255).map(home).collect::<Vec<_>>()

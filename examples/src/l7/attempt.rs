@@ -226,10 +226,12 @@ async fn over_h2(
             Err(None)
         }
         Err(H2Failure::Unseen) if body.is_there() => Err(None),
+        Err(H2Failure::Gone) if body.is_kept() && message.method.is_idempotent() => Err(None),
         // What came of its body is gone with the connection.
         Err(H2Failure::Unseen) => {
             Err(Some(Failure { is_refused: true, is_nobodys: true, ..Cause::Reset.into() }))
         }
+        Err(H2Failure::Gone) => Err(Some(Failure { is_nobodys: true, ..Cause::Reset.into() })),
         Err(H2Failure::Refused) => Err(Some(Failure { is_refused: true, ..Cause::Reset.into() })),
         Err(H2Failure::Cause(cause)) => Err(Some(cause.into())),
     }

@@ -55,6 +55,8 @@ pub enum H2Failure {
     Unsent(Box<Request<RequestBody>>),
     /// The upstream ends the connection, and neither has looked at it nor will (RFC 9113, section 6.8).
     Unseen,
+    /// The connection ended while it waited to be sent, or just after.
+    Gone,
     /// The upstream refused it before it looked at it.
     Refused,
     /// Anything else.
@@ -164,6 +166,9 @@ fn failure(error: &hyper::Error) -> H2Failure {
         H2Failure::Refused
     } else if reason.starts_with(GOING_AWAY) {
         H2Failure::Unseen
+    } else if error.is_user() && reason.contains("dispatch task") {
+        // hyper holds one request back while there are too many, and drops it if GOAWAY comes then.
+        H2Failure::Gone
     } else {
         H2Failure::Cause(Cause::Reset)
     }

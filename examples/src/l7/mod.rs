@@ -21,6 +21,7 @@ pub mod access_log;
 pub mod admin;
 pub mod attempt;
 pub mod cause;
+pub mod certificates;
 pub mod client_stream;
 pub mod connect;
 pub mod connection;

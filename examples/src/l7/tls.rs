@@ -7,12 +7,13 @@ use evenkeel_config::ListenerTls;
 use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use thiserror::Error;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::certificates::Shown;
 use super::settings::{UpstreamProtocol, UpstreamTls};
 
 /// What a listener shows.
@@ -21,9 +22,7 @@ use super::settings::{UpstreamProtocol, UpstreamTls};
 ///
 /// Which file is wrong, and how.
 pub fn acceptor(tls: &ListenerTls) -> Result<TlsAcceptor, TlsError> {
-    let chain = certificates(&tls.cert_file)?;
-    let key =
-        PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|error| TlsError::file(&tls.key_file, error))?;
+    let shown = Shown::read(tls)?;
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Settings)?;
     let builder = match &tls.client_ca_file {
@@ -35,8 +34,7 @@ pub fn acceptor(tls: &ListenerTls) -> Result<TlsAcceptor, TlsError> {
             builder.with_client_cert_verifier(verifier.map_err(|error| TlsError::file(file, error))?)
         }
     };
-    let mut config =
-        builder.with_single_cert(chain, key).map_err(|error| TlsError::file(&tls.cert_file, error))?;
+    let mut config = builder.with_cert_resolver(Arc::new(shown));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
@@ -81,7 +79,7 @@ impl Asking {
     }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(file).map_err(|error| TlsError::file(file, error))?;
     let all: Result<Vec<_>, _> = read.collect();
     let all = all.map_err(|error| TlsError::file(file, error))?;
@@ -148,7 +146,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    fn file(file: &Path, error: impl std::fmt::Display) -> Self {
+    pub(super) fn file(file: &Path, error: impl std::fmt::Display) -> Self {
         Self::File { file: file.to_owned(), error: error.to_string() }
     }
 }

@@ -123,10 +123,10 @@ fn unused(config: &Config, faults: &mut Faults<'_>) {
     if config.http.routes.is_empty() && config.stream.routes.is_empty() {
         return;
     }
-    let used: BTreeSet<String> =
-        super::routes::references(config).into_iter().map(|(_, name)| name).collect();
+    let mut used: BTreeSet<&str> = BTreeSet::new();
+    super::routes::each_reference(config, &mut |name, _| _ = used.insert(name));
     for (i, settings) in config.clusters.iter().enumerate() {
-        if !used.contains(&settings.cluster.name) {
+        if !used.contains(settings.cluster.name.as_str()) {
             let text = format!("no route leads to the cluster {:?}", settings.cluster.name);
             faults.warn(&Path::from("clusters").index(i), text, None);
         }

@@ -98,12 +98,12 @@ impl<'l> Faults<'l> {
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();
         let list = Path::from(list);
         for (i, name) in names.enumerate() {
-            let path = list.index(i).key("name");
+            let path = || list.index(i).key("name");
             if name.is_empty() {
-                self.error(&path, Problem::invalid("is empty: give each a name"));
+                self.error(&path(), Problem::invalid("is empty: give each a name"));
             } else if let Some(first) = known.insert(name, i) {
                 let problem = Problem::Twice { name: name.to_owned() };
-                self.error_also(&path, problem, &list.index(first).key("name"), "the first is in");
+                self.error_also(&path(), problem, &list.index(first).key("name"), "the first is in");
             }
         }
     }

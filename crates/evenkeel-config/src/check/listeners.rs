@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use evenkeel::route::matching::HostMatch;
 use evenkeel_types::Address;
 
 use super::Faults;
@@ -56,6 +57,7 @@ fn one(listener: &ListenerConfig, path: &Path, faults: &mut Faults<'_>) {
         faults
             .error(&path.key("tls"), Problem::invalid(format_args!("would be ignored, {why}: leave it out")));
     }
+    certificates(listener, path, faults);
     ignored(listener, path, faults);
     let limits = &listener.limits;
     for (field, given, least, most) in [
@@ -108,6 +110,25 @@ fn ignored(listener: &ListenerConfig, path: &Path, faults: &mut Faults<'_>) {
         if is_ignored {
             let text = format!("would be ignored, {why}: leave it out");
             faults.error(&path.join(field), Problem::Invalid(text));
+        }
+    }
+}
+
+/// Each name once, and none that would leave nothing for the listener's own certificate.
+fn certificates(listener: &ListenerConfig, path: &Path, faults: &mut Faults<'_>) {
+    let Some(tls) = &listener.tls else { return };
+    let all = path.join("tls.by_name");
+    let mut known: BTreeMap<String, Path> = BTreeMap::new();
+    for (i, certificate) in tls.by_name.iter().enumerate() {
+        for (j, host) in certificate.names.iter().enumerate() {
+            let path = all.index(i).key("names").index(j);
+            if *host == HostMatch::Any {
+                let text = "is any name: those have the certificate of the listener itself";
+                faults.error(&path, Problem::invalid(text));
+            } else if let Some(first) = known.insert(host.to_string(), path.clone()) {
+                let problem = Problem::Twice { name: host.to_string() };
+                faults.error_also(&path, problem, &first, "the first is in");
+            }
         }
     }
 }

@@ -18,11 +18,11 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
     faults.names("stream.routes", config.stream.routes.iter().map(|route| route.name.as_str()));
     let known: BTreeSet<&str> =
         config.clusters.iter().map(|settings| settings.cluster.name.as_str()).collect();
-    for (path, name) in references(config) {
-        if !known.contains(name.as_str()) {
-            faults.unknown(&path, "cluster", &name, known.iter().copied());
+    each_reference(config, &mut |name, path| {
+        if !known.contains(name) {
+            faults.unknown(&path(), "cluster", name, known.iter().copied());
         }
-    }
+    });
     let http = config.http.routes.iter().map(|route| &route.rule.listeners);
     listeners(config, "http.routes", http, |listener| listener.protocol == Protocol::Http, faults);
     let stream = config.stream.routes.iter().map(|route| &route.rule.listeners);
@@ -41,66 +41,68 @@ fn listeners<'a>(
 ) {
     for (i, names) in asked.enumerate() {
         for (j, name) in names.iter().enumerate() {
-            let path = Path::from(list).index(i).join("match.listeners").index(j);
+            let path = || Path::from(list).index(i).join("match.listeners").index(j);
             match config.listeners.iter().find(|listener| listener.name == *name) {
                 Some(listener) if is_theirs(listener) => {}
                 Some(_) => {
                     let text = format!("names {name:?}, whose protocol is not that of {list}");
-                    faults.error(&path, Problem::Invalid(text));
+                    faults.error(&path(), Problem::Invalid(text));
                 }
                 None => {
                     let theirs = config.listeners.iter().filter(|listener| is_theirs(listener));
-                    faults.unknown(&path, "listener", name, theirs.map(|listener| listener.name.as_str()));
+                    faults.unknown(&path(), "listener", name, theirs.map(|listener| listener.name.as_str()));
                 }
             }
         }
     }
 }
 
-/// Everywhere that a cluster is named.
-pub(super) fn references(config: &Config) -> Vec<(Path, String)> {
-    let mut found = Vec::new();
-    let mut add = |path: Path, name: &str| found.push((path, name.to_owned()));
-    let of_split = |path: &Path, split: &SplitConfig, add: &mut dyn FnMut(Path, &str)| {
-        for (i, arm) in split.arms.iter().enumerate() {
-            add(path.key("arms").index(i).key("cluster"), &arm.cluster);
-        }
-    };
+/// Everywhere that a cluster is named. Paths are made for those who want them: a large table names thousands.
+pub(super) fn each_reference<'c>(config: &'c Config, visit: &mut dyn FnMut(&'c str, &dyn Fn() -> Path)) {
     for (i, route) in config.http.routes.iter().enumerate() {
-        let route_path = Path::from("http.routes").index(i);
-        let path = route_path.key("action");
+        let path = || Path::from("http.routes").index(i);
+        let action = |below: &str| path().key("action").join(below);
         match &route.action {
-            Action::Cluster(name) => add(path.key("cluster"), name),
-            Action::Split(split) => of_split(&path.key("split"), split, &mut add),
+            Action::Cluster(name) => visit(name, &|| action("cluster")),
+            Action::Split(split) => each_arm(split, &|| action("split"), visit),
             Action::Ramp(ramp) => {
-                add(path.join("ramp.old"), &ramp.old);
-                add(path.join("ramp.new"), &ramp.new);
+                visit(&ramp.old, &|| action("ramp.old"));
+                visit(&ramp.new, &|| action("ramp.new"));
             }
             Action::BlueGreen(pair) => {
-                add(path.join("blue_green.blue"), &pair.blue);
-                add(path.join("blue_green.green"), &pair.green);
+                visit(&pair.blue, &|| action("blue_green.blue"));
+                visit(&pair.green, &|| action("blue_green.green"));
             }
             _ => {}
         }
         if let Some(mirror) = &route.mirror {
-            add(route_path.join("mirror.cluster"), &mirror.cluster);
+            visit(&mirror.cluster, &|| path().join("mirror.cluster"));
         }
     }
     for (i, route) in config.stream.routes.iter().enumerate() {
-        let path = Path::from("stream.routes").index(i).key("action");
+        let action = || Path::from("stream.routes").index(i).key("action");
         match &route.action {
-            StreamAction::Cluster(name) => add(path.key("cluster"), name),
-            StreamAction::Split(split) => of_split(&path.key("split"), split, &mut add),
+            StreamAction::Cluster(name) => visit(name, &|| action().key("cluster")),
+            StreamAction::Split(split) => each_arm(split, &|| action().key("split"), visit),
         }
     }
     for (list, fallbacks) in [("http", &config.http.fallbacks), ("stream", &config.stream.fallbacks)] {
-        let path = Path::from(list).key("fallbacks");
         for (of, fallback) in fallbacks {
-            add(path.key(of), of);
-            add(path.key(of), fallback);
+            let path = || Path::from(list).key("fallbacks").key(of);
+            visit(of, &path);
+            visit(fallback, &path);
         }
     }
-    found
+}
+
+fn each_arm<'c>(
+    split: &'c SplitConfig,
+    path: &dyn Fn() -> Path,
+    visit: &mut dyn FnMut(&'c str, &dyn Fn() -> Path),
+) {
+    for (i, arm) in split.arms.iter().enumerate() {
+        visit(&arm.cluster, &|| path().key("arms").index(i).key("cluster"));
+    }
 }
 
 fn circles(list: &str, fallbacks: &BTreeMap<String, String>, faults: &mut Faults<'_>) {

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use evenkeel::route::matching::HostMatch;
 use evenkeel_types::Address;
 use serde::{Deserialize, Serialize};
 
@@ -44,18 +45,76 @@ pub enum Protocol {
     TlsPassthrough,
 }
 
-/// The certificate of a listener. The files are PEM; whoever opens the listener reads them.
+/// The certificates of a listener. The files are PEM; whoever opens the listener reads them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ListenerTls {
-    /// The certificate with its chain.
+    /// The certificate with its chain: for clients that ask for no name, or for one that none of `by_name` is for.
     pub cert_file: PathBuf,
     /// The key to it, not encrypted.
     pub key_file: PathBuf,
     /// Who signs the certificates that clients must show. Default: clients show none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ca_file: Option<PathBuf>,
+    /// Further certificates, for clients that ask for their names (SNI). Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_name: Vec<NamedCertificate>,
+}
+
+/// A certificate for some names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NamedCertificate {
+    /// The names for which it is shown: `www.example.com`, `*.example.com`, `www.*`; each once in a listener. Default: those that stand in
+    /// it, where no other certificate has been given the name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<HostMatch>,
+    /// The certificate with its chain.
+    pub cert_file: PathBuf,
+    /// The key to it, not encrypted.
+    pub key_file: PathBuf,
+}
+
+impl ListenerTls {
+    /// Which of `by_name` is shown to a client that asks for `name`: that of the exact name, or of the longest suffix, or of the longest
+    /// prefix; else the first that was given no names and in which the name stands, by `stands_in` and its number. `None` means the
+    /// listener's own certificate. O(names), for whoever ends TLS.
+    ///
+    /// ```
+    /// use evenkeel_config::{Loaded, Syntax};
+    ///
+    /// let loaded = Loaded::parse(r#"
+    ///     [[listeners]]
+    ///     name = "web"
+    ///     address = "127.0.0.1:443"
+    ///     [listeners.tls]
+    ///     cert_file = "main.pem"
+    ///     key_file = "main.key"
+    ///     by_name = [{ names = ["*.example.com"], cert_file = "example.pem", key_file = "example.key" }]
+    /// "#, Syntax::Toml)?;
+    /// let tls = loaded.config().listeners[0].tls.as_ref().expect("it stands there");
+    /// assert_eq!(tls.certificate_for("WWW.example.com", |_| false), Some(0));
+    /// assert_eq!(tls.certificate_for("example.org", |_| false), None);
+    /// # Ok::<(), evenkeel_config::ConfigErrors>(())
+    /// ```
+    #[must_use]
+    pub fn certificate_for(&self, name: &str, stands_in: impl Fn(usize) -> bool) -> Option<usize> {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        let rank = |host: &HostMatch| match host {
+            HostMatch::Exact(text) => (3, text.len()),
+            HostMatch::Suffix(text) => (2, text.len()),
+            HostMatch::Prefix(text) => (1, text.len()),
+            _ => (0, 0),
+        };
+        let pairs =
+            self.by_name.iter().enumerate().flat_map(|(i, one)| one.names.iter().map(move |host| (i, host)));
+        let given =
+            pairs.filter(|(_, host)| host.matches(name.as_bytes())).max_by_key(|(_, host)| rank(host));
+        let own = || (0..self.by_name.len()).find(|&i| self.by_name[i].names.is_empty() && stands_in(i));
+        given.map(|(i, _)| i).or_else(own)
+    }
 }
 
 /// What one client may cost.
@@ -113,6 +172,47 @@ impl Default for ListenerTimeouts {
             header: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             drain: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_found_by_name() {
+        let named = |names: &[&str]| NamedCertificate {
+            names: names.iter().map(|name| name.parse().expect("a pattern")).collect(),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+        };
+        let tls = ListenerTls {
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            client_ca_file: None,
+            by_name: vec![
+                named(&["www.*"]),
+                named(&["*.example.com"]),
+                named(&["*.shop.example.com", "example.org"]),
+                named(&["www.example.com"]),
+                named(&[]),
+                named(&[]),
+            ],
+        };
+        for (name, found) in [
+            ("www.example.com", Some(3)),
+            ("WWW.Example.COM.", Some(3)),
+            ("a.example.com", Some(1)),
+            ("a.shop.example.com", Some(2)),
+            ("example.org", Some(2)),
+            ("www.example.net", Some(0)),
+            ("inside.test", Some(5)),
+            ("example.net", None),
+            ("", None),
+        ] {
+            let stands_in = |i| name == "inside.test" && i == 5 || name.ends_with("example.com");
+            assert_eq!(tls.certificate_for(name, stands_in), found, "{name}");
         }
     }
 }

@@ -14,4 +14,6 @@ pub use config::Config;
 pub use discovery::{DiscoveryConfig, Kind};
 #[cfg(feature = "xds")]
 pub use discovery::{XdsResource, XdsSettings};
-pub use listener::{ListenerConfig, ListenerLimits, ListenerTimeouts, ListenerTls, Protocol};
+pub use listener::{
+    ListenerConfig, ListenerLimits, ListenerTimeouts, ListenerTls, NamedCertificate, Protocol,
+};

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use evenkeel::router::RouterConfig;
 use evenkeel::{ApplyError, Cluster, ClusterBuilder, ClusterConfig, Following, Renewal};
 
 use super::diff::Diff;
@@ -35,7 +36,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             check_parts(loaded, &mut faults);
             faults.end()?;
         }
-        let (old, new) = (self.state.load_full(), &loaded.config);
+        let (old, new) = (self.state.load_full(), &*loaded.config);
         let mut faults = Faults::new(loaded);
         let Some(mut built) = self.build(&old.config, new, &parts, &mut faults) else {
             return Err(ended(faults));
@@ -43,7 +44,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let prober = new.clusters.iter().any(|settings| settings.check.is_some()).then_some(&new.prober);
         let prober = self.checks.prepare(prober).map_err(super::thread_error)?;
         let mut undo: Undo<'_> = Vec::new();
-        let done = self.take_over(&old, new, &parts, &built, &mut undo, &mut faults);
+        let done = self.take_over(&old, &loaded.config, &parts, &built, &mut undo, &mut faults);
         if done.is_none() {
             undo.into_iter().rev().for_each(|undo| undo());
             return Err(ended(faults));
@@ -51,7 +52,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         drop(undo);
         // From here on nothing can fail.
         let diff = differences(&old.config, new, &built);
-        let left = self.commit(new, &mut parts, &mut built);
+        let left = self.commit(&loaded.config, &mut parts, &mut built);
         self.checks.adopt(prober, &new.prober);
         for (name, built) in &built {
             if built.changes.as_ref().is_some_and(Changes::rebuild) {
@@ -160,7 +161,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
     fn take_over<'u>(
         &'u self,
         old: &'u State<T>,
-        new: &Config,
+        new: &Arc<Config>,
         parts: &BTreeMap<String, Part<T>>,
         built: &BTreeMap<String, Built<T>>,
         undo: &mut Undo<'u>,
@@ -187,13 +188,14 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let replaced = built.values().any(|built| built.cluster.is_some())
             || old.clusters.keys().any(|name| !built.contains_key(name));
         if replaced || new.http != old.config.http {
-            if let Err(error) = self.http.replace(new.http.clone(), clusters()) {
+            if let Err(error) = self.http.replace_shared(Arc::new(OfRouter(Arc::clone(new))), clusters()) {
                 http_error(&error, faults);
                 return None;
             }
             undo.push(Box::new(|| {
                 // It was in force a moment ago.
-                let _ = self.http.replace(old.config.http.clone(), old.clusters.values().cloned());
+                let before = OfRouter(Arc::clone(&old.config));
+                let _ = self.http.replace_shared(Arc::new(before), old.clusters.values().cloned());
             }));
         }
         if (replaced || new.stream != old.config.stream)
@@ -275,7 +277,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
     /// Takes over what was built; gives what left.
     fn commit(
         &self,
-        new: &Config,
+        new: &Arc<Config>,
         parts: &mut BTreeMap<String, Part<T>>,
         built: &mut BTreeMap<String, Built<T>>,
     ) -> Vec<Part<T>> {
@@ -304,7 +306,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let registries = parts
             .iter()
             .filter_map(|(name, part)| Some((name.clone(), part.store.as_ref()?.registry.clone())));
-        let state = State { config: Arc::new(new.clone()), clusters, registries: registries.collect() };
+        let state = State { config: Arc::clone(new), clusters, registries: registries.collect() };
         self.state.store(Arc::new(state));
         left
     }
@@ -345,6 +347,15 @@ struct Observing(Box<dyn evenkeel::Observer>);
 impl evenkeel::Observer for Observing {
     fn notice(&self, notice: &evenkeel::Notice) {
         self.0.notice(notice);
+    }
+}
+
+/// The router's part of a configuration.
+struct OfRouter(Arc<Config>);
+
+impl AsRef<RouterConfig> for OfRouter {
+    fn as_ref(&self) -> &RouterConfig {
+        &self.0.http
     }
 }
 

@@ -249,7 +249,6 @@ fn end<T>(
         if let Some(handle) = handle.filter(|handle| handle.description().incarnation() == known.incarnation)
         {
             known.heard.take_back(&handle);
-            handle.ignore_verdicts();
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::model::Config;
@@ -32,21 +32,10 @@ impl Diff {
 
     /// All but the clusters.
     pub(crate) fn rest(&mut self, old: &Config, new: &Config) {
-        let names = |routes: &[evenkeel::router::RouteConfig]| -> Vec<String> {
-            routes.iter().map(|route| route.name.clone()).collect()
-        };
-        let by_name = |config: &Config| -> BTreeMap<String, usize> {
-            config.http.routes.iter().enumerate().map(|(i, route)| (route.name.clone(), i)).collect()
-        };
-        let known = by_name(old);
-        let changed = |i: usize, j: usize| old.http.routes.get(i) != new.http.routes.get(j);
-        self.list("http", "routes", &names(&old.http.routes), &names(&new.http.routes), &known, &changed);
-        let stream_names = |config: &Config| -> Vec<String> {
-            config.stream.routes.iter().map(|route| route.name.clone()).collect()
-        };
-        let known = stream_names(old).into_iter().enumerate().map(|(i, name)| (name, i)).collect();
-        let changed = |i: usize, j: usize| old.stream.routes.get(i) != new.stream.routes.get(j);
-        self.list("stream", "routes", &stream_names(old), &stream_names(new), &known, &changed);
+        let (a, b) = (&old.http.routes, &new.http.routes);
+        self.list("http", a, b, |route| &route.name);
+        let (a, b) = (&old.stream.routes, &new.stream.routes);
+        self.list("stream", a, b, |route| &route.name);
         let (a, b) = (&old.http, &new.http);
         let settings = [
             ("fallbacks", a.fallbacks != b.fallbacks),
@@ -100,37 +89,37 @@ impl Diff {
         }
     }
 
-    fn list(
-        &mut self,
-        what: &str,
-        of: &str,
-        old: &[String],
-        new: &[String],
-        known: &BTreeMap<String, usize>,
-        is_changed: &dyn Fn(usize, usize) -> bool,
-    ) {
-        let (mut added, mut changed, mut order) = (Vec::new(), Vec::new(), Vec::new());
-        for (j, name) in new.iter().enumerate() {
-            match known.get(name) {
-                None => added.push(name.as_str()),
-                Some(&i) => {
-                    order.push(i);
-                    if is_changed(i, j) {
-                        changed.push(name.as_str());
+    /// Routes that were added, removed, changed or stand in another order.
+    fn list<R: PartialEq>(&mut self, what: &str, old: &[R], new: &[R], name: impl Fn(&R) -> &str) {
+        let (mut added, mut removed, mut changed, mut order) = (vec![], vec![], vec![], vec![]);
+        let same_names = old.len() == new.len() && old.iter().zip(new).all(|(a, b)| name(a) == name(b));
+        if same_names {
+            let differ = old.iter().zip(new).filter(|(a, b)| a != b);
+            changed.extend(differ.map(|(_, route)| name(route)));
+        } else {
+            let known: BTreeMap<&str, usize> =
+                old.iter().enumerate().map(|(i, route)| (name(route), i)).collect();
+            for route in new {
+                match known.get(name(route)) {
+                    None => added.push(name(route)),
+                    Some(&i) => {
+                        order.push(i);
+                        if old[i] != *route {
+                            changed.push(name(route));
+                        }
                     }
                 }
             }
+            let stays: BTreeSet<&str> = new.iter().map(&name).collect();
+            removed.extend(old.iter().map(&name).filter(|name| !stays.contains(name)));
         }
-        let stays: std::collections::BTreeSet<&str> = new.iter().map(String::as_str).collect();
-        let removed: Vec<&str> =
-            old.iter().map(String::as_str).filter(|name| !stays.contains(name)).collect();
         for (names, how) in [(&added, "added"), (&removed, "removed"), (&changed, "changed")] {
             if !names.is_empty() {
-                self.add(what, format!("{} {of} {how}: {}", names.len(), some_of(names)));
+                self.add(what, format!("{} routes {how}: {}", names.len(), some_of(names)));
             }
         }
         if !order.is_sorted() {
-            self.add(what, format!("the order of {of} changed"));
+            self.add(what, "the order of routes changed");
         }
     }
 }

@@ -25,16 +25,15 @@ pub(super) fn count<T>(handle: &Handle<T>, report: &Report) {
 }
 
 /// Has the check of a target hear how the requests of its endpoint go, if it observes them. A saturated endpoint is not a
-/// sick one, so an overload is neither good nor an error.
+/// sick one, so an overload is neither good nor an error. Evidence that nobody observes any more has no effect, so it is left
+/// where it is: who listens elsewhere may be the program's own.
 pub(super) fn observe<T>(handle: &Handle<T>, prober: &Prober, target: &EndpointId, check: &CheckConfig) {
-    let evidence = check.observe.as_ref().and_then(|_| prober.evidence(target));
-    match evidence {
-        Some(evidence) => handle.hear_verdicts(move |verdict| match verdict {
+    if let Some(evidence) = check.observe.as_ref().and_then(|_| prober.evidence(target)) {
+        handle.hear_verdicts(move |verdict| match verdict {
             Verdict::Success => evidence.request(true),
             Verdict::Failure => evidence.request(false),
             Verdict::Overload { .. } | Verdict::Neutral => {}
-        }),
-        None => handle.ignore_verdicts(),
+        });
     }
 }
 

@@ -126,9 +126,15 @@ fn of_listener(config: &Config, listener: &ListenerConfig) -> Listener {
 
 fn tls(tls: &evenkeel_config::ListenerTls) -> ListenerTls {
     let text = |path: &std::path::Path| path.display().to_string();
-    let (cert_file, key_file) = (text(&tls.cert_file), text(&tls.key_file));
+    let own = (&Vec::new(), &tls.cert_file, &tls.key_file);
+    let others = tls.by_name.iter().map(|other| (&other.names, &other.cert_file, &other.key_file));
+    let certificates = std::iter::once(own).chain(others).map(|(hosts, cert_file, key_file)| Certificate {
+        hosts: hosts.clone(),
+        cert_file: text(cert_file),
+        key_file: text(key_file),
+    });
     ListenerTls {
-        certificates: vec![Certificate { hosts: Vec::new(), cert_file, key_file }],
+        certificates: certificates.collect(),
         client_ca_file: tls.client_ca_file.as_deref().map(text),
         alpn: Vec::new(),
     }

@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
+use evenkeel::route::matching::HostMatch;
 use evenkeel::router::{Action, RouteConfig, RouterConfig, StreamRouterConfig};
 use evenkeel_config::{
-    CheckSettings, ClusterSettings, Config, ListenerConfig, ListenerLimits, ListenerTimeouts, Protocol,
+    CheckSettings, ClusterSettings, Config, ListenerConfig, ListenerLimits, ListenerTimeouts,
+    NamedCertificate, Protocol,
 };
 use evenkeel_types::Address;
 
@@ -144,7 +146,7 @@ impl Writer<'_> {
         names.find(is_free).unwrap_or_default()
     }
 
-    /// One certificate. Where none is known, the program does not start before it is there, so nothing goes out in the open.
+    /// Its certificates, the first for all other names. Where none is known, the program does not start before it is there, so nothing goes out in the open.
     fn certificate(&mut self, name: &str, tls: &ListenerTls) -> evenkeel_config::ListenerTls {
         let subject = format!("listeners.{name}.tls");
         let (cert_file, key_file) = match tls.certificates.first() {
@@ -160,13 +162,23 @@ impl Writer<'_> {
                 (format!("{file}.pem").into(), format!("{file}.key").into())
             }
         };
+        let mut by_name: Vec<NamedCertificate> = Vec::new();
         for other in tls.certificates.iter().skip(1) {
-            let detail = "a listener has one certificate: put all names into it";
             let subject = format!("{subject}: {}", other.cert_file);
-            self.report.add(None, subject, Verdict::NoEquivalent, detail);
+            let is_known = |host: &HostMatch| by_name.iter().any(|known| known.names.contains(host));
+            let (names, lost): (Vec<_>, Vec<_>) =
+                other.hosts.iter().cloned().partition(|host| *host != HostMatch::Any && !is_known(host));
+            if names.is_empty() && !lost.is_empty() {
+                let detail = "never shown: its names have another certificate";
+                self.report.add(None, subject, Verdict::NoEquivalent, detail);
+                continue;
+            }
+            self.report.add(None, subject, Verdict::Taken, "");
+            let (cert_file, key_file) = (other.cert_file.clone().into(), other.key_file.clone().into());
+            by_name.push(NamedCertificate { names, cert_file, key_file });
         }
         let client_ca_file = tls.client_ca_file.clone().map(Into::into);
-        evenkeel_config::ListenerTls { cert_file, key_file, client_ca_file }
+        evenkeel_config::ListenerTls { cert_file, key_file, client_ca_file, by_name }
     }
 }
 

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::BuildHasherDefault;
+use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 use regex_automata::PatternSet;
@@ -61,7 +62,8 @@ pub struct HttpRules {
     pub(crate) methods: Box<[Box<str>]>,
     pub(crate) options: PathOptions,
     pub(crate) index: Index,
-    shadowed: Box<[Shadow]>,
+    /// Found when somebody asks: a reload does not.
+    shadowed: OnceLock<Box<[Shadow]>>,
 }
 
 /// A rule with one of its paths.
@@ -183,26 +185,33 @@ impl HttpRules {
     ///
     /// [`RulesError`] names the first field that cannot be used.
     pub fn new(config: &HttpRulesConfig) -> Result<Self, RulesError> {
+        Self::compile(config.clone())
+    }
+
+    /// As [`new`](Self::new), for those who have no other use for the rules: nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn compile(config: HttpRulesConfig) -> Result<Self, RulesError> {
         let mut compiler = Compiler::default();
         let mut order: Vec<usize> = (0..config.rules.len()).collect();
         order.sort_by_key(|&rule| std::cmp::Reverse(config.rules[rule].weight));
         for rule in order {
-            compiler.add(rule, &config.rules[rule], config)?;
+            compiler.add(rule, &config.rules[rule], &config)?;
         }
         let index = compiler.index(&config.limits)?;
-        let mut rules = Self {
-            rules: config.rules.clone().into(),
+        Ok(Self {
+            rules: config.rules.into(),
             entries: compiler.entries.into(),
             paths: compiler.paths.into(),
             names: compiler.names.into(),
             predicates: compiler.predicates.into(),
             methods: compiler.methods.into(),
-            options: config.path.clone(),
+            options: config.path,
             index,
-            shadowed: Box::default(),
-        };
-        rules.shadowed = coverage::find(&rules).into();
-        Ok(rules)
+            shadowed: OnceLock::new(),
+        })
     }
 
     /// How many rules there are.
@@ -229,7 +238,7 @@ impl HttpRules {
     /// are regular expressions and ranges compared by what they mean.
     #[must_use]
     pub fn shadowed(&self) -> &[Shadow] {
-        &self.shadowed
+        self.shadowed.get_or_init(|| coverage::find(self).into())
     }
 
     /// The first rule that takes the request.
@@ -428,19 +437,19 @@ struct Compiler {
     methods: Vec<Box<str>>,
     regexes: usize,
     groups: Vec<(HostMatch, Vec<u32>)>,
-    group_of: BTreeMap<String, usize>,
+    group_of: HashMap<String, usize, BuildHasherDefault<SipHasher13>>,
     placed: usize,
 }
 
 impl Compiler {
     fn add(&mut self, number: usize, rule: &HttpRule, config: &HttpRulesConfig) -> Result<(), RulesError> {
-        let field = format!("rules[{number}]");
+        let field = || format!("rules[{number}]");
         let hosts: &[HostMatch] = if rule.hosts.is_empty() { &[HostMatch::Any] } else { &rule.hosts };
         let paths: &[PathMatch] = if rule.paths.is_empty() { &[PathMatch::Any] } else { &rule.paths };
         self.placed = self.placed.saturating_add(hosts.len().saturating_mul(paths.len()));
         if self.placed > config.limits.rules.min(MOST_ENTRIES) {
             let problem = RuleProblem::TooManyRules { count: self.placed, limit: config.limits.rules };
-            return Err(RulesError::new(field, problem));
+            return Err(RulesError::new(field(), problem));
         }
         let methods = self.methods_of(rule, &field)?;
         let (first_predicate, predicates) = self.predicates_of(rule, &field, &config.limits)?;
@@ -455,11 +464,11 @@ impl Compiler {
         };
         let first = self.entries.len() as u32;
         for (i, path) in paths.iter().enumerate() {
-            let at = format!("{field}.paths[{i}]");
-            let path = Path::new(path, &at, &config.path, &config.limits)?;
+            let at = || format!("{}.paths[{i}]", field());
+            let path = Path::new(path, at, &config.path, &config.limits)?;
             self.regexes += usize::from(matches!(path, Path::Regex { .. }));
             if self.regexes > config.limits.regexes {
-                return Err(RulesError::new(at, RuleProblem::TooManyRegexes(config.limits.regexes)));
+                return Err(RulesError::new(at(), RuleProblem::TooManyRegexes(config.limits.regexes)));
             }
             let names = path.names();
             let first_name = self.names.len() as u32;
@@ -472,14 +481,17 @@ impl Compiler {
         for (i, host) in hosts.iter().enumerate() {
             // A pattern may have been made by hand: it must be one that parses.
             let text = host.to_string();
-            let parsed: HostMatch = text
-                .parse()
-                .map_err(|error| RulesError::new(format!("{field}.hosts[{i}]"), RuleProblem::Host(error)))?;
-            let groups = &mut self.groups;
-            let group = *self.group_of.entry(text).or_insert_with(|| {
-                groups.push((parsed, Vec::new()));
-                groups.len() - 1
-            });
+            let group = match self.group_of.get(&text) {
+                Some(&known) => known,
+                None => {
+                    let parsed: HostMatch = text.parse().map_err(|error| {
+                        RulesError::new(format!("{}.hosts[{i}]", field()), RuleProblem::Host(error))
+                    })?;
+                    self.groups.push((parsed, Vec::new()));
+                    self.group_of.insert(text, self.groups.len() - 1);
+                    self.groups.len() - 1
+                }
+            };
             self.groups[group].1.extend(first..self.entries.len() as u32);
         }
         Ok(())
@@ -489,23 +501,32 @@ impl Compiler {
     fn predicates_of(
         &mut self,
         rule: &HttpRule,
-        field: &str,
+        field: &impl Fn() -> String,
         limits: &Limits,
     ) -> Result<(u32, u16), RulesError> {
+        let HttpRule { listeners, headers, query, cookies, fraction, .. } = rule;
+        if listeners.is_empty()
+            && headers.is_empty()
+            && query.is_empty()
+            && cookies.is_empty()
+            && fraction.is_none()
+        {
+            return Ok((0, 0));
+        }
         let asked = Conditions {
-            listeners: rule.listeners.clone(),
-            headers: rule.headers.clone(),
-            query: rule.query.clone(),
-            cookies: rule.cookies.clone(),
-            fraction: rule.fraction,
+            listeners: listeners.clone(),
+            headers: headers.clone(),
+            query: query.clone(),
+            cookies: cookies.clone(),
+            fraction: *fraction,
         };
         if let Some(&known) = self.conditions.get(&asked) {
             return Ok(known);
         }
-        let predicates = predicates_of(rule, field, limits)?;
+        let predicates = predicates_of(rule, &field(), limits)?;
         let Ok(count) = u16::try_from(predicates.len()) else {
             let problem = RuleProblem::TooLong { len: predicates.len(), limit: u16::MAX.into() };
-            return Err(RulesError::new(field, problem));
+            return Err(RulesError::new(field(), problem));
         };
         let place = (self.predicates.len() as u32, count);
         self.predicates.extend(predicates);
@@ -513,10 +534,10 @@ impl Compiler {
         Ok(place)
     }
 
-    fn methods_of(&mut self, rule: &HttpRule, field: &str) -> Result<u32, RulesError> {
+    fn methods_of(&mut self, rule: &HttpRule, field: &impl Fn() -> String) -> Result<u32, RulesError> {
         let mut bits = 0;
         for (i, method) in rule.methods.iter().enumerate() {
-            let at = || format!("{field}.methods[{i}]");
+            let at = || format!("{}.methods[{i}]", field());
             if !is_token(method) {
                 return Err(RulesError::new(at(), RuleProblem::Name(method.clone())));
             }
@@ -565,7 +586,7 @@ impl Compiler {
         for &entry in entries {
             match &self.paths[self.entries[entry as usize].path as usize] {
                 Path::Any => any.push(entry),
-                Path::Trie(shape) => shapes.push(Pattern { key: shape.key.clone(), open: shape.open, entry }),
+                Path::Trie(shape) => shapes.push(Pattern { key: &shape.key, open: shape.open, entry }),
                 Path::RawPrefix(prefix) => raw.entry(prefix).or_default().push(entry),
                 Path::Regex { pattern, .. } => regexes.entry(pattern).or_default().push(entry),
             }
@@ -584,7 +605,7 @@ impl Compiler {
         Ok(Group {
             least: entries.iter().copied().min().unwrap_or(u32::MAX),
             has_others: !any.is_empty() || !raw.is_empty() || regexes.is_some(),
-            root: trie.add(shapes, lists),
+            root: trie.add(&mut shapes, lists),
             any: lists.add(any),
             raw: (!raw.is_empty()).then(|| Box::new(RawPrefixes::new(raw))),
             regexes,

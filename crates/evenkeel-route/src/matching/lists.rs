@@ -9,6 +9,11 @@ pub(crate) struct ListRef(u32);
 impl ListRef {
     pub(crate) const NONE: Self = Self(u32::MAX);
 
+    /// A single entry.
+    pub(crate) const fn one(entry: u32) -> Self {
+        Self(entry)
+    }
+
     #[inline]
     pub(crate) const fn is_some(self) -> bool {
         self.0 != u32::MAX

@@ -128,11 +128,11 @@ pub(crate) struct Name {
 impl Path {
     pub(crate) fn new(
         path: &PathMatch,
-        field: &str,
+        field: impl Fn() -> String,
         options: &PathOptions,
         limits: &Limits,
     ) -> Result<Self, RulesError> {
-        let refuse = |problem: RuleProblem| RulesError::new(field, problem);
+        let refuse = |problem: RuleProblem| RulesError::new(field(), problem);
         let text = match path {
             PathMatch::Any => return Ok(Self::Any),
             PathMatch::Regex(pattern) => {
@@ -192,6 +192,7 @@ impl Shape {
         if text == "/" && open {
             return Ok(shape);
         }
+        shape.key.reserve_exact(text.len());
         let mut names: Vec<Name> = Vec::new();
         // Where the first wild segment begins, and its number.
         let mut wild = None;

@@ -15,10 +15,10 @@ use super::byte_map::{equal, fold, short_word};
 use super::lists::{ListRef, Lists};
 
 /// One path pattern, as the trie takes it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Pattern {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pattern<'k> {
     /// Segments, each after a [`BREAK`]; a wild one is [`WILD`].
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: &'k [u8],
     /// Whether more segments may follow.
     pub(crate) open: bool,
     /// What it stands for.
@@ -73,10 +73,10 @@ pub(crate) struct Straight<'p> {
 
 impl Trie {
     /// Adds a tree of these patterns and returns its root.
-    pub(crate) fn add(&mut self, mut patterns: Vec<Pattern>, lists: &mut Lists<'_>) -> u32 {
+    pub(crate) fn add(&mut self, patterns: &mut [Pattern<'_>], lists: &mut Lists<'_>) -> u32 {
         patterns.sort_unstable();
         let root = self.reserve(1);
-        self.fill(root, &patterns, 0, lists);
+        self.fill(root, patterns, 0, lists);
         root
     }
 
@@ -99,30 +99,29 @@ impl Trie {
     }
 
     /// Makes `node` the place reached after the first `at` bytes of every one of `patterns`.
-    fn fill(&mut self, node: u32, patterns: &[Pattern], at: usize, lists: &mut Lists<'_>) {
+    fn fill(&mut self, node: u32, patterns: &[Pattern<'_>], at: usize, lists: &mut Lists<'_>) {
+        if let [only] = patterns
+            && !only.key[at..].contains(&WILD)
+        {
+            return self.fill_alone(node, only, at);
+        }
         let ending = patterns.iter().take_while(|pattern| pattern.key.len() == at).count();
         let (ending, going_on) = patterns.split_at(ending);
         let entries = |open| ending.iter().filter(move |pattern| pattern.open == open).map(|p| p.entry);
         let here = lists.add(entries(false).collect());
         let below = lists.add(entries(true).collect());
-        let groups: Vec<&[Pattern]> =
-            going_on.chunk_by(|a, b| segment(&a.key, at) == segment(&b.key, at)).collect();
-        let (wild, literal): (Vec<&[Pattern]>, Vec<&[Pattern]>) =
-            groups.into_iter().partition(|group| segment(&group[0].key, at) == [BREAK, WILD]);
+        let groups: Vec<&[Pattern<'_>]> =
+            going_on.chunk_by(|a, b| segment(a.key, at) == segment(b.key, at)).collect();
+        let (wild, literal): (Vec<&[Pattern<'_>]>, Vec<&[Pattern<'_>]>) =
+            groups.into_iter().partition(|group| segment(group[0].key, at) == [BREAK, WILD]);
         let first = self.reserve(literal.len());
         let mut names = Vec::with_capacity(literal.len());
         for (i, group) in literal.iter().enumerate() {
             let child = first + i as u32;
-            let name = segment(&group[0].key, at);
+            let name = segment(group[0].key, at);
             let end = end_of_label(group, at + name.len());
             names.push(with_slashes(name));
-            let label = with_slashes(&group[0].key[at..end]);
-            let node = &mut self.nodes[child as usize];
-            (node.label, node.label_len) = (self.labels.len() as u32, label.len() as u32);
-            match node.short_label.get_mut(..label.len()) {
-                Some(short) => short.copy_from_slice(&label),
-                None => self.labels.extend_from_slice(&label),
-            }
+            self.set_label(child, &group[0].key[at..end]);
             self.fill(child, group, end, lists);
         }
         let wild = wild.first().map_or(NONE, |group| {
@@ -135,6 +134,31 @@ impl Trie {
         let node = &mut self.nodes[node as usize];
         *node = Node { here, below, wild, first, count, table, ..*node };
         node.least = patterns.iter().map(|pattern| pattern.entry).min().unwrap_or(u32::MAX);
+    }
+
+    /// As [`fill`](Self::fill), for one pattern whose rest is literal: most hosts of a large table have one route.
+    fn fill_alone(&mut self, node: u32, pattern: &Pattern<'_>, at: usize) {
+        let list = ListRef::one(pattern.entry);
+        let mut end = node;
+        if pattern.key.len() > at {
+            end = self.reserve(1);
+            self.set_label(end, &pattern.key[at..]);
+            let node = &mut self.nodes[node as usize];
+            *node = Node { least: pattern.entry, first: end, count: 1, ..*node };
+        }
+        let end = &mut self.nodes[end as usize];
+        end.least = pattern.entry;
+        *if pattern.open { &mut end.below } else { &mut end.here } = list;
+    }
+
+    fn set_label(&mut self, node: u32, key: &[u8]) {
+        let node = &mut self.nodes[node as usize];
+        (node.label, node.label_len) = (self.labels.len() as u32, key.len() as u32);
+        let slashes = key.iter().map(|&byte| if byte == BREAK { b'/' } else { byte });
+        match node.short_label.get_mut(..key.len()) {
+            Some(short) => short.iter_mut().zip(slashes).for_each(|(place, byte)| *place = byte),
+            None => self.labels.extend(slashes),
+        }
     }
 
     /// A table of children by the hash of their first segments: where it begins, and its mask.
@@ -314,8 +338,8 @@ fn segment(key: &[u8], at: usize) -> &[u8] {
 }
 
 /// How far a label that ends at `end` can be drawn out: while all patterns go on alike, and none ends in between.
-fn end_of_label(group: &[Pattern], mut end: usize) -> usize {
-    let (first, last) = (&group[0].key, &group[group.len() - 1].key);
+fn end_of_label(group: &[Pattern<'_>], mut end: usize) -> usize {
+    let (first, last) = (group[0].key, group[group.len() - 1].key);
     while first.len() > end && last.len() > end {
         let next = segment(first, end);
         if next != segment(last, end) || next == [BREAK, WILD] {

@@ -20,17 +20,18 @@ use super::ramp::SharedRamp;
 use super::rate_limit::RateLimit;
 use super::redirect::Location;
 use super::sticky::Sticky;
-use super::table::{Core, MirrorTo, Route, Table};
+use super::table::{Core, Held, MirrorTo, Route, Table};
 use super::target::Target;
 use crate::cluster::Cluster;
 
 pub(crate) fn build<T>(
     core: &Arc<Core>,
-    config: RouterConfig,
+    held: Held,
     given: impl IntoIterator<Item = Cluster<T>>,
     known: &[Cluster<T>],
     before: Option<&Table<T>>,
 ) -> Result<Table<T>, RouterError> {
+    let config = (*held).as_ref();
     let clusters = Clusters::new(given, known, &config.fallbacks)?;
     let mut numbers = BTreeMap::new();
     for (number, route) in config.routes.iter().enumerate() {
@@ -43,25 +44,19 @@ pub(crate) fn build<T>(
             return Err(RouterError::new(field(), problem));
         }
     }
-    let rules = rules(&config, before)?;
+    let rules = rules(config, before)?;
     let routes = config.routes.iter().enumerate().map(|(number, route)| {
         let of_old = before.and_then(|table| {
             let &number = table.numbers.get(route.name.as_str())?;
-            Some(Old { route: table.route(number), config: table.config.routes.get(number as usize)? })
+            Some(Old { route: table.route(number), config: table.config().routes.get(number as usize)? })
         });
-        Builder { core, clusters: &clusters, field: format!("routes[{number}]"), config: route, old: of_old }
-            .route()
+        Builder { core, clusters: &clusters, number, config: route, old: of_old }.route()
     });
-    Ok(Table {
-        generation: before.map_or(0, |table| table.generation.saturating_add(1)),
-        core: Arc::clone(core),
-        routes: routes.collect::<Result<_, _>>()?,
-        key: checked(&config.key, "key")?,
-        rules,
-        numbers,
-        clusters,
-        config,
-    })
+    let routes = routes.collect::<Result<_, _>>()?;
+    let (key, hash_seed) = (checked(&config.key, "key")?, config.hash_seed);
+    let generation = before.map_or(0, |table| table.generation.saturating_add(1));
+    let core = Arc::clone(core);
+    Ok(Table { generation, core, config: held, hash_seed, key, rules, routes, numbers, clusters })
 }
 
 /// Compiles the rules, if they are not those of the table before.
@@ -71,10 +66,10 @@ fn rules<T>(config: &RouterConfig, before: Option<&Table<T>>) -> Result<Arc<Http
         return Err(RouterError::new(format!("routes[{number}].match.name"), problem));
     }
     if let Some(before) = before
-        && (&before.config.path, &before.config.limits) == (&config.path, &config.limits)
-        && before.config.routes.len() == config.routes.len()
-        && before
-            .config
+        && let known = before.config()
+        && (&known.path, &known.limits) == (&config.path, &config.limits)
+        && known.routes.len() == config.routes.len()
+        && known
             .routes
             .iter()
             .zip(&config.routes)
@@ -88,7 +83,8 @@ fn rules<T>(config: &RouterConfig, before: Option<&Table<T>>) -> Result<Arc<Http
         path: config.path.clone(),
         limits: config.limits,
     };
-    let rules = HttpRules::new(&rules).map_err(|error| RouterError::of_rules(&error.field, error.problem))?;
+    let rules =
+        HttpRules::compile(rules).map_err(|error| RouterError::of_rules(&error.field, error.problem))?;
     Ok(Arc::new(rules))
 }
 
@@ -101,7 +97,7 @@ struct Old<'a> {
 struct Builder<'a, T> {
     core: &'a Arc<Core>,
     clusters: &'a Clusters<T>,
-    field: String,
+    number: usize,
     config: &'a RouteConfig,
     old: Option<Old<'a>>,
 }
@@ -109,7 +105,7 @@ struct Builder<'a, T> {
 impl<T> Builder<'_, T> {
     fn route(&self) -> Result<Route, RouterError> {
         self.check()?;
-        let Self { config, field, .. } = self;
+        let Self { config, .. } = self;
         let target = self.target()?;
         let arms = target.arms().len();
         let old = self.old.as_ref();
@@ -119,12 +115,12 @@ impl<T> Builder<'_, T> {
         };
         let sticky = match (&config.affinity, old.and_then(|old| old.route.sticky.as_ref())) {
             (Some(affinity), Some(known)) if known.config == *affinity => Some(Arc::clone(known)),
-            (Some(affinity), _) => Some(Sticky::new(affinity, &format!("{field}.affinity"))?),
+            (Some(affinity), _) => Some(Sticky::new(affinity, &self.field("affinity"))?),
             (None, _) => None,
         };
         let hedge = match (&config.hedge, old.and_then(|old| old.route.hedge.as_ref())) {
             (Some(hedge), Some(known)) if known.config() == hedge => Some(Arc::clone(known)),
-            (Some(hedge), _) => Some(RouteHedge::new(hedge, &format!("{field}.hedge"))?),
+            (Some(hedge), _) => Some(RouteHedge::new(hedge, &self.field("hedge"))?),
             (None, _) => None,
         };
         let retry = config.retry.as_ref().map(RetryPolicy::new).transpose();
@@ -133,20 +129,29 @@ impl<T> Builder<'_, T> {
             name: config.name.as_str().into(),
             target,
             limits: self.limits()?,
-            key: checked(&config.key, &format!("{field}.key"))?,
+            key: if config.key.is_empty() {
+                Box::default()
+            } else {
+                checked(&config.key, &self.field("key"))?
+            },
             sticky,
-            retry: retry.map_err(|error| RouterError::new(format!("{field}.retry"), error))?,
+            retry: retry.map_err(|error| RouterError::new(self.field("retry"), error))?,
             may_repeat_endpoint: config.retry_same_endpoint,
             hedge,
             mirror: self.mirror()?,
-            edits: edits.map_err(|error| RouterError::new(format!("{field}.headers"), error))?,
+            edits: edits.map_err(|error| RouterError::new(self.field("headers"), error))?,
             timeout: config.timeout,
             counters,
         })
     }
 
     fn error(&self, name: &str, problem: RouterProblem) -> RouterError {
-        RouterError::new(format!("{}.{name}", self.field), problem)
+        RouterError::new(self.field(name), problem)
+    }
+
+    /// A field of this route.
+    fn field(&self, name: &str) -> String {
+        format!("routes[{}].{name}", self.number)
     }
 
     /// Combinations of which a part would be ignored.
@@ -204,15 +209,13 @@ impl<T> Builder<'_, T> {
     fn target(&self) -> Result<Target, RouterError> {
         Ok(match &self.config.action {
             Action::Cluster(name) => {
-                Target::Cluster(self.clusters.find(name, &format!("{}.action.cluster", self.field))?)
+                Target::Cluster(self.clusters.find(name, || self.field("action.cluster"))?)
             }
-            Action::Split(split) => {
-                Target::split(split, self.clusters, &format!("{}.action.split", self.field))?
-            }
+            Action::Split(split) => Target::split(split, self.clusters, &self.field("action.split"))?,
             Action::Ramp(ramp) => self.ramp(ramp)?,
             Action::BlueGreen(action) => self.blue_green(action)?,
             Action::Redirect(redirect) => {
-                let field = format!("{}.action.redirect", self.field);
+                let field = self.field("action.redirect");
                 Target::Redirect(Location::new(redirect, &self.config.rule.paths, &field)?)
             }
             Action::Respond(response) => self.respond(response)?,
@@ -223,7 +226,7 @@ impl<T> Builder<'_, T> {
     fn pair(&self, of: &str, names: [(&str, &String); 2]) -> Result<[u32; 2], RouterError> {
         let [first, second] = names;
         let find = |(name, cluster): (&str, &String)| {
-            self.clusters.find(cluster, &format!("{}.action.{of}.{name}", self.field))
+            self.clusters.find(cluster, || self.field(&format!("action.{of}.{name}")))
         };
         let pair = [find(first)?, find(second)?];
         if pair[0] == pair[1] {
@@ -242,7 +245,7 @@ impl<T> Builder<'_, T> {
         let ramp = match known {
             Some(ramp) => ramp,
             None => {
-                let field = format!("{}.action.ramp", self.field);
+                let field = self.field("action.ramp");
                 Arc::new(SharedRamp::new(action, &field, self.core.now())?)
             }
         };
@@ -284,7 +287,7 @@ impl<T> Builder<'_, T> {
             if let Some(at) = known.iter().position(|limit| limit.config() == config) {
                 return Ok(Arc::clone(known.remove(at)));
             }
-            let field = format!("{}.rate_limits[{i}]", self.field);
+            let field = self.field(&format!("rate_limits[{i}]"));
             let seed = SplitMix64::mix(self.core.seed ^ LIMITS);
             RateLimit::new(config, &field, Arc::clone(&self.core.clock), seed).map(Arc::new)
         });
@@ -293,7 +296,7 @@ impl<T> Builder<'_, T> {
 
     fn mirror(&self) -> Result<Option<MirrorTo>, RouterError> {
         let Some(config) = &self.config.mirror else { return Ok(None) };
-        let cluster = self.clusters.find(&config.cluster, &format!("{}.mirror.cluster", self.field))?;
+        let cluster = self.clusters.find(&config.cluster, || self.field("mirror.cluster"))?;
         let known = self.old.as_ref().filter(|old| old.config.mirror.as_ref() == Some(config));
         let known = known.and_then(|old| old.route.mirror.as_ref());
         let mirror = known.map_or_else(|| Arc::new(Mirror::new(config)), |known| Arc::clone(&known.mirror));

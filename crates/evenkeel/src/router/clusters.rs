@@ -43,7 +43,7 @@ impl<T> Clusters<T> {
                 let problem = RouterProblem::NoSuchCluster { name: of.clone(), similar: self.similar(of) };
                 RouterError::new("fallbacks: key", problem)
             })?;
-            next[at as usize] = Some(self.find(to, &field)?);
+            next[at as usize] = Some(self.find(to, || field)?);
         }
         let name_of = |at: u32| self.get(at).name().to_owned();
         let chain = |(at, to): (usize, &Option<u32>)| ClusterRef {
@@ -70,10 +70,10 @@ impl<T> Clusters<T> {
     }
 
     /// The number of the cluster of this name, which `field` asks for.
-    pub(crate) fn find(&self, name: &str, field: &str) -> Result<u32, RouterError> {
+    pub(crate) fn find(&self, name: &str, field: impl FnOnce() -> String) -> Result<u32, RouterError> {
         self.position(name).ok_or_else(|| {
             let problem = RouterProblem::NoSuchCluster { name: name.to_owned(), similar: self.similar(name) };
-            RouterError::new(field, problem)
+            RouterError::new(field(), problem)
         })
     }
 

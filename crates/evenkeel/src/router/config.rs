@@ -64,6 +64,12 @@ pub struct RouterConfig {
     pub limits: Limits,
 }
 
+impl AsRef<Self> for RouterConfig {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl RouterConfig {
     /// Reads TOML.
     ///

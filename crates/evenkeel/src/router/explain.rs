@@ -132,7 +132,7 @@ impl RouteExplanation {
             }
         }
         let key = asked.key(&route.key);
-        let hash = key.as_ref().map(|key| key_hash(table.config.hash_seed, key));
+        let hash = key.as_ref().map(|key| key_hash(table.hash_seed, key));
         let Some(arm) = route.target.choose(&request, hash, lane.draw(), || core.now()) else {
             explanation.answer = Some(match &route.target {
                 Target::Redirect(location) => {

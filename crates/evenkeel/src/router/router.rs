@@ -24,7 +24,7 @@ use super::ramp::RampOrder;
 use super::rate_limit::Word;
 use super::report::RouterReport;
 use super::sticky::Sought;
-use super::table::{Core, Current, Route, Seat, Table};
+use super::table::{Core, Current, Held, Route, Seat, Table};
 use super::target::Target;
 use crate::cluster::Cluster;
 use crate::sync::{AtomicU64, Ordering, Swap};
@@ -206,7 +206,7 @@ impl<T> Router<T> {
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<Self, RouterError> {
         let core = Arc::new(core);
-        let table = build(&core, config, clusters, &[], None)?;
+        let table = build(&core, Arc::new(config), clusters, &[], None)?;
         let shared = Shared {
             generation: AtomicU64::new(table.generation),
             current: Swap::new(Current::new(table)),
@@ -234,7 +234,7 @@ impl<T> Router<T> {
         config: RouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
-        self.update(config, clusters, |before| before.clusters.all())
+        self.update(Arc::new(config), clusters, |before| before.clusters.all())
     }
 
     /// As [`apply`](Self::apply), but `clusters` are all that there are from now on: those that are not among them are forgotten, and
@@ -248,12 +248,26 @@ impl<T> Router<T> {
         config: RouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
+        self.replace_shared(Arc::new(config), clusters)
+    }
+
+    /// As [`replace`](Self::replace), without a copy of a configuration that somebody else holds: `config` may be all of a program's,
+    /// of which the router's is a part.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn replace_shared(
+        &self,
+        config: Arc<dyn AsRef<RouterConfig> + Send + Sync>,
+        clusters: impl IntoIterator<Item = Cluster<T>>,
+    ) -> Result<(), RouterError> {
         self.update(config, clusters, |_| &[])
     }
 
     fn update(
         &self,
-        config: RouterConfig,
+        config: Held,
         clusters: impl IntoIterator<Item = Cluster<T>>,
         known: impl FnOnce(&Table<T>) -> &[Cluster<T>],
     ) -> Result<(), RouterError> {
@@ -281,7 +295,7 @@ impl<T> Router<T> {
     /// The configuration that is in force.
     #[must_use]
     pub fn config(&self) -> RouterConfig {
-        self.shared.current.load().table.config.clone()
+        self.shared.current.load().table.config().clone()
     }
 
     /// The compiled rules: `shadowed` tells which never take anything.
@@ -326,7 +340,7 @@ impl<T> Router<T> {
         }
         let matched = Matched { found, name: &route.name, edits: &route.edits };
         let key = if route.key.is_empty() { None } else { asked.key(&route.key) };
-        let hash = key.as_ref().map(|key| key_hash(table.config.hash_seed, key));
+        let hash = key.as_ref().map(|key| key_hash(table.hash_seed, key));
         let Some(arm) = route.target.choose(&request, hash, lane.draw(), || moment.now()) else {
             route.counters.add(Count::Answered);
             let decision = answer(route, incoming, &found);
@@ -475,7 +489,7 @@ pub(crate) fn fraction_hash<T, H: Headers + ?Sized>(
     }
     let Incoming { request, source, .. } = incoming;
     let asked = Asked { request, source: *source, path: request.path };
-    asked.key(&table.key).map_or(draw, |key| key_hash(table.config.hash_seed, &key))
+    asked.key(&table.key).map_or(draw, |key| key_hash(table.hash_seed, &key))
 }
 
 fn limit<H: Headers + ?Sized>(

@@ -344,7 +344,7 @@ fn build<T>(
 fn target<T>(action: &StreamAction, clusters: &Clusters<T>, route: usize) -> Result<Target, RouterError> {
     match action {
         StreamAction::Cluster(name) => {
-            Ok(Target::Cluster(clusters.find(name, &format!("routes[{route}].action.cluster"))?))
+            Ok(Target::Cluster(clusters.find(name, || format!("routes[{route}].action.cluster"))?))
         }
         StreamAction::Split(split) => {
             let field = format!("routes[{route}].action.split");

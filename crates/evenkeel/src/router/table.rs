@@ -41,10 +41,16 @@ impl Core {
     }
 }
 
+/// A configuration of a router, wherever it stands.
+pub(crate) type Held = Arc<dyn AsRef<RouterConfig> + Send + Sync>;
+
 pub(crate) struct Table<T> {
     pub(crate) generation: u64,
     pub(crate) core: Arc<Core>,
-    pub(crate) config: RouterConfig,
+    /// Shared with whoever holds the configuration that this is a part of.
+    pub(crate) config: Held,
+    /// As in `config`, where requests read it.
+    pub(crate) hash_seed: u64,
     /// As `config.key`, checked.
     pub(crate) key: Box<[KeySource]>,
     pub(crate) rules: Arc<HttpRules>,
@@ -77,6 +83,10 @@ pub(crate) struct MirrorTo {
 }
 
 impl<T> Table<T> {
+    pub(crate) fn config(&self) -> &RouterConfig {
+        (*self.config).as_ref()
+    }
+
     pub(crate) fn route(&self, number: u32) -> &Route {
         &self.routes[number as usize]
     }

@@ -64,7 +64,7 @@ impl Target {
         let split = Split::new(config).map_err(|error| RouterError::new(field, error))?;
         let arms = config.arms.iter().enumerate();
         let clusters =
-            arms.map(|(i, arm)| clusters.find(&arm.cluster, &format!("{field}.arms[{i}].cluster")));
+            arms.map(|(i, arm)| clusters.find(&arm.cluster, || format!("{field}.arms[{i}].cluster")));
         Ok(Self::Split {
             clusters: clusters.collect::<Result<_, _>>()?,
             split: Box::new(split),

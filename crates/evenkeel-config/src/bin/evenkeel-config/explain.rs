@@ -9,25 +9,25 @@ use evenkeel::router::{ExplainedCluster, Incoming, LimitWord, RouteExplanation};
 use evenkeel_config::{Config, Loaded, Protocol, Running};
 
 /// A request as it was described.
-pub struct Asked {
-    pub method: String,
-    pub host: String,
-    pub path: String,
-    pub headers: Vec<(String, String)>,
-    pub source: Option<IpAddr>,
-    pub listener: Option<String>,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) listener: Option<String>,
 }
 
 /// A connection as it was described.
-pub struct AskedConnection {
-    pub listener: Option<String>,
-    pub source: SocketAddr,
-    pub destination: SocketAddr,
-    pub sni: String,
-    pub alpn: Vec<String>,
+pub(crate) struct AskedConnection {
+    pub(crate) listener: Option<String>,
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) sni: String,
+    pub(crate) alpn: Vec<String>,
 }
 
-pub fn request(file: &Path, asked: &Asked) -> ExitCode {
+pub(crate) fn request(file: &Path, asked: &Asked) -> ExitCode {
     let (running, listener) =
         match begin(file, asked.listener.as_deref(), |protocol| protocol == Protocol::Http) {
             Ok(begun) => begun,
@@ -52,7 +52,7 @@ pub fn request(file: &Path, asked: &Asked) -> ExitCode {
     }
 }
 
-pub fn connection(file: &Path, asked: &AskedConnection) -> ExitCode {
+pub(crate) fn connection(file: &Path, asked: &AskedConnection) -> ExitCode {
     let (running, listener) =
         match begin(file, asked.listener.as_deref(), |protocol| protocol != Protocol::Http) {
             Ok(begun) => begun,
