@@ -163,7 +163,9 @@ fn what_an_upstream_sends_too_much_is_nobodys_answer() {
         let text = format!("turn {}", *turns.lock());
         let length = text.len();
         let poison = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{text}{poison}")?;
+        // At once: what comes after the next request has been sent looks like its answer, to everybody.
+        let all = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{text}{poison}");
+        stream.write_all(all.as_bytes())?;
         Ok(true)
     });
     let (_proxy, address) = start(&(route("") + &cluster("all", &[&backend], "")));
