@@ -310,9 +310,20 @@ action = { cluster = \"x\" }
         cert_file: "/c/b.pem".into(),
         key_file: "/c/b.key".into(),
     });
+    // A name that has a certificate already.
+    tls.certificates.push(Certificate { cert_file: "/c/again.pem".into(), ..tls.certificates[1].clone() });
     several.upstream_tls.insert("y".into(), UpstreamTls { insecure: true, ..UpstreamTls::default() });
     let written = write(Dialect::Config, &several);
-    assert_eq!(finding(&written.report, "/c/b.pem").verdict, Verdict::NoEquivalent);
+    assert_eq!(finding(&written.report, "/c/b.pem").verdict, Verdict::Taken);
+    assert_eq!(finding(&written.report, "/c/again.pem").verdict, Verdict::NoEquivalent);
+    let read = given(Dialect::Config, &written.text).setup;
+    let certificates = &read.listeners[0].tls.as_ref().unwrap().certificates;
+    assert_eq!(
+        certificates[..],
+        several.listeners[0].tls.as_ref().unwrap().certificates[..2],
+        "{}",
+        written.text
+    );
     assert_eq!(finding(&written.report, "upstream_tls.y.server_name").verdict, Verdict::NoEquivalent);
     assert!(written.text.contains("server_name = \"\""), "it does not start, so nothing goes in the open");
 }
