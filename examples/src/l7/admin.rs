@@ -46,7 +46,7 @@ impl Admin {
             }
             ("GET" | "HEAD", "/healthz") => plain(StatusCode::OK, "ok\n"),
             ("GET" | "HEAD", "/metrics") => {
-                let text = self.metrics.to_openmetrics(&self.shared.running);
+                let text = self.metrics.to_openmetrics();
                 of_kind(StatusCode::OK, Exporter::CONTENT_TYPE, text)
             }
             _ => self.page.answer_hyper(request).await,

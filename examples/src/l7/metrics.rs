@@ -1,12 +1,10 @@
 //! `GET /metrics`: what workers count, and what `evenkeel-metrics` tells of clusters.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use evenkeel_config::Running;
-use evenkeel_metrics::{Counters, Exporter};
-use parking_lot::Mutex;
+use evenkeel_metrics::Exporter;
 
 use super::access_log::AccessLog;
 use super::counts::{CAUSES, Count, Counts};
@@ -15,8 +13,8 @@ use super::worker::Worker;
 
 /// Where all numbers come together.
 pub struct Metrics {
-    /// Of each cluster, by name: what changed, and what was refused. They outlive reloads.
-    pub counters: Arc<Mutex<BTreeMap<String, Counters>>>,
+    /// Of clusters: one for as long as the proxy lives, or counters would fall.
+    pub clusters: Exporter,
     /// All workers.
     pub workers: Vec<Arc<Worker>>,
     /// The access log.
@@ -24,16 +22,17 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Exports the clusters that there are at each scrape.
+    pub fn follow(&self, running: &Arc<Running<Upstream>>) {
+        let running = Arc::downgrade(running);
+        self.clusters.add_all(move || running.upgrade().map(|running| running.clusters()).unwrap_or_default());
+    }
+
     /// All of it, in the OpenMetrics format.
-    pub fn to_openmetrics(&self, running: &Running<Upstream>) -> String {
-        let exporter = Exporter::default();
-        for cluster in running.clusters() {
-            let counters = self.counters.lock().entry(cluster.name().to_owned()).or_default().clone();
-            exporter.add(&cluster, &counters);
-        }
+    pub fn to_openmetrics(&self) -> String {
         let mut text = String::new();
         self.own(&mut text);
-        text + &exporter.to_openmetrics()
+        text + &self.clusters.to_openmetrics()
     }
 
     fn sum(&self, of: impl Fn(&Counts) -> &Count) -> u64 {

@@ -1,6 +1,5 @@
 //! The proxy as a whole: it starts, takes over other settings, and ends without losing a request.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evenkeel_config::{Config, Loaded, Running, Warning, Watching, watch_file_with};
+use evenkeel_metrics::Exporter;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -116,13 +116,13 @@ impl Proxy {
                 (Some(log), Some(writer))
             }
         };
-        let counters = Arc::new(Mutex::new(BTreeMap::<String, evenkeel_metrics::Counters>::new()));
+        let exporter = Exporter::default();
         let (observed, workers, is_metered) =
-            (Arc::clone(&counters), settings.workers, opened.admin.is_some());
+            (exporter.clone(), settings.workers, opened.admin.is_some());
         let running = Running::start_observed(
             loaded.clone(),
             move |endpoint| Upstream::new(endpoint, workers, is_metered),
-            move |name| Box::new(observed.lock().entry(name.to_owned()).or_default().observer()),
+            move |name| Box::new(observed.counters(name)),
         )?;
         let shared = Arc::new(Shared {
             running: Arc::new(running),
@@ -156,7 +156,7 @@ impl Proxy {
             proxy.threads.push(thread.spawn(move || worker::run(&worker, sockets))?);
         }
         if let Some(socket) = opened.admin {
-            proxy.serve_admin(control, socket, settings.admin_open, counters)?;
+            proxy.serve_admin(control, socket, settings.admin_open, exporter)?;
         }
         if let Some(path) = settings.handover {
             let listening = Heir::listen(&path);
@@ -186,9 +186,10 @@ impl Proxy {
         control: Runtime,
         socket: std::net::TcpListener,
         is_open: bool,
-        counters: Arc<Mutex<BTreeMap<String, evenkeel_metrics::Counters>>>,
+        clusters: Exporter,
     ) -> Result<(), StartError> {
-        let metrics = Metrics { counters, workers: self.workers.clone(), log: self.log_lost.clone() };
+        let metrics = Metrics { clusters, workers: self.workers.clone(), log: self.log_lost.clone() };
+        metrics.follow(&self.shared.running);
         let running = Arc::clone(&self.shared.running);
         let serves = self.admin.map_or(Serves::Monitoring, |address| Serves::at(address, is_open));
         let page = crate::admin::Admin::new(AdminSettings { serves, ..AdminSettings::default() })?;
