@@ -178,9 +178,6 @@ fn variants(subject: &PolicyConfig) -> Vec<(String, PolicyConfig)> {
     let without = [
         ("two_choices", LeastLatencyConfig { scan_up_to: 0, choices: 2, ..own.clone() }),
         ("never_regresses", LeastLatencyConfig { decay: Duration::from_secs(3600), ..own.clone() }),
-        ("no_patience", LeastLatencyConfig { patience: 1, ..own.clone() }),
-        ("no_moment", LeastLatencyConfig { moment: false, ..own.clone() }),
-        ("no_exploring", LeastLatencyConfig { explore: 0, ..own.clone() }),
         ("short_memory", LeastLatencyConfig { decay: Duration::from_secs(2), ..own.clone() }),
         ("no_overdue", LeastLatencyConfig { overdue: false, ..own.clone() }),
         ("no_trials", LeastLatencyConfig { trials: false, ..own.clone() }),

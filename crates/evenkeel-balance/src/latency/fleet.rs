@@ -22,15 +22,6 @@ pub(crate) struct Typical {
     pub(crate) mean: Option<f64>,
     /// What takes longer is out of the ordinary.
     pub(crate) bar: f64,
-    /// How much answers differ by themselves: 0 where they are all alike, 1 where one says next to nothing.
-    pub(crate) noise: f64,
-}
-
-impl Typical {
-    /// No single answer counts for more: sixteen times the mean.
-    pub(crate) fn most(&self) -> f64 {
-        self.mean.map_or(f64::INFINITY, |mean| mean * MOST_TIMES)
-    }
 }
 
 impl Default for Fleet {
@@ -47,25 +38,25 @@ impl Fleet {
         (bits != 0).then(|| f64::from_bits(bits))
     }
 
-    /// All of it, read once.
+    /// No single answer counts for more: sixteen times the mean.
+    pub(crate) fn most(&self) -> f64 {
+        self.mean().map_or(f64::INFINITY, |mean| mean * MOST_TIMES)
+    }
+
+    /// Both, read once.
     pub(crate) fn typical(&self) -> Typical {
-        let deviation = self.deviation();
-        let mean = self.mean();
-        let noise = ((deviation - ALIKE) / (DIFFERENT - ALIKE)).clamp(0.0, 1.0);
-        Typical { mean, bar: bar(mean, deviation), noise }
+        Typical { mean: self.mean(), bar: self.bar() }
     }
 
     pub(crate) fn set_mean(&self, nanos: f64) {
         self.mean.store(nanos.max(1.0).to_bits(), Ordering::Relaxed);
     }
 
-    #[cfg(all(test, not(loom)))]
+    /// What takes longer is out of the ordinary: four deviations above the mean, as in TCP's timeout (RFC 6298), and at
+    /// least a quarter of it. Nothing is while nothing is known.
     pub(crate) fn bar(&self) -> f64 {
-        self.typical().bar
-    }
-
-    fn deviation(&self) -> f64 {
-        share(self.deviation.load(Ordering::Relaxed))
+        let deviation = share(self.deviation.load(Ordering::Relaxed));
+        self.mean().map_or(f64::INFINITY, |mean| mean * (1.0 + (4.0 * deviation).max(LEAST_BAR)))
     }
 
     /// Takes in how long an answer took.
@@ -84,12 +75,6 @@ impl Fleet {
     }
 }
 
-/// What takes longer is out of the ordinary: four deviations above the mean, as in TCP's timeout (RFC 6298), and at
-/// least a quarter of it. Nothing is while nothing is known.
-fn bar(mean: Option<f64>, deviation: f64) -> f64 {
-    mean.map_or(f64::INFINITY, |mean| mean * (1.0 + (4.0 * deviation).max(LEAST_BAR)))
-}
-
 fn share(word: u64) -> f64 {
     f64::from(f32::from_bits((word >> 32) as u32))
 }
@@ -106,9 +91,6 @@ const FIRST_DEVIATION: f64 = 0.5;
 const MOST_DEVIATION: f64 = 4.0;
 const MOST_TIMES: f64 = 16.0;
 const LEAST_BAR: f64 = 0.25;
-/// Answers that differ by less than a tenth of the mean are alike: one says it all. From three tenths on it takes many.
-const ALIKE: f64 = 0.1;
-const DIFFERENT: f64 = 0.3;
 
 #[cfg(all(test, not(loom)))]
 mod tests {

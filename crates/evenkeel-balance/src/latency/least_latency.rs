@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_types::{SplitMix64, Timestamp, below};
+use evenkeel_types::{RandomSource, SplitMix64, Timestamp, below};
 
 use super::fleet::Fleet;
 use super::learnt::Learnt;
@@ -29,8 +29,9 @@ pub struct LeastLatencyConfig {
     pub scan_up_to: u32,
     /// Of more endpoints so many are drawn and compared: 32 unless set; 2 to 32.
     pub choices: u32,
-    /// The time after which what an endpoint was seen to do counts for 37 % where answers are alike: 15 s unless set. See
-    /// `patience` for where they are not.
+    /// The time after which what an endpoint was seen to do counts for 37 %: 15 s unless set. Between 5 s and 40 s the
+    /// tail moves by a few percent: longer is better among equal servers, of which a client hears seldom, shorter where
+    /// servers differ and change.
     #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
     #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
     pub decay: Duration,
@@ -46,17 +47,8 @@ pub struct LeastLatencyConfig {
     /// set.
     pub trials: bool,
     /// How many times the decay may be doubled for an endpoint that is found slow or failing whenever it is tried: 2 unless
-    /// set, fourfold; at most 8.
+    /// set, to a minute; at most 8.
     pub backoff: u32,
-    /// How many times longer all is remembered where answers differ by themselves by three tenths of their mean or more: 20
-    /// unless set, five minutes; 1 to 1000. There one answer says little, and who forgets knows nobody.
-    pub patience: u32,
-    /// Whether the answers of the last few latencies count beside the mean, with 6 % each: yes unless set. It tells apart
-    /// those that are nearly equal.
-    pub moment: bool,
-    /// One pick in so many goes to the endpoint that was not heard of for longest, whatever it is expected to cost, and one
-    /// in a minute if there are fewer: 2000 unless set; 0 is none; else at least 100. So whoever has recovered is found.
-    pub explore: u32,
     /// What is compared is divided by the share of successes to this power: 4 unless set; 0 ignores failures, at most 8.
     pub failure_power: u32,
 }
@@ -72,9 +64,6 @@ impl Default for LeastLatencyConfig {
             overdue: true,
             trials: true,
             backoff: 2,
-            patience: 20,
-            moment: true,
-            explore: 2000,
             failure_power: 4,
         }
     }
@@ -88,42 +77,32 @@ impl PolicySettings for LeastLatencyConfig {
 
 /// The endpoint that is expected to answer soonest, by all that its caller knows without asking.
 ///
-/// **Idea.** Each endpoint has the mean of its answers, and how much that is worth. The less it is worth, the nearer the
-/// expectation is to the mean of the fleet. The cost of a request is that expectation times the square of one more than
-/// what is in flight there. All endpoints are compared, or 32 of more than 128; then the one that became idle last is
-/// compared too. The answers of the last two latencies or so count a little beside the mean, so that of those that are
-/// nearly equal the one is taken that has just been quick.
+/// **Idea.** Each endpoint has the mean of its answers of late, and how much that is worth. The less it is worth, the
+/// nearer the expectation is to the mean of the fleet: an endpoint that has answered once, or not for a while, is taken for
+/// an ordinary one. The cost of a request is that expectation times the square of one more than what is in flight there.
+/// All endpoints are compared, or 32 of more than 128; then the one that became idle last is compared too.
 /// **Overdue answers** are evidence before they come: where verdicts are open and none comes, the endpoint takes at least as
 /// long as that. So a black hole is left after a latency or two. Who answers early (`Pick::record`) owes nothing for the
 /// rest of a stream.
 /// **Trials.** An answer is out of the ordinary if it takes four mean deviations more than the mean of the fleet, or
 /// fails. After one such an endpoint gets one request at a time while there are others, until it answers as the others do;
-/// and each request that finds it so again doubles the time for which that is believed, up to fourfold.
-/// **Memory.** Where answers are all alike (they differ by less than a tenth) one says it all: what is known fades within
-/// [`decay`](LeastLatencyConfig::decay), to three quarters of what is typical, so that in an idle fleet everybody is asked
-/// again. Where they differ by three tenths or more it takes many: what is known fades
-/// [`patience`](LeastLatencyConfig::patience) times as slowly, to 1.3 times what is typical, since the least of many
-/// that are known by few answers is not as good as it looks.
-/// **Exploring.** Who recovered is not found by forgetting, but by asking: one pick in
-/// [`explore`](LeastLatencyConfig::explore), by lot, or one a minute where there are fewer, goes to the endpoint that was
-/// not heard of for longest, the dear ones before others, if nothing is in flight there. If it answers as the others do what
-/// it was held to be is dropped. An endpoint that was slow, and a new one among others that are known, then gets its
-/// share of the picks by lot until it has answered eight times; of one that failed three quarters are forgiven. So with m
-/// such endpoints each is tried once in 2000 m picks or m minutes in the mean, half or a quarter as often if it was found
-/// so again and again.
+/// and each request that finds it so again doubles the time for which that is believed, up to a minute. So a server
+/// that stays slow gets next to no requests, and one that was slow for a moment is back soon.
+/// **Forgiving.** What is known fades to three quarters of what is typical, so that in an idle fleet everybody is asked
+/// again: an endpoint that answers sixteen times as slow or worse is after one to two minutes, or some four when it was
+/// found so again and again; sooner the more the others have in flight.
 /// **Failures** never lower an expectation, and the cost is divided by the share of successes to the power
 /// [`failure_power`](LeastLatencyConfig::failure_power); a request that was given up counts three times. **Unknown**
 /// endpoints count as ordinary ones.
 /// **Weights.** At equal latency idle shares are the weights, and under load a request in flight counts for less on a
 /// heavier endpoint.
 /// **Cost.** O(n) up to 128 endpoints, else 32 draws; one clock read. What ages is renewed in turn, 128 endpoints each
-/// 16 ms by one of the picks; the first pick after an update renews all. Each pick and each verdict writes some words of
-/// the endpoint. 130 bytes an endpoint.
+/// 16 ms by one of the picks; the first pick after an update renews all. Each pick and each verdict writes two words of
+/// the endpoint. 110 bytes an endpoint.
 /// **When.** Endpoints may differ, have neighbours, stall or fail; one client or many. What it wins and loses in the
 /// simulator, against policies with probes too, is in `docs/decisions/0015-least-latency.md`.
 /// **When not.** Requests whose duration is not the server's doing, as long polling; every request to the same endpoint
-/// ([`Maglev`](crate::Maglev)); shares that must be even when nothing is loaded: one client of an idle fleet whose answers
-/// differ much sends nearly all to a few for minutes.
+/// ([`Maglev`](crate::Maglev)); shares that must be even when nothing is loaded.
 /// **Source.** The pieces are known: shrinking a mean towards that of the group (James and Stein 1961), TCP's bar of four
 /// deviations (RFC 6298), latency times load (Finagle's `PeakEwma.scala`), estimates that are updated by what was sent since
 /// (van der Boor, Borst and van Leeuwaarden, "Hyper-scalable JSQ with sparse feedback", arXiv 1903.02337).
@@ -141,7 +120,6 @@ pub struct LeastLatency {
     /// What each position costs, as two single-precision numbers: renewed by answers, and in turn for what ages.
     costs: Box<[AtomicU64]>,
     sweep: Sweep,
-    exploring: Exploring,
     /// Who became idle last, among more endpoints than are compared.
     idle: AtomicU32,
 }
@@ -159,10 +137,6 @@ impl LeastLatency {
         within("prior", config.prior, 1, 100)?;
         within("load_power", config.load_power, 1, 4)?;
         within("backoff", config.backoff, 0, MOST_BACKOFF)?;
-        within("patience", config.patience, 1, 1000)?;
-        if config.explore > 0 {
-            within("explore", config.explore, 100, u32::MAX)?;
-        }
         let rules = Rules {
             decay,
             prior: f64::from(config.prior),
@@ -170,8 +144,6 @@ impl LeastLatency {
             failure_power: config.failure_power,
             overdue: config.overdue,
             trials: config.trials,
-            patience: f64::from(config.patience),
-            moment: config.moment,
         };
         Ok(Self {
             rules,
@@ -184,13 +156,11 @@ impl LeastLatency {
             fleet: Arc::default(),
             costs: costs(members),
             sweep: Sweep::default(),
-            exploring: Exploring::new(config.explore),
             idle: AtomicU32::new(u32::MAX),
         })
     }
 
     fn successor(&self, members: &dyn Members) -> Self {
-        let make = if self.fleet.mean().is_some() { Standing::newcomer } else { Standing::default };
         Self {
             rules: self.rules,
             scan_up_to: self.scan_up_to,
@@ -198,8 +168,7 @@ impl LeastLatency {
             all: self.all.for_weights(members.weights()),
             some: self.some.for_weights(members.weights()),
             scales: scales(members.weights()),
-            learnt: self.learnt.rebuild(members, make),
-            exploring: self.exploring.successor(),
+            learnt: self.learnt.rebuild(members, Standing::default),
             fleet: Arc::clone(&self.fleet),
             costs: costs(members),
             sweep: Sweep::default(),
@@ -213,9 +182,6 @@ impl LeastLatency {
         let now = caller.now();
         if self.sweep.is_due(now) {
             self.look_at_some(now);
-        }
-        if let Some(position) = self.explore(view, caller, now) {
-            return Some(position);
         }
         let usable = view.mask().usable();
         let count = self.costs.len();
@@ -236,78 +202,6 @@ impl LeastLatency {
         Some(chosen)
     }
 
-    /// One that is asked whatever it is expected to cost, now and then.
-    #[inline]
-    fn explore<V: View + ?Sized, C: Caller + ?Sized>(
-        &self,
-        view: &V,
-        caller: &mut C,
-        now: Timestamp,
-    ) -> Option<usize> {
-        let draw = caller.draw();
-        if !self.exploring.may(draw, now) {
-            return None;
-        }
-        self.explore_now(view, draw, now)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn explore_now<V: View + ?Sized>(&self, view: &V, draw: u64, now: Timestamp) -> Option<usize> {
-        if !self.exploring.takes(draw, now)? {
-            return self.by_lot(view, draw, now);
-        }
-        let chosen = self.most_neglected(view, draw, now)?;
-        if let Some(standing) = self.learnt.at(chosen) {
-            standing.explore(now);
-            standing.choose(0, now);
-        }
-        Some(chosen)
-    }
-
-    /// Of 128 with nothing in flight the one that was not heard of for longest, where the dear count for more: there a
-    /// mistake costs most.
-    fn most_neglected<V: View + ?Sized>(&self, view: &V, draw: u64, now: Timestamp) -> Option<usize> {
-        let typical = self.fleet.mean()?;
-        let mut most = (0.0, None);
-        for position in self.around(draw).take(MOST_SCANNED) {
-            if !view.is_open(position) || view.load(position) > 0 {
-                continue;
-            }
-            let (Some(standing), Some(cost)) = (self.learnt.at(position), self.costs.get(position)) else {
-                continue;
-            };
-            let age = standing.neglected(now);
-            let (next, _) = unpack(cost.load(Ordering::Relaxed));
-            let worth = age as f64 * (f64::from(next) / typical).clamp(1.0, MOST_DEAR);
-            if age >= LEAST_NEGLECT && worth > most.0 {
-                most = (worth, Some(position));
-            }
-        }
-        most.1
-    }
-
-    /// One of those that are new, or were found mended.
-    fn by_lot<V: View + ?Sized>(&self, view: &V, draw: u64, now: Timestamp) -> Option<usize> {
-        for position in self.around(SplitMix64::mix(draw)) {
-            let Some(standing) = self.learnt.at(position).filter(|standing| standing.has_lots()) else {
-                continue;
-            };
-            if view.is_open(position) && view.load(position) == 0 {
-                standing.choose(0, now);
-                return Some(position);
-            }
-        }
-        None
-    }
-
-    /// All positions once, beginning somewhere.
-    fn around(&self, draw: u64) -> impl Iterator<Item = usize> {
-        let count = self.costs.len();
-        let first = below(scan::upper(draw), u32::try_from(count).unwrap_or(u32::MAX)) as usize;
-        (first..count).chain(0..first)
-    }
-
     /// The one that became idle last, if it is still so and cheaper.
     #[inline]
     fn or_idle<V: View + ?Sized>(&self, view: &V, contest: &impl Contest, drawn: usize) -> usize {
@@ -323,30 +217,28 @@ impl LeastLatency {
     #[inline]
     fn least<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         let mut loads = [0_u32; MOST_SCANNED];
-        let mut words = [0_u64; MOST_SCANNED];
-        let mut totals = [u32::MAX; MOST_SCANNED];
+        let mut totals = [f32::INFINITY; MOST_SCANNED];
         let count = self.costs.len().min(MOST_SCANNED);
-        let (loads, words, totals) = (&mut loads[..count], &mut words[..count], &mut totals[..count]);
+        let (loads, totals) = (&mut loads[..count], &mut totals[..count]);
         view.loads(loads);
-        // What is atomic is read by itself, so that the arithmetic can be done on several at a time.
-        for (word, cost) in words.iter_mut().zip(&self.costs) {
-            *word = cost.load(Ordering::Relaxed);
+        let mut least = f32::INFINITY;
+        for ((total, &load), cost) in totals.iter_mut().zip(&*loads).zip(&self.costs) {
+            let (next, each) = unpack(cost.load(Ordering::Relaxed));
+            *total = next + each * queue(load, self.load_power);
+            least = least.min(*total);
         }
-        match self.load_power {
-            1 => total(totals, words, loads, |load| queue(load, 1)),
-            2 => total(totals, words, loads, |load| queue(load, 2)),
-            3 => total(totals, words, loads, |load| queue(load, 3)),
-            _ => total(totals, words, loads, |load| queue(load, 4)),
+        let mut draws = SplitMix64::new(caller.draw());
+        let mut chosen = None;
+        let mut equals = 0;
+        for (position, &total) in totals.iter().enumerate() {
+            if total <= least {
+                equals += 1;
+                if equals == 1 || below(scan::upper(draws.next_u64()), equals) == 0 {
+                    chosen = Some(position);
+                }
+            }
         }
-        let least = totals.iter().copied().min()?;
-        let first = totals.iter().position(|&total| total == least)?;
-        let equals = totals.iter().filter(|&&total| total == least).count();
-        if equals == 1 {
-            return Some(first);
-        }
-        let drawn = below(scan::upper(caller.draw()), equals as u32) as usize;
-        let mut equal = totals.iter().enumerate().filter(|&(_, &total)| total == least);
-        equal.nth(drawn).map(|(position, _)| position)
+        chosen
     }
 
     #[inline]
@@ -365,18 +257,15 @@ impl LeastLatency {
         let count = self.costs.len();
         let Some(span) = self.sweep.take(count, now) else { return };
         let typical = self.fleet.typical();
-        let mut newcomers = 0;
         let (mut weights, mut sum) = if span.start == 0 { (0.0, 0.0) } else { self.sweep.sums() };
         for position in span.clone() {
             if let (Some(standing), Some(place)) = (self.learnt.at(position), self.costs.get(position)) {
                 let (cost, Part { mean, weight }) = standing.cost(&typical, &self.rules, now);
                 place.store(pack(cost), Ordering::Relaxed);
-                newcomers += usize::from(standing.has_lots());
                 weights += weight;
                 sum += weight * mean.min(typical.bar);
             }
         }
-        self.exploring.set_odds(newcomers, count);
         if span.end < count {
             self.sweep.set_sums(weights, sum);
         } else if weights > 0.0 {
@@ -418,61 +307,6 @@ impl Policy for LeastLatency {
 
     fn rebuild(&self, members: &dyn Members) -> Result<Option<Arc<dyn Policy>>, InvalidPolicy> {
         Ok(Some(Arc::new(self.successor(members))))
-    }
-}
-
-/// When a pick explores: by lot, so that many clients do not do it at once.
-#[derive(Debug)]
-struct Exploring {
-    /// A draw up to here explores for the sake of it.
-    regular: u64,
-    /// A draw up to here explores, or goes to one that is new.
-    odds: AtomicU64,
-    /// When it is due without a lot, in nanoseconds: where there are few requests.
-    due: AtomicU64,
-}
-
-impl Exploring {
-    fn new(explore: u32) -> Self {
-        let regular = if explore == 0 { 0 } else { u64::MAX / u64::from(explore) };
-        Self { regular, odds: AtomicU64::new(regular), due: AtomicU64::new(0) }
-    }
-
-    fn successor(&self) -> Self {
-        Self {
-            regular: self.regular,
-            odds: AtomicU64::new(self.regular),
-            due: AtomicU64::new(self.due.load(Ordering::Relaxed)),
-        }
-    }
-
-    #[inline]
-    fn may(&self, draw: u64, now: Timestamp) -> bool {
-        draw < self.odds.load(Ordering::Relaxed) || now.as_nanos() >= self.due.load(Ordering::Relaxed)
-    }
-
-    /// Whether it is for the sake of it, not for one that is new; `None` if it is for neither, or somebody else does it.
-    fn takes(&self, draw: u64, now: Timestamp) -> Option<bool> {
-        let (now, due) = (now.as_nanos(), self.due.load(Ordering::Relaxed));
-        let next = if self.regular == 0 {
-            u64::MAX
-        } else if due == 0 {
-            // Clients that start together do not explore together.
-            now.saturating_add(1 + draw % LEAST_OFTEN)
-        } else {
-            now.saturating_add(LEAST_OFTEN)
-        };
-        if due == 0 || now >= due || draw < self.regular {
-            self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-            return (due > 0 && self.regular > 0).then_some(true);
-        }
-        Some(false)
-    }
-
-    /// So many of all are new: each gets its share of the picks.
-    fn set_odds(&self, newcomers: usize, count: usize) {
-        let share = (u64::MAX / count.max(1) as u64).saturating_mul(newcomers as u64);
-        self.odds.store(self.regular.saturating_add(share), Ordering::Relaxed);
     }
 }
 
@@ -518,16 +352,6 @@ impl Sweep {
     fn set_sums(&self, weights: f64, sum: f64) {
         self.weights.store(weights.to_bits(), Ordering::Relaxed);
         self.sum.store(sum.to_bits(), Ordering::Relaxed);
-    }
-}
-
-/// What a request costs at each, as the bits of a number above zero: these are in the order of the numbers, and whole numbers
-/// are compared faster.
-#[inline]
-fn total(totals: &mut [u32], words: &[u64], loads: &[u32], queue: impl Fn(u32) -> f32) {
-    for ((total, &word), &load) in totals.iter_mut().zip(words).zip(loads) {
-        let (next, each) = unpack(word);
-        *total = (next + each * queue(load)).to_bits();
     }
 }
 
@@ -579,12 +403,6 @@ const NAME: &str = "least_latency";
 const MOST_SCANNED: usize = 128;
 /// How long a renewal holds: 16 ms, short beside the time constants, long beside a pick.
 const INTERVAL: u64 = 16_000_000;
-/// At least once a minute one is explored.
-const LEAST_OFTEN: u64 = 60_000_000_000;
-/// Who was heard of within a second needs no exploring.
-const LEAST_NEGLECT: u64 = 1_000_000_000;
-/// What is dearer than this many times the mean is not explored the sooner for it.
-const MOST_DEAR: f64 = 16.0;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -679,49 +497,6 @@ mod tests {
     }
 
     #[test]
-    fn exploring_is_by_lot_and_once_a_minute_and_clients_do_not_do_it_together() {
-        let at = Timestamp::from_secs;
-        let exploring = Exploring::new(2000);
-        assert!(exploring.may(u64::MAX, at(100)));
-        assert_eq!(exploring.takes(0, at(100)), None, "the first pick only sets the time");
-        let other = Exploring::new(2000);
-        other.takes(30_000_000_000, at(100));
-        assert!(other.due.load(Ordering::Relaxed) > exploring.due.load(Ordering::Relaxed) + 20_000_000_000);
-        assert!(!other.may(u64::MAX / 2, at(120)) && other.may(u64::MAX / 2, at(131)));
-        assert_eq!(other.takes(u64::MAX / 2, at(131)), Some(true));
-        assert!(!other.may(u64::MAX / 2, at(190)) && other.may(u64::MAX / 3000, at(132)));
-        assert_eq!(other.takes(u64::MAX / 3000, at(132)), Some(true));
-        other.set_odds(2, 10);
-        assert!(other.may(u64::MAX / 6, at(133)) && !other.may(u64::MAX / 4, at(133)));
-        assert_eq!(other.takes(u64::MAX / 6, at(133)), Some(false), "for one that is new");
-        let never = Exploring::new(0);
-        never.takes(0, at(100));
-        assert!(!never.may(0, at(100_000)));
-    }
-
-    #[test]
-    fn the_one_that_was_not_heard_of_for_longest_is_explored_and_the_dear_before_others() {
-        let mut bed = bed(&LeastLatencyConfig { scan_up_to: 0, choices: 2, ..Default::default() }, 4);
-        let mask = crate::Mask::all_usable(4);
-        bed.pass(Duration::from_secs(10));
-        for token in [0, 1, 3] {
-            bed.answer(token, 20);
-        }
-        bed.pass(Duration::from_secs(5));
-        bed.pick(&[0; 4]);
-        let neglected = |bed: &Bed<LeastLatency>, loads: [u32; 4]| {
-            bed.policy.most_neglected(&crate::Table::new(&mask, &[1; 4], &loads), 5, bed.now)
-        };
-        assert_eq!(neglected(&bed, [0; 4]), Some(2));
-        assert_ne!(neglected(&bed, [0, 0, 1, 0]), Some(2), "something is in flight there");
-        for _ in 0..20 {
-            bed.answer(1, 2000);
-        }
-        bed.pass(Duration::from_secs(5));
-        assert_eq!(neglected(&bed, [0; 4]), Some(1));
-    }
-
-    #[test]
     fn one_failure_of_an_idle_fleet_is_no_verdict_and_three_are() {
         let mut bed = bed(&LeastLatencyConfig::default(), 2);
         bed.observe(0, Observed::Failure, 1);
@@ -745,9 +520,6 @@ mod tests {
             (LeastLatencyConfig { load_power: 5, ..default() }, "load_power: 5"),
             (LeastLatencyConfig { backoff: 9, ..default() }, "backoff: 9"),
             (LeastLatencyConfig { failure_power: 9, ..default() }, "failure_power: 9"),
-            (LeastLatencyConfig { patience: 0, ..default() }, "patience: 0"),
-            (LeastLatencyConfig { patience: 1001, ..default() }, "patience: 1001"),
-            (LeastLatencyConfig { explore: 99, ..default() }, "explore: 99"),
         ] {
             invalid(build(config), &["least_latency", words]);
         }

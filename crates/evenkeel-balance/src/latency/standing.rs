@@ -17,13 +17,6 @@ use crate::{Observation, Observed};
 /// What is out of the ordinary is forgotten the more slowly the more often it was found again: each request that was sent
 /// after the last finding, and ends as badly, doubles the time, and one that ends well takes all of that back. So a
 /// server that stays slow is tried ever more seldom, and one that is slow for a moment is not left for long.
-/// Where answers differ much by themselves (`Typical::noise`) all is remembered longer, since it takes many of them to say
-/// anything. Beside the mean there is the moment: by how much the answers of the last few latencies differed from what was
-/// expected, a little of it. It tells apart those who are nearly equal.
-///
-/// ```text
-/// moment d:  d = d h,  d = d + (x - expected - d) 0.06,   h = exp(-dt / (2 fleet's mean))
-/// ```
 ///
 /// The words are written one by one: who reads meanwhile may see the latency of one answer with the time of another, which
 /// is off by one answer.
@@ -41,12 +34,6 @@ pub(crate) struct Standing {
     /// Requests whose verdict is open, and since when none came while there were some.
     open: AtomicU32,
     since: AtomicU64,
-    /// The bits of how far the answers of this moment lie from what was expected, in nanoseconds.
-    moment: AtomicU64,
-    /// When it was explored last.
-    tried: AtomicU64,
-    /// How many requests it shall still get by lot, since it is new or was found mended.
-    lots: AtomicU32,
 }
 
 /// The settings that the arithmetic needs.
@@ -62,10 +49,6 @@ pub(crate) struct Rules {
     pub(crate) overdue: bool,
     /// Whether whoever is out of the ordinary gets one request at a time.
     pub(crate) trials: bool,
-    /// How many times longer all is remembered where answers differ by themselves.
-    pub(crate) patience: f64,
-    /// Whether the answers of the moment count beside the mean.
-    pub(crate) moment: bool,
 }
 
 /// What a request costs: `next` by itself, and `each` that lies before it.
@@ -92,38 +75,11 @@ impl Default for Standing {
             found: AtomicU64::new(0),
             open: AtomicU32::new(0),
             since: AtomicU64::new(0),
-            moment: AtomicU64::new(0),
-            tried: AtomicU64::new(0),
-            lots: AtomicU32::new(0),
         }
     }
 }
 
 impl Standing {
-    /// Of one that comes when others are known already.
-    pub(crate) fn newcomer() -> Self {
-        Self { lots: AtomicU32::new(LOTS), ..Self::default() }
-    }
-
-    /// Whether it gets requests by lot.
-    #[inline]
-    pub(crate) fn has_lots(&self) -> bool {
-        self.lots.load(Ordering::Relaxed) > 0
-    }
-
-    /// For how long it was not heard of, in nanoseconds: for less where it was found out of the ordinary again and again.
-    pub(crate) fn neglected(&self, now: Timestamp) -> u64 {
-        let heard = self.last.load(Ordering::Relaxed).max(self.tried.load(Ordering::Relaxed));
-        let backoff = self.findings.load(Ordering::Relaxed).saturating_sub(1);
-        // Of one that was never asked no more is known than of one that was not for some minutes.
-        now.as_nanos().saturating_sub(heard).min(LONGEST_NEGLECT) >> backoff.min(MOST_BACKOFF)
-    }
-
-    /// It is about to be explored.
-    pub(crate) fn explore(&self, now: Timestamp) {
-        self.tried.store(now.as_nanos(), Ordering::Relaxed);
-    }
-
     /// A request is about to be sent to an endpoint that has `load` in flight.
     #[inline]
     pub(crate) fn choose(&self, load: u32, now: Timestamp) {
@@ -146,8 +102,7 @@ impl Standing {
         let now = observation.at.as_nanos();
         self.close(now);
         let nanos = nanos_of(observation.latency).max(1.0);
-        let typical = fleet.typical();
-        let bar = typical.bar;
+        let bar = fleet.bar();
         let (weight, failed) = match observation.kind {
             Observed::Success => (1.0, Some(0.0)),
             // A failure says how long an answer takes only if it took longer than is usual.
@@ -158,14 +113,9 @@ impl Standing {
         if weight == 0.0 && failed.is_none() {
             return;
         }
-        let sent = now.saturating_sub(nanos as u64);
-        let kept = self.kept(now, &typical, rules);
+        let kept = self.kept(now, rules);
         if weight > 0.0 {
-            let nanos = nanos.min(typical.most());
-            if rules.moment {
-                self.note(nanos, kept, &typical, rules, now);
-            }
-            self.absorb(nanos, weight, kept);
+            self.absorb(nanos.min(fleet.most()), weight, kept);
         }
         if let Some(target) = failed {
             let before = f64::from_bits(self.failed.load(Ordering::Relaxed)) * kept;
@@ -175,7 +125,7 @@ impl Standing {
         }
         self.last.fetch_max(now, Ordering::Relaxed);
         if nanos > bar || failed == Some(1.0) {
-            self.lots.store(0, Ordering::Relaxed);
+            let sent = now.saturating_sub(nanos as u64);
             if sent >= self.found.load(Ordering::Relaxed) {
                 self.found.store(now, Ordering::Relaxed);
                 let findings = self.findings.load(Ordering::Relaxed);
@@ -183,58 +133,9 @@ impl Standing {
             }
         } else {
             self.findings.store(0, Ordering::Relaxed);
-            let lots = self.lots.load(Ordering::Relaxed);
-            if lots > 0 {
-                self.lots.store(lots - 1, Ordering::Relaxed);
-            }
-            let tried = self.tried.load(Ordering::Relaxed);
-            if tried > 0 && sent.saturating_add(ROUNDING) >= tried {
-                self.tried.store(0, Ordering::Relaxed);
-                self.believe(nanos, &typical);
-            }
         }
         if observation.kind == Observed::Success {
             fleet.absorb(nanos, observation.at);
-        }
-    }
-
-    /// It was explored, and answered: if it did so as the others do, what it was held to be is dropped, and one that was slow
-    /// gets its share for some requests as a new one does. One that failed may do so again: of that three quarters are
-    /// forgiven.
-    fn believe(&self, nanos: f64, typical: &Typical) {
-        let Some(mean) = typical.mean else { return };
-        if nanos > mean + (typical.bar - mean) / 4.0 {
-            return;
-        }
-        let (known, weight) = unpack(self.latency.load(Ordering::Relaxed));
-        let failed = f64::from_bits(self.failed.load(Ordering::Relaxed));
-        if known > mean * SLOW && weight > 0.0 {
-            self.latency.store(pack(nanos, 1.0), Ordering::Relaxed);
-            self.moment.store(0, Ordering::Relaxed);
-            if failed < FAILING {
-                self.lots.store(LOTS, Ordering::Relaxed);
-            }
-        }
-        self.failed.store((failed / 4.0).to_bits(), Ordering::Relaxed);
-    }
-
-    /// Takes in by how much an answer differs from what was expected.
-    fn note(&self, nanos: f64, kept: f64, typical: &Typical, rules: &Rules, now: u64) {
-        let (mean, before) = unpack(self.latency.load(Ordering::Relaxed));
-        let weight = before * kept;
-        let expected = (rules.prior * typical.mean.unwrap_or(nanos) + weight * mean) / (rules.prior + weight);
-        let moment = self.moment(now, typical);
-        let next = moment + (nanos - expected - moment) * MOMENT;
-        self.moment.store(next.to_bits(), Ordering::Relaxed);
-    }
-
-    /// What is left of the moment of the last answer.
-    fn moment(&self, now: u64, typical: &Typical) -> f64 {
-        let moment = f64::from_bits(self.moment.load(Ordering::Relaxed));
-        let age = now.saturating_sub(self.last.load(Ordering::Relaxed)) as f64;
-        match typical.mean {
-            Some(mean) if moment != 0.0 => moment * libm::exp(-age / (mean * MOMENT_LATENCIES)),
-            _ => 0.0,
         }
     }
 
@@ -262,11 +163,10 @@ impl Standing {
 
     /// What is left at a time of what was known at the last answer.
     #[inline]
-    fn kept(&self, now: u64, fleet: &Typical, rules: &Rules) -> f64 {
+    fn kept(&self, now: u64, rules: &Rules) -> f64 {
         let age = now.saturating_sub(self.last.load(Ordering::Relaxed)) as f64;
         let backoff = self.findings.load(Ordering::Relaxed).saturating_sub(1);
-        let longer = 1.0 + (rules.patience - 1.0) * fleet.noise;
-        rules.decay.keep_nanos(age / (longer * f64::from(1_u32 << backoff.min(MOST_BACKOFF))))
+        rules.decay.keep_nanos(age / f64::from(1_u32 << backoff.min(MOST_BACKOFF)))
     }
 
     /// What a request costs here, where the mean of the fleet is `typical`; and what this endpoint adds to that.
@@ -275,15 +175,12 @@ impl Standing {
         let now = now.as_nanos();
         let (mean, before) = unpack(self.latency.load(Ordering::Relaxed));
         let failed = f64::from_bits(self.failed.load(Ordering::Relaxed));
-        let kept = if before > 0.0 || failed > 0.0 { self.kept(now, fleet, rules) } else { 1.0 };
+        let kept = if before > 0.0 || failed > 0.0 { self.kept(now, rules) } else { 1.0 };
         let weight = before * kept;
         let typical = fleet.mean.unwrap_or(if before > 0.0 { mean } else { 1.0 });
         let regressed = |weight: f64, to: f64| (rules.prior * to + weight * mean) / (rules.prior + weight);
-        // Where answers are alike a little below what is typical, so that nobody is forgotten: it costs nothing to ask who
-        // was not asked for long. Where they differ a little above: the least of many that are known by few answers is not
-        // as good as it looks.
-        let hope = HOPE + (CAUTION - HOPE) * fleet.noise;
-        let next = (regressed(weight, typical * hope) + self.moment(now, fleet)).max(typical * LEAST);
+        // A little below what is typical, so that nobody is forgotten: who was not asked for long is asked again.
+        let next = regressed(weight, typical * HOPE);
         let each = next.max(regressed(before, typical));
         let owed = if rules.overdue { self.overdue(now, rules) } else { 0.0 };
         let penalty = penalty(failed * kept, rules.failure_power);
@@ -325,23 +222,6 @@ fn pack(mean: f64, weight: f64) -> u64 {
 
 /// What is forgotten is expected to take this part of what is typical.
 const HOPE: f64 = 0.75;
-/// The same where answers differ by themselves.
-const CAUTION: f64 = 1.3;
-/// No endpoint is expected to take less than this part of what is typical.
-const LEAST: f64 = 1.0 / 64.0;
-/// What one answer counts for in the moment, and how many typical latencies that lasts.
-const MOMENT: f64 = 0.06;
-const MOMENT_LATENCIES: f64 = 2.0;
-/// What takes so many times the mean of the fleet is slow, and what fails so often failing, for whom is believed to be
-/// mended.
-const SLOW: f64 = 1.25;
-const FAILING: f64 = 0.05;
-/// How many requests a new endpoint gets by lot.
-const LOTS: u32 = 8;
-/// Times of sending are worked out from latencies: a microsecond is no difference.
-const ROUNDING: u64 = 1000;
-/// Five minutes.
-const LONGEST_NEGLECT: u64 = 300_000_000_000;
 /// More answers than these say no more: what comes then counts for 3 %.
 const MOST_WEIGHT: f64 = 32.0;
 /// A verdict counts for one in eight.
@@ -362,16 +242,7 @@ mod tests {
 
     fn rules() -> Rules {
         let decay = TimeConstant::new(Duration::from_secs(10)).expect("above zero");
-        Rules {
-            decay,
-            prior: 2.0,
-            backoff: 3,
-            failure_power: 4,
-            overdue: true,
-            trials: true,
-            patience: 1.0,
-            moment: false,
-        }
+        Rules { decay, prior: 2.0, backoff: 3, failure_power: 4, overdue: true, trials: true }
     }
 
     /// 20 ms on average, and out of the ordinary from 60 ms on.
@@ -391,8 +262,7 @@ mod tests {
     }
 
     fn cost(standing: &Standing, millis: u64) -> Cost {
-        let alike = Typical { noise: 0.0, ..fleet().typical() };
-        standing.cost(&alike, &rules(), at(millis)).0
+        standing.cost(&fleet().typical(), &rules(), at(millis)).0
     }
 
     #[test]
@@ -518,83 +388,5 @@ mod tests {
         standing.learn(&seen(Observed::Success, 40, 0), &fleet(), &rules());
         let expected = (2.0 * 15e6 + 2.0 * 40e6) / 4.0;
         assert!((cost(&standing, 0).next / expected - 1.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn who_is_explored_and_answers_as_others_do_is_believed() {
-        // What was known of it, then what the explored one did, then whether the mean was dropped and how many lots it has.
-        for (kind, latency, dropped, lots) in [
-            (Observed::Success, 20, true, LOTS),
-            (Observed::Success, 100, false, 0),
-            (Observed::Failure, 1, false, 0),
-        ] {
-            let standing = Standing::default();
-            for round in 0..8 {
-                standing.learn(&seen(Observed::Success, 500, 1_000 * round), &fleet(), &rules());
-            }
-            standing.explore(at(10_000));
-            standing.learn(&seen(kind, latency, 10_000 + latency), &fleet(), &rules());
-            let (mean, weight) = unpack(standing.latency.load(Ordering::Relaxed));
-            assert_eq!(mean < 30e6 && weight == 1.0, dropped, "{kind:?} {latency}: {mean} {weight}");
-            assert_eq!(standing.lots.load(Ordering::Relaxed), lots, "{kind:?} {latency}");
-        }
-        let standing = Standing::default();
-        for round in 0..8 {
-            standing.learn(&seen(Observed::Success, 500, 1_000 * round), &fleet(), &rules());
-        }
-        standing.explore(at(10_000));
-        standing.learn(&seen(Observed::Success, 20, 10_010), &fleet(), &rules());
-        assert!(unpack(standing.latency.load(Ordering::Relaxed)).0 > 100e6, "was sent before");
-    }
-
-    #[test]
-    fn one_that_fails_is_believed_by_and_by() {
-        let standing = Standing::default();
-        for round in 0..8 {
-            standing.learn(&seen(Observed::Failure, 1, round), &fleet(), &rules());
-        }
-        let before = f64::from_bits(standing.failed.load(Ordering::Relaxed));
-        standing.explore(at(100));
-        standing.learn(&seen(Observed::Success, 20, 120), &fleet(), &rules());
-        let after = f64::from_bits(standing.failed.load(Ordering::Relaxed));
-        assert!(after < before / 4.0 && after > before / 5.0, "{before} {after}");
-        assert!(!standing.has_lots());
-    }
-
-    #[test]
-    fn a_newcomer_has_lots_until_it_is_known_or_out_of_the_ordinary() {
-        let known = Standing::newcomer();
-        for answers in 0..LOTS {
-            assert!(known.has_lots(), "{answers}");
-            known.learn(&seen(Observed::Success, 20, 100), &fleet(), &rules());
-        }
-        assert!(!known.has_lots());
-        let slow = Standing::newcomer();
-        slow.learn(&seen(Observed::Success, 100, 0), &fleet(), &rules());
-        assert!(!slow.has_lots());
-    }
-
-    #[test]
-    fn the_moment_counts_a_little_and_not_for_long() {
-        let rules = Rules { moment: true, ..rules() };
-        let alike = Typical { noise: 0.0, ..fleet().typical() };
-        let next = |standing: &Standing, millis| standing.cost(&alike, &rules, at(millis)).0.next;
-        let (with, without) = (Standing::default(), Standing::default());
-        with.learn(&seen(Observed::Success, 10, 0), &fleet(), &rules);
-        without.learn(&seen(Observed::Success, 10, 0), &fleet(), &Rules { moment: false, ..rules });
-        let gap = |millis| next(&without, millis) - next(&with, millis);
-        assert!((gap(0) / (0.06 * 10e6) - 1.0).abs() < 1e-6, "{}", gap(0));
-        assert!(gap(40) < gap(0) / 2.0 && gap(400) < gap(0) / 1000.0, "{} {}", gap(40), gap(400));
-    }
-
-    #[test]
-    fn where_answers_differ_all_is_remembered_longer() {
-        let slow = Standing::default();
-        for _ in 0..8 {
-            slow.learn(&seen(Observed::Success, 50, 0), &fleet(), &rules());
-        }
-        let rules = Rules { patience: 20.0, ..rules() };
-        let after = |noise| slow.cost(&Typical { noise, ..fleet().typical() }, &rules, at(30_000)).0.next;
-        assert!(after(0.0) < 25e6 && after(1.0) > 40e6, "{} {}", after(0.0), after(1.0));
     }
 }
