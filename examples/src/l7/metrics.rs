@@ -25,7 +25,8 @@ impl Metrics {
     /// Exports the clusters that there are at each scrape.
     pub fn follow(&self, running: &Arc<Running<Upstream>>) {
         let running = Arc::downgrade(running);
-        self.clusters.add_all(move || running.upgrade().map(|running| running.clusters()).unwrap_or_default());
+        self.clusters
+            .add_all(move || running.upgrade().map(|running| running.clusters()).unwrap_or_default());
     }
 
     /// All of it, in the OpenMetrics format.

@@ -117,8 +117,7 @@ impl Proxy {
             }
         };
         let exporter = Exporter::default();
-        let (observed, workers, is_metered) =
-            (exporter.clone(), settings.workers, opened.admin.is_some());
+        let (observed, workers, is_metered) = (exporter.clone(), settings.workers, opened.admin.is_some());
         let running = Running::start_observed(
             loaded.clone(),
             move |endpoint| Upstream::new(endpoint, workers, is_metered),
