@@ -12,6 +12,7 @@ use super::connect::connect;
 use super::deadline::Deadline;
 use super::h1::{H1, H1Failure};
 use super::h2::{H2, H2Failure, InUse};
+use super::h2_pool::H2Pool;
 use super::head::Seen;
 use super::live::Speaking;
 use super::message::{Message, Outgoing};
@@ -113,10 +114,14 @@ pub async fn attempt(
     let mut is_new = false;
     let mut ended = 0;
     loop {
-        let mut connection = match connected(worker, upstream, speaking, is_new, deadline).await? {
+        let connected = match kept(worker, upstream, speaking, is_new) {
+            Some(connected) => connected,
+            None => Box::pin(dialled(worker, upstream, speaking, deadline)).await?,
+        };
+        let mut connection = match connected {
             Connected::H1(connection) => connection,
             Connected::H2(shared, place) => {
-                match over_h2(&shared, place, speaking, message, body, deadline).await {
+                match Box::pin(over_h2(&shared, place, speaking, message, body, deadline)).await {
                     Ok(answer) => return Ok(answer),
                     Err(Some(failure)) => return Err(failure),
                     Err(None) => {
@@ -161,23 +166,30 @@ enum Connected {
     H2(H2, InUse),
 }
 
-/// One that is there, or a new one; of those that were kept for one request at a time only if not `is_new`.
-async fn connected(
+/// One that is there; of those that were kept for one request at a time only if not `is_new`.
+fn kept(worker: &Worker, upstream: &Upstream, speaking: &Speaking, is_new: bool) -> Option<Connected> {
+    if let Some((shared, place)) =
+        shared(worker, upstream, speaking).and_then(|pool| pool.take(speaking.number))
+    {
+        return Some(Connected::H2(shared, place));
+    }
+    if is_new { None } else { upstream.take(worker.index, speaking.number).map(Connected::H1) }
+}
+
+/// Where connections of HTTP/2 are, if it may be spoken.
+fn shared<'a>(worker: &Worker, upstream: &'a Upstream, speaking: &Speaking) -> Option<&'a H2Pool> {
+    upstream.h2(worker.index).filter(|_| speaking.protocol != UpstreamProtocol::Http1)
+}
+
+/// A new one.
+async fn dialled(
     worker: &Worker,
     upstream: &Upstream,
     speaking: &Speaking,
-    is_new: bool,
     deadline: Deadline<'_>,
 ) -> Result<Connected, Cause> {
     let number = speaking.number;
-    // Of HTTP/2, if it may be spoken.
-    let pool = upstream.h2(worker.index).filter(|_| speaking.protocol != UpstreamProtocol::Http1);
-    if let Some((shared, place)) = pool.and_then(|pool| pool.take(number)) {
-        return Ok(Connected::H2(shared, place));
-    }
-    if !is_new && let Some(kept) = upstream.take(worker.index, number) {
-        return Ok(Connected::H1(kept));
-    }
+    let pool = shared(worker, upstream, speaking);
     let dialing = match pool {
         Some(pool) => Some(in_time(deadline, pool.dial()).await?),
         None => None,

@@ -64,6 +64,9 @@ pub struct Way<'a> {
 
 /// Sends a request until there is an answer, or nothing more to try.
 ///
+/// What happens rarely is in boxes, here and below: a request would else carry the room for all of it, and to make and move that
+/// costs more than the boxes do.
+///
 /// # Errors
 ///
 /// Why there is no answer.
@@ -89,14 +92,14 @@ pub async fn forward(
         } else if let (Outgoing::Kept(bytes), false) = (&*body, way.is_upgrade)
             && exchange.hedge_in().is_some()
         {
-            return hedged(way, exchange, pick, bytes.clone()).await;
+            return Box::pin(hedged(way, exchange, pick, bytes.clone())).await;
         }
         let started = begin(exchange, &pick);
         let deadline = deadline(way, exchange, started);
         let speaking = way.live.speaking(exchange.cluster().name());
         let changed = match way.is_upgrade {
             false => Ok(None),
-            true => upgrade::attempt(pick.payload(), speaking, way.message, deadline).await,
+            true => Box::pin(upgrade::attempt(pick.payload(), speaking, way.message, deadline)).await,
         };
         let result = match changed {
             Ok(None) => attempt(way.worker, pick.payload(), speaking, way.message, body, deadline).await,

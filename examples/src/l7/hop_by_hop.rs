@@ -23,6 +23,7 @@ fn strip_named(headers: &mut HeaderMap) {
     let mut named: SmallVec<[HeaderName; 4]> = SmallVec::new();
     for value in headers.get_all(header::CONNECTION) {
         let tokens = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let tokens = tokens.filter(|token| !is_no_name(token));
         // Whoever names these would take off what the upstream relies on.
         let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
         named.extend(names.filter(|name| !PROTECTED.contains(name)));
@@ -30,6 +31,12 @@ fn strip_named(headers: &mut HeaderMap) {
     for name in &named {
         headers.remove(name);
     }
+}
+
+/// What nearly every `Connection` says, which names no field that is not taken off anyway. To make a name of it would allocate.
+fn is_no_name(token: &[u8]) -> bool {
+    let known = |word: &[u8]| token.eq_ignore_ascii_case(word);
+    known(b"keep-alive") || known(b"close") || known(b"upgrade")
 }
 
 /// Whether one of the values of `name` holds `token`.

@@ -202,7 +202,7 @@ impl Coming<'_> {
             let streaming =
                 RequestBody::Streaming(Box::new(Streaming::new(body, limits.body_bytes, idle, &told)));
             if can_keep && (exchange.may_send_again() || exchange.mirror().is_some()) {
-                match in_time(until, streaming.collect()).await {
+                match Box::pin(in_time(until, streaming.collect())).await {
                     Some(Ok(all)) => Outgoing::Kept(all.to_bytes()),
                     Some(Err(_)) => {
                         return Err(told.cause().unwrap_or(Cause::BadRequest("the body broke off")).into());
