@@ -61,7 +61,8 @@ mod tests {
             timer.poll_until(at(5), context)
         })
         .await;
-        assert_eq!((begun.elapsed().as_secs(), polls), (5, 2));
+        // At first, when it sleeps too short, and in the end.
+        assert_eq!((begun.elapsed().as_secs(), polls), (5, 3));
         // What is over is over, and sooner is sooner.
         assert!(timer.poll_until(at(5), nobody).is_ready());
         assert!(timer.poll_until(at(9), nobody).is_pending());
