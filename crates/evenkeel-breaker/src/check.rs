@@ -17,6 +17,7 @@ pub(crate) fn rules(config: &BreakerConfig) -> Result<(), ConfigError> {
     match config.slow_call_duration {
         None if looks_at_slow(config) => Err(ConfigError::NoSlowCallDuration),
         Some(Duration::ZERO) => Err(ConfigError::ZeroSlowCallDuration),
+        Some(duration) if !looks_at_slow(config) => Err(ConfigError::UnusedSlowCallDuration(duration)),
         _ => stripes(config),
     }
 }

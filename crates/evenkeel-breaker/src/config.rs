@@ -39,8 +39,8 @@ pub struct BreakerConfig {
     pub combine: Combine,
     /// A request that takes strictly longer than this is slow, whatever its verdict.
     ///
-    /// Needed by [`Rule::SlowRatio`] and by nothing else: without such a rule it only says what slow means, and judges
-    /// nothing, probes neither. The time is `Outcome::latency`, and without one the time from
+    /// Needed by [`Rule::SlowRatio`], and refused without such a rule, since it would judge nothing then, probes neither.
+    /// The time is `Outcome::latency`, and without one the time from
     /// `try_acquire` to `record`, for which both read the clock. Default: none, since no number is right for every service:
     /// take two or three times the 99th percentile of good days. (resilience4j has 60 s, which sees nothing.)
     #[cfg_attr(feature = "schema", schemars(with = "Option<evenkeel_types::HumanDuration>"))]
@@ -512,6 +512,9 @@ pub enum ConfigError {
     /// Every request takes longer than nothing.
     #[error("slow_call_duration is 0: it must be above 0")]
     ZeroSlowCallDuration,
+    /// What slow is would be known, and nothing would look at it.
+    #[error("slow_call_duration is {0:?}, but no rule is a slow_ratio: add one, or leave the duration out")]
+    UnusedSlowCallDuration(Duration),
     /// The window of an average over requests is out of range.
     #[error("rules.ewma.over.requests.window is {0}: allowed are 1 to 65535")]
     EwmaRequests(u32),

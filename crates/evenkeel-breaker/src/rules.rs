@@ -60,7 +60,7 @@ impl Rules {
             consecutive,
             gauges: gauges.collect(),
             combine: config.combine,
-            slow_call_duration: config.slow_call_duration.filter(|_| check::looks_at_slow(config)),
+            slow_call_duration: config.slow_call_duration,
             wait: Wait::new(config.open_for, config.backoff, config.seed),
             half_open: config.half_open,
             overload: config.overload,

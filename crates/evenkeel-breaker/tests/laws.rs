@@ -172,10 +172,12 @@ fn config() -> impl Strategy<Value = BreakerConfig> {
                     }
                     _ => false,
                 });
+                let is_slow = |rule: &Rule| matches!(rule, Rule::SlowRatio { .. });
+                let slow_call_duration = rules.iter().any(is_slow).then_some(Duration::from_secs(5));
                 let open_for = Duration::from_millis(wait);
                 let config = BreakerConfig {
                     rules,
-                    slow_call_duration: Some(Duration::from_secs(5)),
+                    slow_call_duration,
                     open_for,
                     half_open,
                     ..BreakerConfig::default()
@@ -316,7 +318,9 @@ impl Run {
         self.config.half_open = half_open;
         self.config.open_for = Duration::from_millis(wait);
         if let Some(rule) = rule {
+            let is_slow = matches!(rule, Rule::SlowRatio { .. });
             self.config.rules = vec![rule];
+            self.config.slow_call_duration = is_slow.then_some(Duration::from_secs(5));
             self.config.stripes = 1;
         }
         let forced = self.breaker.stats(now);

@@ -48,6 +48,25 @@ impl Default for DrainConfig {
     }
 }
 
+impl DrainConfig {
+    const fn validate(&self) -> Result<(), DrainConfigError> {
+        let Self { limit, notice, check_interval, sticky: _ } = *self;
+        if limit.is_zero() || limit.as_nanos() > LONGEST.as_nanos() {
+            return Err(DrainConfigError::Limit(limit));
+        }
+        if notice.as_nanos() >= limit.as_nanos() {
+            return Err(DrainConfigError::NoticeTooLong { notice, limit });
+        }
+        match check_interval {
+            Some(interval) if notice.as_nanos() < interval.as_nanos() => {
+                return Err(DrainConfigError::NoticeTooShort { notice, interval });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 /// The settings of a drain do not make sense together.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -173,19 +192,10 @@ impl Drain {
     ///
     /// [`DrainConfigError`] if the spans do not fit together.
     pub const fn new(config: &DrainConfig) -> Result<Self, DrainConfigError> {
-        let DrainConfig { limit, notice, check_interval, sticky } = *config;
-        if limit.is_zero() || limit.as_nanos() > LONGEST.as_nanos() {
-            return Err(DrainConfigError::Limit(limit));
+        if let Err(error) = config.validate() {
+            return Err(error);
         }
-        if notice.as_nanos() >= limit.as_nanos() {
-            return Err(DrainConfigError::NoticeTooLong { notice, limit });
-        }
-        match check_interval {
-            Some(interval) if notice.as_nanos() < interval.as_nanos() => {
-                return Err(DrainConfigError::NoticeTooShort { notice, interval });
-            }
-            _ => {}
-        }
+        let DrainConfig { limit, notice, check_interval: _, sticky } = *config;
         Ok(Self {
             limit,
             notice,
@@ -194,6 +204,20 @@ impl Drain {
             latest: Timestamp::ORIGIN,
             regressions: Regressions::NONE,
         })
+    }
+
+    /// Goes by other settings from now on. A drain under way keeps its notice and its deadline, which others may have been told;
+    /// [`begin`](Self::begin) sets them anew. Whether it takes requests of sessions changes at once.
+    ///
+    /// # Errors
+    ///
+    /// [`DrainConfigError`] if the spans do not fit together. Nothing has changed then.
+    pub const fn set_config(&mut self, config: &DrainConfig) -> Result<(), DrainConfigError> {
+        if let Err(error) = config.validate() {
+            return Err(error);
+        }
+        (self.limit, self.notice, self.sticky) = (config.limit, config.notice, config.sticky);
+        Ok(())
     }
 
     /// Begins to drain, with the configured limit. On a drain that goes on, the deadline is set anew.

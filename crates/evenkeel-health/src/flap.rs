@@ -212,6 +212,26 @@ impl FlapDamper {
         })
     }
 
+    /// Goes by other settings from now on. `Some` if that sets it free, or if it was due to be free already.
+    ///
+    /// The penalty stays as far as it has faded by the old settings, and is at most what the new ones allow. What is kept out
+    /// comes back when the new settings say; what is free is kept out by its next flap at the earliest.
+    ///
+    /// # Errors
+    ///
+    /// [`FlapConfigError`] if the settings do not fit together. Nothing has changed then.
+    pub fn set_config(
+        &mut self,
+        config: FlapConfig,
+        now: Timestamp,
+    ) -> Result<Option<FlapChange>, FlapConfigError> {
+        config.validate()?;
+        let released = self.tick(now);
+        self.config = config;
+        self.penalty = self.penalty.min(self.config.ceiling());
+        Ok(released.or_else(|| self.tick(self.at)))
+    }
+
     /// The endpoint came up.
     pub fn up(&mut self, now: Timestamp) -> Option<FlapChange> {
         let change = self.tick(now);

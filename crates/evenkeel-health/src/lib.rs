@@ -55,8 +55,8 @@ mod word;
 
 pub use cause::Cause;
 pub use check::{
-    ActiveCheck, CheckChange, CheckConfig, CheckConfigError, CheckResult, ObserveConfig, OnError, Probe,
-    StartOffset, StartupConfig,
+    ActiveCheck, CheckChange, CheckConfig, CheckConfigError, CheckResult, ErrorRun, ObserveConfig, OnError,
+    Probe, StartOffset, StartupConfig,
 };
 pub use drain::{Drain, DrainChange, DrainConfig, DrainConfigError, DrainEnd, DrainState};
 pub use flap::{FlapChange, FlapConfig, FlapConfigError, FlapDamper};

@@ -223,6 +223,17 @@ impl Provenance {
         Ok(Self { ttl, records: Vec::new(), latest: Timestamp::ORIGIN, regressions: Regressions::NONE })
     }
 
+    /// Lets words live so long from now on. A word that was said keeps the end that it was said with, until its source speaks again.
+    ///
+    /// # Errors
+    ///
+    /// [`TimeToLiveError`] if a time to live is zero. Nothing has changed then.
+    pub fn set_ttl(&mut self, ttl: TimeToLive) -> Result<(), TimeToLiveError> {
+        ttl.validate()?;
+        self.ttl = ttl;
+        Ok(())
+    }
+
     /// Takes in what a source says, and writes it into the word. O(sources).
     ///
     /// Saying the same again keeps its beginning, makes it young, and replaces the note.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use crate::time::duration;
@@ -22,7 +23,8 @@ pub struct Action {
 impl Action {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
-        let verb = words.next().ok_or("there is nothing between two commas")?.to_owned();
+        let verb = words.next().ok_or("there is nothing between two commas")?;
+        let verb = verb.to_ascii_lowercase().replace('-', "_");
         let mut action = Self {
             verb,
             words: Vec::new(),
@@ -54,6 +56,13 @@ impl Action {
             self.words.push(word.to_owned());
         }
         Ok(())
+    }
+
+    /// Nobody has asked for anything yet: it happens anew.
+    pub(crate) fn anew(&self) -> &Self {
+        self.asked.set(0);
+        self.named.values().for_each(|(_, asked)| asked.set(false));
+        self
     }
 
     /// The first argument, if it is `x` and a number, and if there is no other the count.
@@ -125,7 +134,7 @@ impl Action {
 
     fn read_number(&self, text: &str) -> Result<f64, String> {
         let (digits, scale) = text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 0.01));
-        let number = digits.parse::<f64>().ok();
+        let number = digits.parse::<f64>().ok().filter(|number| number.is_finite());
         number.map(|number| number * scale).ok_or_else(|| format!("{} {text}: a number is needed", self.verb))
     }
 
@@ -157,11 +166,12 @@ impl Action {
         self.bare(place).map(read).transpose()
     }
 
-    /// The arguments `key=…` that nobody has asked for, as settings: whole numbers, numbers, `true`, `false`, and text.
+    /// The arguments `key=…` that nobody has asked for, as settings: whole numbers, numbers, ratios such as
+    /// `50%`, `true`, `false`, and text.
     pub fn settings(&self) -> impl Iterator<Item = (&str, toml::Value)> {
         self.named.iter().filter(|(_, (_, asked))| !asked.replace(true)).map(|(key, (text, _))| {
             let whole = text.parse().map(toml::Value::Integer).ok();
-            let number = || text.parse().map(toml::Value::Float).ok();
+            let number = || self.read_number(text).map(toml::Value::Float).ok();
             let switch = || text.parse().map(toml::Value::Boolean).ok();
             let value = whole.or_else(number).or_else(switch);
             (key.as_str(), value.unwrap_or_else(|| toml::Value::String(text.clone())))
@@ -188,6 +198,14 @@ impl Action {
     #[must_use]
     pub fn unknown(&self) -> String {
         format!("there is no verb {:?}", self.verb)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.verb)?;
+        self.words.iter().try_for_each(|word| write!(f, " {word}"))?;
+        self.named.iter().try_for_each(|(key, (value, _))| write!(f, " {key}={value}"))
     }
 }
 

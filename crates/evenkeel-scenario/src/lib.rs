@@ -31,15 +31,21 @@
 //! ```
 
 mod action;
+mod crowd;
 mod expectation;
 mod fact;
+mod interleave;
 mod lines;
+mod replay;
 mod scenario;
+mod settings;
 mod suite;
 mod time;
 
 pub use action::Action;
+pub use crowd::{Crowd, Crowded};
 pub use fact::Fact;
+pub use interleave::Interleave;
 pub use scenario::{Body, Scenario, Step, parse};
 pub use suite::{Machine, Suite};
 pub use time::duration;

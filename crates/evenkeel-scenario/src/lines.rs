@@ -12,7 +12,7 @@ pub(crate) struct Line<'a> {
 
 /// The lines of a file that are neither empty nor comments.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
-    text.lines().enumerate().filter_map(|(index, line)| {
+    text.trim_start_matches('\u{feff}').lines().enumerate().filter_map(|(index, line)| {
         let said = without_comment(line);
         let text = said.trim();
         let indented = said.starts_with([' ', '\t']);
@@ -22,7 +22,8 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
 
 /// A `#` within quotes is no comment, nor is one in a title or in what it was learnt from: issues have numbers.
 fn without_comment(line: &str) -> &str {
-    if NAMES.iter().any(|name| line.starts_with(name)) {
+    let field = line.split_once(':').map(|(field, _)| field.trim_end().to_ascii_lowercase());
+    if field.is_some_and(|field| NAMES.contains(&field.as_str())) {
         return line;
     }
     let mut quoted = false;
@@ -36,4 +37,4 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-const NAMES: [&str; 2] = ["scenario:", "from:"];
+const NAMES: [&str; 2] = ["scenario", "from"];

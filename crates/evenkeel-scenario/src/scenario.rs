@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::action::Action;
 use crate::expectation::Expectation;
+use crate::interleave::Interleave;
 use crate::lines::{Line, lines};
+use crate::replay::REPLAY;
 use crate::time::Move;
 
 /// One case of a file.
@@ -22,6 +24,8 @@ pub struct Scenario {
     pub config: String,
     /// What happens.
     pub body: Body,
+    /// What happens then, in every order.
+    pub interleave: Interleave,
     /// The line of its title, from 1.
     pub line: usize,
 }
@@ -91,6 +95,9 @@ enum Field {
     Nothing,
     Config,
     Steps,
+    Interleave,
+    Always,
+    Finally,
 }
 
 #[derive(Default)]
@@ -103,6 +110,10 @@ struct Draft {
     config: String,
     refused: Option<String>,
     steps: Vec<Step>,
+    /// Each line of `interleave:`.
+    callers: Vec<Step>,
+    always: Vec<Expectation>,
+    finally: Vec<Expectation>,
     /// The first thing that is not understood.
     wrong: Option<String>,
 }
@@ -110,7 +121,7 @@ struct Draft {
 fn header(scenarios: &mut Vec<Draft>, line: Line<'_>) -> Result<Option<Field>, String> {
     let (key, value) =
         line.text.split_once(':').ok_or_else(|| format!("{:?} is no field: write name: value", line.text))?;
-    let value = value.trim();
+    let (key, value) = (key.trim_end().to_ascii_lowercase(), value.trim());
     if key == "scenario" {
         scenarios.push(Draft { line: line.number, title: value.to_owned(), ..Draft::default() });
         if value.is_empty() {
@@ -119,7 +130,7 @@ fn header(scenarios: &mut Vec<Draft>, line: Line<'_>) -> Result<Option<Field>, S
         return Ok(Some(Field::Nothing));
     }
     let scenario = scenarios.last_mut().ok_or("a file begins with scenario: and a title")?;
-    match key {
+    match key.as_str() {
         "from" => scenario.from = Some(value.to_owned()),
         "machine" => scenario.machine = Some(value.to_owned()),
         "seed" => {
@@ -127,9 +138,14 @@ fn header(scenarios: &mut Vec<Draft>, line: Line<'_>) -> Result<Option<Field>, S
         }
         "refused" if value.is_empty() => return Err("refused: write a part of the error".into()),
         "refused" => scenario.refused = Some(value.to_owned()),
-        "config" | "steps" if !value.is_empty() => return Err(format!("{key}: goes on in indented lines")),
+        "config" | "steps" | "interleave" | "always" | "finally" if !value.is_empty() => {
+            return Err(format!("{key}: goes on in indented lines"));
+        }
         "config" => return Ok(Some(Field::Config)),
         "steps" => return Ok(Some(Field::Steps)),
+        "interleave" => return Ok(Some(Field::Interleave)),
+        "always" => return Ok(Some(Field::Always)),
+        "finally" => return Ok(Some(Field::Finally)),
         _ => return Err(format!("there is no field {key:?}")),
     }
     Ok(Some(Field::Nothing))
@@ -138,12 +154,19 @@ fn header(scenarios: &mut Vec<Draft>, line: Line<'_>) -> Result<Option<Field>, S
 fn indented(scenarios: &mut [Draft], field: Field, line: Line<'_>) -> Result<Option<Field>, String> {
     let scenario = scenarios.last_mut().ok_or("a file begins with scenario: and a title")?;
     match field {
-        Field::Nothing => return Err("an indented line belongs to config: or steps:".into()),
+        Field::Nothing => {
+            return Err(
+                "an indented line belongs to config:, steps:, interleave:, always: or finally:".into()
+            );
+        }
         Field::Config => {
             scenario.config.push_str(line.text);
             scenario.config.push('\n');
         }
         Field::Steps => scenario.steps.push(step(line)?),
+        Field::Interleave => scenario.callers.push(caller(line)?),
+        Field::Always => scenario.always.extend(expectations(line.text)?),
+        Field::Finally => scenario.finally.extend(expectations(line.text)?),
     }
     Ok(None)
 }
@@ -162,6 +185,20 @@ fn step(line: Line<'_>) -> Result<Step, String> {
         return Err("there is nothing after =>".into());
     }
     Ok(Step { line: line.number, time, actions, expectations })
+}
+
+/// What one of several callers does.
+fn caller(line: Line<'_>) -> Result<Step, String> {
+    let step = step(line)?;
+    if step.time.is_some() || !step.expectations.is_empty() {
+        return Err("interleave: a line is the actions of one caller; times belong to steps:, what must hold to always: and finally:".into());
+    }
+    Ok(step)
+}
+
+fn expectations(text: &str) -> Result<Vec<Expectation>, String> {
+    let text = text.strip_prefix("=>").unwrap_or(text);
+    parts(text).map(Expectation::parse).collect()
 }
 
 fn parts(text: &str) -> impl Iterator<Item = &str> {
@@ -196,7 +233,7 @@ fn name_what_is_taken(steps: &mut [Step]) {
     }
 }
 
-fn takes(action: &Action) -> bool {
+pub(crate) fn takes(action: &Action) -> bool {
     PERMITS.contains(&action.verb()) || NAMING.contains(&action.verb())
 }
 
@@ -217,12 +254,25 @@ impl Draft {
     }
 
     fn finish(mut self) -> Result<Scenario, String> {
+        let callers_at = self.steps.len();
+        self.steps.append(&mut self.callers);
         name_what_is_taken(&mut self.steps);
+        let callers = self.steps.split_off(callers_at);
         let at = |error: &str| format!("line {}: {error}", self.line);
         let body = match (self.refused, self.steps) {
-            (Some(error), steps) if steps.is_empty() => Body::Refused(error),
+            (Some(error), steps)
+                if steps.is_empty()
+                    && callers.is_empty()
+                    && self.always.is_empty()
+                    && self.finally.is_empty() =>
+            {
+                Body::Refused(error)
+            }
             (Some(_), _) => return Err(at("either refused: or steps:, not both")),
-            (None, steps) if steps.iter().all(|step| step.expectations.is_empty()) => {
+            (None, _) if callers.is_empty() != (self.always.is_empty() && self.finally.is_empty()) => {
+                return Err(at("interleave: and always: or finally: belong together"));
+            }
+            (None, steps) if callers.is_empty() && steps.iter().all(expects_nothing) => {
                 return Err(at("it expects nothing"));
             }
             (None, steps) => Body::Steps(steps),
@@ -234,7 +284,16 @@ impl Draft {
             seed: self.seed.unwrap_or(1),
             config: self.config,
             body,
+            interleave: Interleave {
+                callers: callers.into_iter().map(|caller| caller.actions).collect(),
+                always: self.always,
+                finally: self.finally,
+            },
             line: self.line,
         })
     }
+}
+
+fn expects_nothing(step: &Step) -> bool {
+    step.expectations.is_empty() && step.actions.iter().all(|action| action.verb() != REPLAY)
 }

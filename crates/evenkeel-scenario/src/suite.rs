@@ -9,7 +9,9 @@ use std::{env, fs};
 use evenkeel_types::Timestamp;
 
 use crate::action::Action;
+use crate::expectation::spelt;
 use crate::fact::Fact;
+use crate::replay::{REPLAY, replay};
 use crate::scenario::{Body, Read, Scenario, Step, read};
 
 /// Something that scenarios test.
@@ -23,6 +25,12 @@ pub trait Machine {
 
     /// A fact of this name; `None` if there is no such fact.
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact>;
+
+    /// All that can be told of its state, for `replay`; nothing, unless it says so. The facts of the scenario are compared
+    /// beside it.
+    fn picture(&mut self, _now: Timestamp) -> String {
+        String::new()
+    }
 }
 
 type Make = Box<dyn Fn(&str, u64) -> Result<Box<dyn Machine>, String>>;
@@ -155,30 +163,80 @@ fn run_caught(scenario: &Scenario, make: &Make, line: &Cell<usize>) -> Result<()
             Err(format!("expected to be refused with {part:?}, but: {error}"))
         }
         (Body::Steps(_), Err(error)) => Err(format!("line {}: config: {error}", scenario.line)),
-        (Body::Steps(steps), Ok(mut machine)) => run_steps(steps, machine.as_mut(), line),
-    }
-}
-
-fn run_steps(steps: &[Step], machine: &mut dyn Machine, line: &Cell<usize>) -> Result<(), String> {
-    let mut now = Timestamp::ORIGIN;
-    for step in steps {
-        line.set(step.line);
-        now = step.time.map_or(now, |time| time.from(now));
-        take(step, machine, now).map_err(|error| format!("line {}: {error}", step.line))?;
-    }
-    Ok(())
-}
-
-fn take(step: &Step, machine: &mut dyn Machine, now: Timestamp) -> Result<(), String> {
-    for action in &step.actions {
-        for _ in 0..action.count() {
-            machine.act(now, action)?;
+        (Body::Steps(steps), Ok(mut machine)) => {
+            let play = Play { scenario, steps, make, line };
+            play.run(machine.as_mut())?;
+            line.set(scenario.line);
+            if scenario.interleave.is_empty() { Ok(()) } else { scenario.interleave.run(&play) }
         }
     }
-    for expectation in &step.expectations {
-        expectation.check(machine.fact(now, expectation.name()))?;
+}
+
+/// A scenario with steps, as it is played.
+pub(crate) struct Play<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) steps: &'a [Step],
+    make: &'a Make,
+    /// Where it is.
+    line: &'a Cell<usize>,
+}
+
+impl Play<'_> {
+    /// A machine that nothing has happened to.
+    pub(crate) fn fresh(&self) -> Result<Box<dyn Machine>, String> {
+        (self.make)(&self.scenario.config, self.scenario.seed)
     }
-    Ok(())
+
+    /// A machine that has been through all steps, and the time then.
+    pub(crate) fn again(&self) -> Result<(Box<dyn Machine>, Timestamp), String> {
+        let mut machine = self.fresh()?;
+        let now = self.run(machine.as_mut())?;
+        Ok((machine, now))
+    }
+
+    fn run(&self, machine: &mut dyn Machine) -> Result<Timestamp, String> {
+        let mut now = Timestamp::ORIGIN;
+        for (index, step) in self.steps.iter().enumerate() {
+            self.line.set(step.line);
+            now = step.time.map_or(now, |time| time.from(now));
+            self.take(index, step, machine, now).map_err(|error| format!("line {}: {error}", step.line))?;
+        }
+        Ok(now)
+    }
+
+    fn take(
+        &self,
+        index: usize,
+        step: &Step,
+        machine: &mut dyn Machine,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        for (place, action) in step.actions.iter().enumerate() {
+            if action.verb() == REPLAY {
+                action.no_more()?;
+                replay(self, (index, place), machine, now)?;
+                continue;
+            }
+            for _ in 0..action.count() {
+                machine.act(now, action.anew())?;
+            }
+        }
+        for expectation in &step.expectations {
+            expectation.check(|name| look(machine, now, name))?;
+        }
+        Ok(())
+    }
+}
+
+/// A fact, however its name is spelt. What is before its last dot is somebody's name and stays as it is.
+pub(crate) fn look(machine: &mut dyn Machine, now: Timestamp, name: &str) -> Option<Fact> {
+    machine.fact(now, name).or_else(|| {
+        let spelt = match name.rsplit_once('.') {
+            Some((whose, fact)) => format!("{whose}.{}", spelt(fact)),
+            None => spelt(name),
+        };
+        (spelt != name).then(|| machine.fact(now, &spelt)).flatten()
+    })
 }
 
 fn files_below(directory: &Path) -> Result<Vec<PathBuf>, String> {

@@ -182,3 +182,140 @@ proptest::proptest! {
         let _ = run(&text);
     }
 }
+
+/// Gives out as many as it has; the second one asked for under `greedy` is one too many.
+#[derive(Default)]
+struct Slots {
+    held: u32,
+    most: u32,
+    refused: bool,
+    greedy: bool,
+}
+
+impl Machine for Slots {
+    fn act(&mut self, _now: Timestamp, action: &Action) -> Result<(), String> {
+        let _name = action.bare(0);
+        match action.verb() {
+            "acquire" => {
+                self.refused = self.held == 1 && !self.greedy;
+                self.held += u32::from(!self.refused);
+                self.most = self.most.max(self.held);
+            }
+            "ok" => self.held = self.held.checked_sub(1).ok_or("nothing is held")?,
+            _ => return Err(action.unknown()),
+        }
+        action.no_more()
+    }
+
+    fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
+        match name {
+            "held" => Some(self.held.into()),
+            "most" => Some(self.most.into()),
+            "admitted" => Some((!self.refused).into()),
+            "half_full" => Some((self.held == 1).into()),
+            "state" => Some(if self.held == 1 { "half_full" } else { "other" }.into()),
+            _ => None,
+        }
+    }
+}
+
+fn slots(text: &str) -> Result<usize, String> {
+    let mut suite = Suite::new();
+    suite.machine("limit", |config, _| {
+        Ok(Box::new(Slots { greedy: config.contains("greedy"), ..Slots::default() }))
+    });
+    suite.run_text("test", text)
+}
+
+#[test]
+fn callers_come_in_every_order() {
+    let two = "interleave:\n    acquire a, ok a\n    acquire b, ok b\n";
+    let case =
+        |config: &str, rest: &str| slots(&format!("scenario: one\nmachine: limit\n{config}{two}{rest}"));
+    assert_eq!(case("", "always:\n    held<=1\nfinally:\n    held=0\n"), Ok(1));
+    let error = case("config:\n    greedy = true\n", "always:\n    held<=1\n")
+        .expect_err("two are held in some order");
+    assert!(error.contains("acquire a, acquire b: expected held<=1, but it is 2"), "{error}");
+    // In one order both are held at once, in another they are not: neither holds for all.
+    assert!(case("config:\n    greedy = true\n", "finally:\n    most=2\n").is_err());
+    assert!(case("config:\n    greedy = true\n", "finally:\n    most=1\n").is_err());
+    assert!(case("steps:\n    acquire\n", "finally:\n    held=1\n").is_ok(), "after the steps");
+}
+
+#[test]
+fn interleaving_wants_callers_and_what_must_hold() {
+    let case = |rest: &str| slots(&format!("scenario: one\nmachine: limit\n{rest}"));
+    for (rest, part) in [
+        ("interleave:\n    acquire\n", "belong together"),
+        ("steps:\n    => held=0\nalways:\n    held=0\n", "belong together"),
+        ("interleave:\n    @1s acquire\nalways:\n    held=0\n", "times belong to steps:"),
+        ("interleave:\n    acquire => held=1\nalways:\n    held=0\n", "what must hold"),
+        ("interleave:\n    acquire x20\n    acquire x20\nalways:\n    held<=1\n", "more than 10000 orders"),
+    ] {
+        let error = case(rest).expect_err(rest);
+        assert!(error.contains(part), "{rest}: {error}");
+    }
+}
+
+/// Counts what happened to all machines of its kind, which no seed can repeat.
+struct Forgetful(f64);
+
+impl Machine for Forgetful {
+    fn act(&mut self, _now: Timestamp, _action: &Action) -> Result<(), String> {
+        static EVER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        self.0 = EVER.fetch_add(1, std::sync::atomic::Ordering::Relaxed).into();
+        Ok(())
+    }
+
+    fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
+        (name == "sum").then(|| self.0.into())
+    }
+}
+
+#[test]
+fn what_is_replayed_must_be_the_same() {
+    assert_eq!(
+        slots("scenario: one\nmachine: limit\nsteps:\n    acquire x2, replay => held=1\n    replay\n"),
+        Ok(1)
+    );
+    assert_eq!(
+        slots("scenario: one\nmachine: limit\nsteps:\n    acquire, replay\n"),
+        Ok(1),
+        "that is an expectation"
+    );
+    let mut suite = Suite::new();
+    suite.machine("limit", |_, _| Ok(Box::new(Forgetful(0.0))));
+    let text = "scenario: one\nmachine: limit\nsteps:\n    add => sum>=0\n    replay\n";
+    let error = suite.run_text("test", text).expect_err("differs");
+    assert!(error.contains("replay: after 1 actions"), "{error}");
+}
+
+#[test]
+fn words_may_be_spelt_as_elsewhere() {
+    let text = "scenario: one\r\nMachine : limit\r\nSteps:\r\n\tAcquire => half-full, HalfFull, state=HALF_FULL, state!=half\r\n";
+    assert_eq!(slots(&format!("\u{feff}{text}")), Ok(1));
+    assert!(slots(&text.replace("HalfFull", "HalfEmpty")).is_err());
+}
+
+/// Takes what it is told as settings.
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Machine for Told {
+    fn act(&mut self, _now: Timestamp, action: &Action) -> Result<(), String> {
+        self.0.extend(action.settings().map(|(key, _)| key.to_owned()));
+        action.no_more()
+    }
+
+    fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
+        (name == "told").then(|| self.0.len().into())
+    }
+}
+
+#[test]
+fn an_action_says_the_same_each_time() {
+    let mut suite = Suite::new();
+    suite.machine("limit", |_, _| Ok(Box::<Told>::default()));
+    let text = "scenario: one\nmachine: limit\nsteps:\n    set a=1 b=2 x3 => told=6\n    replay\n";
+    assert_eq!(suite.run_text("test", text), Ok(1));
+}

@@ -2,7 +2,6 @@
 
 mod seen;
 mod set;
-mod settings;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -13,7 +12,7 @@ use evenkeel_breaker::{
     BreakerConfig, Force, Owner, Reason, Refusal, RefusalReason, Restart, Rule, Rules, State, Transition,
     Window, WouldBe,
 };
-use evenkeel_scenario::{Action, Fact, Machine};
+use evenkeel_scenario::{Action, Crowd, Crowded, Fact, Machine};
 use evenkeel_types::{Outcome, Timestamp, Verdict};
 use seen::{Bad, Seen, Told};
 pub(crate) use set::SetMachine;
@@ -34,6 +33,7 @@ pub(crate) struct BreakerMachine {
     seen: Seen,
     error: Option<String>,
     salt: u64,
+    crowded: Crowded,
 }
 
 /// A permit, and when it was taken.
@@ -63,6 +63,7 @@ impl BreakerMachine {
             seen: Seen::default(),
             error: None,
             salt,
+            crowded: Crowded::default(),
         })
     }
 
@@ -216,10 +217,35 @@ impl BreakerMachine {
             Some("half_open") => Restart::HalfOpen,
             Some(other) => return Err(format!("restart={other}: write closed or half_open")),
         };
-        let config = settings::with(&config, action.settings())?;
+        let config = action.changed(&config, &[])?;
         self.seen.look(self.twin.stats(now));
         self.twin.reload(&config, restart, now)?;
         self.config = config;
+        Ok(())
+    }
+
+    /// Many threads at once. Whole requests, whose outcomes take turns; the two breakers one after the other.
+    fn crowd(&mut self, action: &Action, now: Timestamp) -> Result<(), String> {
+        let crowd = Crowd::read(action)?.ok_or_else(|| action.unknown())?;
+        let words = action.words();
+        let known = |word: &String| {
+            Ok(match word.as_str() {
+                "ok" | "success" | "succeed" => Outcome::success(),
+                "fail" | "failure" => Outcome::failure(),
+                "overload" => Outcome::overload(None),
+                "neutral" | "ignored" => Outcome::neutral(),
+                other => return Err(format!("{}: {other:?} is no outcome", action.verb())),
+            })
+        };
+        let outcomes = words.iter().map(known).collect::<Result<Vec<_>, String>>()?;
+        if outcomes.is_empty() {
+            return Err(format!("{} needs outcomes", action.verb()));
+        }
+        self.seen.look(self.twin.stats(now));
+        let (told, changes) = self.twin.crowd(crowd, &outcomes, now);
+        changes.into_iter().for_each(|change| self.heard(Some(change)));
+        self.refusals += told.refused;
+        self.crowded = told;
         Ok(())
     }
 
@@ -283,6 +309,12 @@ impl BreakerMachine {
             State::DryRun { would_be } => would_be,
             State::Closed | State::ForcedOpen { .. } | State::Disabled { .. } => WouldBe::Closed,
         }
+    }
+
+    /// The wait of the trip after so many others, rounded as the breaker does it.
+    fn wait_after(&self, attempt: u32) -> Duration {
+        let nanos = self.twin.rules().open_for(attempt, self.salt).as_nanos();
+        Duration::from_millis(u64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }
 
     fn until(&self) -> Option<Timestamp> {
@@ -350,11 +382,16 @@ impl Machine for BreakerMachine {
                 let ended = self.twin.each(|breaker| breaker.unforce(now));
                 self.heard(ended);
             }
-            "reload" => self.reload(action, now)?,
+            "reload" | "set" => self.reload(action, now)?,
             "panic" => self.panic(now)?,
+            "parallel" | "together" => self.crowd(action, now)?,
             _ => return Err(action.unknown()),
         }
         action.no_more()
+    }
+
+    fn picture(&mut self, now: Timestamp) -> String {
+        format!("{:?} {:?} {:?} {:?}", self.twin.stats(now), self.event, self.refused, self.tripped)
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {
@@ -363,7 +400,13 @@ impl Machine for BreakerMachine {
         let (slow, slow_requests) = self.slow(now);
         let rate = |part: u64, whole: u64| Fact::optional((whole > 0).then(|| part as f64 / whole as f64));
         let refused = self.refused.map(|refusal| refusal_word(refusal.reason));
+        if let Some(nth) = name.strip_prefix("wait.") {
+            let before = nth.parse::<u32>().ok()?.checked_sub(1)?;
+            return Some(Fact::from(self.wait_after(before)));
+        }
         Some(match name {
+            "granted" => Fact::from(self.crowded.granted),
+            "most" => Fact::from(self.crowded.most),
             "state" => Fact::from(state_word(stats.state)),
             "closed" | "open" | "half_open" | "forced_open" | "disabled" | "dry_run" => {
                 Fact::from(state_word(stats.state) == name)
@@ -408,7 +451,7 @@ impl Machine for BreakerMachine {
                 let open = self.tripped.zip(self.until());
                 Fact::optional(open.map(|(tripped, until)| until.saturating_since(tripped.at)))
             }
-            "next_wait" => Fact::from(self.twin.rules().open_for(stats.attempt, self.salt)),
+            "next_wait" => Fact::from(self.wait_after(stats.attempt)),
             "factor" => Fact::from(self.twin.factor(now)),
             "epoch" => Fact::from(stats.epoch),
             "event" => Fact::optional(self.event.map(|event| event_word(event.to))),

@@ -1,11 +1,12 @@
 //! Two breakers that must always agree: one as it is configured, in its small form, and one that is prepared for a dry run.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use evenkeel_breaker::{
     Admission, Breaker, BreakerConfig, Permit, Refusal, Restart, Rules, State, Stats, Transition,
 };
+use evenkeel_scenario::{Crowd, Crowded};
 use evenkeel_types::{Outcome, Timestamp};
 
 use super::rules;
@@ -94,6 +95,20 @@ impl Twin {
         by_hand.map(|changes| Panicked { changes, went_on })
     }
 
+    /// Lets a crowd at the one, then at the other. What each counted may differ, and at the end both must be the same; the changes
+    /// are those of the second one, in some order of the time.
+    pub(crate) fn crowd(
+        &self,
+        crowd: Crowd,
+        outcomes: &[Outcome],
+        now: Timestamp,
+    ) -> (Crowded, Vec<Transition>) {
+        let lean = self.lean.as_ref().map(|lean| crowd_at(lean, crowd, outcomes, now).0);
+        let (full, changes) = crowd_at(&self.full, crowd, outcomes, now);
+        let most = lean.map_or(0, |lean| lean.most).max(full.most);
+        (Crowded { most, ..full }, changes)
+    }
+
     fn end(&self, pair: Pair, end: impl Fn(&Breaker, Permit) -> Option<Transition>) -> Option<Transition> {
         let (lean, full) = pair;
         let change = end(&self.full, full);
@@ -146,4 +161,33 @@ impl Twin {
 
 fn prepared(config: &BreakerConfig) -> BreakerConfig {
     BreakerConfig { dry_run: true, ..config.clone() }
+}
+
+fn crowd_at(
+    breaker: &Breaker,
+    crowd: Crowd,
+    outcomes: &[Outcome],
+    now: Timestamp,
+) -> (Crowded, Vec<Transition>) {
+    let changes = Mutex::new(Vec::new());
+    let heard = |change: Option<Transition>| {
+        if let Some(change) = change {
+            changes.lock().unwrap().push(change);
+        }
+    };
+    let ask = || match breaker.try_acquire(now) {
+        Ok(Admission { permit, transition }) => {
+            heard(transition);
+            Some(permit)
+        }
+        Err(refusal) => {
+            heard(refusal.transition);
+            None
+        }
+    };
+    let end = |permit: Permit, number: u32| {
+        heard(breaker.record(permit, &outcomes[number as usize % outcomes.len()], now));
+    };
+    let told = crowd.run(ask, end);
+    (told, changes.into_inner().unwrap())
 }

@@ -2,6 +2,7 @@
 
 mod active;
 mod config;
+mod error_run;
 mod observe;
 mod probe;
 mod result;
@@ -10,6 +11,7 @@ mod startup;
 
 pub use active::ActiveCheck;
 pub use config::{CheckConfig, CheckConfigError};
+pub use error_run::ErrorRun;
 pub use observe::{ObserveConfig, OnError};
 pub use probe::Probe;
 pub use result::{CheckChange, CheckResult};

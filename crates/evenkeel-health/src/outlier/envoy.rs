@@ -354,6 +354,18 @@ impl<K: Copy + Ord> EnvoyOutlier<K> {
         })
     }
 
+    /// Goes by other settings from now on, as Envoy does when one of its runtime keys (`outlier_detection.…`) changes: the next
+    /// judgement reads them. Counts, ejections and the sweep that is due stay.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvoyOutlierConfigError`]; then nothing changes.
+    pub fn set_config(&mut self, config: EnvoyOutlierConfig) -> Result<(), EnvoyOutlierConfigError> {
+        config.check()?;
+        self.config = config;
+        Ok(())
+    }
+
     /// Watches a host; nothing if it does so already.
     pub fn insert(&mut self, host: K) {
         self.hosts.entry(host).or_default();

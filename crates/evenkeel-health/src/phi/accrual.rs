@@ -77,6 +77,35 @@ impl PhiAccrual {
         })
     }
 
+    /// Goes by other settings from now on. `Some` if the endpoint became suspect by that, or trusted again.
+    ///
+    /// The intervals that are known stay, the last of them if fewer are to be kept; the first estimate counts only where no
+    /// heartbeat has come.
+    ///
+    /// # Errors
+    ///
+    /// [`PhiConfigError`] if a setting is out of range. Nothing has changed then.
+    pub fn set_config(
+        &mut self,
+        config: PhiConfig,
+        now: Timestamp,
+    ) -> Result<Option<PhiChange>, PhiConfigError> {
+        config.validate()?;
+        self.regressions.note(now, self.latest);
+        self.latest = self.latest.max(now);
+        if self.last.is_none() {
+            self.history = History::of_estimate(config.first_estimate, config.max_samples);
+        } else {
+            self.history.keep(config.max_samples);
+        }
+        self.config = config;
+        if self.suspected && self.is_available(self.latest) {
+            self.suspected = false;
+            return Ok(Some(PhiChange::Trusted));
+        }
+        Ok(self.tick(self.latest))
+    }
+
     /// A heartbeat came. `Some` if the endpoint was suspected.
     pub fn heartbeat(&mut self, now: Timestamp) -> Option<PhiChange> {
         self.regressions.note(now, self.latest);

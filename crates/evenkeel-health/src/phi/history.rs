@@ -22,12 +22,24 @@ impl History {
         history
     }
 
-    pub(super) fn learn(&mut self, interval: Duration) {
-        if self.intervals.len() >= self.most
-            && let Some(oldest) = self.intervals.pop_front()
-        {
+    /// Keeps so many from now on, of those that are there the last.
+    pub(super) fn keep(&mut self, most: usize) {
+        self.most = most;
+        while self.intervals.len() > most {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.intervals.pop_front() {
             self.sum -= u128::from(oldest);
             self.sum_of_squares -= u128::from(oldest) * u128::from(oldest);
+        }
+    }
+
+    pub(super) fn learn(&mut self, interval: Duration) {
+        if self.intervals.len() >= self.most {
+            self.forget_oldest();
         }
         let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).min(LONGEST);
         self.intervals.push_back(nanos);

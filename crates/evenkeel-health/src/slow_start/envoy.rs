@@ -96,6 +96,18 @@ impl EnvoySlowStart {
         })
     }
 
+    /// Goes by other settings from now on: since when the host is healthy stays, as in Envoy, where a new balancer looks at the
+    /// same hosts.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvoySlowStartConfigError`] if the window is zero. Nothing has changed then.
+    pub fn set_config(&mut self, config: &EnvoySlowStartConfig) -> Result<(), EnvoySlowStartConfigError> {
+        let Self { window, curve, min_factor, .. } = Self::new(config)?;
+        (self.window, self.curve, self.min_factor) = (window, curve, min_factor);
+        Ok(())
+    }
+
     /// The host is there and healthy: it was added, or a check passed. `true` if that began its window.
     pub fn pass(&mut self, now: Timestamp) -> bool {
         self.latest = self.latest.max(now);

@@ -17,6 +17,7 @@ struct Settings {
     check: toml::Table,
 }
 
+#[derive(Debug)]
 struct Check {
     check: ActiveCheck,
     probes: BTreeMap<String, Probe>,
@@ -53,17 +54,8 @@ impl Check {
 
     /// Other settings; what is not named stays.
     fn set(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
-        let mut config = self.check.config().clone();
-        let count = |key| Ok::<_, String>(action.number(key)?.map(|number| number as u8));
-        config.thresholds.rise = count("rise")?.unwrap_or(config.thresholds.rise);
-        config.thresholds.fall = count("fall")?.unwrap_or(config.thresholds.fall);
-        config.interval = action.duration("interval")?.unwrap_or(config.interval);
-        config.fast_interval = action.duration("fast_interval")?.or(config.fast_interval);
-        config.down_interval = action.duration("down_interval")?.or(config.down_interval);
-        config.timeout = action.duration("timeout")?.or(config.timeout);
-        config.stale_after = action.duration("stale_after")?.or(config.stale_after);
-        config.no_traffic_interval = action.duration("no_traffic_interval")?.or(config.no_traffic_interval);
-        config.no_traffic_after = action.duration("no_traffic_after")?.or(config.no_traffic_after);
+        let short = [("rise", "thresholds.rise"), ("fall", "thresholds.fall"), ("start", "thresholds.start")];
+        let config = action.changed(self.check.config(), &short)?;
         self.change = self.check.set_config(config, now).map_err(|error| error.to_string())?;
         Ok(())
     }
@@ -102,6 +94,10 @@ impl Machine for Check {
             _ => return Err(action.unknown()),
         }
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {

@@ -4,7 +4,9 @@ use evenkeel_types::Timestamp;
 
 use super::settings;
 
+#[derive(Debug)]
 struct Draining {
+    config: DrainConfig,
     drain: Drain,
     in_flight: usize,
     change: Option<DrainChange>,
@@ -13,7 +15,7 @@ struct Draining {
 pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String> {
     let config: DrainConfig = settings(config)?;
     let drain = Drain::new(&config).map_err(|error| error.to_string())?;
-    Ok(Box::new(Draining { drain, in_flight: 0, change: None }))
+    Ok(Box::new(Draining { config, drain, in_flight: 0, change: None }))
 }
 
 fn word(state: DrainState) -> &'static str {
@@ -36,6 +38,11 @@ impl Machine for Draining {
                     (_, Some(time)) => self.drain.begin_until(now, Timestamp::ORIGIN.saturating_add(time)),
                 }
             }
+            "set" | "reload" => {
+                self.config = action.changed(&self.config, &[])?;
+                self.drain.set_config(&self.config).map_err(|error| error.to_string())?;
+                None
+            }
             "cancel" | "resume" => self.drain.cancel(now),
             "start" | "request" => {
                 self.in_flight += 1;
@@ -54,6 +61,10 @@ impl Machine for Draining {
             _ => return Err(action.unknown()),
         };
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {

@@ -6,6 +6,7 @@ use evenkeel_types::Timestamp;
 
 use super::settings;
 
+#[derive(Debug)]
 struct Hosts {
     config: EnvoySlowStartConfig,
     hosts: BTreeMap<String, Host>,
@@ -13,6 +14,7 @@ struct Hosts {
     entered: bool,
 }
 
+#[derive(Debug)]
 struct Host {
     slow_start: EnvoySlowStart,
     weight: f64,
@@ -33,6 +35,13 @@ pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String>
 
 impl Machine for Hosts {
     fn act(&mut self, now: Timestamp, action: &Action) -> Result<(), String> {
+        if matches!(action.verb(), "set" | "reload") {
+            self.config = action.changed(&self.config, &[])?;
+            for host in self.hosts.values_mut() {
+                host.slow_start.set_config(&self.config).map_err(|error| error.to_string())?;
+            }
+            return action.no_more();
+        }
         let name = action.bare(0).unwrap_or("host").to_owned();
         self.last.clone_from(&name);
         let fresh = || EnvoySlowStart::new(&self.config).map_err(|error| error.to_string());
@@ -56,6 +65,10 @@ impl Machine for Hosts {
             _ => return Err(action.unknown()),
         }
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {

@@ -4,15 +4,17 @@ use evenkeel_types::Timestamp;
 
 use super::settings;
 
+#[derive(Debug)]
 struct Flap {
+    config: FlapConfig,
     damper: FlapDamper,
     change: Option<FlapChange>,
 }
 
 pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String> {
     let config: FlapConfig = settings(config)?;
-    let damper = FlapDamper::new(config).map_err(|error| error.to_string())?;
-    Ok(Box::new(Flap { damper, change: None }))
+    let damper = FlapDamper::new(config.clone()).map_err(|error| error.to_string())?;
+    Ok(Box::new(Flap { config, damper, change: None }))
 }
 
 impl Machine for Flap {
@@ -23,10 +25,18 @@ impl Machine for Flap {
             "flap" => {
                 self.damper.flap_by(now, action.bare_number(0)?.or(action.number("points")?).unwrap_or(1.0))
             }
+            "set" | "reload" => {
+                self.config = action.changed(&self.config, &[])?;
+                self.damper.set_config(self.config.clone(), now).map_err(|error| error.to_string())?
+            }
             "tick" => self.damper.tick(now),
             _ => return Err(action.unknown()),
         };
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {

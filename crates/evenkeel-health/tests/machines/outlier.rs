@@ -9,7 +9,7 @@ use evenkeel_health::outlier::{
     OutlierState, Refusal,
 };
 use evenkeel_scenario::{Action, Fact, Machine, Suite};
-use evenkeel_types::{Origin, Outcome, Ratio, Timestamp};
+use evenkeel_types::{Origin, Outcome, Timestamp};
 
 pub(crate) fn add(suite: &mut Suite) {
     suite.machine("outlier", |toml, seed| {
@@ -25,6 +25,7 @@ pub(crate) fn add(suite: &mut Suite) {
     });
 }
 
+#[derive(Debug)]
 struct Cluster {
     detector: OutlierDetector<u64>,
     rules: Arc<OutlierRules>,
@@ -59,11 +60,15 @@ impl Machine for Cluster {
             "miss" => self.check(now, action, CheckResult::Fail)?,
             "usable" => self.set_usable(action, true)?,
             "unusable" => self.set_usable(action, false)?,
-            "set" => self.set(now, action)?,
+            "set" | "reload" => self.set(now, action)?,
             _ => return Err(action.unknown()),
         };
         self.changes = changes;
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {
@@ -209,41 +214,15 @@ impl Cluster {
     }
 
     fn set(&mut self, now: Timestamp, action: &Action) -> Result<Vec<OutlierChange<u64>>, String> {
-        let mut config = self.rules.config().clone();
-        let count = |key| Ok::<_, String>(action.number(key)?.map(|number| number as u32));
-        if let Some(most) = count("max_ejected")? {
-            config.caps.max_ejected = Some(most);
-        }
-        if let Some(least) = count("min_remaining")? {
-            config.caps.min_remaining = least;
-        }
-        if let Some(ratio) = action.number("max_ejected_ratio")? {
-            config.caps.max_ejected_ratio = Ratio::new(ratio).map_err(|error| error.to_string())?;
-        }
-        if let Some(run) = count("consecutive_failures")? {
-            config.consecutive_failures = Some(run);
-        }
-        if let Some(interval) = action.duration("interval")? {
-            config.interval = interval;
-        }
-        if let Some(base) = action.duration("base")? {
-            config.ejection.base = base;
-        }
-        if let Some(run) = count("consecutive_gateway_failures")? {
-            config.consecutive_gateway_failures = Some(run);
-        }
-        if let Some(run) = count("consecutive_local_failures")? {
-            config.consecutive_local_failures = Some(run);
-        }
-        if let Some(longest) = action.duration("max")? {
-            config.ejection.max = longest;
-        }
-        config.brake = match action.text("brake") {
+        let config = self.rules.config();
+        // `on` is what it was before, or by default.
+        let brake = match action.text("brake") {
             None => config.brake,
             Some("off") => None,
             Some("on") => Some(config.brake.or(OutlierConfig::default().brake).unwrap_or_default()),
             Some(other) => return Err(format!("brake={other}: on or off")),
         };
+        let config = action.changed(&OutlierConfig { brake, ..config.clone() }, &SHORT)?;
         self.rules = Arc::new(OutlierRules::new(config).map_err(|error| error.to_string())?);
         Ok(self.detector.set_rules(Arc::clone(&self.rules), now))
     }
@@ -291,6 +270,17 @@ impl Cluster {
         }
     }
 }
+
+/// Settings of tables, by their own names.
+const SHORT: [(&str, &str); 7] = [
+    ("max_ejected", "caps.max_ejected"),
+    ("max_ejected_ratio", "caps.max_ejected_ratio"),
+    ("min_remaining", "caps.min_remaining"),
+    ("at_least_one", "caps.at_least_one"),
+    ("base", "ejection.base"),
+    ("max", "ejection.max"),
+    ("growth", "ejection.growth"),
+];
 
 /// How many endpoints `add` makes that get their names here. Without that it needs some.
 pub(crate) fn numbered(action: &Action) -> Result<u64, String> {

@@ -14,8 +14,9 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.machine("envoy_outlier", |toml, seed| {
         let config: EnvoyOutlierConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
         let detector =
-            EnvoyOutlier::new(config, seed, Timestamp::ORIGIN).map_err(|error| error.to_string())?;
+            EnvoyOutlier::new(config.clone(), seed, Timestamp::ORIGIN).map_err(|error| error.to_string())?;
         Ok(Box::new(Envoy {
+            config,
             detector,
             names: Names::default(),
             events: Vec::new(),
@@ -26,8 +27,8 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.machine("grpc_outlier", |toml, seed| {
         let config: GrpcOutlierConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
         let detector =
-            GrpcOutlier::new(config, seed, Timestamp::ORIGIN).map_err(|error| error.to_string())?;
-        Ok(Box::new(Grpc { detector, names: Names::default(), events: Vec::new() }))
+            GrpcOutlier::new(config.clone(), seed, Timestamp::ORIGIN).map_err(|error| error.to_string())?;
+        Ok(Box::new(Grpc { config, detector, names: Names::default(), events: Vec::new() }))
     });
     suite.machine("nginx_fails", |toml, _| {
         let config: NginxFailsConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
@@ -35,7 +36,7 @@ pub(crate) fn add(suite: &mut Suite) {
     });
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Names {
     tokens: BTreeMap<String, u64>,
     next: u64,
@@ -81,7 +82,9 @@ fn spread(action: &Action) -> Result<Vec<bool>, String> {
     Ok((0..total).map(|index| (index + 1) * bad / total == index * bad / total).collect())
 }
 
+#[derive(Debug)]
 struct Envoy {
+    config: EnvoyOutlierConfig,
     detector: EnvoyOutlier<u64>,
     names: Names,
     events: Vec<EnvoyEvent<u64>>,
@@ -146,6 +149,11 @@ impl Machine for Envoy {
                 }
                 events
             }
+            "set" | "reload" => {
+                self.config = action.changed(&self.config, &[])?;
+                self.detector.set_config(self.config.clone()).map_err(|error| error.to_string())?;
+                Vec::new()
+            }
             "pass" => {
                 let named = self.names.named(words)?;
                 named.into_iter().flat_map(|host| self.detector.on_check_passed(host, now)).collect()
@@ -158,6 +166,10 @@ impl Machine for Envoy {
         }
         self.events = events;
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
@@ -199,7 +211,9 @@ impl Machine for Envoy {
     }
 }
 
+#[derive(Debug)]
 struct Grpc {
+    config: GrpcOutlierConfig,
     detector: GrpcOutlier<u64>,
     names: Names,
     events: Vec<GrpcEvent<u64>>,
@@ -240,13 +254,21 @@ impl Machine for Grpc {
                     self.events.extend(events);
                 }
             }
-            "switch_off" => {
-                let off = GrpcOutlierConfig::default();
-                self.events = self.detector.set_config(off, now).map_err(|error| error.to_string())?;
+            "set" | "reload" | "switch_off" => {
+                self.config = match action.verb() {
+                    "switch_off" => GrpcOutlierConfig::default(),
+                    _ => action.changed(&self.config, &[])?,
+                };
+                let config = self.config.clone();
+                self.events = self.detector.set_config(config, now).map_err(|error| error.to_string())?;
             }
             _ => return Err(action.unknown()),
         }
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, _now: Timestamp, name: &str) -> Option<Fact> {
@@ -282,6 +304,7 @@ impl Machine for Grpc {
     }
 }
 
+#[derive(Debug)]
 struct Nginx(NginxFails);
 
 impl Machine for Nginx {
@@ -302,6 +325,10 @@ impl Machine for Nginx {
             _ => return Err(action.unknown()),
         }
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {

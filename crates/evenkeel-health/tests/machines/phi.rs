@@ -6,15 +6,17 @@ use evenkeel_types::Timestamp;
 
 use super::settings;
 
+#[derive(Debug)]
 struct Phi {
+    config: PhiConfig,
     detector: PhiAccrual,
     change: Option<PhiChange>,
 }
 
 pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String> {
     let config: PhiConfig = settings(config)?;
-    let detector = PhiAccrual::new(config).map_err(|error| error.to_string())?;
-    Ok(Box::new(Phi { detector, change: None }))
+    let detector = PhiAccrual::new(config.clone()).map_err(|error| error.to_string())?;
+    Ok(Box::new(Phi { config, detector, change: None }))
 }
 
 impl Machine for Phi {
@@ -30,10 +32,18 @@ impl Machine for Phi {
                 }
                 change
             }
+            "set" | "reload" => {
+                self.config = action.changed(&self.config, &[])?;
+                self.detector.set_config(self.config.clone(), now).map_err(|error| error.to_string())?
+            }
             "tick" => self.detector.tick(now),
             _ => return Err(action.unknown()),
         };
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {

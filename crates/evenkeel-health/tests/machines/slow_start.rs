@@ -6,7 +6,9 @@ use evenkeel_types::Timestamp;
 
 use super::settings;
 
+#[derive(Debug)]
 struct Tier {
+    config: SlowStartConfig,
     ramp: Ramp,
     members: BTreeMap<String, Member>,
     /// Warm endpoints of weight 1 that are not named.
@@ -16,6 +18,7 @@ struct Tier {
     ended: bool,
 }
 
+#[derive(Debug)]
 struct Member {
     slow_start: SlowStart,
     weight: f64,
@@ -24,8 +27,9 @@ struct Member {
 
 pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String> {
     let config: SlowStartConfig = settings(config)?;
-    let ramp = Ramp::new(config).map_err(|error| error.to_string())?;
+    let ramp = Ramp::new(config.clone()).map_err(|error| error.to_string())?;
     Ok(Box::new(Tier {
+        config,
         ramp,
         members: BTreeMap::new(),
         others: 0,
@@ -69,6 +73,11 @@ impl Machine for Tier {
             self.others = action.name(0)?.parse().map_err(|_| "others needs a number")?;
             return action.no_more();
         }
+        if matches!(action.verb(), "set" | "reload") {
+            self.config = action.changed(&self.config, &[])?;
+            self.ramp = Ramp::new(self.config.clone()).map_err(|error| error.to_string())?;
+            return action.no_more();
+        }
         let name = action.bare(0).unwrap_or("a").to_owned();
         self.last.clone_from(&name);
         let others_warm = self.others_warm(&name, now);
@@ -102,6 +111,10 @@ impl Machine for Tier {
             _ => return Err(action.unknown()),
         }
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {

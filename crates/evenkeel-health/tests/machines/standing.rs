@@ -6,7 +6,9 @@ use evenkeel_types::{Announced, Timestamp};
 
 use super::{on_or_off, settings, snake};
 
+#[derive(Debug)]
 struct Composed {
+    ttl: TimeToLive,
     standing: Standing,
     provenance: Provenance,
     changes: Vec<Change>,
@@ -14,8 +16,8 @@ struct Composed {
 
 pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String> {
     let ttl: TimeToLive = settings(config)?;
-    let provenance = Provenance::new(ttl).map_err(|error| error.to_string())?;
-    Ok(Box::new(Composed { standing: Standing::new(), provenance, changes: Vec::new() }))
+    let provenance = Provenance::new(ttl.clone()).map_err(|error| error.to_string())?;
+    Ok(Box::new(Composed { ttl, standing: Standing::new(), provenance, changes: Vec::new() }))
 }
 
 /// What an action says; `None` for a verb that says nothing.
@@ -98,10 +100,19 @@ impl Machine for Composed {
             (_, Some(opinion)) => {
                 vec![self.provenance.say(&self.standing, opinion, note(action, now)?, now)]
             }
+            ("set" | "reload", None) => {
+                self.ttl = action.changed(&self.ttl, &[])?;
+                self.provenance.set_ttl(self.ttl.clone()).map_err(|error| error.to_string())?;
+                Vec::new()
+            }
             ("tick", None) => self.provenance.tick(&self.standing, now),
             _ => return Err(action.unknown()),
         };
         action.no_more()
+    }
+
+    fn picture(&mut self, _now: Timestamp) -> String {
+        format!("{self:?}")
     }
 
     fn fact(&mut self, now: Timestamp, name: &str) -> Option<Fact> {

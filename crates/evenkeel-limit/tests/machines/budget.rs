@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use evenkeel_limit::{RetryBudget, RetryBudgetConfig, Withdrawal};
-use evenkeel_scenario::{Action, Fact, Machine};
+use evenkeel_scenario::{Action, Crowd, Fact, Machine};
 use evenkeel_types::Timestamp;
 
 use super::{Tally, make};
@@ -26,9 +26,21 @@ impl Machine for Budget {
         match action.verb() {
             "deposit" | "request" => self.budget.deposit(now),
             "withdraw" | "retry" | "spend" => {
+                let name = action.bare(0).unwrap_or("");
                 let result = self.budget.try_withdraw(now);
                 if let Some(withdrawal) = self.tally.note(result) {
-                    self.taken.entry(action.bare(0).unwrap_or("").into()).or_default().push_back(withdrawal);
+                    self.taken.entry(name.into()).or_default().push_back(withdrawal);
+                }
+            }
+            "parallel" | "together" => {
+                let crowd = Crowd::read(action)?.ok_or_else(|| action.unknown())?;
+                let told = match action.name(0)? {
+                    "deposit" | "request" => crowd.run(|| Some(()), |(), _| self.budget.deposit(now)),
+                    "withdraw" | "retry" => crowd.run(|| self.budget.try_withdraw(now).ok(), |_, _| ()),
+                    other => return Err(format!("{}: {other:?}: write deposit or withdraw", action.verb())),
+                };
+                if action.name(0)? != "deposit" {
+                    self.tally.crowd(told);
                 }
             }
             "cancel" => {

@@ -98,8 +98,9 @@ impl Machine for AwsStandard {
             }
             _ => return Err(action.unknown()),
         };
+        let name = action.bare(0).unwrap_or("");
         if let Some(cost) = self.2.note(self.0.try_retry(why).ok_or(())) {
-            self.1.insert(action.bare(0).unwrap_or("").into(), cost);
+            self.1.insert(name.into(), cost);
         }
         action.no_more()
     }

@@ -1,43 +1,46 @@
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_limit::{
     LimitChange, LimitConfig, Limiter, PartitionId, PartitionToken, Partitions, PartitionsConfig, Sample,
     Token,
 };
-use evenkeel_scenario::{Action, Fact, Machine};
+use evenkeel_scenario::{Action, Crowd, Fact, Machine};
 use evenkeel_types::{Outcome, Timestamp};
 
 use super::{Tally, make, optional, outcome, whole};
 
-type Held = (Rc<Limiter>, Token);
+type Held = (Arc<Limiter>, Token);
 
 pub(crate) struct Limit {
-    limiter: Rc<Limiter>,
+    config: LimitConfig,
+    limiter: Arc<Limiter>,
     /// Each with the limiter that it ends at: that of its beginning.
     tokens: BTreeMap<String, VecDeque<Held>>,
     tally: Tally,
     hint: Option<Duration>,
     change: Option<LimitChange>,
+    /// Held at once by the last crowd.
+    most: u64,
 }
 
 impl Limit {
     pub(crate) fn new(config: &str, seed: u64) -> Result<Self, String> {
-        let limiter = if config.trim().is_empty() {
-            Limiter::new(&LimitConfig::default(), seed).map_err(|error| error.to_string())
-        } else {
-            make(config, |config: &LimitConfig| Limiter::new(config, seed))
-        }?;
+        let config: LimitConfig = match config.trim() {
+            "" => LimitConfig::default(),
+            config => toml::from_str(config).map_err(|error| error.to_string())?,
+        };
+        let limiter = Limiter::new(&config, seed).map_err(|error| error.to_string())?;
         let tally = Tally::default();
-        let limiter = Rc::new(limiter);
-        Ok(Self { limiter, tokens: BTreeMap::new(), tally, hint: None, change: None })
+        let limiter = Arc::new(limiter);
+        Ok(Self { config, limiter, most: 0, tokens: BTreeMap::new(), tally, hint: None, change: None })
     }
 
     fn acquire(&mut self, now: Timestamp) -> Option<Held> {
         let result = self.limiter.try_acquire(now);
         self.hint = result.as_ref().err().and_then(|refusal| refusal.retry_hint);
-        self.tally.note(result).map(|token| (Rc::clone(&self.limiter), token))
+        self.tally.note(result).map(|token| (Arc::clone(&self.limiter), token))
     }
 
     fn keep(&mut self, name: &str, held: Held) {
@@ -54,8 +57,31 @@ impl Limit {
                 table.try_into().map_err(|error: toml::de::Error| error.to_string())?
             }
         };
+        self.succeed(config)
+    }
+
+    fn succeed(&mut self, config: LimitConfig) -> Result<(), String> {
         let next = self.limiter.successor(&config, 1).map_err(|error| error.to_string())?;
-        self.limiter = Rc::new(next);
+        self.limiter = Arc::new(next);
+        self.config = config;
+        Ok(())
+    }
+
+    /// Many threads at once, whose outcomes take turns.
+    fn crowd(&mut self, action: &Action, now: Timestamp) -> Result<(), String> {
+        let crowd = Crowd::read(action)?.ok_or_else(|| action.unknown())?;
+        let latency = action.duration("latency")?;
+        let outcomes = super::outcomes(action)?;
+        let ask = || self.limiter.try_acquire(now).ok();
+        let end = |token: Token, number: u32| {
+            let outcome = outcomes[number as usize % outcomes.len()];
+            let outcome = latency.map_or(outcome, |latency| outcome.with_latency(latency));
+            // What the limit is at the end is a fact; on the way there it is a race.
+            let _ = self.limiter.release(token, &outcome, now);
+        };
+        let told = crowd.run(ask, end);
+        self.tally.crowd(told);
+        self.most = told.most;
         Ok(())
     }
 
@@ -86,12 +112,13 @@ impl Machine for Limit {
         self.change = None;
         match action.verb() {
             "acquire" | "begin" => {
+                let name = action.bare(0).unwrap_or("");
                 if let Some(held) = self.acquire(now) {
-                    self.keep(action.bare(0).unwrap_or(""), held);
+                    self.keep(name, held);
                 }
             }
             "bypass" => {
-                self.keep(action.name(0)?, (Rc::clone(&self.limiter), Token::bypass()));
+                self.keep(action.name(0)?, (Arc::clone(&self.limiter), Token::bypass()));
             }
             "call" => {
                 let how = outcome(action.text("outcome").unwrap_or("ok")).ok_or("call: no such outcome")?;
@@ -124,6 +151,11 @@ impl Machine for Limit {
             "reconfigure" => {
                 self.reconfigure(action)?;
             }
+            "set" | "reload" => {
+                let config = action.changed(&self.config, &[])?;
+                self.succeed(config)?;
+            }
+            "parallel" | "together" => self.crowd(action, now)?,
             "tick" => self.change = self.limiter.tick(now),
             "release" => {
                 let how =
@@ -150,6 +182,7 @@ impl Machine for Limit {
             "from" => optional(self.change.map(|change| change.from)),
             "to" => optional(self.change.map(|change| change.to)),
             "baseline" => optional(self.limiter.baseline()),
+            "most" => self.most.into(),
             "measuring" => self.limiter.is_measuring().into(),
             "next_deadline" => optional(self.limiter.next_deadline()),
             _ => return self.tally.fact(name),
@@ -161,12 +194,13 @@ pub(crate) struct Parts {
     partitions: Partitions,
     tokens: BTreeMap<String, VecDeque<PartitionToken>>,
     tally: Tally,
+    most: u64,
 }
 
 impl Parts {
     pub(crate) fn new(config: &str, seed: u64) -> Result<Self, String> {
         let partitions = make(config, |config: &PartitionsConfig| Partitions::new(config, seed))?;
-        Ok(Self { partitions, tokens: BTreeMap::new(), tally: Tally::default() })
+        Ok(Self { partitions, tokens: BTreeMap::new(), tally: Tally::default(), most: 0 })
     }
 
     fn find(&self, name: &str) -> PartitionId {
@@ -194,6 +228,16 @@ impl Machine for Parts {
                 let token = self.token(action)?;
                 self.partitions.give_back(token);
             }
+            "parallel" | "together" => {
+                let crowd = Crowd::read(action)?.ok_or_else(|| action.unknown())?;
+                let id = self.find(action.name(0)?);
+                let ask = || self.partitions.try_acquire(id, now).ok();
+                let told = crowd.run(ask, |token, _| {
+                    let _ = self.partitions.release(token, &Outcome::success(), now);
+                });
+                self.tally.crowd(told);
+                self.most = told.most;
+            }
             "set_limit" => {
                 let limit = whole(action, "to")?.ok_or("set_limit needs to=")?;
                 self.partitions.limiter().set_limit(limit).map_err(|error| error.to_string())?;
@@ -213,6 +257,7 @@ impl Machine for Parts {
         Some(match (name, name.rsplit_once('.')) {
             ("limit", _) => limiter.limit().into(),
             ("in_flight", _) => limiter.in_flight().into(),
+            ("most", _) => self.most.into(),
             ("full" | "saturated", _) => limiter.peek().is_err().into(),
             (_, Some((part, "in_flight"))) => self.partitions.count(self.find(part)).0.into(),
             (_, Some((part, "promised" | "limit"))) => self.partitions.count(self.find(part)).1.into(),

@@ -11,7 +11,7 @@ mod throttle;
 
 use std::error::Error;
 
-use evenkeel_scenario::{Action, Fact, Machine, Suite};
+use evenkeel_scenario::{Action, Crowded, Fact, Machine, Suite};
 use evenkeel_types::{Origin, Outcome};
 use serde::de::DeserializeOwned;
 
@@ -68,6 +68,12 @@ impl Tally {
         }
     }
 
+    fn crowd(&mut self, told: Crowded) {
+        self.granted += told.granted;
+        self.refusals += told.refused;
+        self.refused = told.refused > 0;
+    }
+
     fn fact(&self, name: &str) -> Option<Fact> {
         Some(match name {
             "refused" | "shed" | "held" => self.refused.into(),
@@ -90,6 +96,14 @@ fn outcome(word: &str) -> Option<Outcome> {
         "neutral" | "ignore" | "cancelled" => Outcome::neutral(),
         _ => return None,
     })
+}
+
+/// The outcomes that a crowd's requests take in turns; successes if none is said.
+fn outcomes(action: &Action) -> Result<Vec<Outcome>, String> {
+    let known =
+        |word: &String| outcome(word).ok_or_else(|| format!("{}: {word:?} is no outcome", action.verb()));
+    let outcomes: Vec<Outcome> = action.words().iter().map(known).collect::<Result<_, _>>()?;
+    Ok(if outcomes.is_empty() { vec![Outcome::success()] } else { outcomes })
 }
 
 fn optional<F: Into<Fact>>(fact: Option<F>) -> Fact {
