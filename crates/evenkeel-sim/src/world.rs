@@ -346,7 +346,7 @@ impl<'a> World<'a> {
         if let Some(next) = self.next {
             self.agenda.push(next.at.max(self.now), Event::Arrive);
         }
-        self.tally.arrived(self.now);
+        self.tally.arrived(self.requests.used(), self.now);
         if self.requests.used().max(self.attempts.used()) > MOST_REQUESTS {
             self.tally.unstable_at = Some(self.now);
             self.next = None;
