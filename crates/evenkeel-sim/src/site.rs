@@ -146,9 +146,9 @@ impl Site {
     }
 
     /// What a probe hears: requests here, and what one takes that meets so many.
-    pub(crate) fn probe(&self, now: u64) -> (u32, u64) {
+    pub(crate) fn probe(&self) -> (u32, u64) {
         let load = self.machine.in_flight();
-        (load, self.latencies.as_ref().map_or(0, |known| known.median(load, now)))
+        (load, self.latencies.as_ref().map_or(0, |known| known.median(load)))
     }
 }
 

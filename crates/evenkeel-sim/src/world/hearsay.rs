@@ -29,7 +29,7 @@ impl World<'_> {
         let probes = self.probes.at_mut(index);
         for (server, load, latency) in &mut probes.asked {
             let site = &self.sites[*server as usize];
-            (*load, *latency) = site.probe(self.now);
+            (*load, *latency) = site.probe();
             if site.down > 0 || site.trouble == Trouble::BlackHole {
                 *server = NONE;
             }

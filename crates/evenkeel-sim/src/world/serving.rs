@@ -64,7 +64,7 @@ impl World<'_> {
             let attempt = self.attempts.at(ticket.index);
             let (met, took) = (attempt.met, self.now - attempt.came);
             if let Some(latencies) = &mut self.sites[server as usize].latencies {
-                latencies.record(met, took, self.now);
+                latencies.record(met, took);
             }
             self.reply(ticket.index, Answer::Good, 0);
         }
