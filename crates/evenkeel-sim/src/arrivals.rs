@@ -148,8 +148,13 @@ impl ArrivalsConfig {
     pub(crate) fn mean_factor(&self, duration: Duration) -> f64 {
         let total = nanos(duration);
         match self.shape {
-            Shape::Steady | Shape::Diurnal { .. } => 1.0,
+            Shape::Steady => 1.0,
             Shape::Ramp { from, to } => (from + to) / 2.0,
+            // A run need not be whole days: the integral of the sine over what it is.
+            Shape::Diurnal { period, amplitude } => {
+                let angle = std::f64::consts::TAU * total / nanos(period);
+                1.0 + amplitude * (1.0 - libm::cos(angle)) / angle
+            }
             Shape::FlashCrowd { at, lasts, times } => {
                 let inside = (nanos(lasts)).min((total - nanos(at)).max(0.0));
                 1.0 + (times - 1.0) * inside / total

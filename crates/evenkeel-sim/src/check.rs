@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use evenkeel::Priority;
 use toml::{Table, Value};
 
+use crate::arrivals::Shape;
 use crate::error::{Invalid, ScenarioError};
 use crate::scenario::{Discipline, Scenario, ServersConfig};
-use crate::work::{LONGEST, positive};
+use crate::work::{not_long, positive};
 
 /// A scenario at one value of its sweep.
 #[derive(Clone, Debug)]
@@ -120,9 +122,8 @@ impl Scenario {
         time("timeout", self.timeout)?;
         time("objective", self.objective)?;
         time("series", self.series)?;
-        for (field, time) in [("network", self.network), ("cross_zone", self.cross_zone)] {
-            Invalid::unless(time <= LONGEST, field, format_args!("{time:?}"), "at most 30 days")?;
-        }
+        not_long("network", self.network)?;
+        not_long("cross_zone", self.cross_zone)?;
         let warm_up = self.counted_from();
         let is_fine = warm_up < self.duration;
         Invalid::unless(is_fine, "warm_up", format_args!("{warm_up:?}"), "less than the duration")?;
@@ -144,6 +145,7 @@ impl Scenario {
             let field = format!("windows.{index}.to");
             let value = format_args!("{:?}", window.to).to_string();
             Invalid::unless(window.from < window.to, &field, value, "later than `from`")?;
+            self.begins_in_time(&format!("windows.{index}.from"), window.from)?;
         }
         self.check_load()
     }
@@ -157,15 +159,32 @@ impl Scenario {
         for (index, group) in self.servers.iter().enumerate() {
             group.check(&format!("servers.{index}"))?;
         }
-        Ok(())
+        let is_fine = self.servers.iter().any(|group| group.weight > 0);
+        Invalid::unless(is_fine, "servers.0.weight", 0, "1 or more, in one group at least")
     }
 
     fn check_events(&self) -> Result<(), Invalid> {
         for (index, fault) in self.faults.iter().enumerate() {
             fault.check(&format!("faults.{index}"), self.server_count())?;
+            self.begins_in_time(&format!("faults.{index}.from"), fault.from)?;
         }
-        self.deploy.map_or(Ok(()), |deploy| deploy.check())?;
-        self.scaling.map_or(Ok(()), |scaling| scaling.check(self.server_count()))
+        if let Some(deploy) = &self.deploy {
+            deploy.check()?;
+            self.begins_in_time("deploy.from", deploy.from)?;
+        }
+        if let Shape::FlashCrowd { at, .. } = self.arrivals.shape {
+            self.begins_in_time("arrivals.shape.at", at)?;
+        }
+        let Some(scaling) = &self.scaling else { return Ok(()) };
+        scaling.check(self.server_count())?;
+        let is_busy = self.servers.iter().all(|group| group.discipline != Discipline::Delay);
+        Invalid::unless(is_busy, "scaling", "set", "none, where a discipline is delay: no core is ever busy")
+    }
+
+    /// What begins after the end never happens, and a scenario that says so means something else.
+    fn begins_in_time(&self, field: &str, at: Duration) -> Result<(), Invalid> {
+        let value = format!("{at:?}");
+        Invalid::unless(at < self.duration, field, value, "less than the duration")
     }
 
     /// A report has room for so much.
@@ -208,7 +227,11 @@ impl ServersConfig {
         let is_whole = self.discipline != Discipline::Fifo || self.cores.fract() == 0.0;
         Invalid::unless(is_whole, &field("cores"), self.cores, "a whole number, where discipline is fifo")?;
         Invalid::unless(self.concurrency != Some(0), &field("concurrency"), 0, "1 or more")?;
+        let is_fine = self.concurrency.is_none() || self.discipline != Discipline::Delay;
+        Invalid::unless(is_fine, &field("concurrency"), "set", "none, where discipline is delay")?;
         Invalid::unless(self.queue_limit != Some(0), &field("queue_limit"), 0, "1 or more")?;
+        let is_fine = Priority::new(self.priority).is_ok();
+        Invalid::unless(is_fine, &field("priority"), self.priority, "0 to 128")?;
         if let Some(work) = &self.work {
             work.check(&field("work"))?;
         }

@@ -51,7 +51,7 @@ impl Setup {
             (entry.probes, entry.polled) = (None, None);
         }
         let foreign = u32::from(entry.probes.is_some()) + u32::from(entry.polled.is_some());
-        if foreign + u32::from(own.is_some_and(|own| own.policy.is_some())) > 1 {
+        if foreign + u32::from(entry.policy.is_some()) > 1 {
             return Err(refused("policy, probes, polled: only one of them chooses".to_owned()));
         }
         if foreign == 0 && entry.policy.is_none() {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
-use crate::work::{LONGEST, positive};
+use crate::work::{not_long, positive};
 
 /// Something goes wrong for a while.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -151,9 +151,7 @@ impl FaultConfig {
             let name = field(&format!("servers.{index}"));
             Invalid::unless(server < servers, &name, server, "the number of a server, from 0")?;
         }
-        let short = |name: &str, time: Duration| {
-            Invalid::unless(time <= LONGEST, &field(name), format_args!("{time:?}"), "at most 30 days")
-        };
+        let short = |name: &str, time: Duration| not_long(&field(name), time);
         short("from", self.from)?;
         if let Some(to) = self.to {
             short("to", to)?;
@@ -217,10 +215,6 @@ impl ScalingConfig {
         not_long("scaling.start_up", self.start_up)?;
         self.cold.map_or(Ok(()), |cold| cold.check("scaling.cold"))
     }
-}
-
-fn not_long(field: &str, time: Duration) -> Result<(), Invalid> {
-    Invalid::unless(time <= LONGEST, field, format_args!("{time:?}"), "at most 30 days")
 }
 
 fn slower(field: &str, times: f64) -> Result<(), Invalid> {

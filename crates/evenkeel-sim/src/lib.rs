@@ -44,6 +44,7 @@ mod slots;
 mod statistics;
 mod streams;
 mod tally;
+mod trend;
 mod work;
 mod world;
 

@@ -214,6 +214,9 @@ fn print(report: &Report) {
     println!("{}", report.scenario);
     for case in &report.cases {
         println!("\n{} load {:.3}", case.label, case.load);
+        if case.is_overloaded {
+            println!("overloaded: more is asked than the servers can do; queues grow until something sheds");
+        }
         println!(
             "{:<24} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9} {:>9} {:>8}",
             "policy", "mean ms", "p50", "p99", "p99.9", "errors %", "goodput %", "max/mean", "extra %"
@@ -232,6 +235,11 @@ fn print(report: &Report) {
                 mean("max_over_mean"),
                 mean("extra") * 100.0
             );
+        }
+        for policy in &case.policies {
+            if let Some(words) = policy.warning() {
+                println!("{}: {words}", policy.policy);
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::arrivals::Shape;
+use crate::arrivals::{Shape, Spacing};
 use crate::check::Case;
 use crate::error::{Invalid, ScenarioError};
 use crate::log::{Counts, ReplayConfig, Scan};
@@ -303,6 +303,7 @@ impl Scenario {
             ("arrivals.rate", arrivals.rate.is_some()),
             ("arrivals.load", arrivals.load.is_some()),
             ("arrivals.times", arrivals.times != 1.0),
+            ("arrivals.spacing", arrivals.spacing != Spacing::Poisson),
             ("arrivals.shape", !matches!(arrivals.shape, Shape::Steady)),
         ] {
             Invalid::unless(

@@ -93,6 +93,9 @@ pub struct RunReport {
     pub failures: Failures,
     /// When more requests were under way than a run may hold, and it was given up, in seconds.
     pub unstable_at: Option<f64>,
+    /// If more and more requests were under way until the end: how many were left over, for each that arrived. Latencies are then
+    /// those of this duration, and longer in a longer run. Absent where the fleet kept up.
+    pub left_over: Option<f64>,
     /// The spans that the scenario names.
     pub windows: Vec<WindowReport>,
     /// The latencies as pairs of milliseconds and the share of requests that took no longer.
@@ -207,6 +210,30 @@ impl CaseReport {
 }
 
 impl PolicyReport {
+    /// What says that its latencies are not those of a fleet that keeps up; `None` if it did.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let runs = self.runs.len();
+        let given_up = self.runs.iter().filter_map(|run| run.unstable_at);
+        if let Some(first) = given_up.reduce(f64::min) {
+            return Some(format!(
+                "unstable: given up after {first:.3} s, more than a million requests were under way"
+            ));
+        }
+        let grew: Vec<f64> = self.runs.iter().filter_map(|run| run.left_over).collect();
+        if !grew.is_empty() {
+            let share = grew.iter().sum::<f64>() / grew.len() as f64 * 100.0;
+            let seeds =
+                if grew.len() == runs { String::new() } else { format!(" ({} of {runs} seeds)", grew.len()) };
+            return Some(format!(
+                "unstable: requests under way grew until the end, by {share:.1} % of the arrivals{seeds}; a longer run has longer \
+                 latencies"
+            ));
+        }
+        let is_empty = self.runs.iter().all(|run| run.requests == 0);
+        is_empty.then(|| "no request arrived after the warm-up".to_owned())
+    }
+
     /// The mean over seeds of a metric; NaN for one that there is none of.
     #[must_use]
     pub fn mean(&self, metric: &str) -> f64 {

@@ -158,7 +158,8 @@ pub struct ServersConfig {
     /// Everything takes so many times as long. Default: 1.
     #[serde(default = "one_core")]
     pub slowdown: f64,
-    /// Above this many requests at once further ones wait in line. Default: `fifo`, the cores; else no bound.
+    /// Above this many requests at once further ones wait in line. Default: `fifo`, the cores; `sharing`, no bound. Not for
+    /// `delay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
     /// A request that finds so many at the server is refused at once. Default: none is.
@@ -167,7 +168,7 @@ pub struct ServersConfig {
     /// The weight that clients know. Default: 1.
     #[serde(default = "one")]
     pub weight: u32,
-    /// The failover tier. Default: 0, the first.
+    /// The failover tier, to 128. Default: 0, the first.
     #[serde(default)]
     pub priority: u8,
     /// The zone. Default: none.

@@ -33,6 +33,8 @@ pub(crate) struct Server {
     announced: u64,
     /// Core nanoseconds that were busy.
     busy: f64,
+    /// Core nanoseconds that there were until the cores last changed, and when that was.
+    there: (f64, u64),
 }
 
 /// A request at a server: a number, and how often that was used before.
@@ -94,6 +96,7 @@ impl Server {
             version: 0,
             announced: u64::MAX,
             busy: 0.0,
+            there: (0.0, 0),
         }
     }
 
@@ -233,6 +236,7 @@ impl Server {
     /// Another capacity from now on.
     pub(crate) fn set_capacity(&mut self, cores: f64, slowdown: f64, now: u64) {
         self.advance(now);
+        self.there = (self.there(now), now);
         (self.cores, self.slowdown) = (cores, slowdown);
     }
 
@@ -258,6 +262,12 @@ impl Server {
     pub(crate) fn busy(&mut self, now: u64) -> f64 {
         self.advance(now);
         self.busy
+    }
+
+    /// Core nanoseconds that there were since the beginning.
+    pub(crate) fn there(&self, now: u64) -> f64 {
+        let (before, since) = self.there;
+        before + now.saturating_sub(since) as f64 * self.cores
     }
 
     pub(crate) const fn cores(&self) -> f64 {
@@ -383,5 +393,8 @@ mod tests {
         server.arrive(ticket(1), 500.0, 400);
         server.arrive(ticket(2), 500.0, 400);
         assert_eq!(server.busy(500), 600.0);
+        assert_eq!(server.there(500), 1000.0);
+        server.set_capacity(1.0, 1.0, 500);
+        assert_eq!(server.there(700), 1200.0, "what was there before counts as it was");
     }
 }

@@ -3,10 +3,12 @@
 //! As in Wydrowski et al., NSDI 2024: latencies are filed under the requests in flight at arrival, and a probe hears the median
 //! of those nearest to the present number. One median for each number, not for ranges of it: ranges mix latencies of
 //! different queues, and then the choice by latency herds (`LatencyByLoad` of `evenkeel-stats` has ranges above eight).
+//!
+//! Of any age: a number near the present one says more than a fresh one far off. Where what is fresh went first, a server whose
+//! load rose told of the latencies of lower loads, and all clients followed: p99 in S3 at 1.74 of what is promised was 1385 ms
+//! instead of 261 (seeds 1 and 2).
 
 const SAMPLES: usize = 9;
-/// Latencies older than this give way to fresher ones of other numbers.
-const FRESH: u64 = 1_000_000_000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
@@ -20,11 +22,10 @@ struct Recent {
     count: u32,
     next: u32,
     median: u64,
-    at: u64,
 }
 
 impl Signal {
-    pub(crate) fn record(&mut self, met: u32, latency: u64, now: u64) {
+    pub(crate) fn record(&mut self, met: u32, latency: u64) {
         let load = met as usize;
         if load >= MOST {
             return;
@@ -40,24 +41,18 @@ impl Signal {
         let sorted = &mut sorted[..own.count as usize];
         sorted.sort_unstable();
         own.median = sorted[(sorted.len() - 1) / 2];
-        own.at = now;
     }
 
-    /// The median at the number nearest to `load` that is fresh, the lower one of two; else at the nearest at all; zero if nothing
-    /// is known.
-    pub(crate) fn median(&self, load: u32, now: u64) -> u64 {
-        let is_fresh = |own: &Recent| now - own.at <= FRESH;
-        self.nearest(load, is_fresh).or_else(|| self.nearest(load, |_| true)).map_or(0, |own| own.median)
-    }
-
-    fn nearest(&self, load: u32, is_fine: impl Fn(&Recent) -> bool) -> Option<&Recent> {
+    /// The median at the number nearest to `load`, the lower one of two; zero if nothing is known.
+    pub(crate) fn median(&self, load: u32) -> u64 {
         let load = load as usize;
-        let at = |place: usize| self.by_load.get(place).filter(|own| own.count > 0 && is_fine(own));
+        let at = |place: usize| self.by_load.get(place).filter(|own| own.count > 0);
         let furthest = load.max(self.by_load.len());
-        (0..=furthest).find_map(|step| {
+        let nearest = (0..=furthest).find_map(|step| {
             let lower = load.checked_sub(step).and_then(at);
             lower.or_else(|| at(load + step))
-        })
+        });
+        nearest.map_or(0, |own| own.median)
     }
 }
 
@@ -68,23 +63,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_fresh_median_answers() {
+    fn the_nearest_median_answers() {
         let mut signal = Signal::default();
-        assert_eq!(signal.median(3, 0), 0);
+        assert_eq!(signal.median(3), 0);
         for latency in [50, 10, 90] {
-            signal.record(2, latency, FRESH);
+            signal.record(2, latency);
         }
-        signal.record(4, 400, FRESH);
-        assert_eq!(
-            [signal.median(0, FRESH), signal.median(3, FRESH), signal.median(9, FRESH)],
-            [50, 50, 400]
-        );
-        signal.record(4, 400, 3 * FRESH);
-        assert_eq!(signal.median(0, 3 * FRESH), 400, "what is fresh goes before what is near");
-        assert_eq!(signal.median(0, 9 * FRESH), 50);
+        signal.record(4, 400);
+        assert_eq!([0, 3, 4, 9].map(|load| signal.median(load)), [50, 50, 400, 400]);
+        // Much is heard of low loads, and nothing of high ones: what is near is still what answers.
         for _ in 0..9 {
-            signal.record(2, 7, 9 * FRESH);
+            signal.record(2, 7);
         }
-        assert_eq!(signal.median(2, 9 * FRESH), 7, "nine are remembered");
+        assert_eq!([2, 5].map(|load| signal.median(load)), [7, 400], "nine are remembered");
     }
 }

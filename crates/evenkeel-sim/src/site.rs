@@ -45,6 +45,7 @@ pub(crate) enum Trouble {
 pub(crate) struct Told {
     since: u64,
     busy: f64,
+    there: f64,
     answered: u64,
     failed: u64,
     pub(crate) per_second: f64,
@@ -135,19 +136,45 @@ impl Site {
         if span >= REPORTED {
             let busy = self.machine.busy(now);
             let seconds = span as f64 / 1e9;
-            told.utilisation = (busy - told.busy) / (span as f64 * self.machine.cores());
+            let there = self.machine.there(now);
+            told.utilisation = (busy - told.busy) / (there - told.there);
             told.per_second = told.answered as f64 / seconds;
             told.failed_per_second = told.failed as f64 / seconds;
-            (told.since, told.busy, told.answered, told.failed) = (now, busy, 0, 0);
+            (told.since, told.busy, told.there) = (now, busy, there);
+            (told.answered, told.failed) = (0, 0);
         }
     }
 
     /// What a probe hears: requests here, and what one takes that meets so many.
-    pub(crate) fn probe(&self, now: u64) -> (u32, u64) {
+    pub(crate) fn probe(&self) -> (u32, u64) {
         let load = self.machine.in_flight();
-        (load, self.latencies.as_ref().map_or(0, |known| known.median(load, now)))
+        (load, self.latencies.as_ref().map_or(0, |known| known.median(load)))
     }
 }
 
 /// Reports are of spans of half a second.
 const REPORTED: u64 = 500_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Ticket;
+
+    /// Neighbours that take seven of eight cores do not make what was busy before more than all.
+    #[test]
+    fn what_is_reported_is_a_share_of_the_cores_of_its_time() {
+        let group = "count = 1\ndiscipline = 'sharing'\ncores = 8.0";
+        let mut site = Site::new(&toml::from_str(group).unwrap(), 0, 0, 0, 1);
+        for index in 0..8 {
+            site.machine.arrive(Ticket { index, generation: 0 }, 1e12, 0);
+        }
+        site.machine.set_capacity(1.0, 1.0, REPORTED - 1_000_000);
+        site.tell(true, REPORTED);
+        assert!((site.told.utilisation - 1.0).abs() < 1e-9, "{:?}", site.told);
+        let group = "count = 1\ndiscipline = 'delay'";
+        let mut delay = Site::new(&toml::from_str(group).unwrap(), 0, 0, 0, 1);
+        delay.machine.arrive(Ticket { index: 0, generation: 0 }, 1e12, 0);
+        delay.tell(true, REPORTED);
+        assert_eq!(delay.told.utilisation, 0.0, "cores without end are never busy");
+    }
+}

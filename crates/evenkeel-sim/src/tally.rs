@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::report::{Failures, Point, RunReport, Series, ServerPoint, WindowReport};
 use crate::scenario::Scenario;
+use crate::trend::Trend;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub(crate) struct Tally {
     movable: u64,
     pub(crate) simulated: u64,
     pub(crate) unstable_at: Option<u64>,
+    trend: Trend,
     sent: Vec<u64>,
     windows: Vec<Window>,
     series: Option<Steps>,
@@ -91,6 +93,7 @@ impl Tally {
             movable: 0,
             simulated: 0,
             unstable_at: None,
+            trend: Trend::new(nanos(scenario.counted_from()), nanos(scenario.duration)),
             sent: vec![0; servers],
             windows: windows.collect(),
             series,
@@ -103,8 +106,9 @@ impl Tally {
     }
 
     #[inline]
-    pub(crate) fn arrived(&mut self, now: u64) {
+    pub(crate) fn arrived(&mut self, under_way: usize, now: u64) {
         self.simulated += 1;
+        self.trend.arrived(under_way, now);
         for window in self.windows.iter_mut().filter(|window| window.holds(now)) {
             window.counts.arrived += 1;
         }
@@ -230,6 +234,7 @@ impl Tally {
             keys_moved: self.moved as f64 / self.movable.max(1) as f64,
             failures: self.failures,
             unstable_at: self.unstable_at.map(|at| at as f64 / 1e9),
+            left_over: self.trend.left_over(),
             distribution: distribution(&self.latencies),
             windows: self.windows.into_iter().map(Window::report).collect(),
             shares: self.sent,

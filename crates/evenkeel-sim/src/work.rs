@@ -98,15 +98,19 @@ impl WorkConfig {
         match self {
             Self::Constant { value } => positive(&field("value"), *value),
             Self::Exponential { mean } => positive(&field("mean"), *mean),
-            Self::Normal { mean, least, .. } => {
+            Self::Normal { mean, deviation, least } => {
                 positive(&field("mean"), *mean)?;
+                not_long(&field("deviation"), *deviation)?;
                 positive(&field("least"), *least)
             }
             Self::Uniform { from, to } => {
                 positive(&field("to"), *to)?;
                 Invalid::unless(from <= to, &field("from"), format_args!("{from:?}"), "at most `to`")
             }
-            Self::Shifted { mean, .. } => positive(&field("mean"), *mean),
+            Self::Shifted { least, mean } => {
+                not_long(&field("least"), *least)?;
+                positive(&field("mean"), *mean)
+            }
             Self::LogNormal { median, sigma } => {
                 positive(&field("median"), *median)?;
                 let is_fine = (0.0..=5.0).contains(sigma);
@@ -233,6 +237,10 @@ pub(crate) fn nanos(duration: Duration) -> f64 {
 
 pub(crate) fn positive(field: &str, duration: Duration) -> Result<(), Invalid> {
     Invalid::unless(!duration.is_zero(), field, format_args!("{duration:?}"), "above 0s")?;
+    not_long(field, duration)
+}
+
+pub(crate) fn not_long(field: &str, duration: Duration) -> Result<(), Invalid> {
     Invalid::unless(duration <= LONGEST, field, format_args!("{duration:?}"), "at most 30 days")
 }
 

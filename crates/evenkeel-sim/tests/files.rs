@@ -70,6 +70,24 @@ fn what_is_impossible_is_refused_by_name() {
             "policies.x: retries.attempts",
         ),
         ("policies = { x = { probes = { capacity = 0 } } }", "policies.x: probes"),
+        // What begins after the end never happens.
+        ("faults = [{ from = '2s', kind = 'crash' }]", "faults.0.from"),
+        ("windows = [{ name = 'w', from = '2s', to = '3s' }]", "windows.0.from"),
+        ("deploy = { from = '2s', drain = '1s', restart = '1s' }", "deploy.from"),
+        (
+            "arrivals = { load = 0.5, shape = { type = 'flash_crowd', at = '2s', lasts = '1s', times = 2.0 } }",
+            "arrivals.shape.at",
+        ),
+        // Servers that nobody can reach, and settings that nobody reads.
+        ("servers = [{ count = 1, discipline = 'fifo', priority = 129 }]", "servers.0.priority"),
+        ("servers = [{ count = 1, discipline = 'fifo', weight = 0 }]", "servers.0.weight"),
+        ("servers = [{ count = 1, discipline = 'delay', concurrency = 1 }]", "servers.0.concurrency"),
+        (
+            "defaults = { policy = 'random', probes = {} }\npolicies = { x = { outlier = {} } }",
+            "policies.x: policy",
+        ),
+        ("work = { type = 'shifted', least = '31d', mean = '1ms' }", "work.least"),
+        ("work = { type = 'normal', mean = '1ms', deviation = '31d', least = '1ms' }", "work.deviation"),
     ] {
         let key = more.split(' ').next().unwrap();
         let others = PLAIN.lines().filter(|line| !line.starts_with(key));
@@ -117,4 +135,53 @@ fn every_policy_of_evenkeel_runs() {
     for policy in &report.cases[0].policies {
         assert!(policy.runs[0].requests > 100 && policy.runs[0].errors == 0.0, "{}", policy.policy);
     }
+}
+
+/// A core of a pure delay is never busy: an autoscaler would take all servers away.
+#[test]
+fn an_autoscaler_needs_cores() {
+    let text = PLAIN.replace("load = 0.5", "rate = 10.0").replace("'fifo'", "'delay'")
+        + "scaling = { least = 1, target = 0.5, every = '1s', start_up = '1s' }";
+    let error = run(&text, &Options::default(), &|_, _| ()).unwrap_err().to_string();
+    assert!(error.starts_with("scaling = set is impossible"), "{error}");
+}
+
+/// A quarter of a day that is the busy one asks for more than the mean of the day.
+#[test]
+fn the_load_of_a_part_of_a_day_is_that_of_the_part() {
+    let text = PLAIN
+        .replace("load = 0.5", "load = 0.7, shape = { type = 'diurnal', period = '8s', amplitude = 1.0 }");
+    let error = run(&text, &Options::default(), &|_, _| ()).unwrap_err();
+    assert_eq!(error, ScenarioError::Overload { percent: 114 });
+}
+
+/// Overload of a part of the servers is not seen before a run: half of the requests go to servers that can do a third.
+#[test]
+fn queues_that_grow_until_the_end_are_told() {
+    let servers =
+        "servers = [{ count = 2, discipline = 'fifo' }, { count = 2, discipline = 'fifo', slowdown = 3.0 }]";
+    let others = PLAIN.lines().filter(|line| !line.starts_with("servers")).collect::<Vec<_>>().join("\n");
+    let text = format!("{others}\n{servers}").replace("0.5", "0.9").replace("'2s'", "'120s'");
+    let policies = vec!["least_request".to_owned(), "random".to_owned()];
+    let report = run(&text, &Options { policies, ..Options::default() }, &|_, _| ()).unwrap();
+    let [least, random] = &report.cases[0].policies[..] else { panic!("two policies") };
+    assert_eq!((least.warning(), least.runs[0].left_over), (None, None));
+    // 60 a second of 240 go to each slow one, which does 33.3.
+    let share = random.runs[0].left_over.unwrap();
+    assert!((share - 2.0 * (60.0 - 100.0 / 3.0) / 240.0).abs() < 0.03, "{share}");
+    assert!(
+        random.warning().unwrap().starts_with("unstable: requests under way grew"),
+        "{:?}",
+        random.warning()
+    );
+}
+
+#[test]
+fn a_run_without_requests_says_so() {
+    let text = PLAIN.replace("'2s'", "'1us'");
+    let report = run(&text, &Options::default(), &|_, _| ()).unwrap();
+    assert_eq!(
+        report.cases[0].policies[0].warning().as_deref(),
+        Some("no request arrived after the warm-up")
+    );
 }

@@ -50,13 +50,8 @@ pub(super) fn policies(case: &CaseReport) -> String {
 }
 
 fn unstable(policy: &PolicyReport) -> String {
-    let first = policy.runs.iter().find_map(|run| run.unstable_at);
-    first.map_or_else(String::new, |at| {
-        format!(
-            "<tr><td colspan={} class=bad>given up after {} s: queues grew without end",
-            METRICS.len() + 1,
-            short(at)
-        )
+    policy.warning().map_or_else(String::new, |words| {
+        format!("<tr><td colspan={} class=bad>{}", METRICS.len() + 1, escape(&words))
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         judge: hot_quantile,
         known: &[(
             "quantile 0.97: p99, ms",
-            "not traced: far worse than the reference, so near latency alone something in the pool, the signal or the reference differs",
+            "traced in part: of sixteen noisy medians the least is taken, and all clients take the same one for the moment. Where servers told of the last second first, p99 was 848 ms with four answers in the pool and 2741 with sixteen (seed 1), and above two seconds from a quantile of 0.9 on; how often an answer is used (once: 3175) and its age (20 ms: 2391) did not decide it. With medians of any age, as now, it is worse (4620, seeds 1 and 2), though S3, S5 and S7 fit the reference better. What the reference does otherwise is not known",
         )],
     },
     Entry {
@@ -48,7 +48,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         known: &[
             (
                 "peak EWMA: p99, ms",
-                "policy: evenkeel's does better than the reference, which is Finagle's rule; which of the differences does it was not traced",
+                "policy: evenkeel's does better than the reference, which is Finagle's rule. It is not the term for failures (without it 1933 ms, with it 1931, seeds 1 to 3) and not the decay (1 s to 10 s: 1910 to 1950; 30 s: 2137). Of what differs that leaves the forgiving: here down to half of what is typical, there down to nothing, so that whoever was not asked for long looks free, and with few requests for each server that is most of them. Found by leaving out, not by trying Finagle's floor",
             ),
             (
                 "C3: p99, ms",
@@ -68,10 +68,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         text: include_str!("../../scenarios/s07_uniform.toml"),
         quick: Quick { seeds: "1", times: &[], without: &[] },
         judge: uniform,
-        known: &[(
-            "Prequal: p99, ms",
-            "not traced: 13 % above the reference under seed 1; requests in flight by probes, over the same pool and engine, is met",
-        )],
+        known: &[],
     },
     Entry {
         id: "S8",
@@ -98,7 +95,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             ("load 0.9, least of all polled every 0.5 s: p99, ms", TIES),
             (
                 "load 0.9, two choices polled every 2 s: p99, ms",
-                "not traced: better than the reference by a sixth, where polls every 50 ms and 0.5 s are within 1 %",
+                "reference: it hangs on when clients poll. With phases uniform over the two seconds, as it states, p99 is 2382 ms (2298 to 2466 over ten seeds); with phases in one second of the two 2675, which is in the band, and with all at once 3073. At 50 ms and 0.5 s that makes 2 and 10 %, so those cannot tell",
             ),
         ],
     },
@@ -170,6 +167,11 @@ fn antagonists(report: &Report, bands: &mut Bands) {
     bands.at_most("load 0.9: p99 of C3 ÷ Prequal", of_prequal("c3"), 1.06);
     bands.at_least("load 0.9: p99 of a full scan ÷ Prequal", of_prequal("full"), 1.15);
     bands.at_least("load 0.9: p99 of two choices ÷ Prequal", of_prequal("p2c"), 1.8);
+    bands.at_least(
+        "load 0.9: p99 of two choices polled every 0.5 s (YARP) ÷ Prequal",
+        of_prequal("yarp"),
+        1.15,
+    );
     bands.at_least("load 0.9: p99 of round robin ÷ Prequal", of_prequal("round_robin"), 10.0);
     bands.near("load 1.41, full scan: p99, ms", p99("1.41", "full"), 969.0, 0.3);
     bands.near("load 1.41, peak EWMA: p99, ms", p99("1.41", "peak_ewma"), 291.0, 0.1);
