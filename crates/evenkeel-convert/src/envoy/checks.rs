@@ -53,6 +53,10 @@ pub(super) fn checks(
         let share = jitter.as_secs_f64() / interval.as_secs_f64().max(1e-9) / 2.0;
         let percent = check.number("interval_jitter_percent")?.unwrap_or(0);
         let share = share + f64::from(percent) / 200.0;
+        if share > 0.5 {
+            let detail = "jitter of the schedule: half of the interval to both sides is the most";
+            conversion.report.differs(&node.place, check.path("interval_jitter"), detail);
+        }
         let schedule = CheckConfig {
             thresholds,
             interval,
@@ -96,9 +100,10 @@ fn probe(
             probe.method = method.to_owned();
         }
         let path = http.path("expected_statuses");
-        probe.expected = statuses(http.list("expected_statuses")?, &path)?.unwrap_or_else(|| one(200));
+        probe.expected =
+            statuses(http.list("expected_statuses")?, &path, conversion)?.unwrap_or_else(|| one(200));
         let path = http.path("retriable_statuses");
-        probe.retriable = statuses(http.list("retriable_statuses")?, &path)?.unwrap_or_default();
+        probe.retriable = statuses(http.list("retriable_statuses")?, &path, conversion)?.unwrap_or_default();
         probe.degraded_header = Some("x-envoy-degraded".to_owned());
         probe.reuse_connection = check.boolean("reuse_connection")?.unwrap_or(true);
         http.rest(&mut conversion.report, |_| "the check by HTTP has no such setting");
@@ -108,10 +113,18 @@ fn probe(
         let mut probe = TcpProbe { timeout, ..TcpProbe::default() };
         if let Some(mut send) = tcp.table("send")? {
             probe.send = payload(&mut send)?;
+            send.rest(&mut conversion.report, |_| "what is sent is written in hex: text");
         }
         let path = tcp.path("receive");
-        if let Some(first) = tcp.list("receive")?.first() {
-            probe.expect = payload(&mut Table::new(first, path)?)?;
+        for (number, node) in tcp.list("receive")?.iter().enumerate() {
+            let mut expected = Table::new(node, format!("{path}[{number}]"))?;
+            if number > 0 {
+                let detail = "a check expects one text: the first, so it is easier to pass";
+                conversion.report.none(&node.place, expected.path(""), detail);
+                continue;
+            }
+            probe.expect = payload(&mut expected)?;
+            expected.rest(&mut conversion.report, |_| "what is expected is written in hex: text");
         }
         tcp.rest(&mut conversion.report, |_| "the check by TCP has no such setting");
         return Ok(Some(ProbeConfig::Tcp(probe)));
@@ -146,13 +159,18 @@ fn one(status: u16) -> Statuses {
 }
 
 /// Half-open ranges.
-fn statuses(list: &[Node], path: &str) -> Result<Option<Statuses>, ConvertError> {
+fn statuses(
+    list: &[Node],
+    path: &str,
+    conversion: &mut Conversion,
+) -> Result<Option<Statuses>, ConvertError> {
     let mut texts = Vec::new();
     for node in list {
         let mut range = Table::new(node, path)?;
         let start = range.number("start")?.unwrap_or(0);
         let end = range.number("end")?.unwrap_or(0);
         texts.push(format!("{start}-{}", end.saturating_sub(1)));
+        range.rest(&mut conversion.report, |_| "a range has a start and an end");
     }
     let Some(first) = list.first() else { return Ok(None) };
     let text = texts.join(", ");

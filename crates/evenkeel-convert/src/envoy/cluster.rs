@@ -12,7 +12,7 @@ use evenkeel_types::{Locality, Ratio};
 
 use super::checks::checks;
 use super::endpoints::endpoints;
-use super::limits::{breakers, outliers};
+use super::limits::{breakers, outliers, partly};
 use super::node::Node;
 use super::table::Table;
 use super::transport;
@@ -69,6 +69,7 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
     cluster.policy = balance(&mut table, policy, &mut cluster.slow_start, conversion)?;
     if let Some(mut outlier) = table.table("outlier_detection")? {
         cluster.outlier = Some(outliers(&mut outlier)?);
+        partly(&mut outlier, conversion)?;
         conversion.report.differs(
             outlier.place(),
             outlier.path(""),

@@ -68,8 +68,8 @@ pub(super) fn forward(
         let mut mirror = Table::new(first, table.path("request_mirror_policies[0]"))?;
         let mut share = Ratio::ONE;
         if let Some(mut fraction) = mirror.table("runtime_fraction")? {
-            share = fractional(&mut fraction, "default_value")?;
-            fraction.get("runtime_key");
+            share = fractional(&mut fraction, "default_value", conversion)?;
+            fraction.rest(&mut conversion.report, |_| "nothing is looked up at run time");
         }
         let cluster = mirror.needed("cluster")?.to_owned();
         route.mirror =
@@ -107,6 +107,7 @@ fn hash_policies(
                 );
             }
             of = Some(KeyPart::Header(header.needed("header_name")?.to_owned()));
+            header.rest(&mut conversion.report, |_| "the header is only read");
         } else if let Some(mut cookie) = policy.table("cookie")? {
             if let Some(ttl) = cookie.get("ttl") {
                 conversion.report.none(
@@ -119,10 +120,12 @@ fn hash_policies(
             cookie.rest(&mut conversion.report, |_| "the cookie is only read");
         } else if let Some(mut query) = policy.table("query_parameter")? {
             of = Some(KeyPart::Query(query.needed("name")?.to_owned()));
+            query.rest(&mut conversion.report, |_| "the parameter is only read");
         } else if let Some(mut connection) = policy.table("connection_properties")?
             && connection.boolean("source_ip")? == Some(true)
         {
             of = Some(KeyPart::Source);
+            connection.rest(&mut conversion.report, |_| "of a connection the source is hashed");
         }
         let Some(of) = of else {
             conversion.report.none(
@@ -194,6 +197,16 @@ pub(super) fn retry_policy(
     on.statuses.sort_by_key(|range| (range.first, range.last));
     on.statuses.dedup();
     on.timed_out &= per_try_timeout.is_some();
+    // Without their word in `retry_on` Envoy does not look at them either.
+    if !codes.is_empty() {
+        let detail = "retry_on does not name retriable-status-codes, so they mean nothing";
+        conversion.report.none(policy.place(), path, detail);
+    }
+    if attempts > MOST_ATTEMPTS {
+        let subject = format!("{}: {}", policy.path("num_retries"), attempts - 1);
+        let detail = format!("retry.attempts is {MOST_ATTEMPTS}, the most that there can be");
+        conversion.report.differs(policy.place(), subject, detail);
+    }
     let mut backoff = Backoff::default();
     if let Some(mut wait) = policy.table("retry_back_off")? {
         let default = backoff.base;
@@ -212,7 +225,7 @@ pub(super) fn retry_policy(
         _ => "attempts end by status, code, connection or time",
     });
     Ok(Some(RetryConfig {
-        attempts: attempts.min(16),
+        attempts: attempts.min(MOST_ATTEMPTS),
         on,
         per_try_timeout,
         backoff,
@@ -259,6 +272,9 @@ pub(super) fn redirected(table: &mut Table<'_>) -> Result<Action, ConvertError> 
     };
     Ok(Action::Redirect(Redirect { location, status }))
 }
+
+/// What evenkeel allows.
+const MOST_ATTEMPTS: u32 = 16;
 
 /// A text in which braces stand for nothing.
 fn literal(text: &str) -> String {

@@ -60,6 +60,23 @@ pub(super) fn outliers(table: &mut Table<'_>) -> Result<OutlierConfig, ConvertEr
     })
 }
 
+/// Envoy draws whether it ejects whom it has found out; ours ejects always or never.
+pub(super) fn partly(table: &mut Table<'_>, conversion: &mut Conversion) -> Result<(), ConvertError> {
+    for field in [
+        "enforcing_consecutive_5xx",
+        "enforcing_consecutive_gateway_failure",
+        "enforcing_consecutive_local_origin_failure",
+        "enforcing_success_rate",
+        "enforcing_failure_percentage",
+    ] {
+        if let Some(percent @ 1..100) = table.number(field)? {
+            let subject = format!("{}: {percent}", table.path(field));
+            conversion.report.differs(table.place(), subject, "it is enforced always");
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn breakers(
     table: &mut Table<'_>,
     cluster: &mut ClusterConfig,
@@ -78,7 +95,13 @@ pub(super) fn breakers(
         }
         if let Some(most) = thresholds.number("max_requests")? {
             cluster.limit = Some(LimitConfig::fixed(most.min(evenkeel_limit::MAX_LIMIT)));
-            conversion.report.taken(&node.place, thresholds.path("max_requests"), "limit");
+            let subject = thresholds.path("max_requests");
+            if most > evenkeel_limit::MAX_LIMIT {
+                let detail = format!("limit: {}, the most that there can be", evenkeel_limit::MAX_LIMIT);
+                conversion.report.differs(&node.place, subject, detail);
+            } else {
+                conversion.report.taken(&node.place, subject, "limit");
+            }
         }
         if let Some(mut budget) = thresholds.table("retry_budget")? {
             let percent = budget.percent("budget_percent")?.unwrap_or(20.0);
@@ -87,6 +110,7 @@ pub(super) fn breakers(
             let detail = "budget: a share of the requests of some seconds, where Envoy counts what is in flight; min_retry_concurrency becomes ten a second";
             budget.get("min_retry_concurrency");
             conversion.report.differs(budget.place(), budget.path(""), detail);
+            budget.rest(&mut conversion.report, |_| "a budget is a share");
         }
         thresholds.rest(&mut conversion.report, |field| match field {
             "max_retries" => "bound retries with budget",

@@ -37,6 +37,10 @@ pub(crate) fn read_listener(
                     filter.path(""),
                     "server names are looked at where routes ask for them",
                 );
+                if let Some(config) = filter.table("typed_config")? {
+                    config.rest(&mut conversion.report, |_| "server names are looked at, and nothing else");
+                }
+                filter.rest(&mut conversion.report, |_| "what comes before a connection is your server's");
             } else {
                 conversion.report.none(
                     filter.place(),
@@ -128,7 +132,7 @@ impl Reader {
                     |_| "it is about serving, not about balancing: set it in your server",
                 );
             } else if kind.ends_with("TcpProxy") || kind.ends_with("tcp_proxy") {
-                if let Some(action) = tcp_action(&mut config)? {
+                if let Some(action) = tcp_action(&mut config, conversion)? {
                     let name = format!("{number}.{i}");
                     conversion.report.taken(config.place(), config.path(""), "a route of connections");
                     let route = StreamRouteConfig { name, rule: rule.clone(), action };
@@ -221,7 +225,10 @@ pub(super) fn unused(name: &str, conversion: &Conversion) -> String {
     found
 }
 
-fn tcp_action(config: &mut Table<'_>) -> Result<Option<StreamAction>, ConvertError> {
+fn tcp_action(
+    config: &mut Table<'_>,
+    conversion: &mut Conversion,
+) -> Result<Option<StreamAction>, ConvertError> {
     config.get("stat_prefix");
     if let Some(cluster) = config.text("cluster")? {
         return Ok(Some(StreamAction::Cluster(cluster.to_owned())));
@@ -234,6 +241,8 @@ fn tcp_action(config: &mut Table<'_>) -> Result<Option<StreamAction>, ConvertErr
             cluster: arm.needed("name")?.to_owned(),
             weight: arm.number("weight")?.unwrap_or(0),
         });
+        arm.rest(&mut conversion.report, |_| "an arm of a split has a cluster and a weight");
     }
+    weighted.rest(&mut conversion.report, |_| "a split is drawn, or keyed by the source");
     Ok(Some(StreamAction::Split(SplitConfig { arms, ..SplitConfig::default() })))
 }

@@ -30,8 +30,8 @@ pub(super) fn matching(
     } else if let Some(prefix) = table.text("path_separated_prefix")? {
         rule.paths.push(PathMatch::Prefix(prefix.to_owned()));
     } else if let Some(mut regex) = table.table("safe_regex")? {
-        regex.get("google_re2");
-        rule.paths.push(PathMatch::Regex(regex.needed("regex")?.to_owned()));
+        rule.paths.push(PathMatch::Regex(expression(&mut regex)?));
+        regex.rest(&mut conversion.report, |_| NOTHING_BUT_REGEX);
     } else {
         conversion.report.none(
             table.place(),
@@ -44,7 +44,7 @@ pub(super) fn matching(
         let mut header = Table::new(node, table.path(&format!("headers[{number}]")))?;
         let name = header.needed("name")?.to_owned();
         let invert = header.boolean("invert_match")?.unwrap_or(false);
-        let Some(test) = value_match(&mut header)? else {
+        let Some(test) = value_match(&mut header, conversion)? else {
             conversion.report.none(
                 &node.place,
                 header.path(""),
@@ -85,7 +85,7 @@ pub(super) fn matching(
     for (number, node) in table.list("query_parameters")?.iter().enumerate() {
         let mut query = Table::new(node, table.path(&format!("query_parameters[{number}]")))?;
         let name = query.needed("name")?.to_owned();
-        let Some(test) = value_match(&mut query)? else {
+        let Some(test) = value_match(&mut query, conversion)? else {
             conversion.report.none(&node.place, query.path(""), "values are tested by text or presence");
             return Ok(None);
         };
@@ -93,7 +93,8 @@ pub(super) fn matching(
         rule.query.push(QueryMatch { name, test, invert: false });
     }
     if let Some(mut fraction) = table.table("runtime_fraction")? {
-        let share = fractional(&mut fraction, "default_value")?;
+        let share = fractional(&mut fraction, "default_value", conversion)?;
+        // That it is not looked up is told below.
         fraction.get("runtime_key");
         rule.fraction = Some(Fraction { share, salt: 0 });
         conversion.report.differs(
@@ -101,12 +102,17 @@ pub(super) fn matching(
             fraction.path(""),
             "match.fraction, by the key of the request, or drawn: nothing is looked up at run time",
         );
+        fraction.rest(&mut conversion.report, |_| "a fraction has a default_value");
     }
     Ok(Some(rule))
 }
 
 /// `{ numerator: 5, denominator: HUNDRED }`
-pub(super) fn fractional(table: &mut Table<'_>, field: &str) -> Result<Ratio, ConvertError> {
+pub(super) fn fractional(
+    table: &mut Table<'_>,
+    field: &str,
+    conversion: &mut Conversion,
+) -> Result<Ratio, ConvertError> {
     let Some(mut value) = table.table(field)? else { return Ok(Ratio::ONE) };
     let numerator = f64::from(value.number("numerator")?.unwrap_or(0));
     let denominator = match value.text("denominator")? {
@@ -122,10 +128,20 @@ pub(super) fn fractional(table: &mut Table<'_>, field: &str) -> Result<Ratio, Co
             ));
         }
     };
+    value.rest(&mut conversion.report, |_| "a fraction has a numerator and a denominator");
     Ok(Ratio::new((numerator / denominator).min(1.0)).unwrap_or(Ratio::ONE))
 }
 
-fn value_match(table: &mut Table<'_>) -> Result<Option<ValueMatch>, ConvertError> {
+/// The pattern of a `RegexMatcher`. Its engine is the only one that Envoy knows, and speaks as ours does.
+fn expression(regex: &mut Table<'_>) -> Result<String, ConvertError> {
+    regex.get("google_re2");
+    Ok(regex.needed("regex")?.to_owned())
+}
+
+fn value_match(
+    table: &mut Table<'_>,
+    conversion: &mut Conversion,
+) -> Result<Option<ValueMatch>, ConvertError> {
     for (field, make) in [
         ("exact_match", ValueMatch::Exact as fn(String) -> ValueMatch),
         ("prefix_match", ValueMatch::Prefix),
@@ -137,30 +153,16 @@ fn value_match(table: &mut Table<'_>) -> Result<Option<ValueMatch>, ConvertError
         }
     }
     if let Some(mut regex) = table.table("safe_regex_match")? {
-        return Ok(Some(ValueMatch::Regex(regex.needed("regex")?.to_owned())));
+        let pattern = expression(&mut regex)?;
+        regex.rest(&mut conversion.report, |_| NOTHING_BUT_REGEX);
+        return Ok(Some(ValueMatch::Regex(pattern)));
     }
     if let Some(mut text) = table.table("string_match")? {
-        let ignores_case = text.boolean("ignore_case")? == Some(true);
-        for (field, make, before, after) in [
-            ("exact", ValueMatch::Exact as fn(String) -> ValueMatch, "", ""),
-            ("prefix", ValueMatch::Prefix, "", ".*"),
-            ("suffix", ValueMatch::Suffix, ".*", ""),
-            ("contains", ValueMatch::Contains, ".*", ".*"),
-        ] {
-            if let Some(value) = text.text(field)? {
-                let pattern = || format!("{before}{}{after}", regex_syntax::escape(value));
-                return Ok(Some(if ignores_case {
-                    ValueMatch::Regex(with_case(&pattern(), true))
-                } else {
-                    make(value.to_owned())
-                }));
-            }
+        let found = string_match(&mut text, conversion)?;
+        if found.is_some() {
+            text.rest(&mut conversion.report, |_| "a text is tested in one way");
         }
-        // Case has no say in expressions.
-        if let Some(mut regex) = text.table("safe_regex")? {
-            return Ok(Some(ValueMatch::Regex(regex.needed("regex")?.to_owned())));
-        }
-        return Ok(None);
+        return Ok(found);
     }
     if let Some(mut range) = table.table("range_match")? {
         let mut number = |field: &str| -> Result<i64, ConvertError> {
@@ -168,10 +170,41 @@ fn value_match(table: &mut Table<'_>) -> Result<Option<ValueMatch>, ConvertError
             let Some(node) = range.get(field) else { return Ok(0) };
             node.text(&path)?.parse().map_err(|_| node.wrong(&path, "a whole number is needed"))
         };
-        return Ok(Some(ValueMatch::Range { from: number("start")?, to: number("end")? }));
+        let found = ValueMatch::Range { from: number("start")?, to: number("end")? };
+        range.rest(&mut conversion.report, |_| "a range has a start and an end");
+        return Ok(Some(found));
     }
     Ok(Some(match table.boolean("present_match")? {
         Some(false) => ValueMatch::Absent,
         _ => ValueMatch::Present,
     }))
 }
+
+fn string_match(
+    text: &mut Table<'_>,
+    conversion: &mut Conversion,
+) -> Result<Option<ValueMatch>, ConvertError> {
+    let ignores_case = text.boolean("ignore_case")? == Some(true);
+    for (field, make, before, after) in [
+        ("exact", ValueMatch::Exact as fn(String) -> ValueMatch, "", ""),
+        ("prefix", ValueMatch::Prefix, "", ".*"),
+        ("suffix", ValueMatch::Suffix, ".*", ""),
+        ("contains", ValueMatch::Contains, ".*", ".*"),
+    ] {
+        if let Some(value) = text.text(field)? {
+            let pattern = || format!("{before}{}{after}", regex_syntax::escape(value));
+            return Ok(Some(if ignores_case {
+                ValueMatch::Regex(with_case(&pattern(), true))
+            } else {
+                make(value.to_owned())
+            }));
+        }
+    }
+    // Case has no say in expressions.
+    let Some(mut regex) = text.table("safe_regex")? else { return Ok(None) };
+    let pattern = expression(&mut regex)?;
+    regex.rest(&mut conversion.report, |_| NOTHING_BUT_REGEX);
+    Ok(Some(ValueMatch::Regex(pattern)))
+}
+
+const NOTHING_BUT_REGEX: &str = "an expression has a pattern and nothing else";

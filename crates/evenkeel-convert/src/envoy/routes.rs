@@ -235,9 +235,13 @@ fn header_changes(
             let mut option = Table::new(node, table.path(&format!("{field}[{number}]")))?;
             let action = option.text("append_action")?.unwrap_or("APPEND_IF_EXISTS_OR_ADD");
             let appends = option.boolean("append")?;
-            let Some(mut header) = option.table("header")? else { continue };
+            let Some(mut header) = option.table("header")? else {
+                conversion.report.none(&node.place, option.path(""), "a change without a header");
+                continue;
+            };
             let (name, value) =
                 (header.needed("key")?.to_owned(), header.text("value")?.unwrap_or("").to_owned());
+            header.rest(&mut conversion.report, |_| "a header has a key and a value that is text");
             if value.contains('%') {
                 conversion.report.none(
                     &node.place,
@@ -260,6 +264,7 @@ fn header_changes(
                 }
             });
             conversion.report.taken(&node.place, option.path(""), "headers of the routes");
+            option.rest(&mut conversion.report, |_| "headers are added, set or removed");
         }
         // Those of a route come before those of its host.
         let all = if is_request { &mut headers.request } else { &mut headers.response };

@@ -56,6 +56,10 @@ pub(super) fn of_cluster(
         if let Some(common) = config.table("common_tls_context")? {
             let common = Common::read(common, conversion)?;
             (tls.alpn, tls.ca_file, tls.insecure) = (common.alpn, common.ca_file, !common.verifies);
+            if common.certificates.len() > 1 {
+                let detail = "we show one certificate: the first";
+                conversion.report.none(socket.place(), socket.path("typed_config.tls_certificates"), detail);
+            }
             let first = common.certificates.into_iter().next();
             tls.client = first.map(|(cert_file, key_file)| ClientCertificate { cert_file, key_file });
             if !tls.insecure && (common.name != tls.server_name) {
@@ -101,8 +105,8 @@ impl Common {
         let field = table.path("tls_certificates");
         for (number, node) in table.list("tls_certificates")?.iter().enumerate() {
             let mut certificate = Table::new(node, format!("{field}[{number}]"))?;
-            let cert_file = file(&mut certificate, "certificate_chain")?;
-            let key_file = file(&mut certificate, "private_key")?;
+            let cert_file = file(&mut certificate, "certificate_chain", conversion)?;
+            let key_file = file(&mut certificate, "private_key", conversion)?;
             match cert_file.zip(key_file) {
                 Some(pair) => common.certificates.push(pair),
                 None => conversion.report.none(
@@ -114,15 +118,25 @@ impl Common {
             certificate.rest(&mut conversion.report, |_| "a certificate and its key are files");
         }
         if let Some(mut trusted) = table.table("validation_context")? {
-            common.ca_file = file(&mut trusted, "trusted_ca")?;
-            let system = trusted.get("system_root_certs").is_some();
+            common.ca_file = file(&mut trusted, "trusted_ca", conversion)?;
+            let system = match trusted.table("system_root_certs")? {
+                Some(system) => {
+                    system.rest(&mut conversion.report, |_| "whom the system trusts has no settings");
+                    true
+                }
+                None => false,
+            };
             common.verifies = system || common.ca_file.is_some();
             let field = trusted.path("match_typed_subject_alt_names");
             for node in trusted.list("match_typed_subject_alt_names")? {
                 let mut name = Table::new(node, &field)?;
                 let kind = name.text("san_type")?.unwrap_or("");
                 let exact = match name.table("matcher")? {
-                    Some(mut matcher) => matcher.text("exact")?.map(str::to_owned),
+                    Some(mut matcher) => {
+                        let exact = matcher.text("exact")?.map(str::to_owned);
+                        matcher.rest(&mut conversion.report, |_| "names are checked word for word");
+                        exact
+                    }
                     None => None,
                 };
                 match exact.filter(|_| kind == "DNS" && common.name.is_none()) {
@@ -145,9 +159,15 @@ impl Common {
 }
 
 /// The path in a `DataSource`.
-fn file(table: &mut Table<'_>, field: &str) -> Result<Option<String>, ConvertError> {
+fn file(
+    table: &mut Table<'_>,
+    field: &str,
+    conversion: &mut Conversion,
+) -> Result<Option<String>, ConvertError> {
     let Some(mut source) = table.table(field)? else { return Ok(None) };
-    Ok(source.text("filename")?.map(str::to_owned))
+    let found = source.text("filename")?.map(str::to_owned);
+    source.rest(&mut conversion.report, |_| "what is trusted and shown stands in files: write it into one");
+    Ok(found)
 }
 
 /// The socket of a listener that shows these certificates.

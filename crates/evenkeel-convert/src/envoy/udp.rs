@@ -29,7 +29,7 @@ pub(super) fn read(
             continue;
         };
         config.get("stat_prefix");
-        let Some(cluster) = cluster(&mut config)? else {
+        let Some(cluster) = cluster(&mut config, conversion)? else {
             let detail = "where this leads is only known when datagrams come: write a route for each";
             conversion.report.none(config.place(), config.path("matcher"), detail);
             continue;
@@ -64,7 +64,7 @@ pub(super) fn read(
 }
 
 /// The cluster that all datagrams go to: by a matcher that looks at nothing, or in the older way.
-fn cluster(config: &mut Table<'_>) -> Result<Option<String>, ConvertError> {
+fn cluster(config: &mut Table<'_>, conversion: &mut Conversion) -> Result<Option<String>, ConvertError> {
     if let Some(name) = config.text("cluster")? {
         return Ok(Some(name.to_owned()));
     }
@@ -75,7 +75,12 @@ fn cluster(config: &mut Table<'_>) -> Result<Option<String>, ConvertError> {
     let Some(mut rest) = matcher.table("on_no_match")? else { return Ok(None) };
     let Some(mut action) = rest.table("action")? else { return Ok(None) };
     let Some(mut route) = action.table("typed_config")? else { return Ok(None) };
-    Ok(route.text("cluster")?.map(str::to_owned))
+    let found = route.text("cluster")?.map(str::to_owned);
+    action.get("name");
+    for table in [route, action, rest, matcher] {
+        table.rest(&mut conversion.report, |_| "where datagrams go is one cluster");
+    }
+    Ok(found)
 }
 
 /// The filters of a listener of datagrams.

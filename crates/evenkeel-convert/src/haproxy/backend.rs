@@ -64,7 +64,13 @@ pub(crate) fn finish(
 ) -> Result<Target, ConvertError> {
     let mut cluster = ClusterConfig::new(name);
     let (chosen, key) = settings.balance.clone().unwrap_or((Chosen::Mode(Balance::RoundRobin), None));
-    let maxconn = shared_maxconn(servers, conversion);
+    let maxconn = match chosen {
+        Chosen::Mode(_) => shared_maxconn(servers, conversion),
+        Chosen::Random(_) => {
+            tell_random(place, settings, servers, conversion);
+            None
+        }
+    };
     cluster.policy = match chosen {
         Chosen::Mode(balance) => PolicyConfig::Haproxy(HaproxyConfig {
             balance,
@@ -104,6 +110,18 @@ pub(crate) fn finish(
     conversion.setup.clusters.push(cluster);
     let affinity = affinity(settings, servers, options, conversion);
     Ok(Target { name: name.to_owned(), settings: settings.clone(), affinity, servers: count })
+}
+
+/// What only the compatible policy knows, and not those that draw.
+fn tell_random(place: &Place, settings: &Settings, servers: &[Server], conversion: &mut Conversion) {
+    if let Some(factor) = settings.hash_balance_factor {
+        let detail = "policies that draw have no such bound: the one with fewer requests is taken anyway";
+        conversion.report.none(place, format!("hash-balance-factor {factor}"), detail);
+    }
+    for server in servers.iter().filter(|server| server.parameters.maxconn > 0) {
+        let detail = "only the policy haproxy knows it: bound the endpoint with the cluster's limit";
+        conversion.report.none(server.line.place(), format!("maxconn {}", server.parameters.maxconn), detail);
+    }
 }
 
 fn shared_maxconn(servers: &[Server], conversion: &mut Conversion) -> Option<u32> {
@@ -273,10 +291,17 @@ fn check(
     cluster: &mut ClusterConfig,
     conversion: &mut Conversion,
 ) -> Result<(), ConvertError> {
-    let Some(first) = servers.iter().find(|server| server.parameters.check) else { return Ok(()) };
+    let Some(first) = servers.iter().find(|server| server.parameters.check) else {
+        for layer in servers.iter().filter_map(|server| server.parameters.observe.as_ref()) {
+            let detail = "no server is checked, so there is no check to hear of it";
+            conversion.report.none(&layer.place, format!("observe {}", layer.text), detail);
+        }
+        return Ok(());
+    };
     let of = |p: &Parameters| {
         let tls = (p.check_ssl, p.check_sni.clone());
-        (p.check, p.inter, p.fast_inter, p.down_inter, p.rise, p.fall, p.check_port, tls)
+        let observe = p.observe.as_ref().map(|layer| (layer.text.clone(), p.observed.clone()));
+        (p.check, (p.inter, p.fast_inter, p.down_inter), p.rise, p.fall, p.check_port, tls, observe)
     };
     let parameters = &first.parameters;
     for server in servers.iter().filter(|server| of(&server.parameters) != of(parameters)) {
@@ -313,13 +338,25 @@ fn check(
         fast_interval: parameters.fast_inter,
         down_interval: parameters.down_inter,
         jitter: Ratio::ZERO,
-        observe: parameters.observe.then(|| parameters.observed.clone()),
+        observe: parameters.observe.is_some().then(|| parameters.observed.clone()),
         ..CheckConfig::default()
     };
+    tell_observe(parameters, conversion);
     let port = parameters.check_port.or(port);
     conversion.setup.checks.insert(name.to_owned(), CheckSetup { probe, schedule, port });
     conversion.report.taken(first.line.place(), format!("check of backend {name}"), format!("checks.{name}"));
     Ok(())
+}
+
+/// What counts as an error is the word of whoever sends requests, and HAProxy says it by layers.
+fn tell_observe(parameters: &Parameters, conversion: &mut Conversion) {
+    let Some(layer) = &parameters.observe else { return };
+    let detail = if layer.is("layer4") {
+        "checks.schedule.observe: errors are the failed requests of your program, whose answers may be such, where HAProxy counts connections that fail"
+    } else {
+        "checks.schedule.observe: errors are the failed requests of your program, where HAProxy takes answers from 100 to 499, 501 and 505 for good ones"
+    };
+    conversion.report.differs(&layer.place, format!("observe {}", layer.text), detail);
 }
 
 fn affinity(
@@ -328,6 +365,14 @@ fn affinity(
     options: &Options,
     conversion: &mut Conversion,
 ) -> Option<AffinityConfig> {
+    if settings.cookie.is_none() {
+        for server in servers {
+            if let Some(value) = &server.parameters.cookie {
+                let detail = "the backend sets no cookie, so the server's is not looked for";
+                conversion.report.none(server.line.place(), format!("cookie {value}"), detail);
+            }
+        }
+    }
     if let Some(cookie) = &settings.cookie {
         let (place, subject) = (cookie.line.place(), cookie.line.text());
         let Some(secret) = options.cookie_secret.clone().filter(|secret| secret.len() >= 16) else {
@@ -347,6 +392,17 @@ fn affinity(
             secure: cookie.is_secure,
             ..CookieConfig::default()
         };
+        for word in &cookie.unread {
+            conversion.report.none(
+                place,
+                format!("cookie {}: {word}", cookie.name),
+                "evenkeel's cookie has no such thing",
+            );
+        }
+        if settings.sticks_to_source {
+            let detail = "the cookie alone decides: give the route affinity.learned besides, if users without one are to stay";
+            conversion.report.none(place, format!("stick on src, beside cookie {}", cookie.name), detail);
+        }
         conversion.report.differs(place, subject, "affinity.cookie: signed, with a time to live, and it names the endpoint's id; cookies that HAProxy gave out are not known");
         for server in servers.iter().filter(|server| server.parameters.cookie.is_some()) {
             let value = server.parameters.cookie.clone().unwrap_or_default();

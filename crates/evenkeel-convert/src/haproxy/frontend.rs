@@ -261,7 +261,7 @@ impl Frontend {
             router.routes.push(StreamRouteConfig { name: format!("{name}:{number}"), rule, action });
         };
         for (condition, name, line) in &self.uses {
-            target(targets, name, line.place())?;
+            tell_stream(target(targets, name, line.place())?, line.place(), conversion);
             match condition.stream_rules() {
                 Ok(rules) => {
                     rules.into_iter().for_each(|rule| push(rule, name));
@@ -271,7 +271,7 @@ impl Frontend {
             }
         }
         if let Some(name) = &self.settings.default_backend {
-            target(targets, name, &self.place)?;
+            tell_stream(target(targets, name, &self.place)?, &self.place, conversion);
             push(StreamRule::default(), name);
         }
         for (_, _, line) in &self.answers {
@@ -316,6 +316,10 @@ fn bind(
             _ => unread.extend([word, value]),
         }
     }
+    if !is_tls && tls != ListenerTls::default() {
+        let detail = "without `ssl` clients speak in the clear, and this says nothing";
+        conversion.report.none(place, format!("bind {addresses}: TLS"), detail);
+    }
     tls.client_ca_file = tls.client_ca_file.filter(|_| asks_clients);
     if !unread.is_empty() {
         let subject = format!("bind {addresses}: {}", unread.join(" "));
@@ -340,6 +344,24 @@ fn tell_retry(target: &Target, place: &Place, conversion: &mut Conversion) {
             retry.attempts
         );
         conversion.report.differs(place, format!("retries (in force for {})", target.name), detail);
+    }
+}
+
+/// What routes of connections do not say of a backend, though those of requests do.
+fn tell_stream(target: &Target, place: &Place, conversion: &mut Conversion) {
+    let name = &target.name;
+    if target.affinity.is_some() {
+        let detail = "routes of connections have no affinity: take a policy that goes by the source";
+        conversion.report.none(place, format!("the affinity of {name}"), detail);
+    }
+    if !target.settings.request_headers.is_empty() || !target.settings.response_headers.is_empty() {
+        let detail = "connections have no headers";
+        conversion.report.none(place, format!("the headers of {name}"), detail);
+    }
+    if target.retry().is_some() {
+        let detail = "routes of connections are not tried again: whoever connects does it";
+        // Nobody has to write them for HAProxy to have them.
+        conversion.report.differs(place, format!("retries (in force for {name})"), detail);
     }
 }
 

@@ -127,6 +127,11 @@ impl<'a> Reader<'a> {
             let first = line.words[0].text.as_str();
             match first {
                 "acl" => match declare(line, &mut frontend.acls)? {
+                    None if kind == "backend" => conversion.report.none(
+                        line.place(),
+                        line.text(),
+                        "conditions of a backend belong to its lines, which are told one by one",
+                    ),
                     None => conversion.report.taken(
                         line.place(),
                         line.text(),

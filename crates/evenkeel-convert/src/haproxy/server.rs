@@ -28,7 +28,7 @@ pub(crate) struct Parameters {
     pub(crate) check_sni: Option<String>,
     pub(crate) tls: ServerTls,
     pub(crate) id: Option<u32>,
-    pub(crate) observe: bool,
+    pub(crate) observe: Option<Word>,
     pub(crate) observed: ObserveConfig,
 }
 
@@ -52,7 +52,7 @@ impl Default for Parameters {
             check_sni: None,
             tls: ServerTls::default(),
             id: None,
-            observe: false,
+            observe: None,
             observed: ObserveConfig::default(),
         }
     }
@@ -98,7 +98,6 @@ impl Parameters {
                 "id" => self.id = Some(number("id", argument()?, 1..=u32::MAX)?),
                 "observe" => {
                     let layer = argument()?;
-                    self.observe = true;
                     if !["layer4", "layer7"].contains(&layer.text.as_str()) {
                         return Err(ConvertError::value(
                             &layer.place,
@@ -107,6 +106,7 @@ impl Parameters {
                             "layer4 or layer7",
                         ));
                     }
+                    self.observe = Some(layer.clone());
                 }
                 "error-limit" => {
                     self.observed.error_limit = number("error-limit", argument()?, 1..=u32::MAX)?;

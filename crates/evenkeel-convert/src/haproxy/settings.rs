@@ -11,6 +11,7 @@ use super::server::Parameters;
 use super::units::{number, time};
 use crate::error::ConvertError;
 use crate::key_rule::KeyRule;
+use crate::place::Place;
 use crate::report::Report;
 
 /// What `defaults` and the lines of a proxy set, but for servers, conditions and addresses.
@@ -48,6 +49,8 @@ pub(crate) struct Cookie {
     pub(crate) name: String,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) is_secure: bool,
+    /// Words that say something that ours does not.
+    pub(crate) unread: Vec<String>,
     pub(crate) line: Line,
 }
 
@@ -134,7 +137,7 @@ impl Settings {
             }
             ["retries", _] => {
                 self.retries = number("retries", argument()?, 0..=u32::MAX)?;
-                report.differs(place, subject, "retry.attempts is one more: each goes to another server, where HAProxy asks the same one again");
+                report.differs(place, subject, "retry.attempts is one more, up to 16: each goes to another server, where HAProxy asks the same one again");
             }
             ["retry-on", conditions @ ..] => self.conditions(conditions, line, report)?,
             ["timeout", kind, _] => self.timeout(kind, line, report)?,
@@ -147,11 +150,14 @@ impl Settings {
                 for word in ask(&mut probe, rest) {
                     report.none(place, format!("option httpchk: {word}"), "checks send no such thing");
                 }
-                report.taken(
-                    place,
-                    subject,
-                    "a check by HTTP; HAProxy asks in HTTP/1.0 unless told otherwise, this in 1.1",
-                );
+                // What is put behind the version is read with it.
+                let version = rest.get(2).and_then(|text| text.split("\r\n").next());
+                if version == Some("HTTP/1.1") {
+                    report.taken(place, subject, "a check by HTTP");
+                } else {
+                    let detail = "a check by HTTP/1.1, where HAProxy asks in 1.0 unless told otherwise";
+                    report.differs(place, subject, detail);
+                }
                 self.check = Check::Http(probe, port);
             }
             ["option", "tcp-check"] => {
@@ -210,6 +216,7 @@ impl Settings {
                     name: (*name).to_owned(),
                     lifetime,
                     is_secure: words.contains(&"secure"),
+                    unread: unread_of_cookie(words),
                     line: line.clone(),
                 });
                 if !words.contains(&"insert") {
@@ -223,10 +230,20 @@ impl Settings {
             ["stick-table", words @ ..] => {
                 let after =
                     |word: &str| words.iter().position(|w| *w == word).and_then(|at| line.words.get(at + 2));
-                let size = after("size").map(|word| size(&word.text)).unwrap_or_default();
+                let found = after("size").map(|word| {
+                    size(&word.text).filter(|size| (1..=100_000_000).contains(size)).ok_or_else(|| {
+                        let allowed = "1 to 100000000, or with k or m";
+                        ConvertError::value(&word.place, "stick-table size", word.text.clone(), allowed)
+                    })
+                });
+                let size = found.transpose()?.unwrap_or(100_000);
                 let expire = after("expire").map(|word| time("expire", word)).transpose()?;
-                self.table = Some((size.unwrap_or(100_000).clamp(1, 100_000_000), expire));
+                self.table = Some((size, expire));
                 let by_ip = words.windows(2).any(|pair| pair == ["type", "ip"] || pair == ["type", "ipv6"]);
+                for word in unread_of_table(words) {
+                    let subject = format!("stick-table: {word}");
+                    report.none(place, subject, "the table knows who is where, and nothing else");
+                }
                 if by_ip {
                     report.taken(place, subject, "affinity.learned.table, where `stick on src` uses it");
                 } else {
@@ -237,8 +254,12 @@ impl Settings {
                     );
                 }
             }
-            ["stick", "on" | "match", "src", ..] => {
+            ["stick", "on" | "match", "src", rest @ ..] => {
                 self.sticks_to_source = true;
+                if !rest.is_empty() {
+                    let subject = format!("stick: {}", rest.join(" "));
+                    report.none(place, subject, "every request sticks, and by the table of its own backend");
+                }
                 report.differs(
                     place,
                     subject,
@@ -339,7 +360,10 @@ impl Settings {
                     match *word {
                         "meth" => probe.method = next(),
                         "uri" => probe.path = next(),
-                        "ver" => drop(next()),
+                        "ver" => {
+                            let version = next();
+                            tell_version(&version, place, report);
+                        }
                         "hdr" => {
                             let (name, value) = (next(), next());
                             put(probe, &name, &value);
@@ -407,8 +431,8 @@ impl Settings {
         let Check::Tcp { send, expect, port } = &mut self.check else { return Ok(()) };
         match words {
             ["connect"] => report.taken(place, subject, "a check connects"),
-            ["connect", "port", number] => {
-                *port = number.parse().ok();
+            ["connect", "port", _] => {
+                *port = Some(number("tcp-check connect port", &line.words[3], 1..=65_535)? as u16);
                 report.taken(place, subject, "the port of the check");
             }
             ["send", text] if send.is_none() => {
@@ -492,6 +516,55 @@ fn ask(probe: &mut HttpProbe, words: &[&str]) -> Vec<String> {
         probe.host = Some((*host).to_owned());
     }
     unread.extend(words.iter().skip(4).map(|word| (*word).to_owned()));
+    unread
+}
+
+/// Checks ask in HTTP/1.1.
+fn tell_version(version: &str, place: &Place, report: &mut Report) {
+    if version != "HTTP/1.1" {
+        report.differs(place, format!("http-check send ver {version}"), "checks ask in HTTP/1.1");
+    }
+}
+
+/// Words of `cookie NAME …` that say something that our cookie does not.
+fn unread_of_cookie(words: &[&str]) -> Vec<String> {
+    let mut unread = Vec::new();
+    let mut words = words.iter();
+    let has_life = words.as_slice().contains(&"maxlife");
+    while let Some(&word) = words.next() {
+        let mut value = || words.next().copied().unwrap_or_default();
+        match word {
+            // How it is set is told of the line, and that scripts do not see it is so in any case.
+            "insert" | "rewrite" | "prefix" | "secure" | "httponly" => {}
+            "maxlife" => drop(value()),
+            "maxidle" => {
+                let time = value();
+                if has_life {
+                    unread.push(format!("maxidle {time}"));
+                }
+            }
+            "domain" | "attr" => unread.push(format!("{word} {}", value())),
+            other => unread.push(other.to_owned()),
+        }
+    }
+    unread
+}
+
+/// Words of `stick-table …` that say something that our table does not. What is peered and stored is written with a value.
+fn unread_of_table(words: &[&str]) -> Vec<String> {
+    let mut unread = Vec::new();
+    let mut words = words.iter().copied();
+    while let Some(word) = words.next() {
+        match word {
+            "type" | "size" | "expire" => drop(words.next()),
+            // Only of other types than addresses, which are told as a whole.
+            "len" => drop(words.next()),
+            "store" | "peers" | "write-to" | "srvkey" | "brates-factor" => {
+                unread.push(format!("{word} {}", words.next().unwrap_or_default()));
+            }
+            other => unread.push(other.to_owned()),
+        }
+    }
     unread
 }
 

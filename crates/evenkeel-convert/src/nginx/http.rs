@@ -194,6 +194,14 @@ impl Reader {
             // It comes before all locations.
             let matcher = Matcher { path: PathMatch::Any, kind: Kind::Exact };
             self.answer(directive, &matcher, &mut server, &proxy, conversion);
+            let later = block.inside().iter().filter(|other| {
+                ["location", "return"].contains(&other.name.text.as_str())
+                    && other.place() != directive.place()
+            });
+            for other in later {
+                let detail = "the server answers before nginx gets there";
+                conversion.report.none(other.place(), other.text(), detail);
+            }
         } else {
             let blocks = self.locations(block.inside(), None, &proxy, &mut server, conversion)?;
             let (sorted, clashes) = order(&blocks);

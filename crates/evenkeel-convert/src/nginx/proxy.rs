@@ -85,7 +85,7 @@ impl Proxy {
             }
             "proxy_read_timeout" | "grpc_read_timeout" => {
                 self.read_timeout = time(&directive.name.text, directive.only()?)?;
-                report.differs(place, subject, "retry.per_try_timeout: for the whole attempt, where nginx counts from one read to the next");
+                report.differs(place, subject, "retry.per_try_timeout, where requests are tried again: for the whole attempt, where nginx counts from one read to the next");
             }
             "proxy_connect_timeout" | "proxy_send_timeout" | "grpc_connect_timeout" | "grpc_send_timeout" => {
                 report.none(place, subject, "connections are your client's: set its timeout");

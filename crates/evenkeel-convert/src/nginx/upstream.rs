@@ -103,6 +103,7 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
             })
         }
         Balance::Random { two } => {
+            tell_fails(&lines, report);
             report.taken(place, format!("upstream {}", name.text), format!("clusters.{}", name.text));
             if two {
                 PolicyConfig::LeastRequest(LeastRequestConfig::default())
@@ -145,6 +146,19 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
     check_cluster(&cluster, place)?;
     let tries = lines.iter().filter(|line| !line.down).count() as u32;
     Ok(Upstream { cluster, key: rule, tries, place: place.clone() })
+}
+
+/// Only the compatible policy counts failures.
+fn tell_fails(lines: &[Line<'_>], report: &mut Report) {
+    for line in lines {
+        let written = line.directive.args.iter().skip(1);
+        let fails =
+            |word: &&Word| ["max_fails=", "fail_timeout="].iter().any(|name| word.text.starts_with(name));
+        for word in written.filter(fails) {
+            let detail = "only the policy nginx counts failures: give the cluster an outlier detection";
+            report.none(&word.place, format!("{} {}", line.name.text, word.text), detail);
+        }
+    }
 }
 
 fn method(directive: &Directive, report: &mut Report) -> Result<(Balance, Option<KeyRule>), ConvertError> {
