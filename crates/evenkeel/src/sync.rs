@@ -69,26 +69,34 @@ mod real {
 
 #[cfg(loom)]
 mod model {
-    use std::sync::Mutex;
+    use std::sync::{Mutex, Weak};
 
     use loom::sync::atomic::{AtomicUsize, Ordering};
 
     use super::Arc;
 
     /// An atomic index into all values there ever were: loom sees the exchange with the orderings that arc-swap
-    /// promises (a load acquires, a swap releases) and no more, so that a missing fence shows.
+    /// promises (a load acquires, a swap releases) and no more, so that a missing fence shows. Only the current value is
+    /// held, so that a model can see when the others are freed.
     #[derive(Debug)]
     pub(crate) struct Swap<T>(Arc<Values<T>>);
 
     #[derive(Debug)]
     struct Values<T> {
         current: AtomicUsize,
-        all: Mutex<Vec<Arc<T>>>,
+        all: Mutex<All<T>>,
+    }
+
+    #[derive(Debug)]
+    struct All<T> {
+        seen: Vec<Weak<T>>,
+        held: Arc<T>,
     }
 
     impl<T> Swap<T> {
         pub(crate) fn new(value: T) -> Self {
-            let all = Mutex::new(vec![Arc::new(value)]);
+            let held = Arc::new(value);
+            let all = Mutex::new(All { seen: vec![Arc::downgrade(&held)], held });
             Self(Arc::new(Values { current: AtomicUsize::new(0), all }))
         }
 
@@ -96,19 +104,27 @@ mod model {
             self.load_full()
         }
 
+        /// What an acquiring load finds, be it old; arc-swap makes sure that it is still there, and looks again if not.
         pub(crate) fn load_full(&self) -> Arc<T> {
-            let current = self.0.current.load(Ordering::Acquire);
-            Arc::clone(&self.0.all.lock().expect("a model that panics ends at once")[current])
+            let found = self.at(self.0.current.load(Ordering::Acquire));
+            found.unwrap_or_else(|| {
+                let newest = self.0.current.fetch_add(0, Ordering::AcqRel);
+                self.at(newest).expect("the newest is held until another one is")
+            })
+        }
+
+        fn at(&self, index: usize) -> Option<Arc<T>> {
+            self.0.all.lock().expect("a model that panics ends at once").seen[index].upgrade()
         }
 
         pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
-            let index = {
+            let (index, before) = {
                 let mut all = self.0.all.lock().expect("a model that panics ends at once");
-                all.push(value);
-                all.len() - 1
+                all.seen.push(Arc::downgrade(&value));
+                (all.seen.len() - 1, std::mem::replace(&mut all.held, value))
             };
-            let before = self.0.current.swap(index, Ordering::AcqRel);
-            Arc::clone(&self.0.all.lock().expect("a model that panics ends at once")[before])
+            self.0.current.swap(index, Ordering::AcqRel);
+            before
         }
 
         pub(crate) fn cached(&self) -> Cached<T> {

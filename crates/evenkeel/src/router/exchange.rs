@@ -14,13 +14,15 @@ use super::counters::Count;
 use super::error::SendError;
 use super::key::KeyBytes;
 use super::sticky::{Affinity, Sought};
-use super::table::{Core, Route, Seat, Table};
+use super::table::{Core, Route, Table};
+use super::tables::Seat;
 use super::target::{Arm, ArmReason, Target};
 use crate::cluster::Cluster;
 use crate::error::PickError;
 use crate::pick::Pick;
 use crate::pick_at::PickAtError;
 use crate::request::{Request, Tried};
+use crate::sync::CountedArc;
 
 /// A request on its way: to its first endpoint, and to others if need be.
 ///
@@ -34,7 +36,7 @@ use crate::request::{Request, Tried};
 ///                        └─► Wait              another attempt is still under way
 /// ```
 pub struct Exchange<T> {
-    seat: Arc<Seat<T>>,
+    seat: CountedArc<Seat<Table<T>>>,
     route: u32,
     journey: Journey,
 }
@@ -101,7 +103,7 @@ enum Kind {
 }
 
 impl<T> Exchange<T> {
-    pub(crate) fn new(seat: Arc<Seat<T>>, route: u32, start: Start) -> Self {
+    pub(crate) fn new(seat: CountedArc<Seat<Table<T>>>, route: u32, start: Start) -> Self {
         let Start { arm, key, source, sought, may_repeat, is_mirrored, deadline } = start;
         let journey = Journey {
             arm,

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use evenkeel_route::matching::{self, NoHeaders, Request};
 
-use super::table::Seat;
+use super::table::Table;
+use super::tables::Seat;
+use crate::sync::CountedArc;
 
 /// A request as a router sees it: its parts, and what is known besides.
 ///
@@ -71,7 +72,7 @@ impl<'a, H: ?Sized> From<Request<'a, H>> for Incoming<'a, H> {
 /// It remembers the table that was current at its last request, so that the next one need not ask for it; and so keeps the
 /// memory of that table, until it is used again.
 pub struct Scratch<T> {
-    pub(crate) seat: Option<Arc<Seat<T>>>,
+    pub(crate) seat: Option<CountedArc<Seat<Table<T>>>>,
     pub(crate) matching: matching::Scratch,
 }
 

@@ -34,6 +34,7 @@ mod stream;
 mod stream_config;
 mod stream_explain;
 mod table;
+mod tables;
 mod target;
 mod unix;
 

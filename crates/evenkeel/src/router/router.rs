@@ -6,7 +6,6 @@ use std::sync::Arc;
 use evenkeel_route::matching::{Captures, Headers, HttpRules, Match};
 use evenkeel_route::split::{Colour, HeaderEdits, RampChange, Switched};
 use evenkeel_types::Timestamp;
-use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::action::StaticResponse;
@@ -24,10 +23,12 @@ use super::ramp::RampOrder;
 use super::rate_limit::Word;
 use super::report::RouterReport;
 use super::sticky::Sought;
-use super::table::{Core, Current, Held, Route, Seat, Table};
+use super::table::{Core, Held, Route, Table};
+use super::tables::{Seat, Tables};
 use super::target::Target;
+use crate::builder::stripes;
 use crate::cluster::Cluster;
-use crate::sync::{AtomicU64, Ordering, Swap};
+use crate::sync::CountedArc;
 
 /// Which cluster serves a request, and how it gets there.
 ///
@@ -63,13 +64,9 @@ pub struct Router<T> {
 }
 
 struct Shared<T> {
-    current: Swap<Current<T>>,
-    /// That of the current table, once it is current: a request that knows this one need not ask for the table.
-    generation: AtomicU64,
+    tables: Tables<Table<T>>,
     core: Arc<Core>,
     strays: Counters,
-    /// Tables that requests may still hold. No request frees one. The lock is that of updates.
-    retired: Mutex<Vec<Arc<Current<T>>>>,
 }
 
 /// Where a request goes.
@@ -207,13 +204,9 @@ impl<T> Router<T> {
     ) -> Result<Self, RouterError> {
         let core = Arc::new(core);
         let table = build(&core, Arc::new(config), clusters, &[], None)?;
-        let shared = Shared {
-            generation: AtomicU64::new(table.generation),
-            current: Swap::new(Current::new(table)),
-            core,
-            strays: Counters::new(0),
-            retired: Mutex::default(),
-        };
+        let generation = table.generation;
+        let shared =
+            Shared { tables: Tables::new(table, generation, stripes()), core, strays: Counters::new(0) };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -272,42 +265,36 @@ impl<T> Router<T> {
         known: impl FnOnce(&Table<T>) -> &[Cluster<T>],
     ) -> Result<(), RouterError> {
         let shared = &*self.shared;
-        let mut retired = shared.retired.lock();
-        let before = shared.current.load_full();
-        let table = build(&shared.core, config, clusters, known(&before.table), Some(&before.table))?;
-        drop(before);
-        let generation = table.generation;
-        retired.push(shared.current.swap(Arc::new(Current::new(table))));
-        shared.generation.store(generation, Ordering::Release);
-        let free = sweep(&mut retired);
-        drop(retired);
-        drop(free);
-        Ok(())
+        shared.tables.update(stripes(), |before| {
+            let table = build(&shared.core, config, clusters, known(before), Some(before))?;
+            let generation = table.generation;
+            Ok((table, generation))
+        })
     }
 
     /// The cluster of this name.
     #[must_use]
     pub fn cluster(&self, name: &str) -> Option<Cluster<T>> {
-        let current = self.shared.current.load();
-        current.table.clusters.all().iter().find(|cluster| cluster.name() == name).cloned()
+        let table = self.shared.tables.get();
+        table.clusters.all().iter().find(|cluster| cluster.name() == name).cloned()
     }
 
     /// The configuration that is in force.
     #[must_use]
     pub fn config(&self) -> RouterConfig {
-        self.shared.current.load().table.config().clone()
+        self.shared.tables.get().config().clone()
     }
 
     /// The compiled rules: `shadowed` tells which never take anything.
     #[must_use]
     pub fn rules(&self) -> Arc<HttpRules> {
-        Arc::clone(&self.shared.current.load().table.rules)
+        Arc::clone(&self.shared.tables.get().rules)
     }
 
     /// How often the configuration was replaced.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.shared.current.load().table.generation
+        self.shared.tables.get().generation
     }
 
     /// Where a request goes: the route that takes it, its rate limits, the arm of its split, where its user was, and whether it
@@ -364,21 +351,17 @@ impl<T> Router<T> {
             is_mirrored,
             deadline: route.timeout.map(|timeout| moment.now().saturating_add(timeout)),
         };
-        Ok(Routed { matched, decision: Decision::Send(Exchange::new(Arc::clone(seat), number, start)) })
+        Ok(Routed {
+            matched,
+            decision: Decision::Send(Exchange::new(CountedArc::clone(seat), number, start)),
+        })
     }
 
     /// The current table, remembered from the last request if that is still current.
-    fn seat<'s>(&self, seat: &'s mut Option<Arc<Seat<T>>>) -> &'s Arc<Seat<T>> {
+    fn seat<'s>(&self, seat: &'s mut Option<CountedArc<Seat<Table<T>>>>) -> &'s CountedArc<Seat<Table<T>>> {
         let shared = &*self.shared;
         // The seat may also be of another router.
-        let generation = shared.generation.load(Ordering::Acquire);
-        let is_current = |seat: &Arc<Seat<T>>| {
-            seat.table.generation >= generation && Arc::ptr_eq(&seat.table.core, &shared.core)
-        };
-        if !seat.as_ref().is_some_and(is_current) {
-            *seat = None;
-        }
-        seat.get_or_insert_with(|| shared.current.load().seat())
+        shared.tables.seat(seat, |table| Arc::ptr_eq(&table.core, &shared.core))
     }
 
     /// Why a request would go where it would go. Sends nothing, takes nothing from rate limits, moves no draw. What it reads of
@@ -391,15 +374,15 @@ impl<T> Router<T> {
         &self,
         incoming: &Incoming<'_, H>,
     ) -> Result<RouteExplanation, RouteError> {
-        let current = self.shared.current.load_full();
-        RouteExplanation::of(&current.table, incoming)
+        let table = self.shared.tables.get();
+        RouteExplanation::of(&table, incoming)
     }
 
     /// What was counted, for metrics. O(routes).
     #[must_use]
     pub fn report(&self) -> RouterReport {
-        let current = self.shared.current.load_full();
-        RouterReport::of(&current.table, self.shared.strays.read(Count::Unsent))
+        let table = self.shared.tables.get();
+        RouterReport::of(&table, self.shared.strays.read(Count::Unsent))
     }
 
     /// Stops a ramp, lets it go on, ends it or finishes it. Nothing comes back if there was nothing to change.
@@ -408,8 +391,8 @@ impl<T> Router<T> {
     ///
     /// [`NoSuchRoute`] if no route of this name has a ramp.
     pub fn order(&self, route: &str, order: RampOrder) -> Result<Option<RampChange>, NoSuchRoute> {
-        let current = self.shared.current.load_full();
-        match current.table.find(route).map(|route| &route.target) {
+        let table = self.shared.tables.get();
+        match table.find(route).map(|route| &route.target) {
             Some(Target::Ramp { ramp, .. }) => Ok(ramp.order(order, self.shared.core.now())),
             _ => Err(NoSuchRoute { name: route.to_owned(), what: "ramp" }),
         }
@@ -439,8 +422,8 @@ impl<T> Router<T> {
         route: &str,
         act: impl FnOnce(&SharedSwitch, Timestamp) -> Option<Switched>,
     ) -> Result<Option<Switched>, NoSuchRoute> {
-        let current = self.shared.current.load_full();
-        match current.table.find(route).map(|route| &route.target) {
+        let table = self.shared.tables.get();
+        match table.find(route).map(|route| &route.target) {
             Some(Target::BlueGreen { switch, .. }) => Ok(act(switch, self.shared.core.now())),
             _ => Err(NoSuchRoute { name: route.to_owned(), what: "blue-green switch" }),
         }
@@ -450,9 +433,9 @@ impl<T> Router<T> {
     /// themselves; a router without traffic needs this. O(routes).
     pub fn tick(&self) -> RouterTick {
         let now = self.shared.core.now();
-        let current = self.shared.current.load_full();
+        let table = self.shared.tables.get();
         let mut tick = RouterTick::default();
-        for route in &current.table.routes {
+        for route in &table.routes {
             let next = match &route.target {
                 Target::Ramp { ramp, .. } => {
                     ramp.tick(now);
@@ -471,9 +454,8 @@ impl<T> Router<T> {
                 sticky.sweep(now);
             }
         }
-        drop(current);
-        let free = sweep(&mut self.shared.retired.lock());
-        drop(free);
+        drop(table);
+        self.shared.tables.sweep();
         tick
     }
 }
@@ -521,11 +503,6 @@ fn answer<T, H: ?Sized>(route: &Route, incoming: &Incoming<'_, H>, found: &Match
         // All others have an arm for every request.
         _ => Decision::Respond(Arc::new(StaticResponse::new(500))),
     }
-}
-
-/// Takes out what nobody holds, to be dropped outside the lock.
-fn sweep<T>(retired: &mut Vec<Arc<Current<T>>>) -> Vec<Arc<Current<T>>> {
-    retired.extract_if(.., |current| Arc::strong_count(current) == 1 && current.is_free()).collect()
 }
 
 /// The time of one request, read if somebody needs it, and once.

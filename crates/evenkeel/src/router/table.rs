@@ -20,7 +20,7 @@ use super::sticky::Sticky;
 use super::target::Target;
 use super::unix::UnixClock;
 use crate::clock::Clock;
-use crate::lanes::{self, Lanes};
+use crate::lanes::Lanes;
 
 /// What all tables of a router share.
 #[derive(Debug)]
@@ -99,40 +99,5 @@ impl<T> Table<T> {
 impl<T> fmt::Debug for Table<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table").field("generation", &self.generation).finish_non_exhaustive()
-    }
-}
-
-/// The table that is current, and the seats from which requests hold it.
-///
-/// A request that is under way keeps the table with which it began. Counting that in one word, all threads would wait for
-/// each other, so each takes a seat of its own.
-pub(crate) struct Current<T> {
-    pub(crate) table: Arc<Table<T>>,
-    seats: Box<[Arc<Seat<T>>]>,
-}
-
-/// Holds the table, and is held by the requests of some threads.
-pub(crate) struct Seat<T> {
-    pub(crate) table: Arc<Table<T>>,
-    /// Keeps the counts of two seats on different cache lines, wherever the allocator puts them.
-    _apart: [u64; 13],
-}
-
-impl<T> Current<T> {
-    pub(crate) fn new(table: Table<T>) -> Self {
-        let table = Arc::new(table);
-        let seat = || Arc::new(Seat { table: Arc::clone(&table), _apart: [0; 13] });
-        let seats = (0..crate::builder::stripes()).map(|_| seat()).collect();
-        Self { table, seats }
-    }
-
-    pub(crate) fn seat(&self) -> Arc<Seat<T>> {
-        // The number of seats is a power of two.
-        Arc::clone(&self.seats[lanes::ordinal() as usize & (self.seats.len() - 1)])
-    }
-
-    /// Whether no request holds it any more. It is not current, so none can come.
-    pub(crate) fn is_free(&self) -> bool {
-        self.seats.iter().all(|seat| Arc::strong_count(seat) == 1)
     }
 }
