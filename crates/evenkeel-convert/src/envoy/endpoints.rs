@@ -36,11 +36,17 @@ pub(super) fn endpoints(
         let weight = group.number("load_balancing_weight")?.unwrap_or(0);
         let (region, zone, sub_zone) =
             (locality.region().to_owned(), locality.zone().to_owned(), locality.sub_zone().to_owned());
-        if !zones
+        let known = zones
             .iter()
-            .any(|z: &LocalityWeight| (&z.region, &z.zone, &z.sub_zone) == (&region, &zone, &sub_zone))
-        {
-            zones.push(LocalityWeight { region, zone, sub_zone, weight });
+            .find(|z: &&LocalityWeight| (&z.region, &z.zone, &z.sub_zone) == (&region, &zone, &sub_zone));
+        match known {
+            None => zones.push(LocalityWeight { region, zone, sub_zone, weight }),
+            Some(known) if known.weight != weight => conversion.report.differs(
+                group.place(),
+                group.path("load_balancing_weight"),
+                format!("a locality has one weight in all priorities: {}", known.weight),
+            ),
+            Some(_) => {}
         }
         for (i, node) in group.list("lb_endpoints")?.iter().enumerate() {
             let path = group.path(&format!("lb_endpoints[{i}]"));
