@@ -16,7 +16,7 @@ fn check(program: &str, files: usize) {
 
 #[test]
 fn envoy() {
-    check("envoy", 11);
+    check("envoy", 12);
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn grpc() {
 
 #[test]
 fn haproxy() {
-    check("haproxy", 20);
+    check("haproxy", 21);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use evenkeel::Request;
 use evenkeel_balance::compat::envoy;
-use evenkeel_balance::compat::haproxy::{UriKey, domain_only, header_key, url_param};
+use evenkeel_balance::compat::haproxy::{UriKey, domain_only, header_key, normalized_target, url_param};
 use serde::{Deserialize, Serialize};
 
 /// What of a request is its key, exactly as the program makes it from which the configuration came.
@@ -126,7 +126,7 @@ impl KeyRule {
                 let key: Vec<u8> = parts.iter().filter_map(|part| part.of(request)).flatten().collect();
                 (!key.is_empty()).then_some(Key::Bytes(key))
             }
-            Self::Uri(key) => Some(Key::Bytes(key.of(request.target).to_vec())),
+            Self::Uri(key) => Some(Key::Bytes(key.of(&normalized_target(request.target)).to_vec())),
             Self::UrlParam(name) => {
                 url_param(request.target, name.as_bytes()).map(|value| Key::Bytes(value.to_vec()))
             }
@@ -134,6 +134,8 @@ impl KeyRule {
                 let value = header_key(request.header(name)?)?;
                 Some(Key::Bytes(if *only { domain_only(value) } else { value }.to_vec()))
             }
+            // No question mark, no sample; one with nothing behind it is an empty one.
+            Self::Sample(KeyPart::QueryString) if !request.target.contains(&b'?') => None,
             Self::Sample(part) => part.of(request).map(Key::Bytes),
             Self::Envoy(policies) => {
                 let policies: Vec<envoy::HashPolicy> =

@@ -43,7 +43,10 @@ pub(super) fn endpoints(
             None => zones.push(LocalityWeight { region, zone, sub_zone, weight }),
             Some(known) if known.weight != weight => {
                 let subject = format!("{}: {weight}", group.path("load_balancing_weight"));
-                let detail = "a locality has one weight at all priorities: the first that is written";
+                let detail = format!(
+                    "a locality has one weight at all priorities: {}, the first that is written",
+                    known.weight
+                );
                 conversion.report.differs(group.place(), subject, detail);
             }
             Some(_) => {}

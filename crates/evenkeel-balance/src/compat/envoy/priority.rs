@@ -7,6 +7,15 @@ pub struct LevelHealth {
     pub healthy: u32,
     /// Those that are degraded.
     pub degraded: u32,
+    /// Those that drain. They count only if every level is in panic.
+    pub draining: u32,
+}
+
+impl LevelHealth {
+    /// All of them.
+    fn all(self) -> u64 {
+        u64::from(self.hosts) + u64::from(self.draining)
+    }
 }
 
 /// What share of requests each priority level gets, in percent, and whether it is in panic.
@@ -24,7 +33,7 @@ pub struct LevelLoad {
 /// up for what it lacks; what it then still lacks goes to the next one. Whole percents throughout.
 ///
 /// `panic_threshold` is in percent too; a level below it ignores health, unless all levels together can take everything.
-/// If every level is in panic, each gets requests by its number of hosts.
+/// If every level is in panic, each gets requests by its number of hosts, and those that drain count too.
 #[must_use]
 pub fn priority_loads(
     levels: &[LevelHealth],
@@ -79,13 +88,13 @@ fn share_by_health(loads: &mut [LevelLoad], healthy: &[u32], degraded: &[u32], a
 }
 
 fn share_by_hosts(loads: &mut [LevelLoad], levels: &[LevelHealth]) {
-    let total: u64 = levels.iter().map(|level| u64::from(level.hosts)).sum();
+    let total: u64 = levels.iter().map(|level| level.all()).sum();
     let mut left = 100;
     for (load, level) in loads.iter_mut().zip(levels) {
-        load.healthy = (100 * u64::from(level.hosts)).checked_div(total).unwrap_or(0) as u32;
+        load.healthy = (100 * level.all()).checked_div(total).unwrap_or(0) as u32;
         left -= load.healthy;
     }
-    let first = levels.iter().position(|level| level.hosts > 0).unwrap_or(0);
+    let first = levels.iter().position(|level| level.all() > 0).unwrap_or(0);
     loads[first].healthy += left;
 }
 
@@ -109,7 +118,12 @@ mod tests {
     use super::*;
 
     fn loads(levels: &[(u32, u32, u32)], threshold: u32) -> Vec<(u32, u32, bool)> {
-        let level = |&(healthy, degraded, hosts): &(u32, u32, u32)| LevelHealth { hosts, healthy, degraded };
+        let level = |&(healthy, degraded, hosts): &(u32, u32, u32)| LevelHealth {
+            hosts,
+            healthy,
+            degraded,
+            draining: 0,
+        };
         let levels: Vec<LevelHealth> = levels.iter().map(level).collect();
         let loads = priority_loads(&levels, 140, threshold);
         assert!(
@@ -149,12 +163,24 @@ mod tests {
         assert_eq!(loads(&[], 50), []);
     }
 
+    /// Draining hosts are used in panic, so Envoy counts them where panic is total, and nowhere else.
+    #[test]
+    fn those_that_drain_count_in_total_panic() {
+        let level = |hosts, healthy, draining| LevelHealth { hosts, healthy, degraded: 0, draining };
+        let healthy = |levels: &[LevelHealth]| -> Vec<u32> {
+            priority_loads(levels, 140, 50).iter().map(|load| load.healthy).collect()
+        };
+        assert_eq!(healthy(&[level(1, 0, 0), level(0, 0, 2)]), [34, 66]);
+        assert_eq!(healthy(&[level(0, 0, 3), level(1, 0, 0)]), [75, 25]);
+        assert_eq!(healthy(&[level(2, 2, 8), level(2, 2, 0)]), [100, 0]);
+    }
+
     #[test]
     fn a_hash_falls_on_a_level() {
         let loads = priority_loads(
             &[
-                LevelHealth { hosts: 10, healthy: 1, degraded: 4 },
-                LevelHealth { hosts: 10, healthy: 2, degraded: 0 },
+                LevelHealth { hosts: 10, healthy: 1, degraded: 4, draining: 0 },
+                LevelHealth { hosts: 10, healthy: 2, degraded: 0, draining: 0 },
             ],
             140,
             0,

@@ -57,5 +57,5 @@ pub use hash_type::{Function, HashType, Method, full_hash};
 pub use header::{domain_only, header_key, header_values};
 pub use policy::{Haproxy, HaproxyConfig};
 pub use server::{Admin, InvalidBackend, InvalidWeight, Server};
-pub use uri::UriKey;
+pub use uri::{UriKey, normalized_target};
 pub use url_param::url_param;

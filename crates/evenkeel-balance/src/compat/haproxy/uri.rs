@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 /// The key of `balance uri`: what of a request's target is hashed.
 ///
 /// ```
@@ -56,9 +58,54 @@ fn path(target: &[u8]) -> &[u8] {
     after.iter().position(|&byte| byte == b'/').map_or(&[], |slash| &after[slash..])
 }
 
+/// The target as HAProxy hands it on: an absolute one loses the port that its scheme has anyway (80 and `http`, 443 and
+/// `https`). Every other target stays as it is.
+///
+/// ```
+/// use evenkeel_balance::compat::haproxy::normalized_target;
+/// assert_eq!(normalized_target(b"http://example.org:80/a").as_ref(), b"http://example.org/a");
+/// ```
+#[must_use]
+pub fn normalized_target(target: &[u8]) -> Cow<'_, [u8]> {
+    without_default_port(target).map_or(Cow::Borrowed(target), Cow::Owned)
+}
+
+fn without_default_port(target: &[u8]) -> Option<Vec<u8>> {
+    let scheme = target.windows(3).position(|bytes| bytes == b"://")?;
+    let port: &[u8] = match &target[..scheme] {
+        name if name.eq_ignore_ascii_case(b"http") => b":80",
+        name if name.eq_ignore_ascii_case(b"https") => b":443",
+        _ => return None,
+    };
+    let start = scheme + 3;
+    let length = target[start..].iter().position(|byte| b"/?#".contains(byte));
+    let end = length.map_or(target.len(), |length| start + length);
+    let kept = target[..end].strip_suffix(port).filter(|kept| kept.len() > start)?;
+    Some([kept, &target[end..]].concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_of_the_scheme_goes() {
+        for (target, handed_on) in [
+            ("http://h.example:80/a:80?b:80", "http://h.example/a:80?b:80"),
+            ("HTTP://h:80/", "HTTP://h/"),
+            ("https://h:443/a", "https://h/a"),
+            ("http://[::1]:80/", "http://[::1]/"),
+            ("http://h:443/a", "http://h:443/a"),
+            ("https://h:80/a", "https://h:80/a"),
+            ("http://h:8080/a", "http://h:8080/a"),
+            ("ftp://h:80/a", "ftp://h:80/a"),
+            ("/a://h:80", "/a://h:80"),
+            ("/a:80", "/a:80"),
+            ("*", "*"),
+        ] {
+            assert_eq!(normalized_target(target.as_bytes()), handed_on.as_bytes(), "{target}");
+        }
+    }
 
     #[test]
     fn targets_are_cut() {

@@ -20,8 +20,8 @@ pub(super) struct Cluster {
     loads: Vec<LevelLoad>,
     /// Whether a level in panic gives no host.
     fails_in_panic: bool,
-    /// The weights of localities, if they count.
-    weights: Option<Vec<LocalityWeight>>,
+    /// The weights of localities in each level, if they count.
+    weights: Option<Vec<(usize, LocalityWeight)>>,
 }
 
 /// One server, with what its endpoint entry says.
@@ -62,12 +62,17 @@ impl Cluster {
             priority_loads(&levels, failover.overprovisioning_percent, failover.panic_threshold_percent);
         let weights = match (&policy, &cluster.locality) {
             (PolicyConfig::Envoy(config), _) if !config.locality_weights.is_empty() => {
-                Some(config.locality_weights.clone())
+                Some(weights_of_levels(&case.0["config"], &config.locality_weights, &converted)?)
             }
             (_, Some(LocalityConfig::Weights(_))) => Some(Vec::new()),
             _ => None,
         };
-        let fails_in_panic = failover.fail_traffic_on_panic;
+        let has_table = matches!(
+            &policy,
+            PolicyConfig::Envoy(config) if matches!(config.policy, EnvoyPolicy::RingHash(_) | EnvoyPolicy::Maglev(_))
+        );
+        // Envoy's tables do not look at it.
+        let fails_in_panic = failover.fail_traffic_on_panic && !has_table;
         Ok(Self { policy, hosts, loads, fails_in_panic, weights, converted })
     }
 
@@ -134,12 +139,15 @@ impl Cluster {
         names.dedup();
         let locality = |name: &Locality| {
             let is_here = |host: &Host| host.priority == level && host.locality == *name;
-            let weight = weights.iter().find(|zone| {
-                (zone.region.as_str(), zone.zone.as_str(), zone.sub_zone.as_str())
-                    == (name.region(), name.zone(), name.sub_zone())
+            // Of several entries of one locality the last one counts.
+            let mut weights = weights.iter().rev();
+            let weight = weights.find(|(at, zone)| {
+                *at == level
+                    && (zone.region.as_str(), zone.zone.as_str(), zone.sub_zone.as_str())
+                        == (name.region(), name.zone(), name.sub_zone())
             });
             let hosts = usable.iter().copied().filter(|&(server, _)| is_here(&self.hosts[server as usize]));
-            LocalityHosts { weight: weight.map_or(0, |zone| zone.weight), hosts: hosts.collect() }
+            LocalityHosts { weight: weight.map_or(0, |(_, zone)| zone.weight), hosts: hosts.collect() }
         };
         shares_by_locality(&names.into_iter().map(locality).collect::<Vec<_>>())
     }
@@ -213,6 +221,30 @@ pub(super) fn entries(config: &Value) -> Vec<Entry<'_>> {
     (0..list(groups)).flat_map(entries).collect()
 }
 
+/// The weights of the localities in each level. The reader knows one for all levels, and has to say so if there are more.
+fn weights_of_levels(
+    config: &Value,
+    read: &[LocalityWeight],
+    converted: &Converted,
+) -> Result<Vec<(usize, LocalityWeight)>, String> {
+    let groups = config["load_assignment"]["endpoints"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut weights = Vec::new();
+    for group in groups.iter().filter(|group| !group["load_balancing_weight"].is_null()) {
+        let part = |name: &str| group["locality"][name].as_str().unwrap_or_default().to_owned();
+        let zone = LocalityWeight {
+            region: part("region"),
+            zone: part("zone"),
+            sub_zone: part("sub_zone"),
+            weight: number(&group["load_balancing_weight"]).unwrap_or(0),
+        };
+        if !read.contains(&zone) {
+            converted.must_tell("load_balancing_weight")?;
+        }
+        weights.push((priority_of(group), zone));
+    }
+    Ok(weights)
+}
+
 /// The cluster and the route of a case as a whole configuration.
 fn source(config: &Value) -> String {
     let mut cluster = config.clone();
@@ -263,8 +295,9 @@ pub(super) fn level_health(hosts: impl Iterator<Item = (usize, Health, u32)>) ->
     for (priority, health, count) in hosts {
         levels.resize(levels.len().max(priority + 1), LevelHealth::default());
         let level = &mut levels[priority];
-        // Those that drain do not count.
+        // Those that drain count apart.
         level.hosts += if health == Health::Draining { 0 } else { count };
+        level.draining += if health == Health::Draining { count } else { 0 };
         level.healthy += if health == Health::Healthy { count } else { 0 };
         level.degraded += if health == Health::Degraded { count } else { 0 };
     }

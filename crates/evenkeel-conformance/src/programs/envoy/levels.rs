@@ -23,7 +23,9 @@ pub(super) fn replay(case: &Case, tally: &mut Tally) -> Option<()> {
     let overprovisioning = number(&case.0["overprovisioning_factor"]).unwrap_or(140);
     let health = level_health(groups.iter().map(|group| (group.priority, group.health, group.hosts)));
     let loads = priority_loads(&health, overprovisioning, panic_threshold(config));
-    let fails = flag(&config["common_lb_config"]["zone_aware_lb_config"], "fail_traffic_on_panic");
+    let has_table = matches!(config["lb_policy"].as_str(), Some("RING_HASH" | "MAGLEV"));
+    let fails =
+        !has_table && flag(&config["common_lb_config"]["zone_aware_lb_config"], "fail_traffic_on_panic");
     for group in &groups {
         let load = loads[group.priority];
         let ours = if fails && load.in_panic { 0.0 } else { share_of(group, load, &groups) };

@@ -61,14 +61,24 @@ impl Keys {
 /// What a rule makes of the request that carried this key.
 fn made(rule: &KeyRule, target: &Template, key: &[u8]) -> Result<Option<Key>, String> {
     // A key that was recorded as a whole target needs no other.
-    let is_target = matches!(rule, KeyRule::Uri(_));
+    let is_target = match rule {
+        KeyRule::Uri(_) => true,
+        KeyRule::Sample(KeyPart::Path | KeyPart::Target | KeyPart::QueryString) => {
+            key.starts_with(b"/") || key.windows(3).any(|bytes| bytes == b"://")
+        }
+        _ => false,
+    };
     let target = if is_target { key.to_vec() } else { target.with(key) };
     let source = if *rule == KeyRule::Source { Some(address(key)?) } else { None };
     let name = match rule {
-        KeyRule::Header { name, .. } | KeyRule::Sample(KeyPart::Header(name)) => name,
+        KeyRule::Header { name, .. } | KeyRule::Sample(KeyPart::Header(name)) => name.as_str(),
         _ => "x-key",
     };
-    let headers = [(name, key)];
+    let cookie = match rule {
+        KeyRule::Sample(KeyPart::Cookie(name)) => [name.as_bytes(), b"=", key].concat(),
+        _ => Vec::new(),
+    };
+    let headers = [(name, key), ("cookie", cookie.as_slice())];
     Ok(rule.of(&RequestParts { method: "GET", target: &target, headers: &headers, source }))
 }
 
