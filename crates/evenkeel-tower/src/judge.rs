@@ -27,7 +27,11 @@ impl Judgement {
         Self { outcome: None, ending: None }
     }
 
-    /// Of an error of the service: a failure that this side saw.
+    /// Of an error of the service: a failure that this side saw, unless the endpoint said that it never looked at the request.
+    ///
+    /// With the feature `h2` those are known that say so by HTTP/2: [`Ending::Refused`], after which even what must not be done twice
+    /// is sent again (RFC 9113, 8.7). A stream that was refused (`REFUSED_STREAM`) tells of an overload; one that came too late
+    /// for a connection that ends in good order (`GOAWAY` with `NO_ERROR`) says nothing of the endpoint.
     ///
     /// [`Ending::ConnectFailed`], after which even what must not be done twice is sent again, only if the chain of its sources has
     /// an error that nothing but connecting can have: [`NotConnected`], or with the feature `hyper-util` one of its client that
@@ -35,6 +39,10 @@ impl Judgement {
     /// cannot be told from one of connecting.
     #[must_use]
     pub fn of_error(error: &(dyn Error + 'static)) -> Self {
+        #[cfg(feature = "h2")]
+        if let Some(outcome) = unseen(error) {
+            return Self { outcome: Some(outcome), ending: Some(Ending::Refused) };
+        }
         let ending = if is_unconnected(error) { Ending::ConnectFailed } else { Ending::Reset };
         Self { outcome: Some(Outcome::failure().with_origin(Origin::Local)), ending: Some(ending) }
     }
@@ -49,6 +57,24 @@ impl Judgement {
         };
         Self { outcome: Some(outcome), ending }
     }
+}
+
+/// What the endpoint says of itself by not looking at a stream of HTTP/2.
+#[cfg(feature = "h2")]
+fn unseen(error: &(dyn Error + 'static)) -> Option<Outcome> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>().filter(|error| error.is_remote()) {
+            return match error.reason()? {
+                h2::Reason::REFUSED_STREAM if error.is_reset() => Some(Outcome::overload(None)),
+                // Streams that are still served end by themselves: those with this error are above the last one that was seen.
+                h2::Reason::NO_ERROR if error.is_go_away() => Some(Outcome::neutral()),
+                _ => None,
+            };
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn is_unconnected(error: &(dyn Error + 'static)) -> bool {

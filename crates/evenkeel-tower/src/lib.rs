@@ -44,6 +44,7 @@
 //! |---|---|---|
 //! | `http` | yes | the modules [`http`] and [`grpc`] |
 //! | `discover` | | the module `discover` |
+//! | `h2` | | streams of HTTP/2 that the endpoint never looked at (`REFUSED_STREAM`, `GOAWAY`) are known as such |
 //! | `hyper-util` | | errors of connecting of hyper-util's client, and of reqwest's, are known as such |
 //! | `tokio` | | `TokioTimer` |
 

@@ -3,7 +3,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use evenkeel::{Clock, Timestamp};
 use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -54,8 +56,16 @@ where
 }
 
 struct Idle<S> {
-    services: Mutex<Vec<S>>,
+    /// The one that was used last is at the end, with the time when it came back.
+    services: Mutex<Vec<(S, Timestamp)>>,
     most: usize,
+    aging: Option<Aging>,
+}
+
+/// How long a service may be idle, and by whose time.
+struct Aging {
+    timeout: Duration,
+    clock: Box<dyn Clock>,
 }
 
 enum State<F, S> {
@@ -71,8 +81,21 @@ where
 {
     /// A pool that keeps up to so many idle services.
     pub fn new(make: M, target: Target, max_idle: usize) -> Self {
-        let idle = Idle { services: Mutex::default(), most: max_idle };
+        let idle = Idle { services: Mutex::default(), most: max_idle, aging: None };
         Self { make, target, idle: Arc::new(idle), state: Mutex::new(State::Empty) }
+    }
+
+    /// Drops services that were idle for so long by this clock. Default: none, they stay until they fail. Take less than the servers wait
+    /// before they close idle connections, often 60 s or 75 s: a request that meets one while it is being closed is lost, and
+    /// whether it was seen nobody knows.
+    ///
+    /// There is no task: whoever asks next drops what is too old. Say it before the pool is cloned, since each change begins with an
+    /// empty list.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration, clock: impl Clock + 'static) -> Self {
+        let aging = Some(Aging { timeout, clock: Box::new(clock) });
+        self.idle = Arc::new(Idle { services: Mutex::default(), most: self.idle.most, aging });
+        self
     }
 
     /// How many are idle.
@@ -82,20 +105,36 @@ where
 }
 
 impl<S> Idle<S> {
+    fn now(&self) -> Timestamp {
+        self.aging.as_ref().map_or(Timestamp::ORIGIN, |aging| aging.clock.now())
+    }
+
+    /// Drops those that were idle for too long, outside of the lock.
+    fn drop_old(&self) {
+        let Some(Aging { timeout, clock }) = &self.aging else { return };
+        let now = clock.now();
+        let old: Vec<(S, Timestamp)> = {
+            let mut services = self.services.lock();
+            services.extract_if(.., |(_, since)| now.saturating_since(*since) >= *timeout).collect()
+        };
+        drop(old);
+    }
+
     /// One that is ready. Those that have failed in the meantime are dropped; the others stay.
     fn take<Req>(&self, cx: &mut Context<'_>) -> Option<S>
     where
         S: Service<Req>,
     {
+        self.drop_old();
         // Asked outside the lock, since asking is code of the user; each is asked once.
         let mut busy = Vec::new();
         let found = loop {
             let next = self.services.lock().pop();
-            let Some(mut service) = next else { break None };
+            let Some((mut service, since)) = next else { break None };
             match service.poll_ready(cx) {
                 Poll::Ready(Ok(())) => break Some(service),
                 Poll::Ready(Err(_)) => {}
-                Poll::Pending => busy.push(service),
+                Poll::Pending => busy.push((service, since)),
             }
         };
         if !busy.is_empty() {
@@ -105,9 +144,11 @@ impl<S> Idle<S> {
     }
 
     fn give_back(&self, service: S) {
+        self.drop_old();
+        let now = self.now();
         let mut services = self.services.lock();
         if services.len() < self.most {
-            services.push(service);
+            services.push((service, now));
         } else {
             drop(services);
             drop(service);

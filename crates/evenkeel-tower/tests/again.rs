@@ -6,7 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use evenkeel::{Cluster, LedgerConfig, Outcome, PickError, PolicyConfig, limit::RetryBudgetConfig};
+use evenkeel::limit::{LimitConfig, RetryBudgetConfig};
+use evenkeel::{Cluster, LedgerConfig, Outcome, PickError, PolicyConfig};
 use evenkeel_route::retry::{Backoff, HedgeConfig, Jitter, RetryConfig, RetryOn};
 use evenkeel_tower::{
     Again, Balance, BalanceError, Cloned, CopyBy, JudgeBy, NoKeys, OnResponse, OwnService, TokioTimer,
@@ -124,6 +125,27 @@ async fn what_cannot_be_copied_is_sent_again_only_if_it_was_not_sent() {
     services.iter().for_each(|service| service.be(Mood::Failing));
     assert!(client.clone().oneshot("hello").await.is_err());
     assert_eq!(services.iter().map(Told::called).sum::<u32>(), 9);
+}
+
+/// A place for one: whoever waits to try again does not keep others out.
+#[tokio::test(start_paused = true)]
+async fn a_wait_between_attempts_keeps_no_place_in_a_limit() {
+    let cluster = Cluster::builder("test")
+        .policy(PolicyConfig::round_robin())
+        .limit(LimitConfig::fixed(1))
+        .clock(tokio_clock())
+        .build()
+        .unwrap();
+    let services = told(&cluster, 2);
+    services.iter().for_each(|service| service.be(Mood::Status(503)));
+    let first = tokio::spawn(retrying(&cluster).oneshot("hello"));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(services.iter().map(Told::called).sum::<u32>(), 1, "it was turned away, and waits");
+    assert_eq!(in_flight(&cluster), 1);
+    services.iter().for_each(|service| service.be(Mood::Well));
+    assert_eq!(Balance::new(cluster.clone()).oneshot("hello").await.unwrap().1, 200);
+    assert_eq!(first.await.unwrap().unwrap().1, 200);
+    assert_eq!(in_flight(&cluster), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use evenkeel::{Address, Cluster};
+use evenkeel::{Address, Cluster, ManualClock};
 use evenkeel_tower::{Balance, BoxError, Pool};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -70,6 +70,23 @@ fn cluster(servers: &[Server], connect: &Connect) -> Cluster<Pooled> {
     let make = |endpoint: &evenkeel::Endpoint| Pool::new(connect.clone(), endpoint.address().clone(), 2);
     cluster.apply_with(servers.iter().map(Server::endpoint), make).unwrap();
     cluster
+}
+
+/// Stands for a connection, and counts how many were made.
+#[tokio::test]
+async fn what_was_idle_for_too_long_is_not_used_again() {
+    let made = AtomicU32::new(0);
+    let connect = tower::service_fn(|(): ()| {
+        let number = made.fetch_add(1, Ordering::SeqCst);
+        async move { Ok::<_, BoxError>(tower::service_fn(move |(): ()| async move { Ok::<_, BoxError>(number) })) }
+    });
+    let clock = Arc::new(ManualClock::default());
+    let pool = Pool::new(connect, (), 4).idle_timeout(Duration::from_secs(10), Arc::clone(&clock));
+    assert_eq!(pool.clone().oneshot(()).await.unwrap(), 0);
+    clock.advance(Duration::from_secs(9));
+    assert_eq!((pool.clone().oneshot(()).await.unwrap(), pool.idle()), (0, 1), "its time begins again");
+    clock.advance(Duration::from_secs(10));
+    assert_eq!((pool.clone().oneshot(()).await.unwrap(), pool.idle()), (1, 1));
 }
 
 fn get() -> Request<Empty<Bytes>> {

@@ -99,6 +99,17 @@ impl<T> Pick<T> {
         }
     }
 
+    /// Gives back the places in the limits of the endpoint and of the cluster before the request has ended. It stays in the count of
+    /// those in flight.
+    ///
+    /// For whoever keeps an answer aside while the request is tried elsewhere: a wait between attempts is no work, and must not keep
+    /// others out. Give the verdict first ([`record`](Self::record)), or the limits learn nothing from it.
+    pub fn free_slots(&mut self) {
+        if self.is_limited() {
+            self.give_back();
+        }
+    }
+
     /// The time since the pick, by the cluster's clock; `None` if nobody wants it, or the verdict is given.
     ///
     /// For answers whose verdict comes long after their head, such as streams of gRPC: ask when the head is there, and hand it in with

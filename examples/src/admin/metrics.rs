@@ -39,14 +39,27 @@ impl Metrics {
     pub fn observer(&self, cluster: &str) -> Box<dyn Observer> {
         Box::new(self.counters(cluster))
     }
+}
 
-    /// All of it in the OpenMetrics text format.
-    pub(crate) fn text(&self, clusters: &[Arc<dyn AnyCluster>], max_endpoints: usize) -> String {
-        let exporter = Exporter::with_max_endpoints(max_endpoints);
+/// One exporter for as long as an admin lives: it remembers what it has told of clusters that a reload replaced, so no counter falls.
+pub(crate) struct Page(Mutex<Exporter>);
+
+impl Page {
+    pub(crate) fn new(max_endpoints: usize) -> Self {
+        Self(Mutex::new(Exporter::with_max_endpoints(max_endpoints)))
+    }
+
+    /// All that there is now, in the OpenMetrics text format. One scrape at a time; no cluster is kept from one to the next.
+    pub(crate) fn text(&self, clusters: &[Arc<dyn AnyCluster>], metrics: &Metrics) -> String {
+        let exporter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for cluster in clusters {
-            cluster.export(&exporter, &self.counters(cluster.name()));
+            cluster.export(&exporter, &metrics.counters(cluster.name()));
         }
-        exporter.to_openmetrics()
+        let text = exporter.to_openmetrics();
+        for cluster in clusters {
+            exporter.remove(cluster.name());
+        }
+        text
     }
 }
 

@@ -11,7 +11,7 @@ use super::act::{ActError, Order};
 use super::answer::Answer;
 use super::asked::Asked;
 use super::log::{Entry, Log, Told};
-use super::metrics::{Metrics, OPEN_METRICS};
+use super::metrics::{Metrics, OPEN_METRICS, Page};
 use super::settings::{AdminSettings, AdminSettingsError, Serves};
 use super::view::{Seen, Summary};
 use super::world::{AnyCluster, Configured, MeterOf, Metered, Parts, World};
@@ -25,6 +25,7 @@ pub struct Admin {
     parts: Parts,
     configured: Vec<Box<dyn World>>,
     metrics: Metrics,
+    exported: Page,
     log: Log,
     clock: MonotonicClock,
 }
@@ -55,6 +56,7 @@ impl Admin {
     pub fn new(settings: AdminSettings) -> Result<Self, AdminSettingsError> {
         settings.check()?;
         Ok(Self {
+            exported: Page::new(settings.max_endpoints),
             settings,
             parts: Parts::default(),
             configured: Vec::new(),
@@ -161,7 +163,7 @@ impl Admin {
     }
 
     fn metrics(&self) -> Answer {
-        let text = self.metrics.text(&self.clusters(), self.settings.max_endpoints);
+        let text = self.exported.text(&self.clusters(), &self.metrics);
         Answer::new(200, OPEN_METRICS, text)
     }
 

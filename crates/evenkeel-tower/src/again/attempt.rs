@@ -31,6 +31,13 @@ pub(super) enum Given<T, Res> {
 }
 
 impl<T, Res> Given<T, Res> {
+    /// Leaves the limits, while something better is awaited.
+    pub(super) fn free_slots(&mut self) {
+        if let Self::Answer { pick, .. } = self {
+            pick.free_slots();
+        }
+    }
+
     pub(super) fn give<J: Track<T, Res>>(self, track: &J) -> Result<J::Response, BalanceError> {
         match self {
             Self::Answer { answer, pick, outcome } => Ok(track.track(pick, answer, outcome)),

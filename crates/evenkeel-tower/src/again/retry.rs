@@ -15,7 +15,8 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
     /// One attempt after the other.
     ///
     /// The answer of a failed attempt is kept until there is a place for the next one. So a caller gets the endpoint's own 503
-    /// if the budget is spent, or nobody else is usable, and not our excuse.
+    /// if the budget is spent, or nobody else is usable, and not our excuse. Its places in limits are given back before the wait, since
+    /// nothing is done in it.
     pub(super) async fn retry<Req, S>(
         &self,
         policy: &RetryPolicy,
@@ -40,7 +41,7 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
             tried.lock().add(&pick);
             let copy = self.copies.copy(&request);
             let until = plan.attempt_deadline(cluster.now());
-            let Attempted { result, ending, unsent } = self.attempt(pick, request, until, &tried).await;
+            let Attempted { mut result, ending, unsent } = self.attempt(pick, request, until, &tried).await;
             let now = cluster.now();
             let number = u64::from(plan.attempt());
             // The budget is asked by the pick.
@@ -48,6 +49,7 @@ impl<T, V, K, J, C, W> Again<T, V, K, J, C, W> {
             let (Some(Next::Retry { at }), Some(again)) = (next, unsent.or(copy)) else {
                 return result.give(&self.balance.track);
             };
+            result.free_slots();
             self.timer.sleep(at.saturating_since(now)).await;
             let next = self.next(&again, &tried.lock());
             match next {

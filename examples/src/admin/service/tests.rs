@@ -294,6 +294,37 @@ fn metrics_hold_what_was_counted() {
     assert!(text.contains("reason=\"not_known\"} 1"), "{text}");
 }
 
+/// Ejections are counted by the cluster, and a cluster that a reload builds anew begins at zero.
+#[test]
+fn no_counter_falls_over_a_reload() {
+    let text = r#"
+        [[clusters]]
+        name = "users"
+        outlier = { consecutive_failures = 1, caps = { at_least_one = true } }
+        endpoints = [{ id = "a", address = "10.0.0.1:80" }, { id = "b", address = "10.0.0.2:80" }]
+    "#;
+    let running = Arc::new(Running::<()>::start(Loaded::parse(text, Syntax::Toml).unwrap()).unwrap());
+    let admin = Admin::new(AdminSettings::default()).unwrap().with_running(Arc::clone(&running), |()| None);
+    let ejections = || {
+        let page = String::from_utf8(admin.answer("GET", "/metrics", &[HOST], b"").body).unwrap();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("evenkeel_cluster_outlier_detection_ejections_enforced_total{"));
+        line.unwrap_or_else(|| panic!("{page}")).rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    let fail = || running.cluster("users").unwrap().pick(&Request::new()).unwrap().finish(Outcome::failure());
+    fail();
+    assert_eq!(ejections(), 1.0);
+    // Away and back: another cluster of the same name.
+    for text in ["[[clusters]]\nname = \"others\"", text] {
+        let _ = running.apply(Loaded::parse(text, Syntax::Toml).unwrap()).unwrap();
+    }
+    assert_eq!(running.cluster("users").unwrap().report().outliers.unwrap().ejections, 0, "built anew");
+    assert_eq!(ejections(), 1.0);
+    fail();
+    assert_eq!(ejections(), 2.0);
+}
+
 #[test]
 fn a_configuration_is_followed_over_reloads() {
     let text = r#"
