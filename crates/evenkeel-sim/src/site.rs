@@ -18,6 +18,8 @@ pub(crate) struct Site {
     pub(crate) group: u32,
     /// Causes for which it is down.
     pub(crate) down: u32,
+    /// Faults that health checks have noticed and that are not known to be over.
+    pub(crate) noticed: u32,
     /// Among the endpoints that clients know.
     pub(crate) is_present: bool,
     /// So many times as slow, since it has just been started.
@@ -67,6 +69,7 @@ impl Site {
             zone,
             group,
             down: 0,
+            noticed: 0,
             is_present: true,
             cold: 1.0,
             starts: 0,

@@ -129,3 +129,15 @@ fn probes_follow_servers_that_lose_their_spare_capacity() {
     let run = &report.cases[0].policies[0].runs[0];
     assert!(run.p99_ms < 400.0 && run.errors == 0.0, "{} ms, {} of {}", run.p99_ms, run.errors, run.requests);
 }
+
+/// A server with two faults at once is not called healthy when the first is over.
+#[test]
+fn who_is_noticed_stays_out_until_all_is_over() {
+    let text = "name = 'twice'\nduration = '40s'\nwarm_up = '20s'\nseeds = '1-2'\ntimeout = '1s'\narrivals = { load = 0.3 }\nwork = { type = 'exponential', mean = '20ms' }\nservers = [{ count = 4, discipline = 'sharing', cores = 2.0 }]\nfaults = [{ servers = [0], from = '5s', to = '15s', noticed_after = '100ms', kind = 'black_hole' }, { servers = [0], from = '10s', to = '50s', noticed_after = '100ms', kind = 'black_hole' }]";
+    for (policy, runs) in runs(text, &["random", "least_request"]) {
+        for run in runs {
+            assert_eq!(run.shares[0], 0, "{policy}, seed {}: asked while it was known to be down", run.seed);
+            assert_eq!(run.errors, 0.0, "{policy}, seed {}", run.seed);
+        }
+    }
+}

@@ -50,12 +50,14 @@ impl World<'_> {
         }
     }
 
-    /// Health checks tell clients.
+    /// Health checks tell clients. A server with several faults is up when the last of them is over.
     pub(super) fn notice(&mut self, number: u32, begins: bool) {
-        let state = if begins { CheckState::Down } else { CheckState::Up };
         let fault = &self.scenario.faults[number as usize];
         let all = 0..self.sites.len() as u32;
         for server in all.filter(|server| fault.servers.is_empty() || fault.servers.contains(server)) {
+            let noticed = &mut self.sites[server as usize].noticed;
+            *noticed = if begins { *noticed + 1 } else { noticed.saturating_sub(1) };
+            let state = if *noticed > 0 { CheckState::Down } else { CheckState::Up };
             for client in &self.clients {
                 let handle = clients::id(server).and_then(|id| client.cluster.endpoint(&id).ok());
                 if let Some(handle) = handle {
