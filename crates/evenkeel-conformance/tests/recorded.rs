@@ -26,7 +26,7 @@ fn grpc() {
 
 #[test]
 fn haproxy() {
-    check("haproxy", 21);
+    check("haproxy", 22);
 }
 
 #[test]
