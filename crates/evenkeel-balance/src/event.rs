@@ -52,7 +52,8 @@ pub enum Observed {
     Censored,
 }
 
-/// What an endpoint says of its own load: the fields of an ORCA report (`xds.data.orca.v3.OrcaLoadReport`) that decide.
+/// What an endpoint says of its own load: the fields of an ORCA report (`xds.data.orca.v3.OrcaLoadReport`) that decide, and what
+/// [`C3`](crate::C3) asks for beside them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoadReport {
     /// Queries a second that it serves, over all its clients.
@@ -61,6 +62,10 @@ pub struct LoadReport {
     pub errors_per_second: f64,
     /// How busy it is: 1 is its full capacity, above is overload.
     pub utilisation: f64,
+    /// The requests that wait there or are being served, over all its clients; none if it does not say.
+    pub queue: Option<u32>,
+    /// What serving a request takes there without the wait; none if it does not say.
+    pub service_time: Option<Duration>,
     /// When the report came.
     pub at: Timestamp,
 }
@@ -69,6 +74,19 @@ impl LoadReport {
     /// A report of these figures, without a time yet.
     #[must_use]
     pub const fn new(queries_per_second: f64, errors_per_second: f64, utilisation: f64) -> Self {
-        Self { queries_per_second, errors_per_second, utilisation, at: Timestamp::ORIGIN }
+        let at = Timestamp::ORIGIN;
+        Self { queries_per_second, errors_per_second, utilisation, queue: None, service_time: None, at }
+    }
+
+    /// The same with the requests that are there.
+    #[must_use]
+    pub const fn with_queue(self, queue: u32) -> Self {
+        Self { queue: Some(queue), ..self }
+    }
+
+    /// The same with the time that serving a request takes, without the wait.
+    #[must_use]
+    pub const fn with_service_time(self, service_time: Duration) -> Self {
+        Self { service_time: Some(service_time), ..self }
     }
 }

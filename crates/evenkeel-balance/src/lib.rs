@@ -102,7 +102,7 @@ pub use invalid::InvalidPolicy;
 pub use latency::{
     C3, C3Config, ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, LeastLatency,
     LeastLatencyConfig, LeastTime, LeastTimeConfig, PeakEwma, PeakEwmaConfig, Prequal, PrequalConfig,
-    ProbePool, ProbePoolConfig, ServerFeedback, UnknownWeight,
+    ProbePool, ProbePoolConfig, UnknownWeight,
 };
 pub use load::{
     JoinIdleQueue, JoinIdleQueueConfig, LeastConnections, LeastConnectionsConfig, LeastRequest,

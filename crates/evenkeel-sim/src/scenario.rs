@@ -81,7 +81,8 @@ pub struct Scenario {
     /// Keys of requests. Default: none have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysConfig>,
-    /// Whether answers carry a report of the server's load. Default: no.
+    /// Whether answers carry a report of the server's load: queries and failures a second and utilisation of the last span, and the
+    /// requests that are there as the answer comes. Default: no.
     #[serde(default)]
     pub load_reports: bool,
     /// Who sends.

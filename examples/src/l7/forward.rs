@@ -77,7 +77,7 @@ pub async fn forward(
 ) -> Result<Forwarded, Lost> {
     let mut last: Option<Result<Forwarded, Cause>> = None;
     loop {
-        let pick = match exchange.pick() {
+        let mut pick = match exchange.pick() {
             Ok(pick) => pick,
             Err(error) => {
                 return match last {
@@ -117,20 +117,20 @@ pub async fn forward(
         {
             return Err(Lost::Failed(Cause::ClientTimeout));
         }
-        let (next, result) = judge(exchange, pick, result, started);
+        let judged = judge(exchange, &mut pick, &result, started);
         if let Some(Ok(before)) = last.take() {
             discard(way, before);
         }
-        let wait = match next {
+        let wait = match judged.next {
             Next::RetryAfter(wait) => wait,
             // Of a route with hedges, whose next attempt is not beside this one but after it.
             Next::HedgeNow => Duration::ZERO,
-            _ => return result.map_err(Lost::Failed),
+            _ => return judged.ended(result, pick).map_err(Lost::Failed),
         };
         if !body.is_there() {
-            return result.map_err(Lost::Failed);
+            return judged.ended(result, pick).map_err(Lost::Failed);
         }
-        last = Some(result.map(|mut answer| {
+        last = Some(judged.ended(result, pick).map(|mut answer| {
             // The endpoint is not to wait for its verdict.
             if let Some(verdict) = answer.verdict.take() {
                 answer.pick.record(verdict);
@@ -168,9 +168,10 @@ async fn hedged(
         let mut last = None;
         let is_due = match ended {
             None => true,
-            Some((pick, started, result)) => {
-                let (next, result) = judge(exchange, pick, result, started);
-                match next {
+            Some((mut pick, started, result)) => {
+                let judged = judge(exchange, &mut pick, &result, started);
+                let result = judged.ended(result, pick);
+                match judged.next {
                     Next::Wait if !running.is_empty() => {
                         if let Ok(answer) = result {
                             discard(way, answer);
@@ -225,15 +226,37 @@ fn deadline<'a>(way: Way<'a>, exchange: &Exchange<Upstream>, started: Instant) -
     Deadline::new(started, way.live.settings.timeouts.response, latest, way.fate)
 }
 
+/// What an ending means.
+#[derive(Clone, Copy)]
+struct Judged {
+    /// For the request.
+    next: Next,
+    /// For the endpoint, if it is not told yet.
+    verdict: Option<Outcome>,
+    at: Instant,
+    taken: Duration,
+}
+
+impl Judged {
+    fn ended(self, result: Result<Answer, Failure>, pick: Pick<Upstream>) -> Result<Forwarded, Cause> {
+        let Self { verdict, at, taken, .. } = self;
+        match result {
+            Ok(answer) => Ok(Forwarded { answer, pick, verdict, at, taken }),
+            Err(failure) => Err(failure.cause),
+        }
+    }
+}
+
 /// What an ending means for the request and for the endpoint.
 fn judge(
     exchange: &mut Exchange<Upstream>,
-    mut pick: Pick<Upstream>,
-    result: Result<Answer, Failure>,
+    pick: &mut Pick<Upstream>,
+    result: &Result<Answer, Failure>,
     started: Instant,
-) -> (Next, Result<Forwarded, Cause>) {
+) -> Judged {
     let at = Instant::now();
     let taken = at.saturating_duration_since(started);
+    let judged = |next, verdict| Judged { next, verdict, at, taken };
     let ended = |exchange: &Exchange<Upstream>, pick: &Pick<Upstream>, outcome: &Outcome| {
         if let Some(meter) = &pick.payload().meter {
             meter.ended(taken, outcome.verdict(), exchange.cluster().now());
@@ -241,21 +264,19 @@ fn judge(
     };
     match result {
         Ok(answer) => {
-            let Some(ending) = ending(&answer) else {
+            let Some(ending) = ending(answer) else {
                 // How a call ended, its trailers tell; that it was answered, is known.
-                ended(exchange, &pick, &Outcome::success());
-                return (Next::Done, Ok(Forwarded { answer, pick, verdict: None, at, taken }));
+                ended(exchange, pick, &Outcome::success());
+                return judged(Next::Done, None);
             };
             let outcome = outcome_of(&ending).with_latency(taken);
-            ended(exchange, &pick, &outcome);
-            let next = exchange.after_unrecorded(&pick, &ending, &outcome);
-            (next, Ok(Forwarded { answer, pick, verdict: Some(outcome), at, taken }))
+            ended(exchange, pick, &outcome);
+            judged(exchange.after_unrecorded(pick, &ending, &outcome), Some(outcome))
         }
         Err(failure) => {
             let (ending, outcome) = (failure.ending(), failure.outcome());
-            ended(exchange, &pick, &outcome);
-            let next = exchange.after_with(&mut pick, &ending, outcome);
-            (next, Err(failure.cause))
+            ended(exchange, pick, &outcome);
+            judged(exchange.after_with(pick, &ending, outcome), None)
         }
     }
 }

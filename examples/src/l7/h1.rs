@@ -9,7 +9,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::deadline::Deadline;
+use super::quiet::poll_quietly;
 use super::request_body::RequestBody;
 use super::stream::Stream;
 use super::timer::LazyTimer;
@@ -24,13 +26,15 @@ use super::timer::LazyTimer;
 /// A connection to an upstream, with at most one request on it.
 pub struct H1 {
     sender: SendRequest<RequestBody>,
-    driver: Option<Connection<TokioIo<Stream>, RequestBody>>,
+    driver: Option<Driver>,
     pub(super) timer: LazyTimer,
     /// Since when it waits, once somebody has looked.
     pub(super) since: Option<Instant>,
     /// The settings that it was made under.
     pub(super) number: u64,
     is_used: bool,
+    /// The body of the request under way comes in from elsewhere, and wakes whoever drives.
+    is_streaming: bool,
 }
 
 /// Why a request brought no answer on this connection.
@@ -53,15 +57,36 @@ impl H1 {
     pub async fn new(stream: Stream, number: u64) -> Result<Self, Cause> {
         let (sender, driver) = handshake(stream).await?;
         let timer = LazyTimer::new();
-        Ok(Self { sender, driver: Some(driver), timer, since: None, number, is_used: false })
+        Ok(Self {
+            sender,
+            driver: Some(driver),
+            timer,
+            since: None,
+            number,
+            is_used: false,
+            is_streaming: false,
+        })
     }
 
     /// Lets the connection go on as far as it can.
     pub fn drive(&mut self, context: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && Pin::new(driver).poll(context).is_ready()
-        {
-            self.driver = None;
+        drive(&mut self.driver, self.is_streaming, context);
+    }
+
+    /// What there is of the answer's body, after letting the connection bring more.
+    pub fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // What the connection brings, it brings while we drive it: nobody need wake us for that.
+        let silent = &mut Context::from_waker(Waker::noop());
+        match Pin::new(&mut *body).poll_frame(silent) {
+            Poll::Pending => {
+                self.drive(context);
+                Pin::new(body).poll_frame(silent)
+            }
+            ready => ready,
         }
     }
 
@@ -88,16 +113,14 @@ impl H1 {
         request: Request<RequestBody>,
         deadline: Deadline<'_>,
     ) -> Result<Response<Incoming>, H1Failure> {
+        let is_streaming = request.body().is_streaming();
+        self.is_streaming = is_streaming;
         let mut sending = pin!(self.sender.try_send_request(request));
         let (driver, timer) = (&mut self.driver, &mut self.timer);
         // The answer arrives while the driver is polled, right before we ask for it: nobody need wake us for it.
         let silent = Waker::noop();
         let answer = std::future::poll_fn(|context| {
-            if let Some(running) = driver
-                && Pin::new(running).poll(context).is_ready()
-            {
-                *driver = None;
-            }
+            drive(driver, is_streaming, context);
             if let Poll::Ready(answer) = sending.as_mut().poll(&mut Context::from_waker(silent)) {
                 return Poll::Ready(Some(answer));
             }
@@ -122,14 +145,27 @@ impl H1 {
     }
 }
 
+type Driver = Connection<TokioIo<Stream>, RequestBody>;
+
+fn drive(driver: &mut Option<Driver>, is_streaming: bool, context: &mut Context<'_>) {
+    let Some(running) = driver else { return };
+    let mut running = Pin::new(running);
+    let polled = if is_streaming {
+        running.poll(context)
+    } else {
+        poll_quietly(context, |context| running.as_mut().poll(context))
+    };
+    if polled.is_ready() {
+        *driver = None;
+    }
+}
+
 /// Speaks HTTP/1.1 on a connection of which both parts are wanted.
 ///
 /// # Errors
 ///
 /// If hyper cannot begin.
-pub async fn handshake(
-    stream: Stream,
-) -> Result<(SendRequest<RequestBody>, Connection<TokioIo<Stream>, RequestBody>), Cause> {
+pub async fn handshake(stream: Stream) -> Result<(SendRequest<RequestBody>, Driver), Cause> {
     http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(|_| Cause::Reset)
 }
 

@@ -68,7 +68,7 @@ async fn read(mut body: hyper::body::Incoming, mut via: Via, deadline: Instant) 
         loop {
             let frame = std::future::poll_fn(|context| {
                 if let Via::H1(connection) = &mut via {
-                    connection.drive(context);
+                    return connection.poll_body(&mut body, context);
                 }
                 std::pin::Pin::new(&mut body.frame()).poll(context)
             });

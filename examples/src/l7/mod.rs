@@ -46,6 +46,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod pending;
 pub mod proxy;
+pub mod quiet;
 pub mod renewal;
 pub mod reply_body;
 pub mod request_body;

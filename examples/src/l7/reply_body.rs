@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -98,7 +98,7 @@ impl ReplyBody {
     }
 
     /// The body of an upstream.
-    pub fn passing(beginning: Beginning, worker: Arc<Worker>, busy: Busy) -> Self {
+    pub fn passing(beginning: Beginning, worker: Arc<Worker>, busy: Option<Busy>) -> Self {
         let Beginning { body, via, pick, verdict, call, is_stream, until, idle, begun, record } = beginning;
         let passing = Passing {
             body,
@@ -117,22 +117,16 @@ impl ReplyBody {
             end: End::NotYet,
             record,
         };
-        Self { kind: Kind::Passing(passing), busy: Some(busy) }
+        Self { kind: Kind::Passing(passing), busy }
     }
 }
 
 impl Passing {
-    /// What there is, after letting the connection bring more. Nobody need wake us for what we read ourselves.
+    /// What there is, after letting the connection bring more.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let body = Pin::new(&mut self.body);
-        let Some(Via::H1(connection)) = &mut self.via else { return body.poll_frame(context) };
-        let silent = &mut Context::from_waker(Waker::noop());
-        match body.poll_frame(silent) {
-            Poll::Pending => {
-                connection.drive(context);
-                Pin::new(&mut self.body).poll_frame(silent)
-            }
-            ready => ready,
+        match &mut self.via {
+            Some(Via::H1(connection)) => connection.poll_body(&mut self.body, context),
+            _ => Pin::new(&mut self.body).poll_frame(context),
         }
     }
 

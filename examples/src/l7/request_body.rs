@@ -25,6 +25,13 @@ pub enum RequestBody {
     Streaming(Box<Streaming>),
 }
 
+impl RequestBody {
+    /// Whether more of it may come while it is sent.
+    pub const fn is_streaming(&self) -> bool {
+        matches!(self, Self::Streaming(_))
+    }
+}
+
 /// A body as it comes in.
 #[derive(Debug)]
 pub struct Streaming {

@@ -61,7 +61,7 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     let (started, busy) = (Instant::now(), client.watch.begin());
     let worker = &client.worker;
     let record = worker.log.as_ref().map(|_| begin_record(&client, &request));
-    let mut unanswered = Unanswered::new(worker, started, record);
+    let unanswered = Unanswered::new(worker, started, record);
     let seen = Seen::of(request.headers());
     let live = settings(worker);
     let protocol = if seen.has(Field::Connection) && seen.has(Field::Upgrade) {
@@ -72,58 +72,24 @@ pub async fn serve(client: Arc<Client>, mut request: Request<Incoming>) -> Respo
     let tunnel = protocol.as_ref().map(|_| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     client.watch.comes_with_body(!body.is_end_stream());
-    let coming = Coming { client: &client, live: &live, head, seen, body, protocol, started };
-    let answer = coming.answer(&mut unanswered.record, tunnel).await;
-    let mut record = unanswered.answered();
-    match answer {
-        Ok(Reply::Own(response)) => own(worker, response, record, started, busy),
-        Ok(Reply::Tunnel(response)) => own(worker, response, record, started, busy),
-        Ok(Reply::Passing(mut response, mut beginning)) => {
-            worker.counts.answered(response.status().as_u16());
-            if let Some(mut record) = record {
-                record.number("status", response.status().as_u16().into());
-                beginning.record = Some((record, started));
-                let body = ReplyBody::passing(beginning, Arc::clone(worker), busy);
-                return finish(response, body);
-            }
-            *response.version_mut() = Version::HTTP_11;
-            let body = ReplyBody::passing(beginning, Arc::clone(worker), busy);
-            finish(response, body)
-        }
-        Err(Refusal { cause, retry_after, body }) => {
-            worker.counts.refused(cause);
-            if let Some(record) = &mut record {
-                record.text("cause", cause.word().as_bytes());
-                if !cause.detail().is_empty() {
-                    record.text("detail", cause.detail().as_bytes());
-                }
-            }
-            let response = refuse(cause, retry_after, body, seen.is_grpc);
-            own(worker, response, record, started, busy)
-        }
+    let busy = Some(busy);
+    let mut coming = Coming { client: &client, live: &live, head, seen, protocol, busy, unanswered };
+    match coming.answer(body, tunnel).await {
+        Ok(response) => response,
+        Err(refusal) => coming.refuse(refusal),
     }
 }
 
-fn finish(response: Response<()>, body: ReplyBody) -> Response<ReplyBody> {
-    response.map(|()| body)
-}
-
-/// A request, and what is known of it.
+/// A request, and what is known of it. It stays where it is while it is answered: it is too large to be handed around.
 struct Coming<'a> {
     client: &'a Client,
     live: &'a Arc<Own>,
     head: Parts,
     seen: Seen,
-    body: Incoming,
     protocol: Option<HeaderValue>,
-    started: Instant,
-}
-
-#[expect(clippy::large_enum_variant, reason = "a box would allocate for every request")]
-enum Reply {
-    Own(Response<Bytes>),
-    Tunnel(Response<Bytes>),
-    Passing(Response<()>, Beginning),
+    /// Until there is an answer, which has it then.
+    busy: Option<Busy>,
+    unanswered: Unanswered<'a>,
 }
 
 /// Why a request is not forwarded, or brought no answer.
@@ -141,26 +107,29 @@ impl From<Cause> for Refusal {
 
 impl Coming<'_> {
     async fn answer(
-        self,
-        record: &mut Option<Record>,
+        &mut self,
+        body: Incoming,
         tunnel: Option<hyper::upgrade::OnUpgrade>,
-    ) -> Result<Reply, Refusal> {
-        let Self { client, live, mut head, seen, body, protocol, started } = self;
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let (client, live, seen) = (self.client, self.live, self.seen);
         let (worker, listener) = (&client.worker, &client.listener);
-        let host = request_rules::check(&head, &seen, &listener.config.limits)?;
+        let head = &mut self.head;
+        let host = request_rules::check(head, &seen, &listener.config.limits)?;
         cookies::join(&mut head.headers, head.version);
         if live.settings.healthz.as_deref().is_some_and(|path| path == head.uri.path()) {
-            return Ok(Reply::Own(healthz(worker)));
+            let response = healthz(worker);
+            return Ok(self.own(response));
         }
-        let length = content_length(&head, &seen);
+        let length = content_length(head, &seen);
         let has_body = !body.is_end_stream();
+        let protocol = self.protocol.take();
         if protocol.is_some() && has_body {
             return Err(Cause::BadRequest("a body before another protocol").into());
         }
         let can_keep = !has_body || length.is_some_and(|length| length <= live.settings.replay_bytes);
-        let (mut exchange, path) = match route(client, &head, &host, can_keep, record)? {
+        let (mut exchange, path) = match route(client, head, &host, can_keep, &mut self.unanswered.record)? {
             Routed::Send(exchange, path) => (exchange, path),
-            Routed::Own(response) => return Ok(Reply::Own(response)),
+            Routed::Own(response) => return Ok(self.own(response)),
         };
         let path = match path {
             Some(path) => path,
@@ -190,7 +159,8 @@ impl Coming<'_> {
         if let Some(protocol) = protocol.clone() {
             upgrade::ask(&mut head.headers, protocol);
         }
-        let message = Message { method: head.method, path, host, headers: head.headers, takes_trailers };
+        let (method, headers) = (std::mem::take(&mut head.method), std::mem::take(&mut head.headers));
+        let message = Message { method, path, host, headers, takes_trailers };
         let until = exchange.time_left().map(|left| Instant::now() + left);
 
         let (limits, idle) = (&listener.config.limits, listener.config.timeouts.idle);
@@ -220,7 +190,7 @@ impl Coming<'_> {
         }
         let way = Way { worker, live, message: &message, is_upgrade, fate: fate.as_deref() };
         let result = forward(way, &mut exchange, &mut outgoing).await;
-        if let Some(record) = record {
+        if let Some(record) = &mut self.unanswered.record {
             record.text("cluster", exchange.cluster().name().as_bytes());
             record.number("attempts", exchange.attempts() as u64);
         }
@@ -229,7 +199,8 @@ impl Coming<'_> {
             Err(Lost::Failed(cause)) => return Err(cause.into()),
             Err(Lost::NoEndpoint(error)) => return Err(no_endpoint(&error, &exchange)),
         };
-        if let Some(record) = record {
+        let started = self.unanswered.started;
+        if let Some(record) = &mut self.unanswered.record {
             record.text("endpoint", pick.endpoint().id().as_str().as_bytes());
             record.number("head_us", u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
@@ -264,15 +235,46 @@ impl Coming<'_> {
             let held = (pick, Arc::clone(&client.place));
             client.watch.becomes_tunnel();
             upgrade::tunnel(worker, tunnel, upstream, held, live.settings.timeouts.tunnel);
-            return Ok(Reply::Tunnel(Response::from_parts(head, Bytes::new())));
+            return Ok(self.own(Response::from_parts(head, Bytes::new())));
         }
         let call = verdict.is_none().then(|| Box::new((exchange, taken)));
         let idle = live.settings.timeouts.idle;
         // A call may be as long as it likes, if its route has no time limit.
         let is_stream = call.is_some() || seen.is_events;
+        worker.counts.answered(head.status.as_u16());
+        let record = self.unanswered.answered().map(|mut record| {
+            record.number("status", head.status.as_u16().into());
+            (record, started)
+        });
         let beginning =
-            Beginning { body, via, pick, verdict, call, is_stream, until, idle, begun: at, record: None };
-        Ok(Reply::Passing(Response::from_parts(head, ()), beginning))
+            Beginning { body, via, pick, verdict, call, is_stream, until, idle, begun: at, record };
+        let body = ReplyBody::passing(beginning, Arc::clone(worker), self.busy.take());
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// The proxy answers itself.
+    fn own(&mut self, response: Response<Bytes>) -> Response<ReplyBody> {
+        let (worker, started) = (&self.client.worker, self.unanswered.started);
+        let status = response.status().as_u16();
+        worker.counts.answered(status);
+        if let (Some(mut record), Some(log)) = (self.unanswered.answered(), &worker.log) {
+            record.number("status", status.into());
+            log.add(&record.end(response.body().len() as u64, started.elapsed(), true));
+        }
+        response.map(|bytes| ReplyBody::own(bytes, self.busy.take()))
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Response<ReplyBody> {
+        let Refusal { cause, retry_after, body } = refusal;
+        self.client.worker.counts.refused(cause);
+        if let Some(record) = &mut self.unanswered.record {
+            record.text("cause", cause.word().as_bytes());
+            if !cause.detail().is_empty() {
+                record.text("detail", cause.detail().as_bytes());
+            }
+        }
+        let response = refuse(cause, retry_after, body, self.seen.is_grpc);
+        self.own(response)
     }
 }
 
@@ -451,22 +453,6 @@ fn refuse_call(cause: Cause) -> Response<Bytes> {
     headers.insert("grpc-status", HeaderValue::from(u16::from(cause.grpc_code())));
     headers.insert("grpc-message", HeaderValue::from_static(cause.word()));
     response
-}
-
-fn own(
-    worker: &Worker,
-    response: Response<Bytes>,
-    record: Option<Record>,
-    started: Instant,
-    busy: Busy,
-) -> Response<ReplyBody> {
-    let status = response.status().as_u16();
-    worker.counts.answered(status);
-    if let (Some(mut record), Some(log)) = (record, &worker.log) {
-        record.number("status", status.into());
-        log.add(&record.end(response.body().len() as u64, started.elapsed(), true));
-    }
-    response.map(|bytes| ReplyBody::own(bytes, Some(busy)))
 }
 
 fn begin_record(client: &Client, request: &Request<Incoming>) -> Record {

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::quiet::poll_for_task;
 use super::short_writes;
 
 /// A connection to an upstream.
@@ -33,21 +34,21 @@ macro_rules! each {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_read(cx, into))
+        poll_for_task(cx, |cx| each!(self, stream => Pin::new(stream).poll_read(cx, into)))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        each!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+        poll_for_task(cx, |cx| each!(self, stream => Pin::new(stream).poll_write(cx, bytes)))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_flush(cx))
+        poll_for_task(cx, |cx| each!(self, stream => Pin::new(stream).poll_flush(cx)))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        poll_for_task(cx, |cx| each!(self, stream => Pin::new(stream).poll_shutdown(cx)))
     }
 
     fn poll_write_vectored(
@@ -55,7 +56,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self, stream => short_writes::poll_write(stream, cx, slices))
+        poll_for_task(cx, |cx| each!(self, stream => short_writes::poll_write(stream, cx, slices)))
     }
 
     fn is_write_vectored(&self) -> bool {

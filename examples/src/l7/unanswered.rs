@@ -8,7 +8,8 @@ use super::worker::Worker;
 /// A request that has no answer yet.
 pub struct Unanswered<'a> {
     worker: &'a Worker,
-    started: Instant,
+    /// When it came.
+    pub started: Instant,
     /// Its line of the access log, as far as it is written.
     pub record: Option<Record>,
     is_answered: bool,
@@ -21,7 +22,7 @@ impl<'a> Unanswered<'a> {
     }
 
     /// There is an answer, and whoever sends it writes the line.
-    pub fn answered(mut self) -> Option<Record> {
+    pub const fn answered(&mut self) -> Option<Record> {
         self.is_answered = true;
         self.record.take()
     }

@@ -11,7 +11,8 @@ use super::settings;
 use super::typical::Typical;
 use crate::draws::few::Few;
 use crate::{
-    BuiltIn, Caller, Choices, Event, InvalidPolicy, Members, Observation, Policy, PolicySettings, View, Wants,
+    BuiltIn, Caller, Choices, Event, InvalidPolicy, LoadReport, Members, Observation, Policy, PolicySettings,
+    View, Wants,
 };
 
 /// Settings of [`C3`].
@@ -58,17 +59,6 @@ impl PolicySettings for C3Config {
     }
 }
 
-/// What a server says of itself in an answer, for [`C3::feedback`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerFeedback {
-    /// Requests that wait there, or are being served.
-    pub queue: u32,
-    /// What serving a request takes there without the wait.
-    pub service_time: Duration,
-    /// When that was heard.
-    pub at: Timestamp,
-}
-
 /// The endpoint with the best score of a few: latency, and the cube of the queue.
 ///
 /// **Idea.** The score of an endpoint is
@@ -81,8 +71,8 @@ pub struct ServerFeedback {
 /// all clients, and the average queue Q. The cube makes long queues dear: a server ten times as fast is worth a queue twice
 /// as long (the cube root of ten), not ten times as long, so that it does not gather a queue for the day when it stalls.
 /// The least score wins.
-/// **Queue and service time** are what servers report, through [`feedback`](Self::feedback). Of a server that never did,
-/// Q is the average of what was in flight there from here when requests ended, and S is R, so that the score is q³ R.
+/// **Queue and service time** are what servers report ([`LoadReport::queue`], [`LoadReport::service_time`]). Of a server that
+/// never did, Q is the average of what was in flight there from here when requests ended, and S is R, so that the score is q³ R.
 /// **Weights.** As in [`PeakEwma`](crate::PeakEwma). **Failures** never lower R, and the score is divided by the share of
 /// successes to the power [`failure_power`](C3Config::failure_power). Requests given up without a verdict, as after a
 /// timeout, raise R: without that a server that stops answering keeps its good score.
@@ -127,9 +117,13 @@ impl Known {
         self.own_queue.observe_number(f64::from(observation.in_flight.max(1)), observation.at);
     }
 
-    fn hear(&self, feedback: &ServerFeedback) {
-        self.reported_queue.observe_number(f64::from(feedback.queue) + 1.0, feedback.at);
-        self.service.observe(feedback.service_time, feedback.at);
+    fn hear(&self, report: &LoadReport) {
+        if let Some(queue) = report.queue {
+            self.reported_queue.observe_number(f64::from(queue) + 1.0, report.at);
+        }
+        if let Some(service_time) = report.service_time {
+            self.service.observe(service_time, report.at);
+        }
     }
 
     /// One more than the queue, forgotten by age.
@@ -171,13 +165,6 @@ impl C3 {
             learnt: self.learnt.rebuild(members, || Known::new(self.config.gain, self.decay)),
             typical: Arc::clone(&self.typical),
         })
-    }
-
-    /// Takes in what the endpoint with this token said of itself. An unknown token is ignored.
-    pub fn feedback(&self, token: u64, feedback: &ServerFeedback) {
-        if let Some(known) = self.learnt.of(token) {
-            known.hear(feedback);
-        }
     }
 
     /// A position, or `None` if none is open.
@@ -225,14 +212,22 @@ impl Policy for C3 {
     }
 
     fn wants(&self) -> Wants {
-        Wants::LOADS | Wants::OBSERVED | Wants::CLOCK
+        Wants::LOADS | Wants::OBSERVED | Wants::REPORTS | Wants::CLOCK
     }
 
     fn on_event(&self, event: Event) {
-        if let Event::Observed(token, observation) = event
-            && let Some(known) = self.learnt.of(token)
-        {
-            known.learn(&observation, &self.typical);
+        match event {
+            Event::Observed(token, observation) => {
+                if let Some(known) = self.learnt.of(token) {
+                    known.learn(&observation, &self.typical);
+                }
+            }
+            Event::Reported(token, report) => {
+                if let Some(known) = self.learnt.of(token) {
+                    known.hear(&report);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -268,12 +263,20 @@ mod tests {
         let mut bed = Bed::new(|members| C3::new(C3Config::default(), members), 2);
         bed.answer(0, 10);
         bed.answer(1, 10);
-        let feedback = |queue| ServerFeedback { queue, service_time: Duration::from_millis(10), at: bed.now };
-        bed.policy.feedback(0, &feedback(3));
-        bed.policy.feedback(1, &feedback(0));
-        bed.policy.feedback(77, &feedback(0));
+        let says = |queue| {
+            LoadReport::new(0.0, 0.0, 0.0).with_queue(queue).with_service_time(Duration::from_millis(10))
+        };
+        bed.report(0, says(3));
+        bed.report(1, says(0));
+        bed.report(77, says(0));
         assert_eq!(bed.picks(50, &[0, 2]), [0, 50], "a queue of 3 against 2 in flight");
         assert_eq!(bed.picks(50, &[0, 4]), [50, 0]);
+        bed.report(0, LoadReport::new(10.0, 0.0, 0.5));
+        assert_eq!(
+            bed.picks(50, &[0, 4]),
+            [50, 0],
+            "who says nothing of a queue does not say that it is empty"
+        );
     }
 
     #[test]

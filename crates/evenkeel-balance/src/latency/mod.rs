@@ -30,7 +30,7 @@ mod testing;
 mod threshold;
 mod typical;
 
-pub use c3::{C3, C3Config, ServerFeedback};
+pub use c3::{C3, C3Config};
 pub use client_side_weighted_round_robin::{
     ClientSideWeightedRoundRobin, ClientSideWeightedRoundRobinConfig, UnknownWeight,
 };

@@ -22,8 +22,9 @@ impl World<'_> {
         if self.scenario.load_reports && answer != Answer::Reset {
             let site = &mut self.sites[server as usize];
             site.tell(answer == Answer::Good, self.now);
-            let told = site.told;
-            pick.report(LoadReport::new(told.per_second, told.failed_per_second, told.utilisation));
+            let (told, there) = (site.told, site.machine.in_flight());
+            let report = LoadReport::new(told.per_second, told.failed_per_second, told.utilisation);
+            pick.report(report.with_queue(there));
         }
         let (outcome, ending) = match answer {
             Answer::Good => (Outcome::success(), Ending::Http { status: 200, retry_after: None }),
