@@ -32,6 +32,7 @@ QUESTIONS = [
     ("endpoints from Envoy's control planes, by xDS", "evenkeel-xds"),
     ("endpoints from etcd, Consul or ZooKeeper", "evenkeel-etcd`, `evenkeel-consul`, `evenkeel-zookeeper"),
     ("an adapter of one's own", "evenkeel-adapter"),
+    ("what endpoints say of their load in answers (ORCA)", "evenkeel-orca"),
     ("metrics, traces, dashboards and alerts", "evenkeel-metrics"),
     ("come from nginx, HAProxy or Envoy, or go there", "evenkeel-convert"),
     ("simulate a fleet and compare policies", "evenkeel-sim"),

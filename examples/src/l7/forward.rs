@@ -264,6 +264,9 @@ fn judge(
     };
     match result {
         Ok(answer) => {
+            if answer.seen.has(Field::LoadReport) {
+                tell(pick, answer.response.headers());
+            }
             let Some(ending) = ending(answer) else {
                 // How a call ended, its trailers tell; that it was answered, is known.
                 ended(exchange, pick, &Outcome::success());
@@ -278,6 +281,13 @@ fn judge(
             ended(exchange, pick, &outcome);
             judged(exchange.after_with(pick, &ending, outcome), None)
         }
+    }
+}
+
+/// Tells the cluster what the endpoint says of its load. A report that is not to be believed counts as none.
+pub fn tell(pick: &Pick<Upstream>, fields: &HeaderMap) {
+    if let Some(Ok(report)) = evenkeel_orca::report_in(fields) {
+        pick.report(report.load_report());
     }
 }
 

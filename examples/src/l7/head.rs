@@ -50,6 +50,8 @@ pub enum Field {
     RetryAfter,
     /// `Content-Type`.
     ContentType,
+    /// `endpoint-load-metrics`, in either form.
+    LoadReport,
 }
 
 impl Seen {
@@ -96,6 +98,7 @@ impl Seen {
             }
             (18, "proxy-authenticate") => Field::ProxyAuthenticate,
             (19, "proxy-authorization") => Field::ProxyAuthorization,
+            (21, evenkeel_orca::HEADER) | (25, evenkeel_orca::HEADER_BIN) => Field::LoadReport,
             _ => return,
         };
         self.fields |= 1 << field as u32;
@@ -127,6 +130,7 @@ mod tests {
             ("content-type", "application/grpc"),
             ("keep-alive", "timeout=5"),
             ("retry-afterx", "1"),
+            ("endpoint-load-metrics-bin", "AAAA"),
         ] {
             headers
                 .append(name.parse::<hyper::header::HeaderName>().unwrap(), HeaderValue::from_static(value));
@@ -138,6 +142,7 @@ mod tests {
             (Field::KeepAlive, true),
             (Field::TransferEncoding, true),
             (Field::ContentType, true),
+            (Field::LoadReport, true),
             (Field::Connection, false),
             (Field::RetryAfter, false),
         ] {

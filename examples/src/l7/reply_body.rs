@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::access_log::Record;
 use super::attempt::Via;
+use super::forward::tell;
 use super::grpc;
 use super::stalled::{self, PIECE};
 use super::upstream::Upstream;
@@ -180,6 +181,9 @@ impl Passing {
     }
 
     fn judge_call(&mut self, trailers: &hyper::HeaderMap) {
+        if let Some(pick) = &self.pick {
+            tell(pick, trailers);
+        }
         if let (Some(call), Some(pick), Some(ending)) =
             (self.call.take(), &mut self.pick, grpc::ending(trailers))
         {

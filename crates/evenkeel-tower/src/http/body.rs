@@ -38,6 +38,8 @@ where
     }
 
     fn track(&self, mut pick: Pick<T>, answer: Response<B>, outcome: Option<Outcome>) -> Self::Response {
+        #[cfg(feature = "orca")]
+        super::reported::tell(&pick, answer.headers());
         let mut latency = None;
         match outcome {
             Some(outcome) => pick.record(outcome),
@@ -89,6 +91,10 @@ impl<B: Body, T, J: HttpJudge> GuardedBody<B, T, J> {
 
 fn end<T, J: HttpJudge>(pick: &mut Option<Pick<T>>, judge: &J, latency: Option<Duration>, how: BodyEnd<'_>) {
     if let Some(pick) = pick.take() {
+        #[cfg(feature = "orca")]
+        if let BodyEnd::Whole { trailers: Some(trailers) } = how {
+            super::reported::tell(&pick, trailers);
+        }
         // Without effect if the head has told.
         let outcome = judge.end(how);
         pick.finish(latency.map_or(outcome, |latency| outcome.with_latency(latency)));
@@ -158,6 +164,56 @@ mod tests {
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
             Poll::Ready(self.0.take().map(|trailers| Ok(Frame::trailers(trailers))))
+        }
+    }
+
+    /// Takes the first, and writes down what endpoints report.
+    #[cfg(feature = "orca")]
+    #[derive(Debug)]
+    struct Ear(Arc<parking_lot::Mutex<Vec<(f64, f64)>>>);
+
+    #[cfg(feature = "orca")]
+    impl evenkeel::Policy for Ear {
+        fn pick(&self, _: &dyn evenkeel::View, _: &mut dyn evenkeel::Caller) -> Option<usize> {
+            Some(0)
+        }
+
+        fn wants(&self) -> evenkeel::Wants {
+            evenkeel::Wants::REPORTS
+        }
+
+        fn on_event(&self, event: evenkeel::Event) {
+            if let evenkeel::Event::Reported(_, report) = event {
+                self.0.lock().push((report.queries_per_second, report.utilisation));
+            }
+        }
+    }
+
+    #[cfg(feature = "orca")]
+    #[test]
+    fn reports_in_heads_and_trailers_reach_the_policy() {
+        let heard = Arc::<parking_lot::Mutex<Vec<_>>>::default();
+        let ear = evenkeel::PolicyConfig::custom(Ear(Arc::clone(&heard)));
+        let cluster = Cluster::<()>::builder("calls").policy(ear).build().expect("settings are in range");
+        let endpoint = Endpoint::at("10.0.0.1:1".parse().expect("an address")).expect("an endpoint");
+        cluster.apply([endpoint]).expect("one endpoint");
+        let field =
+            |name: &str, value: &str| (name.parse().expect("a name"), value.parse().expect("a value"));
+        for (value, is_read) in [("TEXT rps_fractional=3,cpu_utilization=0.5", true), ("TEXT eps=-1", false)]
+        {
+            let pick = cluster.pick(&evenkeel::Request::new()).expect("it is usable");
+            let trailers =
+                HeaderMap::from_iter([field("grpc-status", "0"), field("endpoint-load-metrics", value)]);
+            let mut answer = Response::new(Trailers(Some(trailers)));
+            let head = "TEXT rps_fractional=4,application_utilization=0.9";
+            answer
+                .headers_mut()
+                .extend([field("endpoint-load-metrics", head)].map(|(name, value)| (Some(name), value)));
+            let mut answer = OnBody(GrpcJudge).track(pick, answer, None);
+            let frame = Pin::new(answer.body_mut()).poll_frame(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(frame, Poll::Ready(Some(Ok(_)))));
+            let expected: &[_] = if is_read { &[(4.0, 0.9), (3.0, 0.5)] } else { &[(4.0, 0.9)] };
+            assert_eq!(std::mem::take(&mut *heard.lock()), expected, "{value}");
         }
     }
 

@@ -5,6 +5,8 @@ mod body;
 mod judge;
 mod kept;
 mod repeat;
+#[cfg(feature = "orca")]
+mod reported;
 mod retry_after;
 
 pub use authority::Authority;
