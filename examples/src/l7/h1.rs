@@ -13,10 +13,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::deadline::Deadline;
+use super::last_words::LastWords;
 use super::request_body::RequestBody;
 use super::stream::Stream;
 use super::timer::LazyTimer;
@@ -24,7 +26,7 @@ use super::timer::LazyTimer;
 /// A connection to an upstream, with at most one request on it.
 pub struct H1 {
     sender: SendRequest<RequestBody>,
-    driver: Option<Connection<TokioIo<Stream>, RequestBody>>,
+    driver: Option<Connection<TokioIo<LastWords<Stream>>, RequestBody>>,
     pub(super) timer: LazyTimer,
     /// Since when it waits, once somebody has looked.
     pub(super) since: Option<Instant>,
@@ -51,7 +53,7 @@ impl H1 {
     ///
     /// If hyper cannot begin.
     pub async fn new(stream: Stream, number: u64) -> Result<Self, Cause> {
-        let (sender, driver) = handshake(stream).await?;
+        let (sender, driver) = handshake(LastWords(stream)).await?;
         let timer = LazyTimer::new();
         Ok(Self { sender, driver: Some(driver), timer, since: None, number, is_used: false })
     }
@@ -127,9 +129,12 @@ impl H1 {
 /// # Errors
 ///
 /// If hyper cannot begin.
-pub async fn handshake(
-    stream: Stream,
-) -> Result<(SendRequest<RequestBody>, Connection<TokioIo<Stream>, RequestBody>), Cause> {
+pub async fn handshake<S>(
+    stream: S,
+) -> Result<(SendRequest<RequestBody>, Connection<TokioIo<S>, RequestBody>), Cause>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(|_| Cause::Reset)
 }
 

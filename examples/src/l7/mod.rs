@@ -38,6 +38,7 @@ pub mod h2_pool;
 pub mod handover;
 pub mod head;
 pub mod hop_by_hop;
+pub mod last_words;
 pub mod lingering;
 pub mod listener;
 pub mod live;

@@ -50,8 +50,8 @@ pub struct Fate {
 /// How far a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upload {
-    /// The next part is the client's to send.
-    WaitsForClient,
+    /// The next part is the client's to send, since then.
+    WaitsForClient(Instant),
     /// A part was taken then, perhaps the last one.
     Moved(Instant),
 }
@@ -85,9 +85,10 @@ impl Fate {
 
     /// How far it is.
     pub fn upload(&self) -> Upload {
+        let moved = self.begun + Duration::from_nanos(self.moved.load(Ordering::Relaxed));
         match self.waits_for_client.load(Ordering::Relaxed) {
-            true => Upload::WaitsForClient,
-            false => Upload::Moved(self.begun + Duration::from_nanos(self.moved.load(Ordering::Relaxed))),
+            true => Upload::WaitsForClient(moved),
+            false => Upload::Moved(moved),
         }
     }
 

@@ -6,6 +6,7 @@ mod backend;
 mod client;
 mod clients;
 mod failures;
+mod expectations;
 mod features;
 mod frames;
 mod lifecycle;
