@@ -2,17 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod answers;
 mod backend;
 mod client;
 mod clients;
-mod failures;
 mod expectations;
+mod failures;
 mod features;
 mod frames;
 mod lifecycle;
 mod protocols;
 mod smuggling;
 mod through_tls;
+mod tunnels;
 
 use std::net::SocketAddr;
 
