@@ -58,6 +58,7 @@ pub mod stalled;
 pub mod stream;
 pub mod timer;
 pub mod tls;
+pub mod trailers;
 pub mod unanswered;
 pub mod upgrade;
 pub mod upstream;

@@ -16,6 +16,7 @@ use super::access_log::Record;
 use super::attempt::Via;
 use super::grpc;
 use super::stalled::{self, PIECE};
+use super::trailers;
 use super::upstream::Upstream;
 use super::watch::Busy;
 use super::worker::Worker;
@@ -139,7 +140,7 @@ impl Passing {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, PassingError>>> {
         match self.next(context) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.waiting = None;
                 if let Some(data) = frame.data_ref() {
                     self.bytes += data.len() as u64;
@@ -147,8 +148,9 @@ impl Passing {
                         return Poll::Ready(Some(Err(PassingError::TooLong)));
                     }
                     self.judge_long();
-                } else if let Some(trailers) = frame.trailers_ref() {
-                    self.judge_call(trailers);
+                } else if let Some(fields) = frame.trailers_mut() {
+                    self.judge_call(fields);
+                    trailers::clean(fields);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::timer::LazyTimer;
+use super::trailers;
 
 /// The body of a request on its way to an upstream.
 #[derive(Debug)]
@@ -121,7 +122,10 @@ impl Streaming {
         self.since = None;
         self.fate.has_moved();
         Poll::Ready(frame.map(|frame| {
-            let frame = frame.map_err(BodyError::Client)?;
+            let mut frame = frame.map_err(BodyError::Client)?;
+            if let Some(fields) = frame.trailers_mut() {
+                trailers::clean(fields);
+            }
             if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
                 *left = left.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;
             }

@@ -6,6 +6,7 @@ mod answers;
 mod backend;
 mod client;
 mod clients;
+mod combinations;
 mod expectations;
 mod failures;
 mod features;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod protocols;
 mod smuggling;
 mod through_tls;
+mod trailers;
 mod tunnels;
 
 use std::net::SocketAddr;
