@@ -13,6 +13,7 @@ mod features;
 mod frames;
 mod lifecycle;
 mod protocols;
+mod raw_frames;
 mod smuggling;
 mod through_tls;
 mod trailers;
