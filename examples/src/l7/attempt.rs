@@ -13,7 +13,7 @@ use super::deadline::Deadline;
 use super::h1::{H1, H1Failure};
 use super::h2::{H2, H2Failure, InUse};
 use super::h2_pool::H2Pool;
-use super::head::Seen;
+use super::head::{Seen, is_only_chunked};
 use super::live::Speaking;
 use super::message::{Message, Outgoing};
 use super::settings::{PoolSettings, UpstreamProtocol};
@@ -77,9 +77,17 @@ impl Failure {
 
 impl Answer {
     /// An answer that comes this way.
-    pub fn new(response: Response<Incoming>, via: Via) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Garbage`] if its body is coded otherwise than in chunks: the coding is taken off here, as it belongs to one connection,
+    /// and the client would get what it cannot read.
+    pub fn new(response: Response<Incoming>, via: Via) -> Result<Self, Cause> {
         let seen = Seen::of(response.headers());
-        Self { response, seen, via }
+        if seen.codings > 0 && !is_only_chunked(response.headers()) {
+            return Err(Cause::Garbage);
+        }
+        Ok(Self { response, seen, via })
     }
 
     /// Leaves the answer: another one is sent to the client.
@@ -140,7 +148,7 @@ pub async fn attempt(
         let is_used = connection.is_used();
         let request = message.request(body.take(), false, false);
         match connection.send(request, deadline).await {
-            Ok(response) => return Ok(Answer::new(response, Via::H1(connection))),
+            Ok(response) => return Ok(Answer::new(response, Via::H1(connection))?),
             Err(H1Failure::Cause(cause)) => return Err(cause.into()),
             Err(H1Failure::Unsent(request)) => {
                 body.put_back(request.into_body());
@@ -232,7 +240,9 @@ async fn over_h2(
 ) -> Result<Answer, Option<Failure>> {
     let request = message.request(body.take(), true, speaking.tls.is_some());
     match connection.clone().send(request, deadline).await {
-        Ok(response) => Ok(Answer::new(response, Via::H2(LazyTimer::new(), Some(place)))),
+        Ok(response) => {
+            Answer::new(response, Via::H2(LazyTimer::new(), Some(place))).map_err(|cause| Some(cause.into()))
+        }
         Err(H2Failure::Unsent(request)) => {
             body.put_back(request.into_body());
             Err(None)

@@ -28,7 +28,7 @@ impl<'a> Deadline<'a> {
     pub fn at(&self) -> Instant {
         let at = match self.fate.map(Fate::upload) {
             None => self.soonest,
-            Some(Upload::WaitsForClient) => Instant::now() + self.most,
+            Some(Upload::WaitsForClient(_)) => Instant::now() + self.most,
             Some(Upload::Moved(at)) => self.soonest.max(at + self.most),
         };
         self.latest.map_or(at, |latest| latest.min(at))

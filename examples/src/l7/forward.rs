@@ -110,10 +110,8 @@ pub async fn forward(
         if let (Err(_), Some(cause)) = (&result, way.fate.and_then(Fate::cause)) {
             return Err(Lost::Failed(cause));
         }
-        // Nor does it if the time was over before the client had sent all.
-        // An endpoint that waits for the client in vain gives up itself, as a rule.
-        if let Err(Failure { cause: Cause::Timeout | Cause::Reset, .. }) = &result
-            && way.fate.is_some_and(|fate| fate.upload() == Upload::WaitsForClient)
+        if let (Err(failure), Some(fate)) = (&result, way.fate)
+            && is_for_the_client(failure.cause, fate.upload())
         {
             return Err(Lost::Failed(Cause::ClientTimeout));
         }
@@ -140,6 +138,16 @@ pub async fn forward(
         if !wait.is_zero() {
             sleep(wait).await;
         }
+    }
+}
+
+/// Whether it failed because the client did not go on with its body, which says nothing of the endpoint: the time was over before
+/// the client had sent all, or the endpoint has waited in vain and given up itself.
+fn is_for_the_client(cause: Cause, upload: Upload) -> bool {
+    match (cause, upload) {
+        (Cause::Timeout, Upload::WaitsForClient(_)) => true,
+        (Cause::Reset, Upload::WaitsForClient(since)) => since.elapsed() >= PATIENCE,
+        _ => false,
     }
 }
 
@@ -315,3 +323,6 @@ fn discard(way: Way<'_>, forwarded: Forwarded) {
     }
     answer.discard(pick.payload(), way.worker.index, &way.live.settings.pool);
 }
+
+/// An endpoint that closes sooner has not waited for the client: those that do give it seconds at least (nginx 60 s, Apache 20 s).
+const PATIENCE: Duration = Duration::from_secs(1);

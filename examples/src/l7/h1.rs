@@ -14,10 +14,12 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::deadline::Deadline;
+use super::last_words::LastWords;
 use super::quiet::poll_quietly;
 use super::request_body::RequestBody;
 use super::stream::Stream;
@@ -55,7 +57,7 @@ impl H1 {
     ///
     /// If hyper cannot begin.
     pub async fn new(stream: Stream, number: u64) -> Result<Self, Cause> {
-        let (sender, driver) = handshake(stream).await?;
+        let (sender, driver) = handshake(LastWords(stream)).await?;
         let timer = LazyTimer::new();
         Ok(Self {
             sender,
@@ -145,7 +147,7 @@ impl H1 {
     }
 }
 
-type Driver = Connection<TokioIo<Stream>, RequestBody>;
+type Driver = Connection<TokioIo<LastWords<Stream>>, RequestBody>;
 
 fn drive(driver: &mut Option<Driver>, is_streaming: bool, context: &mut Context<'_>) {
     let Some(running) = driver else { return };
@@ -165,7 +167,12 @@ fn drive(driver: &mut Option<Driver>, is_streaming: bool, context: &mut Context<
 /// # Errors
 ///
 /// If hyper cannot begin.
-pub async fn handshake(stream: Stream) -> Result<(SendRequest<RequestBody>, Driver), Cause> {
+pub async fn handshake<S>(
+    stream: S,
+) -> Result<(SendRequest<RequestBody>, Connection<TokioIo<S>, RequestBody>), Cause>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(|_| Cause::Reset)
 }
 

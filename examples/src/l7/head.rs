@@ -1,6 +1,6 @@
 //! What a head says that the proxy looks at, gathered in one pass: a map hashes the name for each question that it is asked.
 
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 
 use super::grpc;
 
@@ -114,6 +114,13 @@ impl Seen {
     }
 }
 
+/// Whether the one coding of a message is `chunked`. Others could be understood differently by the next one, and nobody uses them.
+pub fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    is_chunked && codings.next().is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,8 +139,7 @@ mod tests {
             ("retry-afterx", "1"),
             ("endpoint-load-metrics-bin", "AAAA"),
         ] {
-            headers
-                .append(name.parse::<hyper::header::HeaderName>().unwrap(), HeaderValue::from_static(value));
+            headers.append(name.parse::<header::HeaderName>().unwrap(), HeaderValue::from_static(value));
         }
         let seen = Seen::of(&headers);
         assert_eq!((seen.hosts, seen.lengths, seen.codings), (2, 1, 1));

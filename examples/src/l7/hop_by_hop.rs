@@ -18,6 +18,11 @@ pub fn strip(headers: &mut HeaderMap, seen: &Seen) {
     }
 }
 
+/// Whether a field of this name is meant for one connection only.
+pub fn is_of_a_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.iter().any(|(_, one)| one == name)
+}
+
 /// Takes off what `Connection` names.
 fn strip_named(headers: &mut HeaderMap) {
     let mut named: SmallVec<[HeaderName; 4]> = SmallVec::new();

@@ -79,6 +79,12 @@ impl Message {
             *request.uri_mut() = self.absolute(is_tls);
         } else {
             *request.uri_mut() = Uri::from(self.path.clone());
+            if self.takes_trailers && !self.headers.contains_key(header::CONNECTION) {
+                // For this connection, as it was for that of the client (RFC 9110, section 10.1.4).
+                let headers = request.headers_mut();
+                headers.insert(header::TE, HeaderValue::from_static("trailers"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
+            }
             if is_chunked && !self.headers.contains_key(header::CONTENT_LENGTH) {
                 let chunked = HeaderValue::from_static("chunked");
                 request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);

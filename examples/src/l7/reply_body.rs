@@ -17,6 +17,7 @@ use super::attempt::Via;
 use super::forward::tell;
 use super::grpc;
 use super::stalled::{self, PIECE};
+use super::trailers;
 use super::upstream::Upstream;
 use super::watch::Busy;
 use super::worker::Worker;
@@ -64,8 +65,9 @@ enum End {
     NotYet,
     Whole,
     Broken,
-    /// A stream of events that had nothing to tell for too long, which is no fault of the endpoint.
-    Quiet,
+    /// For no fault of the endpoint: a stream of events that had nothing to tell for too long, or an answer of which there was more
+    /// when the time of its route was over.
+    Nobodys,
 }
 
 /// What is known of an answer when its body begins.
@@ -133,13 +135,17 @@ impl Passing {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, PassingError>>> {
         match self.next(context) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.waiting = None;
                 if let Some(data) = frame.data_ref() {
                     self.bytes += data.len() as u64;
+                    if self.is_too_long() {
+                        return Poll::Ready(Some(Err(PassingError::TooLong)));
+                    }
                     self.judge_long();
-                } else if let Some(trailers) = frame.trailers_ref() {
-                    self.judge_call(trailers);
+                } else if let Some(fields) = frame.trailers_mut() {
+                    self.judge_call(fields);
+                    trailers::clean(fields);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -167,6 +173,12 @@ impl Passing {
         }
         hint.set_lower(hint.lower().saturating_add(rest));
         hint
+    }
+
+    /// Whether there is still more when the time of the route is over. A body of which there is always more never waits, and no timer
+    /// would look at it; to ask the clock for a short one would cost more than it is worth.
+    fn is_too_long(&self) -> bool {
+        self.bytes > SHORT && self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// A body that goes on for long is judged by its head: a breaker that is half open shall not wait for hours.
@@ -239,7 +251,8 @@ impl Kind {
         let polled = passing.poll(context);
         match &polled {
             Poll::Ready(None) => passing.end = End::Whole,
-            Poll::Ready(Some(Err(PassingError::Quiet))) if passing.is_stream => passing.end = End::Quiet,
+            Poll::Ready(Some(Err(PassingError::Quiet))) if passing.is_stream => passing.end = End::Nobodys,
+            Poll::Ready(Some(Err(PassingError::TooLong))) => passing.end = End::Nobodys,
             Poll::Ready(Some(Err(_))) => passing.end = End::Broken,
             _ => {}
         }
@@ -280,7 +293,7 @@ impl Drop for Passing {
             if self.end == End::Broken {
                 worker.counts.broken.add(1);
                 pick.record(Outcome::failure());
-            } else if self.end == End::Quiet {
+            } else if self.end == End::Nobodys {
                 worker.counts.broken.add(1);
                 pick.record(Outcome::neutral());
             } else if let Some(verdict) = self.verdict.take() {
@@ -307,10 +320,16 @@ pub enum PassingError {
     /// It did not go on in time.
     #[error("the upstream's body did not go on in time")]
     Quiet,
+    /// It was still going on when its time was over.
+    #[error("the upstream's body was longer than its time")]
+    TooLong,
     /// It did not end in time.
     #[error("the upstream's body did not end in time")]
     TimedOut,
 }
+
+/// As much as waits in the sockets of a client that is slow, and more.
+const SHORT: u64 = 256 << 10;
 
 /// A body of more bytes that lasts for longer is judged by its head.
 const LONG: u64 = 1 << 20;

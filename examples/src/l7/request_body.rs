@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::timer::LazyTimer;
+use super::trailers;
 
 /// The body of a request on its way to an upstream.
 #[derive(Debug)]
@@ -57,8 +58,8 @@ pub struct Fate {
 /// How far a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upload {
-    /// The next part is the client's to send.
-    WaitsForClient,
+    /// The next part is the client's to send, since then.
+    WaitsForClient(Instant),
     /// A part was taken then, perhaps the last one.
     Moved(Instant),
 }
@@ -92,9 +93,10 @@ impl Fate {
 
     /// How far it is.
     pub fn upload(&self) -> Upload {
+        let moved = self.begun + Duration::from_nanos(self.moved.load(Ordering::Relaxed));
         match self.waits_for_client.load(Ordering::Relaxed) {
-            true => Upload::WaitsForClient,
-            false => Upload::Moved(self.begun + Duration::from_nanos(self.moved.load(Ordering::Relaxed))),
+            true => Upload::WaitsForClient(moved),
+            false => Upload::Moved(moved),
         }
     }
 
@@ -127,7 +129,10 @@ impl Streaming {
         self.since = None;
         self.fate.has_moved();
         Poll::Ready(frame.map(|frame| {
-            let frame = frame.map_err(BodyError::Client)?;
+            let mut frame = frame.map_err(BodyError::Client)?;
+            if let Some(fields) = frame.trailers_mut() {
+                trailers::clean(fields);
+            }
             if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
                 *left = left.checked_sub(data.len() as u64).ok_or(BodyError::TooLarge)?;
             }

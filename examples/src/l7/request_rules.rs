@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::cause::Cause;
-use super::head::Seen;
+use super::head::{Seen, is_only_chunked};
 
 /// Looks at a head, and gives the host that it asks for.
 ///
@@ -47,11 +47,7 @@ fn framing(head: &Parts, seen: &Seen) -> Result<(), Cause> {
         return Err(Cause::BadRequest("both Content-Length and Transfer-Encoding"));
     }
     if is_coded {
-        let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-        let is_chunked =
-            codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        // Others could be understood differently by an upstream, and nobody uses them.
-        if !is_chunked || codings.next().is_some() {
+        if !is_only_chunked(&head.headers) {
             return Err(Cause::BadRequest("a Transfer-Encoding other than chunked"));
         }
         if head.version == Version::HTTP_10 {
@@ -98,8 +94,46 @@ fn host(head: &Parts, seen: &Seen) -> Result<HeaderValue, Cause> {
     }
 }
 
+/// A name or an address, and a port perhaps (RFC 9110, section 7.2; RFC 3986, section 3.2.2); nothing at all, too.
+///
+/// What is none cannot be said over HTTP/2: an endpoint would be asked without the host by which the route was found.
 fn is_host(host: &[u8]) -> bool {
-    host.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte))
+    let (is_name, port) = match host.strip_prefix(b"[") {
+        Some(rest) => {
+            let end = rest.iter().position(|&byte| byte == b']').unwrap_or(rest.len());
+            let (address, rest) = rest.split_at(end);
+            (is_v6(address), rest.strip_prefix(b"]").unwrap_or(b"?"))
+        }
+        None => {
+            let end = host.iter().position(|&byte| byte == b':').unwrap_or(host.len());
+            let (name, port) = host.split_at(end);
+            (is_name(name) && (port.is_empty() || !name.is_empty()), port)
+        }
+    };
+    is_name && is_port(port)
+}
+
+fn is_name(mut name: &[u8]) -> bool {
+    while let [byte, rest @ ..] = name {
+        name = match (byte, rest) {
+            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
+            _ if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => rest,
+            _ => return false,
+        };
+    }
+    true
+}
+
+fn is_v6(address: &[u8]) -> bool {
+    std::str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// Nothing, or a colon and perhaps a number after it.
+fn is_port(port: &[u8]) -> bool {
+    let Some(number) = port.strip_prefix(b":") else { return port.is_empty() };
+    number.len() <= 5
+        && number.iter().all(u8::is_ascii_digit)
+        && number.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= u32::from(u16::MAX)
 }
 
 #[cfg(test)]
@@ -115,6 +149,31 @@ mod tests {
         }
         let head = request.body(()).unwrap().into_parts().0;
         check(&head, &Seen::of(&head.headers), &ListenerLimits::default())
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_and_ports() {
+        for right in [
+            "",
+            "a",
+            "a:",
+            "a:80",
+            "a.example:65535",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:443",
+            "a_b",
+            "a%2Db",
+            "a,b",
+        ] {
+            assert!(is_host(right.as_bytes()), "{right}");
+        }
+        for wrong in [
+            "[", "[]", "]a[", "[::1", "[::1]x", "[::1]:x", "[a]", "a:b:c", "a:65536", "a:000080", "a:+1",
+            ":80", ":", "a%zz", "a%2", "a/b", "a@b", "a b", "a\"b", "a?b", "a#b", "a\\b",
+        ] {
+            assert!(!is_host(wrong.as_bytes()), "{wrong}");
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub async fn attempt(
     drop(tokio::spawn(driver.with_upgrades()));
     let request = message.request(RequestBody::Empty, false, false);
     match deadline.limit(sender.send_request(request)).await {
-        Ok(Ok(response)) => Ok(Some(Answer::new(response, Via::H2(LazyTimer::new(), None)))),
+        Ok(Ok(response)) => Ok(Some(Answer::new(response, Via::H2(LazyTimer::new(), None))?)),
         Ok(Err(error)) if error.is_parse() => Err(Cause::Garbage.into()),
         Ok(Err(_)) => Err(Cause::Reset.into()),
         Err(_) => Err(Cause::Timeout.into()),

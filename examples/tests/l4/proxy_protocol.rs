@@ -101,6 +101,74 @@ fn our_own_word_is_sent_in_both_versions() {
     }
 }
 
+/// What a balancer says for itself, over a Unix socket or of families that nobody knows names no client: the connection is its own.
+#[test]
+fn a_header_without_a_client_is_of_the_balancer() {
+    let backend = first_line();
+    let program = format!("{TRUSTED}clusters.backs.send_proxy = \"v1\"");
+    let proxy = Setup { program, ..Setup::of([backend.address]) }.start();
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    let unix = [&b"\x21\x31\0\xd8"[..], &[b'x'; 216]].concat();
+    for (name, header) in [
+        ("v1 unknown", b"PROXY UNKNOWN\r\n".to_vec()),
+        ("v1 unknown with words", b"PROXY UNKNOWN ::1 ::1 1 2\r\n".to_vec()),
+        ("v2 local", [V2, b"\x20\x00\0\0"].concat()),
+        (
+            "v2 local with addresses",
+            [V2, b"\x20\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\x9c\x40\x01\xbb"].concat(),
+        ),
+        ("v2 local with notes", [V2, b"\x20\x00\0\x04\x04\0\x01x"].concat()),
+        ("v2 unspec", [V2, b"\x21\x00\0\0"].concat()),
+        ("v2 unspec with more", [V2, b"\x21\x00\0\x03abc"].concat()),
+        ("v2 unix", [V2, &unix].concat()),
+    ] {
+        for piece in [header.len(), 1] {
+            let mut client = front(&proxy);
+            client.set_nodelay(true).unwrap();
+            for part in header.chunks(piece) {
+                client.write_all(part).unwrap();
+                thread::sleep(Duration::from_micros(200));
+            }
+            client.write_all(b"hello\n").unwrap();
+            let own = client.local_addr().unwrap().port();
+            let to = proxy.address("front").unwrap().port();
+            let wanted = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {own} {to}\r\n");
+            assert_eq!(read(&mut client, wanted.len()), wanted, "{name} in pieces of {piece}");
+        }
+    }
+}
+
+/// A client that ends in the middle of its header, or sends one that lies about its length, is refused and nobody hears of it.
+#[test]
+fn a_header_that_breaks_off_is_refused() {
+    let backend = Backend::echo("a");
+    let listener = "timeouts = { handshake = \"300ms\" }\nlimits = { header_bytes = 2048 }".to_owned();
+    let proxy = Setup { listener, program: TRUSTED.to_owned(), ..Setup::of([backend.address]) }.start();
+    const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    let said: [(&str, Vec<u8>); 9] = [
+        ("half a line", b"PROXY TCP4 1.2.3.4 5.6".to_vec()),
+        ("a line without its end", b"PROXY TCP4 1.2.3.4 5.6.7.8 80 443\r".to_vec()),
+        ("half a mark", V2[..7].to_vec()),
+        ("a mark alone", V2.to_vec()),
+        ("addresses missing", [V2, b"\x21\x11\0\x0c\x0a\0\0\x01"].concat()),
+        ("notes missing", [V2, b"\x21\x11\0\x1c\x0a\0\0\x01\x0a\0\0\x02\xc3\x50\x01\xbb"].concat()),
+        ("longer than the limit", [V2, b"\x21\x11\x0f\xff\x0a\0\0\x01\x0a\0\0\x02\xc3\x50\x01\xbb"].concat()),
+        ("no such command", [V2, b"\x22\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\xc3\x50\x01\xbb"].concat()),
+        (
+            "one after the other",
+            b"PROXY TCP4 1.2.3.4 5.6.7.8 80 443\nPROXY TCP4 1.2.3.4 5.6.7.8 80 443\r\n".to_vec(),
+        ),
+    ];
+    for (at, (name, bytes)) in said.iter().enumerate() {
+        let mut client = front(&proxy);
+        let _ = client.write_all(bytes);
+        let _ = client.shutdown(std::net::Shutdown::Write);
+        assert!(is_over(&mut client), "{name}");
+        assert_eq!(metric(proxy.admin().unwrap(), "l4_refused_header_total"), at as u64 + 1, "{name}");
+    }
+    assert_eq!(backend.accepted(), 0);
+}
+
 #[test]
 fn whoever_is_not_trusted_is_refused() {
     let backend = Backend::echo("a");

@@ -119,6 +119,64 @@ fn a_handshake_in_many_records_arrives_as_it_was_sent() {
     assert_eq!(said, "one.example");
 }
 
+/// Names have no case (RFC 6066, section 3).
+#[test]
+fn a_name_has_no_case() {
+    let ((one, of_one), (two, _), special) =
+        (server("one.example"), server("a.two.example"), Backend::echo("s"));
+    let proxy = proxy(&one, &two, &special);
+    let mut hello = Vec::new();
+    client("one.example", &of_one, &[]).write_tls(&mut hello).unwrap();
+    let at = hello.windows(11).position(|window| window == b"one.example").unwrap();
+    hello[at..at + 11].copy_from_slice(b"ONE.Example");
+    let mut socket = front(&proxy);
+    socket.write_all(&hello).unwrap();
+    // The handshake fails later, since it is not as the client made it; the server answers it all the same.
+    socket.read_exact(&mut [0; 1]).unwrap();
+    assert_eq!((one.accepted(), two.accepted()), (1, 0));
+}
+
+/// The header of a balancer and the handshake behind it may come in one piece, or in as many as there are bytes; the endpoint gets both, and
+/// the name.
+#[test]
+fn a_header_and_a_handshake_come_together() {
+    let roots = RootCertStore::empty();
+    let (said, says) = std::sync::mpsc::channel();
+    let backend = Backend::start(move |mut socket| {
+        let mut bytes = vec![0; 16 + 12 + 3 + 11];
+        socket.read_exact(&mut bytes).unwrap();
+        let mut record = [0; 3];
+        socket.read_exact(&mut record).unwrap();
+        said.send((bytes, record)).unwrap();
+    });
+    let text = format!(
+        "[[listeners]]\nname = \"front\"\naddress = \"127.0.0.1:0\"\nprotocol = \"tls_passthrough\"\n\
+         [[stream.routes]]\nname = \"one\"\nmatch = {{ sni = [\"one.example\"], sources = [\"192.0.2.0/24\"] }}\naction = {{ cluster = \"one\" }}\n\
+         [[clusters]]\nname = \"one\"\nendpoints = [{{ id = \"1\", address = \"{}\" }}]\n\
+         [program]\nworkers = 1\nlisteners.front.accept_proxy.from = [\"127.0.0.0/8\"]\nclusters.one.send_proxy = \"v2\"\n",
+        backend.address
+    );
+    let proxy = start(&text).unwrap();
+    let mut hello = Vec::new();
+    client("one.example", &roots, &[]).write_tls(&mut hello).unwrap();
+    let all = [&b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n"[..], &hello].concat();
+    for piece in [all.len(), 50, 1] {
+        let mut socket = front(&proxy);
+        socket.set_nodelay(true).unwrap();
+        for part in all.chunks(piece) {
+            socket.write_all(part).unwrap();
+        }
+        let (header, record) = says.recv_timeout(crate::wait::LIMIT).unwrap();
+        let addresses = b"\xc0\0\x02\x07\xc6\x33\x64\x01\x9c\x40\x01\xbb";
+        let wanted =
+            [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x1a"[..], addresses, b"\x02\0\x0bone.example"].concat();
+        assert_eq!(
+            (header.escape_ascii().to_string(), &record[..]),
+            (wanted.escape_ascii().to_string(), &hello[..3])
+        );
+    }
+}
+
 #[test]
 fn the_protocol_on_offer_can_decide() {
     let ((one, of_one), (two, _), special) =

@@ -50,6 +50,29 @@ impl Client {
         Ok(Some(Answer { status, seen }))
     }
 
+    /// The head alone, as of an answer that has no body whatever it says of one.
+    pub(crate) fn head(&mut self) -> String {
+        let mut head = std::mem::take(&mut self.buffer);
+        let end = loop {
+            if let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            let mut part = [0; 4096];
+            let read = self.stream.read(&mut part).unwrap();
+            assert_ne!(read, 0, "no head but {}", head.escape_ascii());
+            head.extend_from_slice(&part[..read]);
+        };
+        self.buffer = head.split_off(end);
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    }
+
+    /// All there is until the other side ends.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = std::mem::take(&mut self.buffer);
+        let _ = self.stream.read_to_end(&mut rest);
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+
     pub(crate) fn answer(&mut self) -> Answer {
         self.try_answer().unwrap().expect("an answer")
     }

@@ -324,3 +324,18 @@ fn requests_do_not_go_round_in_circles() {
     assert_eq!(inner.counts().map(|counts| counts.answers[2].get()).sum::<u64>(), 1);
     assert_eq!(one.seen().len(), 1);
 }
+
+#[test]
+fn servers_that_say_how_busy_they_are_get_what_fits() {
+    let says = |busy: &'static str, name: &'static [u8]| {
+        Backend::new(move |stream, _| answer(stream, 200, &[("endpoint-load-metrics", busy)], name))
+    };
+    let busy = says("TEXT rps_fractional=10,cpu_utilization=0.9", b"busy");
+    let idle = says("TEXT rps_fractional=10,cpu_utilization=0.1", b"idle");
+    let policy = "policy = { type = \"orca\", blackout_period = \"1ms\", weight_update_period = \"100ms\" }";
+    let (_proxy, address) = start(&(route("") + &cluster("all", &[&busy, &idle], policy)));
+    // Nine to one, once both have told.
+    until("18 of 20 go to the idle one", || {
+        (0..20).filter(|_| get(address, "/").text() == "idle").count() == 18
+    });
+}

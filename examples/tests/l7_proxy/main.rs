@@ -2,16 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod answers;
 mod backend;
 mod client;
 mod clients;
+mod combinations;
+mod expectations;
 mod failures;
 mod features;
 mod frames;
 mod lifecycle;
 mod protocols;
+mod raw_frames;
 mod smuggling;
 mod through_tls;
+mod trailers;
+mod tunnels;
 
 use std::net::SocketAddr;
 

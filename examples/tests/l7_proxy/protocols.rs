@@ -72,7 +72,7 @@ fn a_web_socket_goes_through_and_counts_as_in_flight() {
 }
 
 /// Servers and clients of HTTP/2 run on this.
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
