@@ -413,7 +413,6 @@ impl<K: Copy + Ord, C: AsRef<OutlierCounters>> OutlierDetector<K, C> {
     /// Steps back where the record is clean.
     fn decay(&mut self, judged: &[Judged], now: Timestamp) {
         let rule = self.rules.config().ejection;
-        let counts_requests = self.rules.counts_requests();
         for Judged { place, counts, .. } in judged {
             let entry = &mut self.entries[*place];
             if entry.level == 0 || entry.state.is_out() {
@@ -428,7 +427,7 @@ impl<K: Copy + Ord, C: AsRef<OutlierCounters>> OutlierDetector<K, C> {
                 continue;
             }
             entry.clean_requests = entry.clean_requests.saturating_add(requests);
-            let enough = !counts_requests || entry.clean_requests >= u64::from(rule.clean_requests);
+            let enough = entry.clean_requests >= u64::from(rule.clean_requests);
             if enough && now.saturating_since(entry.clean_since) >= rule.clean_for {
                 entry.level -= 1;
                 entry.clean_since = now;
