@@ -3,7 +3,7 @@
 //! ```text
 //! instructions                 compares with benches/instructions.json, fails above 10 % more
 //! instructions --bless         writes that table
-//! instructions CASE CALLS      makes so many calls: what runs under callgrind
+//! instructions CASE CALLS [N]  makes so many calls, with 100 endpoints or N: what runs under callgrind
 //! ```
 
 use std::collections::BTreeMap;
@@ -24,8 +24,12 @@ fn main() -> ExitCode {
     let result = match words[..] {
         [] => check(),
         ["--bless"] => count_all().and_then(|table| bless(&table)),
-        [case, calls] => calls.parse().map_err(Into::into).and_then(|calls| run(case, calls)),
-        _ => Err("usage: instructions [--bless | CASE CALLS]".into()),
+        [case, calls] => calls.parse().map_err(Into::into).and_then(|calls| run(case, calls, ENDPOINTS)),
+        [case, calls, n] => match (calls.parse(), n.parse()) {
+            (Ok(calls), Ok(n)) => run(case, calls, n),
+            _ => Err("calls and endpoints are numbers".into()),
+        },
+        _ => Err("usage: instructions [--bless | CASE CALLS [ENDPOINTS]]".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -36,12 +40,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(case: &str, calls: u64) -> Result<(), Box<dyn Error>> {
+fn run(case: &str, calls: u64, endpoints: usize) -> Result<(), Box<dyn Error>> {
     let (way, policy) = case.split_once('/').ok_or("a case is WAY/POLICY")?;
     let cluster = match PARTS.iter().find(|parts| way == "full" && parts.name == policy) {
-        Some(parts) => parts.cluster(ENDPOINTS, MonotonicClock::new()),
+        Some(parts) => parts.cluster(endpoints, MonotonicClock::new()),
         None if way == "pipeline" => pipeline(MonotonicClock::new()),
-        None => cluster(policy, ENDPOINTS, 1.0, Weights::Equal),
+        None => cluster(policy, endpoints, 1.0, Weights::Equal),
     };
     let mut picker = cluster.picker();
     let request = Request::new();

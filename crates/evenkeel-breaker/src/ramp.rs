@@ -69,7 +69,8 @@ fn factor(word: u64, ramp: &Ramp, term: Term<'_>, now: Timestamp) -> f64 {
         RampShape::Linear => part,
         RampShape::Aimd => libm::floor(part * STEPS + ROUNDING) / STEPS,
     };
-    (level + (1.0 - ramp.from.as_f64()) * part).min(1.0)
+    let risen = level + (1.0 - ramp.from.as_f64()) * part;
+    if risen >= 1.0 - ROUNDING { 1.0 } else { risen }
 }
 
 /// Milliseconds since the epoch began.
@@ -77,8 +78,9 @@ fn age(term: Term<'_>, now: Timestamp) -> f64 {
     now.saturating_since(term.word().time()).as_secs_f64() * 1000.0
 }
 
+/// Rounded up: rounded down, the weight would not be whole yet when the time is over.
 fn level_of(factor: f64) -> u32 {
-    (factor * f64::from(FULL) + 0.5) as u32
+    (libm::ceil(factor * f64::from(FULL)) as u32).min(FULL)
 }
 
 const SINCE_BITS: u32 = 31;
@@ -87,5 +89,5 @@ const LEVEL_BITS: u32 = u64::BITS - EPOCH_BITS - SINCE_BITS;
 const FULL: u32 = (1 << LEVEL_BITS) - 1;
 const EPOCH_SHIFT: u32 = u64::BITS - EPOCH_BITS;
 const STEPS: f64 = 10.0;
-/// A step counts at its very millisecond, whatever the last bit of a division says.
+/// A step counts at its very millisecond, and the end at its own, whatever the last bits of a division say.
 const ROUNDING: f64 = 1e-9;

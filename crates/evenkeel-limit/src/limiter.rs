@@ -39,10 +39,33 @@ use crate::{LimitChange, LimitConfig, LimitConfigError, Refusal, Token};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Limiter {
-    /// Shared with predecessors and successors, whose calls are still in flight.
-    slots: Arc<Slots>,
-    generation: u16,
+    home: Home,
     adaptive: Option<Box<Adaptive>>,
+}
+
+/// Where the numbers lie.
+enum Home {
+    /// Here.
+    Own(Slots),
+    /// Shared with predecessors and successors, whose calls are still in flight.
+    Shared { slots: Arc<Slots>, generation: u16 },
+}
+
+impl Home {
+    #[inline(always)]
+    fn slots(&self) -> &Slots {
+        match self {
+            Self::Own(slots) => slots,
+            Self::Shared { slots, .. } => slots,
+        }
+    }
+
+    const fn generation(&self) -> u16 {
+        match self {
+            Self::Own(_) => 0,
+            Self::Shared { generation, .. } => *generation,
+        }
+    }
 }
 
 struct Adaptive {
@@ -62,7 +85,19 @@ impl Limiter {
     pub fn new(config: &LimitConfig, seed: u64) -> Result<Self, LimitConfigError> {
         config.check()?;
         let slots = Arc::new(Slots::new(config.initial()));
-        Ok(Self { slots, generation: 0, adaptive: Adaptive::new(config, seed) })
+        Ok(Self { home: Home::Shared { slots, generation: 0 }, adaptive: Adaptive::new(config, seed) })
+    }
+
+    /// A limiter as [`new`](Self::new) makes it that has no [`successor`](Self::successor): what it counts lies in itself and
+    /// not behind a pointer. For those of which there are thousands, each beside what else a call there touches.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitConfigError`] names the setting.
+    pub fn alone(config: &LimitConfig, seed: u64) -> Result<Self, LimitConfigError> {
+        config.check()?;
+        let home = Home::Own(Slots::new(config.initial()));
+        Ok(Self { home, adaptive: Adaptive::new(config, seed) })
     }
 
     /// A limiter of other settings that counts the calls in flight of this one on. From then on this one refuses and
@@ -70,24 +105,26 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// [`LimitConfigError`] names the setting; then nothing has changed.
+    /// [`LimitConfigError`] names the setting, or `predecessor` if this one is [`alone`](Self::alone); then nothing has
+    /// changed.
     pub fn successor(&self, config: &LimitConfig, seed: u64) -> Result<Self, LimitConfigError> {
         config.check()?;
-        let generation = self.slots.succeed(config.initial());
-        let slots = Arc::clone(&self.slots);
-        Ok(Self { slots, generation, adaptive: Adaptive::new(config, seed) })
+        let Home::Shared { slots, .. } = &self.home else { return Err(no_successor()) };
+        let generation = slots.succeed(config.initial());
+        let home = Home::Shared { slots: Arc::clone(slots), generation };
+        Ok(Self { home, adaptive: Adaptive::new(config, seed) })
     }
 
     /// The limit now.
     #[must_use]
     pub fn limit(&self) -> u32 {
-        self.slots.count().limit
+        self.slots().count().limit
     }
 
     /// The calls in flight now.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.slots.count().in_flight
+        self.slots().count().in_flight
     }
 
     /// Whether a call could begin now. Changes nothing, so a balancer may ask many and use one.
@@ -97,7 +134,7 @@ impl Limiter {
     /// [`Refusal`], as [`try_acquire`](Self::try_acquire) would give.
     #[inline]
     pub fn peek(&self) -> Result<(), Refusal> {
-        let count = self.slots.count();
+        let count = self.slots().count();
         if count.in_flight < count.limit { Ok(()) } else { Err(self.refusal(count)) }
     }
 
@@ -108,7 +145,7 @@ impl Limiter {
     /// [`Refusal`]: as many calls as allowed are in flight. Send this one elsewhere, or shed it.
     #[inline]
     pub fn try_acquire(&self, now: impl Now) -> Result<Token, Refusal> {
-        match self.slots.take() {
+        match self.slots().take() {
             Ok(count) => Ok(self.token(count, now)),
             Err(count) => Err(self.refusal(count)),
         }
@@ -116,7 +153,7 @@ impl Limiter {
 
     /// Begins a call whatever the limit is: a partition's own share.
     pub(crate) fn acquire_over(&self, now: impl Now) -> Result<Token, Refusal> {
-        match self.slots.take_over() {
+        match self.slots().take_over() {
             Ok(count) => Ok(self.token(count, now)),
             Err(count) => Err(self.refusal(count)),
         }
@@ -133,7 +170,7 @@ impl Limiter {
         if in_flight == 0 {
             return None;
         }
-        self.slots.give_back();
+        self.slots().give_back();
         let adaptive = self.adaptive.as_deref()?;
         self.learn(adaptive, started, in_flight, outcome, now.now())
     }
@@ -150,7 +187,7 @@ impl Limiter {
     pub fn give_back(&self, token: Token) {
         let (_, in_flight) = token.spend();
         if in_flight > 0 {
-            self.slots.give_back();
+            self.slots().give_back();
         }
     }
 
@@ -184,7 +221,7 @@ impl Limiter {
     /// [`LimitConfigError`] if it is larger.
     pub fn set_limit(&self, limit: u32) -> Result<Option<LimitChange>, LimitConfigError> {
         crate::config::check_limit("limit", limit, 0)?;
-        let old = self.slots.set_limit(self.generation, limit);
+        let old = self.slots().set_limit(self.home.generation(), limit);
         Ok(old.map(|from| LimitChange { from, to: limit }))
     }
 
@@ -213,6 +250,11 @@ impl Limiter {
     #[must_use]
     pub fn is_measuring(&self) -> bool {
         self.adaptive.as_deref().is_some_and(|adaptive| lock(&adaptive.algorithm).is_measuring())
+    }
+
+    #[inline(always)]
+    fn slots(&self) -> &Slots {
+        self.home.slots()
     }
 
     #[inline]
@@ -249,7 +291,7 @@ impl Limiter {
         if from == to {
             return None;
         }
-        self.slots.set_limit(self.generation, to).map(|from| LimitChange { from, to })
+        self.slots().set_limit(self.home.generation(), to).map(|from| LimitChange { from, to })
     }
 
     #[cold]
@@ -281,13 +323,19 @@ impl Adaptive {
 
 impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Count { limit, in_flight } = self.slots.count();
+        let Count { limit, in_flight } = self.slots().count();
         f.debug_struct("Limiter")
             .field("limit", &limit)
             .field("in_flight", &in_flight)
             .field("adaptive", &self.adaptive.is_some())
             .finish()
     }
+}
+
+#[cold]
+fn no_successor() -> LimitConfigError {
+    let field = "predecessor".to_owned();
+    LimitConfigError { field, value: "one that is alone".to_owned(), allowed: "those of Limiter::new" }
 }
 
 #[cfg(not(loom))]

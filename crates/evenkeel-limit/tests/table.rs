@@ -27,10 +27,17 @@ enum Event {
     Tick,
 }
 
-/// A limiter with so many in flight, and what an event leaves: limit, in flight, and whether it was refused.
+/// A limiter with so many in flight, and what an event leaves: limit, in flight, and whether it was refused. One that is
+/// alone does as any other.
 fn check(limit: u32, in_flight: u32, event: Event, after: (u32, u32, bool)) {
     let config = LimitConfig::Aimd(Aimd { initial: 4, min: 1, max: 8, ..Aimd::default() });
-    let mut limiter = Limiter::new(&config, 1).unwrap();
+    meet(Limiter::new(&config, 1).unwrap(), limit, in_flight, event, after);
+    if !matches!(event, Event::Successor(_)) {
+        meet(Limiter::alone(&config, 1).unwrap(), limit, in_flight, event, after);
+    }
+}
+
+fn meet(mut limiter: Limiter, limit: u32, in_flight: u32, event: Event, after: (u32, u32, bool)) {
     let mut tokens: Vec<Token> = Vec::new();
     limiter.set_limit(in_flight).unwrap();
     (0..in_flight).for_each(|_| tokens.push(limiter.try_acquire(NOW).unwrap()));
@@ -83,6 +90,14 @@ fn a_limiter_in_every_state_meets_every_event() {
         check(limit, in_flight, Successor(3), (3, in_flight, false));
         check(limit, in_flight, Tick, (4, in_flight, false));
     }
+}
+
+#[test]
+fn one_that_is_alone_has_no_successor() {
+    let limiter = Limiter::alone(&LimitConfig::fixed(2), 1).unwrap();
+    let _held = limiter.try_acquire(NOW).unwrap();
+    assert_eq!(limiter.successor(&LimitConfig::fixed(5), 1).unwrap_err().field, "predecessor");
+    assert_eq!((limiter.limit(), limiter.in_flight()), (2, 1));
 }
 
 #[test]

@@ -99,15 +99,15 @@ impl Control {
     }
 
     /// The breaker of an endpoint; its waits are spread by the endpoint's name.
-    pub(crate) fn new_breaker(&self, salt: u64) -> Option<Box<Breaker>> {
-        self.rules.as_ref().map(|rules| Box::new(Breaker::starting(rules, salt, self.now())))
+    pub(crate) fn new_breaker(&self, salt: u64) -> Option<Breaker> {
+        self.rules.as_ref().map(|rules| Breaker::starting(rules, salt, self.now()))
     }
 
     /// The limit of an endpoint; its measurements are spread by the endpoint's number.
-    pub(crate) fn new_limiter(&self, token: u64) -> Option<Box<Limiter>> {
+    pub(crate) fn new_limiter(&self, token: u64) -> Option<Limiter> {
         let config = self.endpoint_limit.as_ref()?;
         // The settings were tried when the cluster was built.
-        Limiter::new(config, SplitMix64::mix(self.seed ^ token)).ok().map(Box::new)
+        Limiter::alone(config, SplitMix64::mix(self.seed ^ token)).ok()
     }
 
     pub(crate) fn new_latency(&self) -> Option<Box<PeakEwma>> {

@@ -80,7 +80,7 @@ impl<T> Handle<T> {
         owner: Owner,
         limit: Option<Duration>,
     ) -> Result<BreakerState, ForceBreakerError> {
-        let breaker = self.breaker.as_ref().ok_or(ForceBreakerError::NoBreaker)?;
+        let breaker = self.breaker().ok_or(ForceBreakerError::NoBreaker)?;
         let transition = breaker.force(force, owner, limit, self.control.now())?;
         Ok(self.breaker_was_forced(transition))
     }
@@ -91,7 +91,7 @@ impl<T> Handle<T> {
     ///
     /// [`NoBreaker`](ForceBreakerError::NoBreaker) if the cluster has none.
     pub fn unforce_breaker(&self) -> Result<BreakerState, ForceBreakerError> {
-        let breaker = self.breaker.as_ref().ok_or(ForceBreakerError::NoBreaker)?;
+        let breaker = self.breaker().ok_or(ForceBreakerError::NoBreaker)?;
         Ok(self.breaker_was_forced(breaker.unforce(self.control.now())))
     }
 
@@ -99,7 +99,7 @@ impl<T> Handle<T> {
         if let Some(transition) = transition {
             self.tell(&self.after_breaker(transition));
         }
-        self.breaker.as_ref().map_or(BreakerState::Closed, |breaker| {
+        self.breaker().map_or(BreakerState::Closed, |breaker| {
             // A limit in time needs somebody who looks at it.
             if let Some(end) = breaker.next_deadline() {
                 self.arm(end);

@@ -96,6 +96,7 @@ mod names;
 mod node;
 mod observer;
 mod outliers;
+mod parts;
 mod pick;
 mod pick_at;
 mod picker;

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use evenkeel_balance::{Event, LoadReport};
-use evenkeel_breaker::{Breaker, Permit, Refusal, State, Transition};
-use evenkeel_health::outlier::OutlierCounters;
+use evenkeel_breaker::{Admission, Breaker, Permit, Refusal, State, Transition};
 use evenkeel_health::{
     Cause, Change, CheckState, Entry, Note, Opinion, RiseFall, SlowStart, Standing, Status, Warmth,
 };
@@ -22,7 +21,8 @@ use crate::control::Control;
 use crate::factor::{self, FULL, Factor};
 use crate::grant::Grant;
 use crate::moment::Moment;
-use crate::outliers::{self, Key, Verdict as OutlierVerdict};
+use crate::outliers::{Key, Verdict as OutlierVerdict};
+use crate::parts::Parts;
 use crate::planner::TierNews;
 use crate::roster::{Level, starts};
 use crate::update;
@@ -31,41 +31,39 @@ use crate::words::Words;
 /// An endpoint in use: its identity, its payload and what was learnt about it.
 ///
 /// One of these is made for each incarnation of an endpoint and no update replaces it.
+///
+/// In the order of the declaration, since what every pick reads has to lie beside the count of requests in flight, which
+/// stands before it.
+#[repr(C)]
 pub struct Live<T> {
     pub(crate) standing: Standing,
-    /// Who said what, since when.
-    pub(crate) words: Words,
     /// What it takes of its weight for the moment: beside the standing, since every pick reads both.
     pub(crate) factor: Factor,
-    /// Where its bit is found: held until this value is dropped, so that a late flip never hits another's bit.
-    pub(crate) slot: u32,
+    /// What takes part in its requests besides the policy.
+    pub(crate) parts: Option<Arc<Parts>>,
+    pub(crate) control: Arc<Control>,
     /// Never reused in this cluster.
     pub(crate) token: u64,
-    pub(crate) breaker: Option<Box<Breaker>>,
-    pub(crate) latency: Option<Box<PeakEwma>>,
-    pub(crate) rise_fall: Mutex<RiseFall>,
-    pub(crate) outlier: Option<Arc<OutlierCounters>>,
-    /// What outlier detection leaves it of its weight: on probation and on the ramp after it.
-    pub(crate) outlier_factor: Factor,
-    pub(crate) limiter: Option<Box<Limiter>>,
+    /// Who said what, since when.
+    pub(crate) words: Words,
     pub(crate) warmth: SlowStart,
-    /// When its ejection ends, in nanoseconds.
-    ejected_until: AtomicU64,
     /// The earliest deadline for which a timer waits, in nanoseconds.
     armed: AtomicU64,
-    /// Whether it was on its way, and whether it was usable, at any time since it was made: who was the one and never the other is no
-    /// loss.
-    was: [AtomicBool; 2],
     /// How busy it says it is, as the bits of a number; NaN if it never did.
     utilisation: AtomicU64,
-    /// What it says itself of its capacity, or somebody on its behalf.
-    reported: Factor,
     /// Who hears how its requests went.
     hearer: ArcSwapOption<Hearer>,
     /// Of its name: the same in every process of a fleet.
     pub(crate) id_hash: u64,
     description: ArcSwap<Endpoint>,
-    pub(crate) control: Arc<Control>,
+    /// Where its bit is found: held until this value is dropped, so that a late flip never hits another's bit.
+    pub(crate) slot: u32,
+    /// What it says itself of its capacity, or somebody on its behalf.
+    reported: Factor,
+    pub(crate) rise_fall: Mutex<RiseFall>,
+    /// Whether it was on its way, and whether it was usable, at any time since it was made: who was the one and never the other is no
+    /// loss.
+    was: [AtomicBool; 2],
     payload: T,
 }
 
@@ -93,8 +91,9 @@ impl<T> Live<T> {
         ] {
             let _ = words.say(&standing, opinion, Note::default(), now);
         }
-        let breaker = control.new_breaker(id_hash);
-        if let Some(state) = breaker.as_ref().map(|breaker| breaker.state()).filter(State::is_refusing) {
+        let parts = Parts::new(control, id_hash, token);
+        let breaker = parts.as_ref().and_then(|parts| parts.breaker.as_ref());
+        if let Some(state) = breaker.map(Breaker::state).filter(State::is_refusing) {
             let until = state.refuses_until().map_or_else(Note::default, Note::until);
             let _ = words.say(&standing, Opinion::BreakerOpen(true), until, now);
         }
@@ -102,26 +101,21 @@ impl<T> Live<T> {
         let was = [status.causes().any(starts), status.usable()].map(AtomicBool::new);
         Self {
             standing,
-            words,
-            was,
             factor: Factor::full(),
-            reported: Factor::full(),
-            hearer: ArcSwapOption::empty(),
-            utilisation: AtomicU64::new(f64::NAN.to_bits()),
-            id_hash,
-            slot,
-            token,
-            breaker,
-            latency: control.new_latency(),
-            rise_fall: Mutex::new(control.rise_fall),
-            outlier: outliers::counters(control.outliers.as_ref()),
-            outlier_factor: Factor::full(),
-            limiter: control.new_limiter(token),
-            warmth: SlowStart::new(),
-            ejected_until: AtomicU64::new(u64::MAX),
-            armed: AtomicU64::new(u64::MAX),
-            description: ArcSwap::new(endpoint),
+            parts,
             control: Arc::clone(control),
+            token,
+            words,
+            warmth: SlowStart::new(),
+            armed: AtomicU64::new(u64::MAX),
+            utilisation: AtomicU64::new(f64::NAN.to_bits()),
+            hearer: ArcSwapOption::empty(),
+            id_hash,
+            description: ArcSwap::new(endpoint),
+            slot,
+            reported: Factor::full(),
+            rise_fall: Mutex::new(control.rise_fall),
+            was,
             payload,
         }
     }
@@ -257,10 +251,6 @@ impl<T> Live<T> {
         Key { token: self.token, slot: self.slot }
     }
 
-    pub(crate) fn set_ejected_until(&self, until: Timestamp) {
-        self.ejected_until.store(until.as_nanos(), Ordering::Relaxed);
-    }
-
     /// Has it ticked at `until`, if nothing does so before.
     pub(crate) fn arm(&self, until: Timestamp) {
         // A read-modify-write in any case: a tick that disarms afterwards sees what was changed before this call.
@@ -317,36 +307,63 @@ impl<T> Live<T> {
         self.control.tell_tiers(&news.tiers);
     }
 
+    #[inline]
+    pub(crate) fn breaker(&self) -> Option<&Breaker> {
+        self.parts.as_ref()?.breaker.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn limiter(&self) -> Option<&Limiter> {
+        self.parts.as_ref()?.limiter.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn latency(&self) -> Option<&PeakEwma> {
+        self.parts.as_ref()?.latency.as_deref()
+    }
+
     /// What the breaker says about one more request. Reads the clock only if it is not closed.
     ///
     /// The limit is asked first: a slot that is not used goes back for nothing, a probe that is not sent costs time.
     #[inline]
     pub(crate) fn admit(&self, moment: &Moment<'_>) -> Option<Grant> {
-        let Some(limiter) = &self.limiter else {
-            return self.ask_breaker(moment).ok().map(|permit| Grant::new(permit, Token::bypass()));
+        let Some(parts) = self.parts.as_deref() else { return Some(Grant::none()) };
+        let Some(limiter) = &parts.limiter else {
+            return self.ask_breaker(parts, moment).map(|permit| Grant::new(permit, Token::bypass()));
         };
         let mut slot = Slot { limiter, token: limiter.try_acquire(|| moment.now()).ok()? };
-        let permit = self.ask_breaker(moment).ok()?;
+        let permit = self.ask_breaker(parts, moment)?;
         Some(Grant::new(permit, std::mem::replace(&mut slot.token, Token::bypass())))
     }
 
-    #[inline]
-    fn ask_breaker(&self, moment: &Moment<'_>) -> Result<Option<Permit>, Refusal> {
-        let Some(breaker) = &self.breaker else { return Ok(None) };
-        let admission = breaker.try_acquire(|| moment.now()).inspect_err(|refusal| {
-            if let Some(transition) = refusal.transition {
-                self.tell(&self.after_breaker(transition));
+    /// A closed breaker is asked in line: what is returned through memory has to be written before the atomic additions to
+    /// come.
+    #[inline(always)]
+    fn ask_breaker(&self, parts: &Parts, moment: &Moment<'_>) -> Option<Option<Permit>> {
+        let Some(breaker) = &parts.breaker else { return Some(None) };
+        match breaker.try_acquire(|| moment.now()) {
+            Ok(Admission { permit, transition: None }) => Some(Some(permit)),
+            Ok(Admission { permit, transition: Some(transition) }) => {
+                self.tell_of_asking(transition);
+                Some(Some(permit))
             }
-        })?;
-        if let Some(transition) = admission.transition {
-            self.tell(&self.after_breaker(transition));
+            Err(Refusal { transition: None, .. }) => None,
+            Err(Refusal { transition: Some(transition), .. }) => {
+                self.tell_of_asking(transition);
+                None
+            }
         }
-        Ok(Some(admission.permit))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_of_asking(&self, transition: Transition) {
+        self.tell(&self.after_breaker(transition));
     }
 
     #[inline]
     pub(crate) fn give_back(&self, slot: Token) {
-        if let Some(limiter) = &self.limiter {
+        if let Some(limiter) = self.limiter() {
             limiter.give_back(slot);
         }
     }
@@ -354,12 +371,12 @@ impl<T> Live<T> {
     /// Whether as many requests are in flight there as its limit allows.
     #[must_use]
     pub fn is_saturated(&self) -> bool {
-        self.limiter.as_ref().is_some_and(|limiter| limiter.peek().is_err())
+        self.limiter().is_some_and(|limiter| limiter.peek().is_err())
     }
 
     /// After how long its limit may let another request in, if it does not now and that is known.
     pub(crate) fn free_in(&self) -> Option<Duration> {
-        self.limiter.as_ref()?.peek().err()?.retry_hint
+        self.limiter()?.peek().err()?.retry_hint
     }
 
     /// How it starts, if slowly.
@@ -372,7 +389,7 @@ impl<T> Live<T> {
     /// one stays.
     pub(crate) fn after_breaker(&self, transition: Transition) -> News {
         let mut news = News { transition: Some(transition), ..News::default() };
-        let Some(breaker) = &self.breaker else { return news };
+        let Some(breaker) = self.breaker() else { return news };
         loop {
             let state = breaker.state();
             let until = state.refuses_until();
@@ -409,8 +426,9 @@ impl<T> Live<T> {
 
     /// What its factor should be; has it looked at again when that will change.
     fn factor_now(&self, now: Timestamp) -> u32 {
-        let mut share = self.reported.share() * self.outlier_factor.share();
-        if let Some(breaker) = &self.breaker {
+        let of_outliers = self.parts.as_ref().map_or(1.0, |parts| parts.outlier_factor.share());
+        let mut share = self.reported.share() * of_outliers;
+        if let Some(breaker) = self.breaker() {
             let factor = breaker.factor(now);
             if factor < 1.0 {
                 share *= factor;
@@ -467,7 +485,7 @@ impl<T> Live<T> {
     }
 
     fn tick_breaker(&self, now: Timestamp) -> News {
-        let Some(breaker) = &self.breaker else { return News::default() };
+        let Some(breaker) = self.breaker() else { return News::default() };
         if let Some(transition) = breaker.tick(now) {
             return self.after_breaker(transition);
         }
@@ -483,8 +501,8 @@ impl<T> Live<T> {
         let mut latest = None;
         for cause in self.standing.load().causes().filter(|cause| cause.is_blocking()) {
             let until = match cause {
-                Cause::BreakerOpen => self.breaker.as_ref()?.state().refuses_until()?,
-                Cause::Ejected => Timestamp::from_nanos(self.ejected_until.load(Ordering::Relaxed)),
+                Cause::BreakerOpen => self.breaker()?.state().refuses_until()?,
+                Cause::Ejected => self.parts.as_ref()?.ejected_until(),
                 _ => return None,
             };
             latest = latest.max(Some(until));
@@ -492,14 +510,14 @@ impl<T> Live<T> {
         match latest {
             Some(_) => latest,
             // Half open, and its probes are taken.
-            None => self.breaker.as_ref()?.next_deadline(),
+            None => self.breaker()?.next_deadline(),
         }
     }
 
     /// Whether the breaker would let a request in; spends nothing.
     pub(crate) fn would_admit(&self) -> bool {
         !self.is_saturated()
-            && self.breaker.as_ref().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
+            && self.breaker().is_none_or(|breaker| breaker.peek(|| self.control.now()).is_ok())
     }
 }
 
@@ -561,7 +579,7 @@ impl<T> Live<T> {
     /// Feeds the latency estimate. A failure never makes an endpoint look faster than it is: failing fast is not being
     /// fast. An outcome that says nothing about the endpoint is left out.
     pub(crate) fn observe_latency(&self, outcome: &Outcome, started: Timestamp, moment: &Moment<'_>) {
-        let Some(estimate) = &self.latency else { return };
+        let Some(estimate) = self.latency() else { return };
         let now = moment.now();
         let taken = outcome.latency().unwrap_or_else(|| now.saturating_since(started));
         match outcome.verdict() {
@@ -574,8 +592,8 @@ impl<T> Live<T> {
     /// Counts how a request went, and lets the detector know if a rule was met.
     #[inline]
     pub(crate) fn observe_outlier(&self, outcome: &Outcome, moment: &Moment<'_>) {
-        if let (Some(counters), Some(outliers)) = (&self.outlier, &self.control.outliers)
-            && let Some(suspicion) = counters.record(outcome, &outliers.rules)
+        if let (Some(parts), Some(outliers)) = (&self.parts, &self.control.outliers)
+            && let Some(suspicion) = parts.counters().record(outcome, &outliers.rules)
         {
             self.tell(&outliers.suspect(self, suspicion, moment.now()));
         }
@@ -600,7 +618,7 @@ impl<T> Live<T> {
 
     /// Feeds the age of a request that ended without a verdict: it took at least that long.
     pub(crate) fn observe_age(&self, started: Timestamp, moment: &Moment<'_>) {
-        let Some(estimate) = &self.latency else { return };
+        let Some(estimate) = self.latency() else { return };
         let now = moment.now();
         Self::raise(estimate, now.saturating_since(started), now);
     }

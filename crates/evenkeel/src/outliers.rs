@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use evenkeel_health::outlier::{
-    OutlierChange, OutlierCounters, OutlierDetector, OutlierRules, OutlierState, OutlierStatus,
-    OutlierTotals, Suspicion,
+    OutlierChange, OutlierDetector, OutlierRules, OutlierState, OutlierStatus, OutlierTotals, Suspicion,
 };
 use evenkeel_health::{CheckResult, Note, Opinion};
 use evenkeel_types::Timestamp;
@@ -18,6 +17,7 @@ use crate::control::Timers;
 use crate::factor;
 use crate::live::{Live, News};
 use crate::node::Node;
+use crate::parts::Counted;
 
 /// An endpoint as the detector knows it: enough to find it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,9 @@ pub(crate) struct Key {
     pub(crate) token: u64,
     pub(crate) slot: u32,
 }
+
+/// The detector of a cluster.
+type Detector = OutlierDetector<Key, Counted>;
 
 /// A change of the detector, and of which endpoint.
 pub(crate) type Verdict = OutlierChange<Key>;
@@ -35,7 +38,7 @@ pub(crate) struct Outliers {
 }
 
 struct Desk {
-    detector: OutlierDetector<Key>,
+    detector: Detector,
     /// The deadline for which a timer waits.
     armed: Timestamp,
 }
@@ -60,8 +63,8 @@ impl Outliers {
         let mut changes = Vec::new();
         // Who joins first: a set in which some are replaced does not shrink, so nobody comes back for that.
         for live in joined.iter().map(|node| &node.live) {
-            if let Some(counters) = &live.outlier {
-                let _ = desk.detector.insert(live.key(), Arc::clone(counters), now);
+            if let Some(parts) = &live.parts {
+                let _ = desk.detector.insert(live.key(), Counted(Arc::clone(parts)), now);
                 desk.detector.set_usable(live.key(), live.is_usable_but_for_outliers());
             }
         }
@@ -100,7 +103,7 @@ impl Outliers {
         &self,
         live: &Live<T>,
         now: Timestamp,
-        act: impl FnOnce(&mut OutlierDetector<Key>) -> Vec<Verdict>,
+        act: impl FnOnce(&mut Detector) -> Vec<Verdict>,
     ) -> News {
         let mut news = News::default();
         let mut desk = self.desk.lock();
@@ -137,17 +140,17 @@ impl Outliers {
 }
 
 /// Called under the lock, so that the last word of the detector is the last word of the endpoint.
-fn take_over<T>(detector: &OutlierDetector<Key>, live: &Live<T>, now: Timestamp, news: &mut News) {
-    let Some(status) = detector.status(live.key()) else { return };
+fn take_over<T>(detector: &Detector, live: &Live<T>, now: Timestamp, news: &mut News) {
+    let (Some(status), Some(parts)) = (detector.status(live.key()), &live.parts) else { return };
     let ejected = status.state == OutlierState::Ejected;
-    live.outlier_factor.set(if ejected {
+    parts.outlier_factor.set(if ejected {
         factor::FULL
     } else {
         factor::parts(detector.factor(live.key(), now))
     });
     let until = status.until.unwrap_or(Timestamp::MAX);
     if ejected {
-        live.set_ejected_until(until);
+        parts.set_ejected_until(until);
     }
     live.say(Opinion::Ejected(ejected), note_of(&status).filter(|_| ejected).unwrap_or_default(), news);
     let on_probation = status.state == OutlierState::Probation;
@@ -196,9 +199,4 @@ pub(crate) fn about(verdicts: &[Verdict], key: Key) -> &[Verdict] {
     let begin = verdicts.partition_point(|verdict| concerned(verdict) < Some(key));
     let count = verdicts[begin..].partition_point(|verdict| concerned(verdict) == Some(key));
     &verdicts[begin..begin + count]
-}
-
-/// New counters, if outliers are looked for.
-pub(crate) fn counters(outliers: Option<&Outliers>) -> Option<Arc<OutlierCounters>> {
-    outliers.map(|_| Arc::default())
 }

@@ -143,7 +143,7 @@ impl<T> Pick<T> {
         } else {
             outcome
         };
-        if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
+        if let (Some(breaker), Some(permit)) = (live.breaker(), self.permit.take())
             && let Some(transition) = breaker.record(permit, outcome, || moment.now())
         {
             live.tell(&live.after_breaker(transition));
@@ -168,8 +168,7 @@ impl<T> Pick<T> {
     fn teach_limits(&self, outcome: &Outcome, moment: &Moment<'_>) {
         let live = self.hold.live();
         let now = || moment.now();
-        if let Some(change) =
-            live.limiter.as_ref().and_then(|limiter| limiter.learn_early(&self.slot, outcome, now))
+        if let Some(change) = live.limiter().and_then(|limiter| limiter.learn_early(&self.slot, outcome, now))
         {
             live.control.tell_limit(Some(live.id()), change);
         }
@@ -208,7 +207,7 @@ impl<T> Pick<T> {
     fn abandon(&mut self) {
         let live = self.hold.live();
         let moment = &Moment::new(&live.control);
-        if let (Some(breaker), Some(permit)) = (&live.breaker, self.permit.take())
+        if let (Some(breaker), Some(permit)) = (live.breaker(), self.permit.take())
             && let Some(transition) = breaker.release(permit, || moment.now())
         {
             live.tell(&live.after_breaker(transition));

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use evenkeel_breaker::State;
+use evenkeel_breaker::{Breaker, State};
 use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
 use evenkeel_health::{Cause, Evidence, Ramp, Status, Warmth};
+use evenkeel_limit::Limiter;
 use evenkeel_registry::SourceStatus;
 use evenkeel_types::{Address, EndpointId, Priority, Timestamp, Weight};
 
@@ -136,7 +137,7 @@ impl ClusterReport {
                 .load()
                 .as_ref()
                 .map_or_else(Vec::new, |followed| followed.statuses()),
-            limit: shared.control.limit.as_ref().map(evenkeel_limit::Limiter::limit),
+            limit: shared.control.limit.as_ref().map(Limiter::limit),
             outliers: shared.control.outliers.as_ref().map(Outliers::totals),
             tiers: tier_report::of(shared, &snapshot),
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
@@ -163,15 +164,15 @@ fn endpoints<T>(shared: &Shared<T>, tier: &Tier<T>) -> Vec<EndpointReport> {
                 expected_share: 0.0,
                 factor: live.factor(),
                 in_flight: node.in_flight(),
-                limit: live.limiter.as_ref().map(|limiter| limiter.limit()),
+                limit: live.limiter().map(Limiter::limit),
                 warmth: live.warmth(),
                 usable: status.usable() && tier.part != Part::Parked,
                 cause: status.cause(),
                 causes: live.words.evidence(now, |evidence| CauseReport::of(&evidence)),
                 status,
                 outlier: shared.control.outliers.as_ref().and_then(|outliers| outliers.status(live.key())),
-                breaker: live.breaker.as_ref().map(|breaker| breaker.state()),
-                latency: live.latency.as_ref().and_then(|estimate| estimate.get(now)),
+                breaker: live.breaker().map(Breaker::state),
+                latency: live.latency().and_then(|estimate| estimate.get(now)),
             }
         })
         .collect();

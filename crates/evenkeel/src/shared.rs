@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use evenkeel_balance::{BuiltIn, Event, Policy, Wants};
+use evenkeel_breaker::Breaker;
 use evenkeel_limit::Token;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
@@ -291,7 +292,7 @@ impl<T> Shared<T> {
         }
         for live in joined.iter().map(|node| &node.live) {
             // A breaker may start open.
-            if let Some(end) = live.breaker.as_ref().and_then(|breaker| breaker.next_deadline()) {
+            if let Some(end) = live.breaker().and_then(Breaker::next_deadline) {
                 live.arm(end);
             }
         }

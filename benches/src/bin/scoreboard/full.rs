@@ -57,6 +57,44 @@ pub(crate) fn parts(cases: &mut Cases, n: usize) {
     });
 }
 
+/// Two choices and all the parts of one drawn endpoint, one after the other: what the parts take when they share the caches, as
+/// in a pick with everything on, and lie each by itself. The clock is read as often as there.
+pub(crate) fn one_walk(cases: &mut Cases, n: usize) {
+    let subject = "part/one-walk";
+    if !cases.is_wanted("full", subject) {
+        return;
+    }
+    let rules = Arc::new(Rules::new(&window_breaker()).expect("valid rules"));
+    let outlier_rules = Arc::new(OutlierRules::new(OutlierConfig::default()).expect("valid rules"));
+    let each = |_| {
+        let limiter = Limiter::new(&LimitConfig::fixed(1000), 1).expect("valid settings");
+        (Box::new(Breaker::with_rules(&rules)), Arc::new(OutlierCounters::new()), Box::new(limiter))
+    };
+    let all: Arc<[_]> = (0..n).map(each).collect();
+    let ledger = Arc::new(Ledger::new(&LedgerConfig::default()).expect("valid settings"));
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let cluster = PARTS[0].cluster(n, MonotonicClock::new());
+    cases.add("full", subject, n, 1.0, || {
+        let (all, rules, ledger) = (Arc::clone(&all), Arc::clone(&outlier_rules), Arc::clone(&ledger));
+        let (clock, cluster) = (Arc::clone(&clock), cluster.clone());
+        let mut draws = fastrand::Rng::with_seed(n as u64);
+        repeat(move || {
+            let (breaker, counters, limiter) = &all[draws.usize(..all.len())];
+            let began = clock.now();
+            ledger.deposit(began);
+            let pick = cluster.pick(&Request::new()).ok()?;
+            let token = limiter.try_acquire(began).ok()?;
+            let permit = breaker.try_acquire(began).ok()?.permit;
+            let (ended, outcome) = (clock.now(), Outcome::success());
+            let tripped = breaker.record(permit, &outcome, ended);
+            let suspicion = counters.record(&outcome, &rules);
+            limiter.release(token, &outcome, ended);
+            pick.finish(outcome);
+            Some((tripped, suspicion))
+        })
+    });
+}
+
 fn one_of<P, R>(
     cases: &mut Cases,
     subject: &str,

@@ -4,7 +4,8 @@ use crate::full::SIZES;
 use crate::gates::{Bound, Gate, Rows, ratio};
 
 /// All on, and at most a fifth more than what the parts take by themselves, with the clock reads that are made: first beside
-/// their own rows, each with one object that is always at hand; then with one for each endpoint.
+/// their own rows, each with one object that is always at hand; then with one for each endpoint, each part with the caches for
+/// itself; then in one walk, in which the parts share the caches as they do in the pick.
 pub(crate) fn all(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
     for n in SIZES {
         let name = format!("pick with all / the rows of its parts, N = {n}, 1T");
@@ -12,6 +13,8 @@ pub(crate) fn all(rows: &Rows<'_>, gates: &mut Vec<Gate>) {
         for threads in [1, 2] {
             let name = format!("pick with all / parts of {n} endpoints, N = {n}, {threads}T");
             gates.push(of(rows, name, spread_parts(rows, n, threads), n, threads));
+            let name = format!("pick with all / its parts in one walk over {n}, N = {n}, {threads}T");
+            gates.push(of(rows, name, rows.of("full", "part/one-walk", n, threads), n, threads));
         }
     }
     let reads = rows.of("full", "clock reads/all", 0, 1);

@@ -203,6 +203,7 @@ fn collect(cases: &mut Cases) {
     for n in full::SIZES {
         full::picks(cases, n);
         full::parts(cases, n);
+        full::one_walk(cases, n);
     }
     pipeline::cases(cases);
     for n in [10, 1000, LARGEST] {

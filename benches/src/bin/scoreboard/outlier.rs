@@ -5,19 +5,24 @@ use std::time::Duration;
 
 use evenkeel::{Outcome, Timestamp};
 use evenkeel_health::outlier::{
-    LatencyRule, OutlierConfig, OutlierCounters, OutlierDetector, OutlierRules, SuccessRate,
+    EjectionTime, Growth, LatencyRule, OutlierConfig, OutlierCounters, OutlierDetector, OutlierRules,
+    SuccessRate,
 };
 
 use crate::cases::{Cases, repeat};
 
 /// A success, by the rules that look at it; two threads share the endpoint.
+/// Runs of failures, and nothing else that counts requests: ejections do not grow either.
+fn runs_alone() -> OutlierConfig {
+    let ejection = EjectionTime { growth: Growth::Fixed, ..EjectionTime::default() };
+    OutlierConfig { success_rate: None, ejection, ..OutlierConfig::default() }
+}
+
 pub(crate) fn records(cases: &mut Cases) {
     let default = OutlierConfig::default;
-    for (name, config) in [
-        ("runs", OutlierConfig { success_rate: None, ..default() }),
-        ("default", default()),
-        ("latency", with_latency(default())),
-    ] {
+    for (name, config) in
+        [("runs", runs_alone()), ("default", default()), ("latency", with_latency(default()))]
+    {
         let rules = Arc::new(OutlierRules::new(config).expect("valid rules"));
         let counters = Arc::new(OutlierCounters::new());
         cases.add("outlier", &format!("evenkeel/record:{name}"), 0, 1.0, || {

@@ -13,7 +13,7 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 ///
 /// Shared by whoever sends requests and by the [`OutlierDetector`](super::OutlierDetector), which empties it at each
 /// sweep. A success of an endpoint without a run of failures reads one word and adds to one more; to none at all if no
-/// rule counts requests. With the latency rule on it adds to two words more. Nothing is lost between a request and a sweep: what a
+/// rule counts requests and ejections do not grow. With the latency rule on it adds to two words more. Nothing is lost between a request and a sweep: what a
 /// sweep does not take, the next one takes.
 ///
 /// ```

@@ -17,7 +17,8 @@ use crate::CheckResult;
 /// The detector of one cluster: sweeps the counters of its endpoints, ejects, and brings back.
 ///
 /// Off the request path, behind one short lock of the caller. `K` names an endpoint; the detector hands it back and
-/// otherwise only compares it.
+/// otherwise only compares it. `C` leads to the counters of an endpoint: an `Arc` of them, or of something that has them
+/// beside what else its requests touch.
 ///
 /// | state | `suspect` of a run | probation passed, failed | deadline | sweep | check |
 /// |---|---|---|---|---|---|
@@ -28,10 +29,10 @@ use crate::CheckResult;
 ///
 /// Times that go back count as the latest that is known. Cost: a sweep is O(endpoints), everything else O(log endpoints).
 #[derive(Debug)]
-pub struct OutlierDetector<K> {
+pub struct OutlierDetector<K, C = Arc<OutlierCounters>> {
     rules: Arc<OutlierRules>,
     draws: SplitMix64,
-    entries: Vec<Entry<K>>,
+    entries: Vec<Entry<K, C>>,
     places: BTreeMap<K, usize>,
     /// Ejected or on probation.
     out: usize,
@@ -46,9 +47,9 @@ pub struct OutlierDetector<K> {
 }
 
 #[derive(Debug)]
-struct Entry<K> {
+struct Entry<K, C> {
     token: K,
-    counters: Arc<OutlierCounters>,
+    counters: C,
     state: State,
     /// Steps of growth of the next ejection.
     level: u32,
@@ -62,7 +63,7 @@ struct Entry<K> {
     refused: Option<(EjectionReason, Refusal)>,
 }
 
-impl<K> Entry<K> {
+impl<K, C> Entry<K, C> {
     /// Whether it can serve.
     const fn stays(&self) -> bool {
         self.usable && !self.state.is_out()
@@ -139,7 +140,7 @@ pub struct OutlierTotals {
     pub clock_regressions: u64,
 }
 
-impl<K: Copy + Ord> OutlierDetector<K> {
+impl<K: Copy + Ord, C: AsRef<OutlierCounters>> OutlierDetector<K, C> {
     /// No endpoint yet; the first sweep is due one interval from `now`.
     #[must_use]
     pub fn new(rules: Arc<OutlierRules>, seed: u64, now: Timestamp) -> Self {
@@ -160,7 +161,7 @@ impl<K: Copy + Ord> OutlierDetector<K> {
     }
 
     /// Watches an endpoint. Returns `false` if it did so already: then only the counters are replaced.
-    pub fn insert(&mut self, token: K, counters: Arc<OutlierCounters>, now: Timestamp) -> bool {
+    pub fn insert(&mut self, token: K, counters: C, now: Timestamp) -> bool {
         let now = self.at(now);
         if let Some(&place) = self.places.get(&token) {
             self.entries[place].counters = counters;
@@ -224,7 +225,7 @@ impl<K: Copy + Ord> OutlierDetector<K> {
         match (self.entries[place].state, suspicion.reason()) {
             (State::Probation { .. }, _) => {
                 // The counters have the word: a verdict of an earlier probation may still be on its way.
-                if let Some(verdict) = self.entries[place].counters.probation_verdict() {
+                if let Some(verdict) = self.entries[place].counters.as_ref().probation_verdict() {
                     self.on_probation(place, verdict, now, &mut changes);
                 }
             }
@@ -384,15 +385,16 @@ impl<K: Copy + Ord> OutlierDetector<K> {
         let mut judged = Vec::with_capacity(self.entries.len());
         let mut of_probation = Vec::new();
         for (place, entry) in self.entries.iter_mut().enumerate() {
-            let counts = entry.counters.take();
+            let counts = entry.counters.as_ref().take();
             match entry.state {
                 State::In | State::Ramp { .. } => {
-                    let run = entry.counters.standing_suspicion(&self.rules);
+                    let run = entry.counters.as_ref().standing_suspicion(&self.rules);
                     entry.refused = None;
                     judged.push(Judged { place, counts, run });
                 }
                 State::Probation { .. } => {
-                    of_probation.extend(entry.counters.probation_verdict().map(|verdict| (place, verdict)));
+                    of_probation
+                        .extend(entry.counters.as_ref().probation_verdict().map(|verdict| (place, verdict)));
                 }
                 State::Ejected(_) => {}
             }
@@ -411,7 +413,6 @@ impl<K: Copy + Ord> OutlierDetector<K> {
     /// Steps back where the record is clean.
     fn decay(&mut self, judged: &[Judged], now: Timestamp) {
         let rule = self.rules.config().ejection;
-        let counts_requests = self.rules.counts_requests();
         for Judged { place, counts, .. } in judged {
             let entry = &mut self.entries[*place];
             if entry.level == 0 || entry.state.is_out() {
@@ -426,7 +427,7 @@ impl<K: Copy + Ord> OutlierDetector<K> {
                 continue;
             }
             entry.clean_requests = entry.clean_requests.saturating_add(requests);
-            let enough = !counts_requests || entry.clean_requests >= u64::from(rule.clean_requests);
+            let enough = entry.clean_requests >= u64::from(rule.clean_requests);
             if enough && now.saturating_since(entry.clean_since) >= rule.clean_for {
                 entry.level -= 1;
                 entry.clean_since = now;
@@ -509,8 +510,8 @@ impl<K: Copy + Ord> OutlierDetector<K> {
             State::In => {}
             State::Ejected(_) => self.come_back(place, now, changes),
             State::Probation { .. } => {
-                let failed =
-                    self.entries[place].counters.probation_verdict() == Some(Suspicion::ProbationFailed);
+                let failed = self.entries[place].counters.as_ref().probation_verdict()
+                    == Some(Suspicion::ProbationFailed);
                 let verdict = if failed { Suspicion::ProbationFailed } else { Suspicion::ProbationPassed };
                 self.on_probation(place, verdict, now, changes);
             }
@@ -525,12 +526,12 @@ impl<K: Copy + Ord> OutlierDetector<K> {
     fn come_back(&mut self, place: usize, now: Timestamp, changes: &mut Vec<OutlierChange<K>>) {
         match self.rules.config().on_return {
             Return::Full => {
-                self.entries[place].counters.restart(0);
+                self.entries[place].counters.as_ref().restart(0);
                 self.return_to(place, Duration::ZERO, now, changes);
             }
             Return::Probation(probation) => {
                 let successes = u16::try_from(probation.successes).unwrap_or(u16::MAX - 1);
-                self.entries[place].counters.restart(successes);
+                self.entries[place].counters.as_ref().restart(successes);
                 let until = now.saturating_add(probation.patience);
                 self.turn(place, State::Probation { since: now, until });
                 changes.push(OutlierChange::Probation { token: self.entries[place].token, until });
@@ -554,7 +555,7 @@ impl<K: Copy + Ord> OutlierDetector<K> {
             Return::Full => Duration::ZERO,
             Return::Probation(probation) => probation.ramp,
         };
-        self.entries[place].counters.restart(0);
+        self.entries[place].counters.as_ref().restart(0);
         self.return_to(place, ramp, now, changes);
     }
 
@@ -593,7 +594,7 @@ impl<K: Copy + Ord> OutlierDetector<K> {
     /// Brings back who was out longest until no more are out than may be.
     fn keep_caps(&mut self, now: Timestamp, changes: &mut Vec<OutlierChange<K>>) {
         while self.out > self.rules.config().caps.allowed(self.entries.len()) {
-            let since = |entry: &Entry<K>| match entry.state {
+            let since = |entry: &Entry<K, C>| match entry.state {
                 State::Ejected(ejection) => Some((false, ejection.since)),
                 State::Probation { since, .. } => Some((true, since)),
                 State::In | State::Ramp { .. } => None,
@@ -603,7 +604,7 @@ impl<K: Copy + Ord> OutlierDetector<K> {
             // On probation first, then by time.
             let oldest = out.min_by_key(|&((trial, since), token, _)| (!trial, since, token));
             let Some((_, _, place)) = oldest else { return };
-            self.entries[place].counters.restart(0);
+            self.entries[place].counters.as_ref().restart(0);
             self.return_to(place, Duration::ZERO, now, changes);
         }
     }

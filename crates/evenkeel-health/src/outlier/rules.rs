@@ -293,8 +293,8 @@ pub struct EjectionTime {
     pub clean_for: Duration,
     /// … so many requests of which nine in ten succeeded, the growth goes one step back: at least 1.
     ///
-    /// Default 100. Time alone proves nothing (envoyproxy/envoy#21142): an endpoint without requests keeps its step. Without
-    /// a rule that counts requests nobody knows of them, and then time decides alone.
+    /// Default 100. Time alone proves nothing (envoyproxy/envoy#21142): an endpoint without requests keeps its step. So
+    /// requests are counted wherever times grow, also if no rule counts any.
     pub clean_requests: u32,
 }
 
@@ -421,7 +421,8 @@ impl OutlierRules {
         config.check()?;
         // Nobody else needs a word written for each success. The decay of ejection times would like to know too, and
         // goes by time alone without it.
-        let counts_requests = config.success_rate.is_some() || config.failure_share.is_some();
+        let forgets = config.ejection.growth != Growth::Fixed;
+        let counts_requests = config.success_rate.is_some() || config.failure_share.is_some() || forgets;
         Ok(Self { config, counts_requests })
     }
 

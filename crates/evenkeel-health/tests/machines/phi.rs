@@ -11,12 +11,23 @@ struct Phi {
     config: PhiConfig,
     detector: PhiAccrual,
     change: Option<PhiChange>,
+    /// When something last happened.
+    latest: Timestamp,
+}
+
+/// Beats before time begins, or before what has happened already, would come all at once.
+fn has_room(latest: Timestamp, now: Timestamp, span: Duration) -> Result<(), String> {
+    if now.saturating_since(latest) >= span {
+        return Ok(());
+    }
+    let latest = Duration::from_nanos(latest.as_nanos());
+    Err(format!("beats over {span:?} do not fit between {latest:?}, when something last happened, and now"))
 }
 
 pub(crate) fn make(config: &str, _seed: u64) -> Result<Box<dyn Machine>, String> {
     let config: PhiConfig = settings(config)?;
     let detector = PhiAccrual::new(config.clone()).map_err(|error| error.to_string())?;
-    Ok(Box::new(Phi { config, detector, change: None }))
+    Ok(Box::new(Phi { config, detector, change: None, latest: Timestamp::ORIGIN }))
 }
 
 impl Machine for Phi {
@@ -26,6 +37,7 @@ impl Machine for Phi {
             "beats" => {
                 let count = action.bare_number(0)?.or(action.number("n")?).unwrap_or(1.0) as u32;
                 let every = action.duration("every")?.unwrap_or(Duration::from_secs(1));
+                has_room(self.latest, now, every.saturating_mul(count.saturating_sub(1)))?;
                 let mut change = None;
                 for before in (0..count).rev() {
                     change = self.detector.heartbeat(now.saturating_sub(every.saturating_mul(before)));
@@ -39,6 +51,7 @@ impl Machine for Phi {
             "tick" => self.detector.tick(now),
             _ => return Err(action.unknown()),
         };
+        self.latest = self.latest.max(now);
         action.no_more()
     }
 
