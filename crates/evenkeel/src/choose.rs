@@ -18,6 +18,7 @@ use crate::request::{LaneCaller, Request, Strictness};
 use crate::shares::{Drawn, Mark};
 use crate::snapshot::{Plan, Snapshot, Tier, TierView};
 use crate::way::{Marks, Way};
+use crate::zone_choice;
 
 /// Asks an endpoint whether it lets the request in, and for what it gives in return.
 pub(crate) type Admit<T, A> = fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>;
@@ -170,10 +171,14 @@ pub(crate) fn find<'s, T, A>(
     watch: Watch<'_>,
 ) -> Result<Found<'s, T, A>, PickError> {
     let Some(plan) = &snapshot.plan else { return find_elsewhere(snapshot, None, caller, admit, watch) };
-    let drawn = match caller.affinity(plan.wants) {
+    let key = caller.affinity(plan.wants);
+    let mut drawn = match key {
         Some(key) => plan.shares.keyed(key),
         None => plan.shares.drawn(caller.draw()),
     };
+    if plan.by_request {
+        drawn = drawn.map(|drawn| zone_choice::redraw(snapshot, plan, drawn, key, caller));
+    }
     if let Some(drawn) = drawn
         && let Some(found) = try_drawn(snapshot, plan, drawn, caller, ask, watch)
     {
