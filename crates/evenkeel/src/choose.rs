@@ -302,7 +302,7 @@ fn find_but<'s, T, A>(
     ask_everybody(snapshot, tried, caller, admit)
 }
 
-/// The rung that shares name: first the group, then its other zones.
+/// The rung that shares name: first the group, then its other zones, the nearest to the client first where that counts.
 fn find_in_rung<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     plan: &Plan,
@@ -315,7 +315,8 @@ fn find_in_rung<'s, T, A>(
     let gate = if drawn.mark.contains(Mark::OPEN) { Gate::Panic } else { Gate::Usable };
     let ask = |live: &Live<T>, moment: &Moment<'_>| admit(live, moment, gate);
     let rung = plan.shares.rungs[plan.shares.groups[drawn.group()].rung].groups.clone();
-    let others = rung.filter(|&group| group != drawn.group());
+    let in_turn = zone_choice::in_turn(plan, rung, caller);
+    let others = in_turn.filter(|&group| group != drawn.group());
     for group in std::iter::once(drawn.group()).chain(others) {
         let tier = snapshot.tier(group)?;
         let mask = match (&tier.masks.tally, drawn.degraded) {

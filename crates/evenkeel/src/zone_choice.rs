@@ -3,6 +3,7 @@
 //! Shares say which tier a request goes to, as always; here the zone in it is chosen. What takes long is known before: for whom
 //! which region is near, and what part of all requests each zone can bear. A request only walks along.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use evenkeel_balance::{Caller, Mask, Random};
@@ -99,16 +100,12 @@ pub(crate) fn redraw<T>(
 /// Fills the regions in their order, each as far as it can bear it; `point` is a place among all requests.
 fn of_client(shares: &Shares, drawn: Drawn, order: &[u16], point: u64) -> Option<usize> {
     let groups = shares.rungs[shares.groups[drawn.group()].rung].groups.clone();
-    let region = |group: usize| shares.groups[group].zone.as_ref().and_then(|zone| zone.region);
     let bears = |group: usize| shares.bears(group, drawn.degraded);
     let sum: u64 = groups.clone().map(bears).sum();
     // What all together cannot bear, all bear alike.
     let mut left = if sum < ONE { point * sum / ONE } else { point };
-    let listed =
-        order.iter().flat_map(|&wanted| groups.clone().filter(move |&group| region(group) == Some(wanted)));
-    let others = groups.clone().filter(|&group| region(group).is_none());
     let mut last = None;
-    for group in listed.chain(others) {
+    for group in in_order(shares, groups, order) {
         let part = bears(group);
         if left < part {
             return Some(group);
@@ -117,6 +114,36 @@ fn of_client(shares: &Shares, drawn: Drawn, order: &[u16], point: u64) -> Option
         last = if part > 0 { Some(group) } else { last };
     }
     last
+}
+
+/// The groups of a tier in which others are asked: nearest to the client of the request first, where that is known and counts, else as
+/// they stand.
+#[cold]
+pub(crate) fn in_turn(
+    plan: &Plan,
+    groups: Range<usize>,
+    caller: &LaneCaller<'_>,
+) -> impl Iterator<Item = usize> + use<> {
+    let planner = caller.moment.control.planner.as_ref().filter(|_| plan.by_request);
+    let order = planner.and_then(|planner| planner.choice.as_ref()?.order(caller.request));
+    let known: Option<SmallVec<[u32; 64]>> =
+        order.map(|order| in_order(&plan.shares, groups.clone(), &order).map(|group| group as u32).collect());
+    let start = groups.start;
+    (0..groups.len()).map(move |i| {
+        known.as_ref().and_then(|known| known.get(i)).map_or(start + i, |&group| group as usize)
+    })
+}
+
+/// The groups of the regions in this order, then those of other regions.
+fn in_order<'a>(
+    shares: &'a Shares,
+    groups: Range<usize>,
+    order: &'a [u16],
+) -> impl Iterator<Item = usize> + 'a {
+    let region = |group: usize| shares.groups[group].zone.as_ref().and_then(|zone| zone.region);
+    let others = groups.clone().filter(move |&group| region(group).is_none());
+    let of = move |wanted: u16| groups.clone().filter(move |&group| region(group) == Some(wanted));
+    order.iter().flat_map(move |&wanted| of(wanted)).chain(others)
 }
 
 /// The zone with the least sum of wait and way, the own one if that is nearly as good.

@@ -161,7 +161,17 @@ fn tiers_come_first_and_retries_go_on() {
         assert_eq!((region_of(&pick).as_str(), pick.way().priority().get()), (expected, 0));
         tried.add(&pick);
     }
+    // A retry that avoids the first tier stays in the client's region, if the next one has a share.
     down(&cluster, "us", 2);
+    down(&cluster, "eu", 1);
+    let mut tried = Tried::default();
+    let last = "eu-0-1".parse().unwrap();
+    tried.add(&cluster.pick_at(&last, &request, &Default::default()).unwrap());
+    let again = request.excluding(&tried).avoiding(&[Priority::HIGHEST]);
+    for _ in 0..20 {
+        let pick = cluster.pick(&again).unwrap();
+        assert_eq!((region_of(&pick).as_str(), pick.way().priority().get()), ("us", 1));
+    }
     down(&cluster, "eu", 2);
     let pick = cluster.pick(&request).unwrap();
     assert_eq!((region_of(&pick).as_str(), pick.way().priority().get()), ("us", 1));
@@ -174,6 +184,25 @@ fn tiers_come_first_and_retries_go_on() {
     }
     let pick = cluster.pick(&request).unwrap();
     assert!(pick.way().is_panic() && region_of(&pick) == "us", "{:?}", pick.way());
+}
+
+/// Who finds nobody in the region of the client goes on to the next nearest to the client, not to this process.
+#[test]
+fn who_is_refused_goes_on_in_the_order_of_the_client() {
+    let cluster = builder(by_client("asia")).build().unwrap();
+    cluster.apply(fleet(&[("us", 1), ("eu", 1), ("asia", 1), ("mars", 1)])).unwrap();
+    for (client, expected) in [
+        ("10.2.0.1", ["us", "eu", "asia", "mars"]),
+        ("10.1.0.1", ["eu", "us", "asia", "mars"]),
+        ("10.3.0.1", ["asia", "eu", "us", "mars"]),
+    ] {
+        let mut tried = Tried::default();
+        for region in expected {
+            let pick = cluster.pick(&from(client).excluding(&tried)).unwrap();
+            assert_eq!(region_of(&pick), region, "{client}");
+            tried.add(&pick);
+        }
+    }
 }
 
 /// Keys stay in their region while its share does not fall, and those that leave are no more than need be.
@@ -317,6 +346,25 @@ fn a_slow_zone_is_left_and_a_fast_one_is_found() {
         went.push(zone_of(&pick));
     }
     assert_eq!(went, ["a", "a", "b", "b"]);
+}
+
+/// The example of the page is valid, and does what the picture beside it shows.
+#[cfg(feature = "config")]
+#[test]
+fn the_page_tells_the_truth() {
+    let page = include_str!("../../../docs/routing-and-failover.md");
+    let section = page.split("### Zones by request").nth(1).unwrap();
+    let text = section.split("```toml").nth(1).and_then(|text| text.split("```").next()).unwrap();
+    let text = format!("name = \"pages\"\n{}", text.replace("[clusters.locality]", "[locality]"));
+    let config = evenkeel::ClusterConfig::from_toml(&text).unwrap();
+    let cluster: Cluster<()> = Cluster::from_config(config).unwrap();
+    cluster.apply(fleet(&[("us", 10), ("eu", 10)])).unwrap();
+    let request = from("10.80.0.1");
+    check(&cluster, &request, &[("us", 100.0)]);
+    down(&cluster, "us", 6);
+    check(&cluster, &request, &[("us", 56.0), ("eu", 44.0)]);
+    down(&cluster, "us", 10);
+    check(&cluster, &request, &[("eu", 100.0)]);
 }
 
 #[test]
