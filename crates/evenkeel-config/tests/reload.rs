@@ -141,6 +141,21 @@ fn a_cluster_that_is_taken_away_is_dropped() {
     assert_eq!(payload.strong_count(), 0);
 }
 
+/// Whoever reloads does not wait for thousands of routes to be freed: the thread that ticks does that.
+#[test]
+fn what_a_reload_leaves_behind_is_freed_by_a_tick() {
+    let running = Running::<()>::start(load(BASE)).unwrap();
+    let before = Arc::downgrade(&running.config());
+    running.apply(load(&BASE.replace("\"all\"", "\"everything\""))).unwrap();
+    // The thread that ticks may be at it in this moment.
+    let is_freed = |_| {
+        running.tick();
+        std::thread::yield_now();
+        before.upgrade().is_none()
+    };
+    assert!((0..100_000).any(is_freed));
+}
+
 #[test]
 fn a_list_that_becomes_empty_is_the_operators_word() {
     let text = "[[clusters]]\nname = \"users\"\nendpoints = [{ id = \"a\", address = \"10.0.0.1:80\" }]\n";

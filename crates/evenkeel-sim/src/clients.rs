@@ -69,6 +69,11 @@ impl Setup {
         if entry.probes.is_some() && (tiers || entry.locality.is_some() || entry.subset.is_some()) {
             return Err(refused("probes: not with several priorities, locality or subset".to_owned()));
         }
+        if matches!(entry.locality, Some(LocalityConfig::ClientRegion(_))) {
+            let words =
+                "locality.mode: client_region goes by the addresses of users, which clients here do not have";
+            return Err(refused(words.to_owned()));
+        }
         let retries = entry.retries.as_ref().map(RetryPolicy::new).transpose();
         let setup = Self {
             name: name.to_owned(),
@@ -195,6 +200,9 @@ fn at_home(mut locality: LocalityConfig, zone: &str) -> LocalityConfig {
         LocalityConfig::Weights(config) => config.own = home,
         LocalityConfig::LoadAware(config) => config.own = home,
         LocalityConfig::Nearest(config) => config.own = home,
+        LocalityConfig::Joint(config) => config.own = home,
+        // Refused before.
+        LocalityConfig::ClientRegion(_) => {}
     }
     locality
 }

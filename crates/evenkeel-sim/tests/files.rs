@@ -86,6 +86,10 @@ fn what_is_impossible_is_refused_by_name() {
             "defaults = { policy = 'random', probes = {} }\npolicies = { x = { outlier = {} } }",
             "policies.x: policy",
         ),
+        (
+            "policies = { random = { locality = { mode = 'client_region', regions = [{ name = 'a' }] } } }",
+            "policies.random: locality.mode",
+        ),
         ("work = { type = 'shifted', least = '31d', mean = '1ms' }", "work.least"),
         ("work = { type = 'normal', mean = '1ms', deviation = '31d', least = '1ms' }", "work.deviation"),
     ] {

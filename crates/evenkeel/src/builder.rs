@@ -198,7 +198,12 @@ impl<T> ClusterBuilder<T> {
         let subset =
             config.subset.map(|subset| Rule::new(subset, config.outside_subset, seed)).transpose()?;
         let planner = Planner::new(config.failover, config.locality, hash_key);
-        together::check(planner.as_ref(), subset.as_ref(), first.first.policy.wants())?;
+        together::check(
+            planner.as_ref(),
+            subset.as_ref(),
+            first.first.policy.wants(),
+            config.latency.is_some(),
+        )?;
         let limit = config.limit.map(|limit| Limiter::new(&limit, seed).map_err(in_field("limit")));
         let ledger = config.budget.map(|budget| Ledger::new(&budget).map_err(in_field("budget")));
         let mut control = Control {

@@ -18,6 +18,7 @@ use crate::request::{LaneCaller, Request, Strictness};
 use crate::shares::{Drawn, Mark};
 use crate::snapshot::{Plan, Snapshot, Tier, TierView};
 use crate::way::{Marks, Way};
+use crate::zone_choice;
 
 /// Asks an endpoint whether it lets the request in, and for what it gives in return.
 pub(crate) type Admit<T, A> = fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>;
@@ -170,10 +171,14 @@ pub(crate) fn find<'s, T, A>(
     watch: Watch<'_>,
 ) -> Result<Found<'s, T, A>, PickError> {
     let Some(plan) = &snapshot.plan else { return find_elsewhere(snapshot, None, caller, admit, watch) };
-    let drawn = match caller.affinity(plan.wants) {
+    let key = caller.affinity(plan.wants);
+    let mut drawn = match key {
         Some(key) => plan.shares.keyed(key),
         None => plan.shares.drawn(caller.draw()),
     };
+    if plan.by_request {
+        drawn = drawn.map(|drawn| zone_choice::redraw(snapshot, plan, drawn, key, caller));
+    }
     if let Some(drawn) = drawn
         && let Some(found) = try_drawn(snapshot, plan, drawn, caller, ask, watch)
     {
@@ -297,7 +302,7 @@ fn find_but<'s, T, A>(
     ask_everybody(snapshot, tried, caller, admit)
 }
 
-/// The rung that shares name: first the group, then its other zones.
+/// The rung that shares name: first the group, then its other zones, the nearest to the client first where that counts.
 fn find_in_rung<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     plan: &Plan,
@@ -310,7 +315,8 @@ fn find_in_rung<'s, T, A>(
     let gate = if drawn.mark.contains(Mark::OPEN) { Gate::Panic } else { Gate::Usable };
     let ask = |live: &Live<T>, moment: &Moment<'_>| admit(live, moment, gate);
     let rung = plan.shares.rungs[plan.shares.groups[drawn.group()].rung].groups.clone();
-    let others = rung.filter(|&group| group != drawn.group());
+    let in_turn = zone_choice::in_turn(plan, rung, caller);
+    let others = in_turn.filter(|&group| group != drawn.group());
     for group in std::iter::once(drawn.group()).chain(others) {
         let tier = snapshot.tier(group)?;
         let mask = match (&tier.masks.tally, drawn.degraded) {

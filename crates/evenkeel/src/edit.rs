@@ -108,7 +108,7 @@ pub(crate) fn fits<T>(
     let Some(planner) = &shared.control.planner else { return Ok(()) };
     let wants =
         BuiltIn::new(policy, &MemberList::default()).map_or_else(|_| Wants::empty(), |policy| policy.wants());
-    Ok(together::check(Some(planner), subset, wants)?)
+    Ok(together::check(Some(planner), subset, wants, shared.control.latency.is_some())?)
 }
 
 /// Chooses by another rule from now on; `None` uses everything.
@@ -134,7 +134,8 @@ fn replace_subset<T>(
 ) -> Result<u64, ApplyError> {
     let old = shared.current.load_full();
     let mut generation = old.generation;
-    together::check(shared.control.planner.as_ref(), rule.as_ref(), old.first.wants)?;
+    let (planner, has_latency) = (shared.control.planner.as_ref(), shared.control.latency.is_some());
+    together::check(planner, rule.as_ref(), old.first.wants, has_latency)?;
     // A subset is no news about the endpoints: a cluster that was never told stays so.
     if old.known {
         let plans = update::cut(shared, rule.as_ref(), update::as_planned(&old), &Pending::new())?;

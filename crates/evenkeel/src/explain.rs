@@ -1,10 +1,11 @@
 use std::cell::RefCell;
 use std::fmt;
+use std::time::Duration;
 
 use evenkeel_balance::subset::SubsetFallback;
 use evenkeel_balance::{Mask, Wants};
 use evenkeel_health::Status;
-use evenkeel_types::{EndpointId, Locality, Priority, Weight};
+use evenkeel_types::{EndpointId, Locality, Priority, Timestamp, Weight};
 
 use crate::choose;
 use crate::error::PickError;
@@ -15,6 +16,7 @@ use crate::shared::Shared;
 use crate::shares::{Mark, ONE};
 use crate::snapshot::{Part, Snapshot, Tier};
 use crate::way::Way;
+use crate::zone_choice::{self, ZoneChoice};
 
 /// Why the next pick would go where it would go.
 ///
@@ -40,6 +42,9 @@ pub struct Explanation {
     /// Whether the policy was not asked, since it keeps an order of its own that asking would move. Then nothing is
     /// picked here, and the next pick is not told.
     pub unasked: bool,
+    /// The regions from the request's client on, nearest first, if the cluster's zones go by clients and it is known where this
+    /// one is; else empty.
+    pub regions: Vec<String>,
     /// The tiers, first to last.
     pub tiers: Vec<ExplainedTier>,
 }
@@ -57,6 +62,8 @@ pub struct ExplainedTier {
     pub zone: Option<Locality>,
     /// What it gets, if the cluster has a failover or knows zones.
     pub share: Option<ExplainedShare>,
+    /// What it costs to go there, if each request chooses its zone by that.
+    pub cost: Option<ExplainedCost>,
     /// Which fallback brought them there, if nothing had the labels of a label subset.
     pub fallback: Option<SubsetFallback>,
     /// How many of its endpoints are plainly usable.
@@ -78,6 +85,17 @@ pub struct ExplainedShare {
     pub degraded: f64,
     /// Whether its tier is in panic.
     pub panic: bool,
+}
+
+/// What a request pays for a zone. It goes by the waits of two endpoints that it draws; here is the mean of all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ExplainedCost {
+    /// The mean wait at its usable endpoints; none if there is none.
+    pub wait: Option<Duration>,
+    /// The way.
+    pub way: Duration,
 }
 
 /// One endpoint as the pick saw it.
@@ -121,7 +139,15 @@ impl Explanation {
         let mut considered: Vec<u64> = seen.into_inner();
         considered.extend(picked);
         let policy = shared.state.lock().policy.name();
-        Self { way, ..Self::assemble(policy, &snapshot, request, &considered, picked, failure) }
+        let choice = shared.control.planner.as_ref().and_then(|planner| planner.choice.as_ref());
+        let regions = choice.map_or_else(Vec::new, |choice| choice.names(request));
+        let mut explanation = Self::assemble(policy, &snapshot, request, &considered, picked, failure);
+        if let Some(ZoneChoice::Joint(_)) = choice {
+            let now = moment.now();
+            let costs = snapshot.tiers().map(|tier| cost_of(tier, now));
+            explanation.tiers.iter_mut().zip(costs).for_each(|(tier, cost)| tier.cost = cost);
+        }
+        Self { way, regions, ..explanation }
     }
 
     fn assemble<T>(
@@ -141,6 +167,7 @@ impl Explanation {
             degraded: node.is_some_and(|node| node.live.status().is_degraded()),
             failure: failure.map(|error| error.to_string()),
             way: None,
+            regions: Vec::new(),
             unasked: snapshot.tiers().any(|tier| tier.wants.contains(Wants::SEQUENCE)),
             tiers: snapshot
                 .tiers()
@@ -174,12 +201,22 @@ impl ExplainedTier {
             in_subset: tier.part == Part::Inside,
             zone: tier.zone.as_ref().map(|zone| zone.at.clone()).filter(|at| !at.is_empty()),
             share: None,
+            cost: None,
             fallback: tier.fallback,
             usable: usable(&tier.masks.preferred),
             degraded: usable(&tier.masks.degraded),
             candidates: candidates.collect(),
         }
     }
+}
+
+fn cost_of<T>(tier: &Tier<T>, now: Timestamp) -> Option<ExplainedCost> {
+    let way = tier.zone.as_ref()?.way;
+    let usable = tier.masks.preferred.iter().filter_map(|position| tier.nodes.get(position));
+    let (sum, count) = usable.fold((Duration::ZERO, 0_u32), |(sum, count), node| {
+        (sum.saturating_add(zone_choice::cost(node, now)), count + 1)
+    });
+    Some(ExplainedCost { wait: sum.checked_div(count), way })
 }
 
 fn share_of<T>(snapshot: &Snapshot<T>, index: usize) -> Option<ExplainedShare> {
@@ -215,17 +252,21 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "generation {}, policy {}", self.generation, self.policy)?;
+        if !self.regions.is_empty() {
+            writeln!(f, "regions, from the client's on: {}", self.regions.join(", "))?;
+        }
         for tier in &self.tiers {
             let all = tier.candidates.len();
             writeln!(
                 f,
-                "tier {}{}{}: {} of {all} usable, {} degraded{}",
+                "tier {}{}{}: {} of {all} usable, {} degraded{}{}",
                 tier.priority.get(),
                 InZone(tier.zone.as_ref()),
                 tier.part(),
                 tier.usable,
                 tier.degraded,
                 tier.share.map_or_else(String::new, |share| share.to_string()),
+                tier.cost.map_or_else(String::new, |cost| cost.to_string()),
             )?;
             for candidate in &tier.candidates {
                 writeln!(f, "  {candidate}")?;
@@ -254,6 +295,15 @@ impl fmt::Display for ExplainedShare {
             write!(f, ", and {:.1} % for degraded ones", self.degraded * 100.0)?;
         }
         if self.panic { write!(f, ", in panic") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for ExplainedCost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wait {
+            Some(wait) => write!(f, "; costs {wait:.1?} and {:.1?} for the way", self.way),
+            None => Ok(()),
+        }
     }
 }
 

@@ -118,6 +118,7 @@ mod tier_report;
 mod update;
 mod way;
 mod words;
+mod zone_choice;
 mod zone_shares;
 mod zones;
 
@@ -130,7 +131,7 @@ pub use config::ConfigError;
 pub use config::{BuildError, ClusterConfig, LatencyConfig};
 pub use driver::Driver;
 pub use error::{ApplyError, Panic, PanicAnswer, PickError, Shortage};
-pub use explain::{Candidate, ExplainedShare, ExplainedTier, Explanation};
+pub use explain::{Candidate, ExplainedCost, ExplainedShare, ExplainedTier, Explanation};
 pub use failover_mode::{
     BackupFailoverConfig, EnvoyFailoverConfig, FailoverMode, FailoverModeError, GrpcFailoverConfig,
 };
@@ -139,8 +140,9 @@ pub use freshness::Freshness;
 pub use handle::{ForceBreakerError, Handle};
 pub use live::Live;
 pub use locality_config::{
-    EnvoyZoneConfig, LoadAwareZonesConfig, LocalityConfig, LocalityConfigError, NearestZonesConfig,
-    ZoneAwareConfig, ZoneBy, ZoneCallers, ZoneWeight, ZoneWeightsConfig,
+    ClientRegionConfig, EnvoyZoneConfig, JointZonesConfig, LoadAwareZonesConfig, LocalityConfig,
+    LocalityConfigError, NearestZonesConfig, ZoneAwareConfig, ZoneBy, ZoneCallers, ZoneWay, ZoneWeight,
+    ZoneWeightsConfig,
 };
 pub use observer::{Notice, Observer, OutlierNotice, TierNotice};
 pub use pick::Pick;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use evenkeel_route::failover::{FailoverOrder, FailoverOrderError};
-use evenkeel_route::locality::LoadAwareConfig;
+use evenkeel_route::locality::{JointConfig, LoadAwareConfig, NearestRegion, Region, RegionError};
 use evenkeel_types::{Locality, Ratio};
 use thiserror::Error;
 
@@ -36,8 +36,13 @@ pub enum LocalityConfig {
     Weights(ZoneWeightsConfig),
     /// At home while it is not busier than the others, then by room, by what endpoints report.
     LoadAware(LoadAwareZonesConfig),
-    /// The nearest zones first, each as far as it can bear it.
+    /// The zones nearest to this process first, each as far as it can bear it. For what is near to the client see
+    /// [`ClientRegion`](Self::ClientRegion).
     Nearest(NearestZonesConfig),
+    /// The regions nearest to the client of each request first, each as far as it can bear it: as content delivery networks do.
+    ClientRegion(ClientRegionConfig),
+    /// Each request to the zone where wait and way together are least at that moment.
+    Joint(JointZonesConfig),
 }
 
 /// What is one zone.
@@ -215,6 +220,113 @@ impl Default for NearestZonesConfig {
     }
 }
 
+/// Settings of [`LocalityConfig::ClientRegion`]. Zones are the regions of endpoints.
+///
+/// A request tells who its client is by [`Request::from_address`](crate::Request::from_address) or
+/// [`Request::at_place`](crate::Request::at_place); a [`Router`](crate::router::Router) passes on what
+/// [`Incoming`](crate::router::Incoming) says. Regions are filled from the client's on, each as far as it can bear it, so that the
+/// loss of endpoints sends only what they could bear to the next one.
+///
+/// ```
+/// use evenkeel::route::locality::Region;
+/// use evenkeel::{ClientRegionConfig, Cluster, Endpoint, Locality, LocalityConfig, Request};
+///
+/// let region = |name: &str, clients: &str| -> Result<Region, Box<dyn std::error::Error>> {
+///     Ok(Region { name: name.into(), clients: vec![clients.parse()?], place: None })
+/// };
+/// let regions = vec![region("eu", "10.1.0.0/16")?, region("us", "10.2.0.0/16")?];
+/// let config = ClientRegionConfig { regions, ..ClientRegionConfig::default() };
+/// let cluster =
+///     Cluster::<()>::builder("users").locality(LocalityConfig::ClientRegion(config)).build()?;
+/// let at = |address: &str, region| -> Result<Endpoint, Box<dyn std::error::Error>> {
+///     Ok(Endpoint::at(address.parse()?)?.with_locality(Locality::new(region, "", "")))
+/// };
+/// cluster.apply([at("10.1.0.1:80", "eu")?, at("10.2.0.1:80", "us")?])?;
+///
+/// let pick = cluster.pick(&Request::new().from_address("10.2.3.4".parse()?))?;
+/// assert_eq!(pick.endpoint().address().to_string(), "10.2.0.1:80");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct ClientRegionConfig {
+    /// The region of clients of whom nothing is known, as a rule that of this process: one of `regions`. Default: none, and their
+    /// requests go to all regions by size.
+    pub own: Locality,
+    /// The regions, by the names that the endpoints' localities have, each once: whose they are first, and where they are. Endpoints
+    /// of other regions come last. At least one.
+    pub regions: Vec<Region>,
+    /// What a whole region can take, in percent of the requests of its clients: 100 to 100,000. Default 140, as tiers.
+    pub overprovisioning_percent: u32,
+}
+
+impl Default for ClientRegionConfig {
+    fn default() -> Self {
+        Self { own: Locality::default(), regions: Vec::new(), overprovisioning_percent: 140 }
+    }
+}
+
+/// What the way to a zone costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+pub struct ZoneWay {
+    /// The zone.
+    pub at: Locality,
+    /// The cost, in time.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
+    #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    pub cost: Duration,
+}
+
+/// Settings of [`LocalityConfig::Joint`].
+///
+/// The wait of a zone is looked at when a request comes: of two of its endpoints that are drawn, the lesser estimated latency times
+/// the requests in flight there and this one. So it needs `latency`, and there is no hash policy beside it, whose keys
+/// would change zones with every wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct JointZonesConfig {
+    /// Where this process stands. Required.
+    pub own: Locality,
+    /// What is one zone.
+    pub by: ZoneBy,
+    /// What the way to a zone costs, in time: what its round trip takes longer than one at home, if estimates do not hold it
+    /// already, and what the bill for it is worth in time. To the own zone it costs nothing.
+    pub ways: Vec<ZoneWay>,
+    /// What the way to all other zones costs. Default 1 ms: about a round trip between the zones of a region.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
+    #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    pub others: Duration,
+    /// How much better than the own zone another one must be for a request to leave it. Default 200 µs: less is noise of most
+    /// estimates.
+    #[cfg_attr(feature = "schema", schemars(with = "evenkeel_types::HumanDuration"))]
+    #[cfg_attr(feature = "serde", serde(with = "evenkeel_types::human_duration"))]
+    pub stay: Duration,
+}
+
+impl Default for JointZonesConfig {
+    fn default() -> Self {
+        Self {
+            own: Locality::default(),
+            by: ZoneBy::default(),
+            ways: Vec::new(),
+            others: Duration::from_millis(1),
+            stay: JointConfig::default().stay,
+        }
+    }
+}
+
 /// Settings of zones that make no sense; the text begins with the field.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -246,6 +358,21 @@ pub enum LocalityConfigError {
     /// An order that cannot be followed.
     #[error("order.{0}")]
     Order(#[from] FailoverOrderError),
+    /// No region is listed.
+    #[error("regions is empty: list the regions and their clients, or choose mode = \"nearest\"")]
+    NoRegions,
+    /// A region without a name.
+    #[error("regions[{0}].name is empty: it is the region of endpoints")]
+    NoName(usize),
+    /// Regions that cannot be told apart.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// The region of this process is none of those that are listed.
+    #[error("own.region is {0:?}, which is none of regions: add it, or leave own out")]
+    UnknownOwn(String),
+    /// Only the region of this process counts.
+    #[error("own.zone would be ignored: this mode knows regions alone; leave it out")]
+    OwnTooFine,
 }
 
 impl ZoneAwareConfig {
@@ -295,6 +422,8 @@ impl LocalityConfig {
             Self::Weights(_) => "weights",
             Self::LoadAware(_) => "load_aware",
             Self::Nearest(_) => "nearest",
+            Self::ClientRegion(_) => "client_region",
+            Self::Joint(_) => "joint",
         }
     }
 
@@ -307,6 +436,8 @@ impl LocalityConfig {
             Self::Weights(config) => &config.own,
             Self::LoadAware(config) => &config.own,
             Self::Nearest(config) => &config.own,
+            Self::ClientRegion(config) => &config.own,
+            Self::Joint(config) => &config.own,
         }
     }
 
@@ -319,6 +450,8 @@ impl LocalityConfig {
             Self::Weights(config) => config.by,
             Self::LoadAware(config) => config.by,
             Self::Nearest(config) => config.by,
+            Self::ClientRegion(_) => ZoneBy::Region,
+            Self::Joint(config) => config.by,
         }
     }
 
@@ -326,7 +459,11 @@ impl LocalityConfig {
         match self {
             Self::ZoneAware(config) => &config.callers,
             Self::EnvoyZoneAware(config) => &config.callers,
-            Self::Weights(_) | Self::LoadAware(_) | Self::Nearest(_) => &[],
+            Self::Weights(_)
+            | Self::LoadAware(_)
+            | Self::Nearest(_)
+            | Self::ClientRegion(_)
+            | Self::Joint(_) => &[],
         }
     }
 
@@ -337,7 +474,7 @@ impl LocalityConfig {
     /// [`LocalityConfigError`] names the first that makes no sense.
     pub fn check(&self) -> Result<(), LocalityConfigError> {
         let by = self.by();
-        if !matches!(self, Self::Weights(_)) && !by.is_told_by(self.own()) {
+        if !matches!(self, Self::Weights(_) | Self::ClientRegion(_)) && !by.is_told_by(self.own()) {
             return Err(LocalityConfigError::NoOwnZone(by.name()));
         }
         unique("callers", by, self.callers().iter().map(|callers| &callers.at))?;
@@ -361,8 +498,29 @@ impl LocalityConfig {
                 config.order.check()?;
                 percent(config.overprovisioning_percent)
             }
+            Self::ClientRegion(config) => config.check(),
+            Self::Joint(config) => unique("ways", by, config.ways.iter().map(|way| &way.at)),
             Self::ZoneAware(_) | Self::EnvoyZoneAware(_) => Ok(()),
         }
+    }
+}
+
+impl ClientRegionConfig {
+    fn check(&self) -> Result<(), LocalityConfigError> {
+        if self.regions.is_empty() {
+            return Err(LocalityConfigError::NoRegions);
+        }
+        if let Some(nameless) = self.regions.iter().position(|region| region.name.is_empty()) {
+            return Err(LocalityConfigError::NoName(nameless));
+        }
+        NearestRegion::new(&self.regions)?;
+        if !self.own.zone().is_empty() || !self.own.sub_zone().is_empty() {
+            return Err(LocalityConfigError::OwnTooFine);
+        }
+        if !self.own.is_empty() && self.regions.iter().all(|region| region.name != self.own.region()) {
+            return Err(LocalityConfigError::UnknownOwn(self.own.region().to_owned()));
+        }
+        percent(self.overprovisioning_percent)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::observer::TierNotice;
 use crate::shares::{Mark, RungShares, Shares};
 use crate::tally::{Sum, Sums, Tally};
 use crate::tier_machine::{RungKey, TierMachine};
+use crate::zone_choice::ZoneChoice;
 use crate::zone_shares::{self, ZoneHealth};
 use crate::zones::Zoning;
 
@@ -20,6 +21,8 @@ pub(crate) struct Planner {
     pub(crate) failover: Option<FailoverMode>,
     pub(crate) locality: Option<LocalityConfig>,
     pub(crate) zoning: Option<Zoning>,
+    /// What decides about the zone of each request, if shares do not.
+    pub(crate) choice: Option<ZoneChoice>,
     memory: Mutex<Memory>,
 }
 
@@ -68,7 +71,8 @@ impl Planner {
             panics: Vec::new(),
         };
         let zoning = locality.as_ref().map(|locality| Zoning::new(locality, hash_key));
-        Some(Self { failover, locality, zoning, memory: Mutex::new(memory) })
+        let choice = locality.as_ref().and_then(ZoneChoice::new);
+        Some(Self { failover, locality, zoning, choice, memory: Mutex::new(memory) })
     }
 
     pub(crate) fn response(&self) -> Option<&StaticResponse> {
@@ -145,18 +149,31 @@ impl Planner {
                     utilisation: shares.groups[group].masks.tally.as_ref().and_then(Tally::utilisation),
                 })
                 .collect();
+            let is_open = rung.mark.contains(Mark::OPEN);
+            let part_of = |degraded| match (is_open, degraded) {
+                (true, _) => zone_shares::Part::All,
+                (false, true) => zone_shares::Part::Degraded,
+                (false, false) => zone_shares::Part::Usable,
+            };
+            let strangers = self.choice.as_ref().and_then(ZoneChoice::of_strangers);
             let share = |degraded| {
-                let is_open = rung.mark.contains(Mark::OPEN);
-                let part = if is_open {
-                    zone_shares::Part::All
-                } else if degraded {
-                    zone_shares::Part::Degraded
-                } else {
-                    zone_shares::Part::Usable
+                let rule = zone_shares::Rule {
+                    config: self.locality.as_ref(),
+                    callers: &memory.callers,
+                    strangers: strangers.as_deref(),
                 };
-                zone_shares::shares(self.locality.as_ref(), &memory.callers, &zones, part, index)
+                zone_shares::shares(rule, &zones, part_of(degraded), index)
             };
             rung.zones = [share(false), share(true)];
+            if let Some(LocalityConfig::ClientRegion(config)) = &self.locality {
+                for (group, degraded) in
+                    shares.rungs[index].groups.clone().flat_map(|g| [(g, false), (g, true)])
+                {
+                    let zone = &zones[group - shares.rungs[index].groups.start];
+                    let part = zone_shares::bears(config.overprovisioning_percent, zone, part_of(degraded));
+                    shares.set_bears(group, degraded, part);
+                }
+            }
         }
         shares.set(&rungs);
         self.note_panics(memory, &keys, &rungs, &mut happened);

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use evenkeel_balance::{Caller, Wants};
 use evenkeel_limit::Extra;
+use evenkeel_route::locality::Coordinates;
 use evenkeel_types::{Priority, Timestamp, below};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
@@ -23,6 +24,7 @@ use crate::pick::Pick;
 pub struct Request<'a> {
     key: Key<'a>,
     source: Option<IpAddr>,
+    place: Option<Coordinates>,
     tried: &'a [u64],
     strictness: Strictness,
     is_hedge: bool,
@@ -61,6 +63,7 @@ impl<'a> Request<'a> {
         Self {
             key: Key::None,
             source: None,
+            place: None,
             tried: &[],
             strictness: Strictness::Exclude,
             is_hedge: false,
@@ -86,10 +89,26 @@ impl<'a> Request<'a> {
         Self { key: Key::Hash(hash), ..Self::new() }
     }
 
-    /// The same from a client at this address, for policies that go by it.
+    /// The same from a client at this address, for policies that go by it, and for
+    /// [`LocalityConfig::ClientRegion`](crate::LocalityConfig::ClientRegion).
     #[must_use]
     pub const fn from_address(mut self, source: IpAddr) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// The same from a client at this place, as far as that is known: for
+    /// [`LocalityConfig::ClientRegion`](crate::LocalityConfig::ClientRegion), of which at least one region has a place.
+    #[must_use]
+    pub const fn at_place(mut self, place: Coordinates) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// The same from a client of whom so much is known.
+    pub(crate) const fn of_client(mut self, source: Option<IpAddr>, place: Option<Coordinates>) -> Self {
+        self.source = source;
+        self.place = place;
         self
     }
 
@@ -172,6 +191,14 @@ impl<'a> Request<'a> {
     #[inline]
     pub(crate) const fn tried(&self) -> &'a [u64] {
         self.tried
+    }
+
+    pub(crate) const fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    pub(crate) const fn place(&self) -> Option<Coordinates> {
+        self.place
     }
 
     pub(crate) const fn strictness(&self) -> Strictness {

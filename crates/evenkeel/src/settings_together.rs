@@ -21,6 +21,8 @@ pub struct WouldBeIgnored {
     pub because: &'static str,
 }
 
+/// `has_latency` tells whether latencies are estimated.
+///
 /// # Errors
 ///
 /// [`WouldBeIgnored`] names the first setting that has no effect.
@@ -28,6 +30,7 @@ pub(crate) fn check(
     planner: Option<&Planner>,
     subset: Option<&Rule>,
     wants: Wants,
+    has_latency: bool,
 ) -> Result<(), WouldBeIgnored> {
     let Some(planner) = planner else { return Ok(()) };
     let refuse = |field, because| Err(WouldBeIgnored { field, because });
@@ -44,6 +47,20 @@ pub(crate) fn check(
             "locality.mode = \"envoy_zone_aware\"",
             "Envoy's hash policies take no notice of zones; write locality.mode = \"zone_aware\"",
         );
+    }
+    if matches!(planner.locality, Some(LocalityConfig::Joint(_))) {
+        if wants.intersects(Wants::KEY | Wants::SOURCE) {
+            return refuse(
+                "locality.mode = \"joint\"",
+                "the policy sends equal keys to one endpoint, and so to one zone, however long the wait; write locality.mode = \"zone_aware\"",
+            );
+        }
+        if !has_latency {
+            return refuse(
+                "locality.mode = \"joint\"",
+                "no latencies are estimated, so all waits are the same; set latency",
+            );
+        }
     }
     let first = FailoverMode::Backup(BackupFailoverConfig { takes: BackupMode::First });
     if planner.failover.as_ref() == Some(&first) && planner.locality.is_some() {

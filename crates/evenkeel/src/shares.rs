@@ -49,6 +49,8 @@ pub(crate) struct Shares {
     pub(crate) rungs: Box<[Rung]>,
     pub(crate) groups: Box<[Group]>,
     cells: Box<[AtomicU64]>,
+    /// What part of the requests of its tier each group could bear, by itself: in the order of the cells. Zero where nobody asks.
+    bears: Box<[AtomicU64]>,
     /// Whether keys fall on whole percents, as in Envoy.
     by_percent: bool,
 }
@@ -121,8 +123,8 @@ impl Shares {
             }
             all.push(Group { rung: rungs.len() - 1, masks, zone });
         }
-        let cells = (0..2 * all.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { id, rungs: rungs.into(), groups: all.into(), cells, by_percent }
+        let zeroes = || (0..2 * all.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { id, rungs: rungs.into(), cells: zeroes(), bears: zeroes(), groups: all.into(), by_percent }
     }
 
     /// Writes the shares, as many as there are rungs.
@@ -195,6 +197,16 @@ impl Shares {
         let threshold = |index: usize| self.cells[index].load(Ordering::Relaxed) & THRESHOLD;
         let before = index.checked_sub(1).map_or(0, threshold);
         threshold(index).saturating_sub(before)
+    }
+
+    /// What part of the requests of its tier a group could bear, in parts of [`ONE`].
+    #[inline]
+    pub(crate) fn bears(&self, group: usize, degraded: bool) -> u64 {
+        self.bears[if degraded { self.groups.len() + group } else { group }].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_bears(&self, group: usize, degraded: bool, part: u64) {
+        self.bears[if degraded { self.groups.len() + group } else { group }].store(part, Ordering::Relaxed);
     }
 
     pub(crate) fn mark(&self, group: usize) -> Mark {

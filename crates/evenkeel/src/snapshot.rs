@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) shares: Arc<Shares>,
     /// What the policies want: a key, where requests with a key must not change tier and zone by chance.
     pub(crate) wants: Wants,
+    /// Whether each request chooses its zone anew: see [`zone_choice`](crate::zone_choice).
+    pub(crate) by_request: bool,
 }
 
 /// What the endpoints of a tier are to the subset of this client. Without a subset everything is inside.

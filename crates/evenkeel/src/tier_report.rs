@@ -37,7 +37,9 @@ pub struct ZoneReport {
     pub at: Option<Locality>,
     /// Whether this process stands there.
     pub is_home: bool,
-    /// The share of all requests that goes there, degraded endpoints included.
+    /// The share of all requests that goes there, degraded endpoints included. Where each request chooses its zone: with
+    /// [`ClientRegion`](crate::LocalityConfig::ClientRegion) that of the requests of unknown clients, with
+    /// [`Joint`](crate::LocalityConfig::Joint) what it has of the weights.
     pub share: f64,
     /// How many of its endpoints are plainly usable.
     pub usable: u64,

@@ -294,7 +294,9 @@ fn assemble<T>(
     let plan = shares.map(|shares| {
         let wants = policies.iter().fold(Wants::empty(), |all, (_, wants)| all | *wants);
         told.tiers.extend(shared.rebalance(&shares));
-        Plan { shares, wants }
+        let planner = shared.control.planner.as_ref();
+        let by_request = planner.is_some_and(|planner| planner.choice.is_some());
+        Plan { shares, wants, by_request }
     });
     let is_striped =
         |plan: &TierPlan<T>, wants: Wants| !wants.contains(Wants::LOADS) && plan.nodes.len() <= STRIPED_BELOW;

@@ -41,14 +41,18 @@ impl ZoneHealth<'_> {
     }
 }
 
+/// By what shares are worked out.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule<'a> {
+    pub(crate) config: Option<&'a LocalityConfig>,
+    pub(crate) callers: &'a [(Locality, u32)],
+    /// The order of regions for clients of whom nothing is known.
+    pub(crate) strangers: Option<&'a [u16]>,
+}
+
 /// What part of the rung's requests each zone gets; adds up to [`ONE`] if there is any zone.
-pub(crate) fn shares(
-    config: Option<&LocalityConfig>,
-    callers: &[(Locality, u32)],
-    zones: &[ZoneHealth<'_>],
-    part: Part,
-    rung: usize,
-) -> Vec<u64> {
+pub(crate) fn shares(rule: Rule<'_>, zones: &[ZoneHealth<'_>], part: Part, rung: usize) -> Vec<u64> {
+    let Rule { config, callers, strangers } = rule;
     if let [_] = zones {
         return vec![ONE];
     }
@@ -76,7 +80,16 @@ pub(crate) fn shares(
             load_aware(&rule, zones, part)
         }
         Some(LocalityConfig::Nearest(config)) => nearest(config, zones, part),
-        None => None,
+        Some(LocalityConfig::ClientRegion(config)) => strangers.and_then(|order| {
+            let place = |zone: &ZoneHealth<'_>| {
+                let region = zone.zone.and_then(|zone| zone.region);
+                order.iter().position(|&other| Some(other) == region).unwrap_or(order.len())
+            };
+            let distances: Vec<usize> = zones.iter().map(place).collect();
+            by_distance(&distances, config.overprovisioning_percent, zones, part)
+        }),
+        // Each request chooses by itself.
+        Some(LocalityConfig::Joint(_)) | None => None,
     };
     let nobody = |sum: Sum| sum.weight;
     shares
@@ -185,9 +198,20 @@ fn load_aware(config: &LoadAwareConfig, zones: &[ZoneHealth<'_>], part: Part) ->
 fn nearest(config: &NearestZonesConfig, zones: &[ZoneHealth<'_>], part: Part) -> Option<Vec<u64>> {
     let places: Vec<Locality> = zones.iter().map(ZoneHealth::at).collect();
     let distances = config.order.tiers(&config.by.zone(&config.own), &places);
-    let mut rings = vec![TierHealth::default(); 1 + *distances.iter().max()? as usize];
-    for (zone, &distance) in zones.iter().zip(&distances) {
-        let ring = &mut rings[distance as usize];
+    let distances: Vec<usize> = distances.into_iter().map(|distance| distance as usize).collect();
+    by_distance(&distances, config.overprovisioning_percent, zones, part)
+}
+
+/// The same by numbers, the nearest first.
+fn by_distance(
+    distances: &[usize],
+    overprovisioning_percent: u32,
+    zones: &[ZoneHealth<'_>],
+    part: Part,
+) -> Option<Vec<u64>> {
+    let mut rings = vec![TierHealth::default(); 1 + *distances.iter().max()?];
+    for (zone, &distance) in zones.iter().zip(distances) {
+        let ring = &mut rings[distance];
         ring.total = ring.total.saturating_add(zone.sums.total().weight);
         ring.usable = ring.usable.saturating_add(zone.serving(part).weight);
     }
@@ -195,14 +219,14 @@ fn nearest(config: &NearestZonesConfig, zones: &[ZoneHealth<'_>], part: Part) ->
         return None;
     }
     let rule = FailoverConfig {
-        overprovisioning_percent: config.overprovisioning_percent,
+        overprovisioning_percent,
         panic_threshold: Ratio::ZERO,
         ..FailoverConfig::default()
     };
     let loads = spill(&rings, &rule);
     let mut shares = vec![0; zones.len()];
     for (ring, load) in loads.tiers().iter().enumerate() {
-        let members: Vec<usize> = (0..zones.len()).filter(|&zone| distances[zone] as usize == ring).collect();
+        let members: Vec<usize> = (0..zones.len()).filter(|&zone| distances[zone] == ring).collect();
         let sizes: Vec<u64> = members.iter().map(|&zone| zones[zone].serving(part).weight).collect();
         let mut left = load.usable;
         let within = ZoneShares::from_weights(&sizes);
@@ -215,6 +239,14 @@ fn nearest(config: &NearestZonesConfig, zones: &[ZoneHealth<'_>], part: Part) ->
         }
     }
     (shares.iter().sum::<u64>() == ONE).then_some(shares)
+}
+
+/// What part of the requests of its tier a zone could bear if all were its own, in parts of [`ONE`].
+pub(crate) fn bears(overprovisioning_percent: u32, zone: &ZoneHealth<'_>, part: Part) -> u64 {
+    let (serving, total) = (zone.serving(part).weight, zone.sums.total().weight);
+    let whole = u128::from(total) * 100;
+    let part = u128::from(serving) * u128::from(ONE) * u128::from(overprovisioning_percent);
+    part.checked_div(whole).map_or(0, |part| part.min(u128::from(ONE)) as u64)
 }
 
 #[cfg(all(test, not(loom)))]

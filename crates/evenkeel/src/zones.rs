@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evenkeel_types::Locality;
 
@@ -23,6 +24,10 @@ pub(crate) struct Zone {
     pub(crate) is_home: bool,
     /// Whether it is known that it is another zone than this process's.
     pub(crate) is_away: bool,
+    /// Its number among the regions that are ordered for clients.
+    pub(crate) region: Option<u16>,
+    /// What the way there costs, if that counts.
+    pub(crate) way: Duration,
 }
 
 /// How endpoints are sorted into zones.
@@ -30,12 +35,28 @@ pub(crate) struct Zoning {
     by: ZoneBy,
     own: Locality,
     key: (u64, u64),
+    regions: BTreeMap<String, u16>,
+    ways: BTreeMap<Locality, Duration>,
+    /// Of the ways that are not listed.
+    far: Duration,
 }
 
 impl Zoning {
     pub(crate) fn new(config: &LocalityConfig, key: (u64, u64)) -> Self {
         let by = config.by();
-        Self { by, own: by.zone(config.own()), key }
+        let (mut regions, mut ways, mut far) = (BTreeMap::new(), BTreeMap::new(), Duration::ZERO);
+        match config {
+            LocalityConfig::ClientRegion(config) => {
+                // They have been counted when they were checked.
+                regions = (0..).zip(&config.regions).map(|(i, region)| (region.name.clone(), i)).collect();
+            }
+            LocalityConfig::Joint(config) => {
+                ways = config.ways.iter().map(|way| (by.zone(&way.at), way.cost)).collect();
+                far = config.others;
+            }
+            _ => {}
+        }
+        Self { by, own: by.zone(config.own()), key, regions, ways, far }
     }
 
     /// The plans cut into zones: home first, then by name. Those outside the subset that are never used stay whole.
@@ -94,7 +115,13 @@ impl Zoning {
         }
         let is_home = self.is_home(&at);
         let is_away = !is_home && !self.own.is_empty() && !at.is_empty();
-        Zone { name: hasher.finish(), is_home, is_away, at }
+        let region = self.regions.get(at.region()).copied();
+        let way = match self.ways.get(&at) {
+            _ if is_home => Duration::ZERO,
+            Some(&listed) => listed,
+            None => self.far,
+        };
+        Zone { name: hasher.finish(), is_home, is_away, region, way, at }
     }
 }
 

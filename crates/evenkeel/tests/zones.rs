@@ -441,6 +441,18 @@ fn a_locality_is_read_from_a_file() {
             evenkeel::ClusterConfig { locality: Some(config), ..evenkeel::ClusterConfig::new("users") };
         assert_eq!(serde_json::to_value(&config).unwrap()["locality"]["mode"], mode);
     }
+    let client = "mode = \"client_region\"\nown = { region = \"eu\" }\n\
+        regions = [{ name = \"eu\", clients = [\"10.1.0.0/16\"], place = [50.1, 8.7] }, { name = \"us\" }]";
+    let LocalityConfig::ClientRegion(config) = read(client).unwrap() else { panic!("another mode") };
+    assert_eq!((config.regions.len(), config.overprovisioning_percent), (2, 140));
+    assert_eq!(LocalityConfig::ClientRegion(config).check(), Ok(()));
+    assert!(read(&client.replace("50.1", "95.1")).unwrap_err().to_string().contains("latitudes"));
+    let ways = "ways = [{ at = { region = \"us\", zone = \"a\" }, cost = \"90ms\" }]";
+    let LocalityConfig::Joint(config) = read(&format!("mode = \"joint\"\n{own}\n{ways}")).unwrap() else {
+        panic!("another mode")
+    };
+    assert_eq!(config.ways[0].cost, Duration::from_millis(90));
+    assert_eq!((config.others, config.stay), (Duration::from_millis(1), Duration::from_micros(200)));
     assert!(read("mode = \"zone_aware\"\nzone = \"a\"").is_err());
 }
 

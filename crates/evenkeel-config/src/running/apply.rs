@@ -28,7 +28,18 @@ struct Built<T> {
 type Undo<'u> = Vec<Box<dyn FnOnce() + 'u>>;
 
 impl<T: Send + Sync + 'static> Inner<T> {
-    pub(crate) fn apply(self: &Arc<Self>, loaded: &Loaded, checked: bool) -> Result<Diff, ConfigErrors> {
+    pub(crate) fn apply(self: &Arc<Self>, loaded: Loaded, checked: bool) -> Result<Diff, ConfigErrors> {
+        let (diff, replaced) = self.go_over(&loaded, checked)?;
+        self.leave(Some(replaced), loaded);
+        Ok(diff)
+    }
+
+    /// Gives what changed, and the configuration that was in force.
+    fn go_over(
+        self: &Arc<Self>,
+        loaded: &Loaded,
+        checked: bool,
+    ) -> Result<(Diff, Arc<Config>), ConfigErrors> {
         // Only one reload at a time; no pick and no tick takes this lock.
         let mut parts = self.parts.lock();
         if !checked {
@@ -66,7 +77,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         if !checked {
             self.count_reload();
         }
-        Ok(diff)
+        Ok((diff, Arc::clone(&old.config)))
     }
 
     /// New clusters and new sources, beside those that run.

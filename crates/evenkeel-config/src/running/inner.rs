@@ -13,6 +13,8 @@ use super::Hooks;
 use super::checks::Checks;
 use super::sources::Store;
 use super::streams::Streams;
+use crate::document::Document;
+use crate::loaded::Loaded;
 use crate::model::Config;
 
 pub(crate) struct Inner<T> {
@@ -25,6 +27,14 @@ pub(crate) struct Inner<T> {
     pub(crate) checks: Checks,
     pub(crate) streams: Streams,
     pub(crate) reloads: AtomicU64,
+    left: Mutex<Vec<Left>>,
+}
+
+/// What a reload leaves behind: thousands of routes and the text that they were read from. Freeing them takes as long as comparing
+/// them did, so the thread that ticks does it, and nobody who reloads waits for it.
+struct Left {
+    _configs: [Option<Arc<Config>>; 2],
+    _document: Option<Arc<Document>>,
 }
 
 /// What everybody reads.
@@ -53,7 +63,21 @@ impl<T> Inner<T> {
             checks: Checks::default(),
             streams: Streams::default(),
             reloads: AtomicU64::new(0),
+            left: Mutex::default(),
         }
+    }
+
+    /// Keeps what is not needed any more until the next tick.
+    pub(crate) fn leave(&self, replaced: Option<Arc<Config>>, loaded: Loaded) {
+        let Loaded { config, document } = loaded;
+        self.left.lock().push(Left { _configs: [replaced, Some(config)], _document: document });
+    }
+
+    /// Frees what reloads left behind.
+    fn free(&self) {
+        let left = std::mem::take(&mut *self.left.lock());
+        drop(left);
+        self.http.free_replaced();
     }
 }
 
@@ -77,6 +101,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
             }
         }
         self.checks.follow(self);
+        self.free();
         wait
     }
 

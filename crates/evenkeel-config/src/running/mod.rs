@@ -93,7 +93,7 @@ impl<T: Send + Sync + 'static> Running<T> {
         loaded: impl Into<Loaded>,
         make: impl Fn(&Endpoint) -> T + Send + Sync + 'static,
     ) -> Result<Self, ConfigErrors> {
-        Self::begin(&loaded.into(), Arc::new(make), None)
+        Self::begin(loaded.into(), Arc::new(make), None)
     }
 
     /// As [`start_with`](Self::start_with). `observer` makes for each cluster, by its name, the one who hears what changes
@@ -107,19 +107,19 @@ impl<T: Send + Sync + 'static> Running<T> {
         make: impl Fn(&Endpoint) -> T + Send + Sync + 'static,
         observer: impl Fn(&str) -> Box<dyn Observer> + Send + Sync + 'static,
     ) -> Result<Self, ConfigErrors> {
-        Self::begin(&loaded.into(), Arc::new(make), Some(Arc::new(observer)))
+        Self::begin(loaded.into(), Arc::new(make), Some(Arc::new(observer)))
     }
 
     fn begin(
-        loaded: &Loaded,
+        loaded: Loaded,
         make: Arc<dyn Fn(&Endpoint) -> T + Send + Sync>,
         observer: Option<Arc<MakeObserver>>,
     ) -> Result<Self, ConfigErrors> {
         let hooks = Hooks { make, observer, clock: MonotonicClock::new() };
-        let mut faults = Faults::new(loaded);
-        check_parts(loaded, &mut faults);
+        let mut faults = Faults::new(&loaded);
+        check_parts(&loaded, &mut faults);
         faults.end()?;
-        let mut faults = Faults::new(loaded);
+        let mut faults = Faults::new(&loaded);
         let (clock, clusters) = (hooks.clock, BTreeMap::<String, Cluster<T>>::new());
         let http = Router::<T>::builder().clock(clock).build(Default::default(), []);
         let stream = StreamRouter::<T>::new(&Default::default(), []);
@@ -142,13 +142,13 @@ impl<T: Send + Sync + 'static> Running<T> {
     ///
     /// Everything is checked and built aside first; then clusters that stay take over policy, subset and endpoints, each by one
     /// swap; then the routers swap their tables. Requests that are under way end with what they began with, and no pick
-    /// waits. A cluster whose settings did not change keeps everything; the README says what else survives.
+    /// waits. What is left behind is freed by the thread that ticks, a moment later. A cluster whose settings did not change keeps everything; the README says what else survives.
     ///
     /// # Errors
     ///
     /// All that is wrong, with places, and everything is as it was.
     pub fn apply(&self, loaded: impl Into<Loaded>) -> Result<Diff, ConfigErrors> {
-        self.inner.apply(&loaded.into(), false)
+        self.inner.apply(loaded.into(), false)
     }
 
     /// The router of requests. The same one over all reloads.

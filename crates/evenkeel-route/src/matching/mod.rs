@@ -15,6 +15,7 @@ mod lists;
 mod normal;
 mod path;
 mod predicate;
+mod ranges;
 mod raw_prefixes;
 mod regexes;
 mod request;
@@ -47,3 +48,4 @@ pub use value::ValueMatch;
 pub use predicate::{any_cookie, any_parameter, is_token};
 
 pub(crate) use predicate::{Predicate, predicates_of};
+pub(crate) use ranges::Ranges;

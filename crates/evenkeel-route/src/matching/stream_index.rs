@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::byte_map::ByteMap;
-use super::cidr::{Cidr, masked};
+use super::cidr::Cidr;
 use super::host::HostMatch;
 use super::host_index::HostIndex;
+use super::ranges::Ranges;
 
 /// What an entry can be found by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,13 +27,6 @@ pub(crate) struct StreamIndex {
     listeners: ByteMap,
     lists: Box<[Box<[u32]>]>,
     others: Box<[u32]>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Ranges {
-    /// The lengths that occur, IPv4 and IPv6.
-    lengths: [Box<[u8]>; 2],
-    map: ByteMap,
 }
 
 impl StreamIndex {
@@ -103,48 +97,4 @@ impl StreamIndex {
         }
         visit(&self.others);
     }
-}
-
-impl Ranges {
-    fn new(ranges: &[(Cidr, u32)]) -> Self {
-        let lengths = |is_ipv4| {
-            let mut lengths: Vec<u8> = ranges
-                .iter()
-                .filter(|(cidr, _)| cidr.address().is_ipv4() == is_ipv4)
-                .map(|(cidr, _)| cidr.length())
-                .collect();
-            lengths.sort_unstable();
-            lengths.dedup();
-            lengths.into()
-        };
-        if ranges.is_empty() {
-            return Self::default();
-        }
-        let keys: Vec<([u8; 18], u32)> =
-            ranges.iter().map(|(cidr, list)| (key(cidr.address(), cidr.length()), *list)).collect();
-        Self {
-            lengths: [lengths(true), lengths(false)],
-            map: ByteMap::new(keys.iter().map(|(key, list)| (&key[..], *list))),
-        }
-    }
-
-    /// One lookup for each length that occurs: at most 33, or 129.
-    fn each(&self, address: IpAddr, mut visit: impl FnMut(u32)) {
-        for &length in &self.lengths[usize::from(address.is_ipv6())] {
-            if let Some(list) = self.map.get(&key(masked(address, length), length)) {
-                visit(list);
-            }
-        }
-    }
-}
-
-fn key(address: IpAddr, length: u8) -> [u8; 18] {
-    let mut key = [0; 18];
-    match address {
-        IpAddr::V4(v4) => key[..4].copy_from_slice(&v4.octets()),
-        IpAddr::V6(v6) => key[..16].copy_from_slice(&v6.octets()),
-    }
-    key[16] = length;
-    key[17] = u8::from(address.is_ipv4());
-    key
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evenkeel_limit::{Extra, Reservation};
 use evenkeel_route::affinity::{EndpointState, OnLost};
+use evenkeel_route::locality::Coordinates;
 use evenkeel_route::retry::{self, Ending, GiveUp, Hedge, HedgeStep, RetryProgress};
 use evenkeel_route::split::HeaderChanges;
 use evenkeel_types::{Classify, HttpStatus, Origin, Outcome, Priority, Timestamp};
@@ -65,6 +66,7 @@ pub(crate) struct Journey {
     at: u32,
     key: Option<KeyBytes>,
     source: Option<IpAddr>,
+    place: Option<Coordinates>,
     sought: Sought,
     may_repeat: bool,
     is_mirrored: bool,
@@ -89,6 +91,7 @@ pub(crate) struct Start {
     pub(crate) arm: Arm,
     pub(crate) key: Option<KeyBytes>,
     pub(crate) source: Option<IpAddr>,
+    pub(crate) place: Option<Coordinates>,
     pub(crate) sought: Sought,
     pub(crate) may_repeat: bool,
     pub(crate) is_mirrored: bool,
@@ -104,12 +107,13 @@ enum Kind {
 
 impl<T> Exchange<T> {
     pub(crate) fn new(seat: CountedArc<Seat<Table<T>>>, route: u32, start: Start) -> Self {
-        let Start { arm, key, source, sought, may_repeat, is_mirrored, deadline } = start;
+        let Start { arm, key, source, place, sought, may_repeat, is_mirrored, deadline } = start;
         let journey = Journey {
             arm,
             at: arm.cluster,
             key,
             source,
+            place,
             sought,
             may_repeat,
             is_mirrored,
@@ -328,10 +332,7 @@ impl Journey {
     /// What policies are told of the request.
     fn bare(&self) -> Request<'_> {
         let request = self.key.as_ref().map_or_else(Request::new, Request::with_key);
-        match self.source {
-            Some(source) => request.from_address(source),
-            None => request,
-        }
+        request.of_client(self.source, self.place)
     }
 
     fn pick<T>(&mut self, table: &Table<T>, route: &Route, kind: Kind) -> Result<Pick<T>, SendError> {

@@ -147,7 +147,7 @@ impl RouteExplanation {
         let cluster = table.clusters.get(arm.cluster);
         let name = cluster.name().to_owned();
         explanation.arm = Some(ExplainedArm { arm: arm.arm as usize, cluster: name, why: arm.why });
-        let policy_request = of_policy(key.as_ref(), incoming.source);
+        let policy_request = of_policy(key.as_ref(), incoming);
         if let Some(sticky) = &route.sticky {
             let sought = sticky.seek(&asked, || core.now(), || core.unix.unix());
             explanation.affinity = Some(ExplainedAffinity::of(route, cluster, &sought, &policy_request));
@@ -157,12 +157,9 @@ impl RouteExplanation {
     }
 }
 
-fn of_policy(key: Option<&KeyBytes>, source: Option<std::net::IpAddr>) -> Request<'_> {
+fn of_policy<'k, H: ?Sized>(key: Option<&'k KeyBytes>, incoming: &Incoming<'_, H>) -> Request<'k> {
     let request = key.map_or_else(Request::new, Request::with_key);
-    match source {
-        Some(source) => request.from_address(source),
-        None => request,
-    }
+    request.of_client(incoming.source, incoming.place)
 }
 
 /// The cluster and its fallbacks, up to the first that would serve.

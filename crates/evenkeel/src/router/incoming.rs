@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use evenkeel_route::locality::Coordinates;
 use evenkeel_route::matching::{self, NoHeaders, Request};
 
 use super::table::Table;
@@ -23,6 +24,7 @@ use crate::sync::CountedArc;
 pub struct Incoming<'a, H: ?Sized = NoHeaders> {
     pub(crate) request: Request<'a, H>,
     pub(crate) source: Option<IpAddr>,
+    pub(crate) place: Option<Coordinates>,
     may_repeat: Option<bool>,
 }
 
@@ -31,13 +33,20 @@ impl<'a, H: ?Sized> Incoming<'a, H> {
     /// for them.
     #[must_use]
     pub const fn new(request: Request<'a, H>) -> Self {
-        Self { request, source: None, may_repeat: None }
+        Self { request, source: None, place: None, may_repeat: None }
     }
 
     /// The same from a client at this address.
     #[must_use]
     pub const fn from_address(mut self, source: IpAddr) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// The same from a client at this place: see [`Request::at_place`](crate::Request::at_place).
+    #[must_use]
+    pub const fn at_place(mut self, place: Coordinates) -> Self {
+        self.place = Some(place);
         self
     }
 

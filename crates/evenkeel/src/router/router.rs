@@ -227,7 +227,9 @@ impl<T> Router<T> {
         config: RouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
-        self.update(Arc::new(config), clusters, |before| before.clusters.all())
+        self.update(Arc::new(config), clusters, |before| before.clusters.all())?;
+        self.free_replaced();
+        Ok(())
     }
 
     /// As [`apply`](Self::apply), but `clusters` are all that there are from now on: those that are not among them are forgotten, and
@@ -241,11 +243,14 @@ impl<T> Router<T> {
         config: RouterConfig,
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
-        self.replace_shared(Arc::new(config), clusters)
+        self.replace_shared(Arc::new(config), clusters)?;
+        self.free_replaced();
+        Ok(())
     }
 
     /// As [`replace`](Self::replace), without a copy of a configuration that somebody else holds: `config` may be all of a program's,
-    /// of which the router's is a part.
+    /// of which the router's is a part. And what it replaces is not freed here, which takes as long as building it did, but by
+    /// [`free_replaced`](Self::free_replaced), on whichever thread has the time.
     ///
     /// # Errors
     ///
@@ -256,6 +261,12 @@ impl<T> Router<T> {
         clusters: impl IntoIterator<Item = Cluster<T>>,
     ) -> Result<(), RouterError> {
         self.update(config, clusters, |_| &[])
+    }
+
+    /// Frees what earlier configurations left behind and no request holds any more. [`apply`](Self::apply), [`replace`](Self::replace)
+    /// and [`tick`](Self::tick) do it too; after [`replace_shared`](Self::replace_shared) somebody has to. No request waits meanwhile.
+    pub fn free_replaced(&self) {
+        self.shared.tables.sweep();
     }
 
     fn update(
@@ -346,6 +357,7 @@ impl<T> Router<T> {
             arm,
             key,
             source: incoming.source,
+            place: incoming.place,
             sought,
             may_repeat: incoming.may_repeat(),
             is_mirrored,
@@ -455,7 +467,7 @@ impl<T> Router<T> {
             }
         }
         drop(table);
-        self.shared.tables.sweep();
+        self.free_replaced();
         tick
     }
 }

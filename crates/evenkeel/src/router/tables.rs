@@ -54,8 +54,8 @@ impl<V> Tables<V> {
         }
     }
 
-    /// Makes what `build` makes of the current table the current one, and frees the tables that nobody holds any more. Updates
-    /// wait for each other, requests for none of them.
+    /// Makes what `build` makes of the current table the current one. Updates wait for each other, requests for none of them.
+    /// What is replaced is freed by the next [`sweep`](Self::sweep), once nobody holds it.
     pub(crate) fn update<E>(
         &self,
         stripes: u32,
@@ -65,9 +65,6 @@ impl<V> Tables<V> {
         let (table, generation) = build(&self.get())?;
         retired.push(self.current.swap(Arc::new(Places::new(table, generation, stripes))));
         self.generation.store(generation, Ordering::Release);
-        let free = free_of(&mut retired);
-        drop(retired);
-        drop(free);
         Ok(())
     }
 

@@ -189,4 +189,10 @@ fn old_tables_are_freed() {
     assert_eq!(held(), 2, "no request frees anything");
     let _ = router.tick();
     assert_eq!(held(), 1);
+    // Who shares a configuration chooses the thread that frees the one before.
+    router.replace_shared(std::sync::Arc::new(config()), [make()]).unwrap();
+    drop(router.route(&incoming, &mut scratch).unwrap());
+    assert_eq!(held(), 2, "the update does not take the time");
+    router.free_replaced();
+    assert_eq!(held(), 1);
 }

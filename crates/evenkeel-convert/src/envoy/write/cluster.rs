@@ -188,10 +188,13 @@ impl Writer<'_> {
                 zones.insert([at.region().into(), at.zone().into(), at.sub_zone().into()], zone.weight);
             }
         } else if cluster.locality.is_some() {
-            self.none(
-                format!("clusters.{}.locality", cluster.name),
-                "say it with zone_aware_lb_config and the node's locality",
-            );
+            let why = match &cluster.locality {
+                Some(LocalityConfig::ClientRegion(_) | LocalityConfig::Joint(_)) => {
+                    "Envoy chooses no zone by the client or the wait of a request"
+                }
+                _ => "say it with zone_aware_lb_config and the node's locality",
+            };
+            self.none(format!("clusters.{}.locality", cluster.name), why);
         }
         match (slow, is_turns) {
             (Some(slow), Some(field)) => {
