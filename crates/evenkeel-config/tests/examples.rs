@@ -1,10 +1,10 @@
-//! The files of `config/` load, are right, run, and are reloaded into each other.
+//! The files of `config/` load, are right, run, and are reloaded into each other; so do the files that pages show.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::path::PathBuf;
 
-use evenkeel_config::{Loaded, Running};
+use evenkeel_config::{Loaded, Running, Syntax};
 
 fn examples() -> Vec<PathBuf> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../config"));
@@ -27,6 +27,27 @@ fn they_load_and_nothing_is_wrong_with_them() {
     for path in examples() {
         let warnings = load(&path).check().unwrap_or_else(|errors| panic!("{errors}"));
         assert!(warnings.is_empty(), "{}: {}", path.display(), warnings[0]);
+    }
+}
+
+/// Pages whose every example is a whole file. Parts of one are looked at where the page is used.
+const PAGES: [&str; 4] =
+    ["book/trouble.md", "migrating-from-envoy.md", "migrating-from-haproxy.md", "migrating-from-nginx.md"];
+
+#[test]
+fn whoever_copies_from_a_page_has_a_file_that_is_right() {
+    for page in PAGES {
+        let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/{}"), page);
+        let text = std::fs::read_to_string(path).unwrap();
+        let examples: Vec<&str> = text.split("```toml\n").skip(1).collect();
+        assert!(!examples.is_empty(), "{page}");
+        for example in examples {
+            let (example, _) = example.split_once("```").unwrap();
+            let loaded =
+                Loaded::parse(example, Syntax::Toml).unwrap_or_else(|errors| panic!("{page}: {errors}"));
+            let warnings = loaded.check().unwrap_or_else(|errors| panic!("{page}: {errors}"));
+            assert!(warnings.is_empty(), "{page}: {}", warnings[0]);
+        }
     }
 }
 
