@@ -25,6 +25,7 @@ pub(crate) fn balance(
     };
     let (name, arguments) = called(&word.text);
     let rest = &line.words[2..];
+    tell_rest(name, rest, report);
     let plain = |balance| Some((Chosen::Mode(balance), None));
     let found = match name {
         "roundrobin" => plain(Balance::RoundRobin),
@@ -41,9 +42,6 @@ pub(crate) fn balance(
                     "the name of a parameter comes after it",
                 ));
             };
-            if rest.iter().any(|word| word.is("check_post")) {
-                report.none(place, "check_post", "bodies are not looked at");
-            }
             Some((Chosen::Mode(Balance::UrlParam), Some(KeyRule::UrlParam(parameter.text.clone()))))
         }
         "hdr" => {
@@ -98,6 +96,24 @@ pub(crate) fn balance(
     };
     report.taken(place, subject, "policy haproxy");
     Ok(found)
+}
+
+/// Words behind an algorithm that say something that ours does not; those of `uri` are read with its key.
+fn tell_rest(name: &str, rest: &[Word], report: &mut Report) {
+    let is_read = |at: usize, word: &Word| match name {
+        "uri" => true,
+        "url_param" | "hash" => at == 0,
+        "hdr" => word.is("use_domain_only"),
+        _ => false,
+    };
+    for (_, word) in rest.iter().enumerate().filter(|&(at, word)| !is_read(at, word)) {
+        let detail = if word.is("check_post") {
+            "bodies are not looked at"
+        } else {
+            "HAProxy knows no such word here, or it is about bodies"
+        };
+        report.none(&word.place, format!("balance {name} {}", word.text), detail);
+    }
 }
 
 /// `name(arguments)`
@@ -172,6 +188,9 @@ pub(crate) fn hash_type(line: &Line, report: &mut Report) -> Result<HashType, Co
         None => {}
         Some(&"avalanche") => found.avalanche = true,
         Some(_) => return Err(wrong("the one modifier is avalanche")),
+    }
+    if texts.len() > 4 {
+        return Err(wrong("nothing comes after the modifier"));
     }
     report.taken(line.place(), line.text(), "policy haproxy, hash_type");
     Ok(found)
