@@ -188,6 +188,9 @@ backend by_sample
     tcp-check send PING
     tcp-check expect string PONG
     server a 10.0.0.1:80 check
+backend by_part
+    balance hash path,field(3,/),lower,bytes(1,20)
+    server a 10.0.0.1:80
 backend by_draw
     balance random(3)
     option redis-check

@@ -1,9 +1,10 @@
 use evenkeel_balance::compat::haproxy::{Balance, Function, HashType, Method, UriKey};
 
 use super::lexer::Line;
+use super::sample;
 use super::units::number;
 use crate::error::ConvertError;
-use crate::key_rule::{KeyPart, KeyRule};
+use crate::key_rule::KeyRule;
 use crate::report::Report;
 use crate::word::Word;
 
@@ -60,8 +61,8 @@ pub(crate) fn balance(
                 (None, Some(word)) => word.text.as_str(),
                 (None, None) => "",
             };
-            match sample_of(sample) {
-                Some(part) => Some((Chosen::Mode(Balance::Hash), Some(KeyRule::Sample(part)))),
+            match sample::expression(sample) {
+                Some(rule) => Some((Chosen::Mode(Balance::Hash), Some(rule))),
                 None => {
                     report.none(
                         place,
@@ -145,22 +146,6 @@ fn uri(words: &[Word], report: &mut Report) -> Result<UriKey, ConvertError> {
         }
     }
     Ok(key)
-}
-
-/// Samples that are keys by themselves, without converters.
-pub(crate) fn sample_of(sample: &str) -> Option<KeyPart> {
-    let (name, argument) = called(sample);
-    let argument = argument.map(|text| text.trim_matches('"').to_owned());
-    Some(match (name, argument) {
-        ("path", None) => KeyPart::Path,
-        ("url" | "capture.req.uri" | "pathq", None) => KeyPart::Target,
-        ("query", None) => KeyPart::QueryString,
-        ("method", None) => KeyPart::Method,
-        ("req.hdr" | "hdr" | "req.fhdr", Some(header)) if !header.contains(',') => KeyPart::Header(header),
-        ("req.cook" | "cook" | "cookie", Some(cookie)) => KeyPart::Cookie(cookie),
-        ("url_param" | "urlp", Some(parameter)) if !parameter.contains(',') => KeyPart::Query(parameter),
-        _ => return None,
-    })
 }
 
 /// Reads `hash-type METHOD [FUNCTION [MODIFIER]]`.
