@@ -146,7 +146,7 @@ pub use pick::Pick;
 pub use pick_at::PickAtError;
 pub use picker::Picker;
 pub use renewal::Renewal;
-pub use report::{CauseReport, ClusterReport, EndpointReport};
+pub use report::{BudgetReport, CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use router::Router;
 pub use settings_together::WouldBeIgnored;
