@@ -702,3 +702,24 @@ fn of_typed_policies_the_first_that_is_known_is_taken() {
     let found = typed(&subset, "").unwrap();
     assert!(found.report.to_string().contains("choose a policy by hand"), "{}", found.report);
 }
+
+/// The kind of a policy was left out where it is the default one, and what other kinds have by default was measured by that one.
+#[test]
+fn a_policy_is_written_with_its_kind() {
+    use evenkeel::{Choices, ClusterConfig, PolicyConfig};
+    use evenkeel_balance::{LeastRequestConfig, PeakEwmaConfig};
+    let least = |choices| PolicyConfig::LeastRequest(LeastRequestConfig { choices, ..Default::default() });
+    let peak = |choices| PolicyConfig::PeakEwma(PeakEwmaConfig { choices, ..Default::default() });
+    let choices = [Choices::All, Choices::Draw(2), Choices::Draw(3)];
+    let some = choices.into_iter().flat_map(|choices| [least(choices), peak(choices)]);
+    for policy in PolicyConfig::all().into_iter().chain(some) {
+        let mut cluster = ClusterConfig::new("a");
+        cluster.policy = policy.clone();
+        let setup = Setup { clusters: vec![cluster], ..Setup::default() };
+        for dialect in [Dialect::Evenkeel, Dialect::Config] {
+            let text = write(dialect, &setup).text;
+            let again = convert(dialect, &text).setup;
+            assert_eq!(format!("{:?}", again.clusters[0].policy), format!("{policy:?}"), "{dialect}\n{text}");
+        }
+    }
+}

@@ -436,7 +436,10 @@ pub(crate) fn direct(name: &str, port: u16, directive: &Directive) -> Result<Ups
         let why = format!("no upstream of this name, and {error}");
         ConvertError::value(directive.place(), "proxy_pass", name, why)
     };
-    let (address, _) = address(name, port).map_err(|error| refuse(&error))?;
+    let (address, has_port) = address(name, port).map_err(|error| refuse(&error))?;
+    if port == 0 && !has_port {
+        return Err(refuse(&"nginx refuses an address without a port here"));
+    }
     let id = EndpointId::new(address.to_string()).map_err(|error| refuse(&error))?;
     let mut cluster = ClusterConfig::new(name);
     cluster.policy = PolicyConfig::nginx();
