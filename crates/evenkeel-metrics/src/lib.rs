@@ -65,3 +65,8 @@ pub use counters::{Both, Counters};
 pub use exporter::Exporter;
 pub use family::{Families, Family, Sample};
 pub use metric::{Kind, Metric};
+
+/// The page on monitoring, compiled and run.
+#[cfg(all(doctest, feature = "opentelemetry", feature = "prometheus"))]
+#[doc = include_str!("../../../docs/monitoring.md")]
+struct Monitoring;
