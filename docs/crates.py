@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes docs/crates.md: which crate, its features, and the Rust it needs. With --check, fails if the file is not as it would be
-written, if a feature has no comment, or if a dependency needs a newer Rust than we say."""
+written, if a feature has no comment, if a dependency needs a newer Rust than we say, or if the front pages say something else."""
 
 import json
 import pathlib
@@ -122,6 +122,15 @@ def page():
         if need and version(need["rust_version"])[:3] > version(own)[:3]:
             wrong.append(f"{package['name']} says Rust {own}, but {need['name']} needs {need['rust_version']}")
         lines.append(f"| `{package['name']}` | {own} | {needs} |")
+    facade = next(packages[i] for i in ours if packages[i]["name"] == "evenkeel")
+    front = (ROOT / "crates" / "evenkeel" / "src" / "lib.rs").read_text()
+    for feature in sorted(set(facade["features"]) - {"default"}):
+        if f"//! | `{feature}` |" not in front:
+            wrong.append(f"the front page of evenkeel does not name the feature {feature}")
+    rust = f"Rust {facade['rust_version']}"
+    for file in ("README.md", "crates/evenkeel/src/lib.rs"):
+        if rust not in (ROOT / file).read_text():
+            wrong.append(f"{file} does not say {rust}")
     lines += [
         "",
         "## Versions",

@@ -86,3 +86,7 @@ pub use state::{Reason, State, Transition, WouldBe};
 pub use stats::Stats;
 pub(crate) use wait::Wait;
 pub use wait::{Backoff, Forget, Growth, Jitter};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -113,12 +113,13 @@ impl Files {
         if self.files > self.limits.files {
             return Err(too_many(at, "files", self.limits.files.into()));
         }
-        let file = fs::File::open(path).map_err(|error| unreadable(at, path, &error))?;
-        let metadata = file.metadata().map_err(|error| unreadable(at, path, &error))?;
+        // Asked before it is opened, since to open a pipe waits for somebody who writes.
+        let metadata = fs::metadata(path).map_err(|error| unreadable(at, path, &error))?;
         if !metadata.is_file() {
             let error = std::io::Error::other("it is not a plain file");
             return Err(unreadable(at, path, &error));
         }
+        let file = fs::File::open(path).map_err(|error| unreadable(at, path, &error))?;
         let left = self.limits.bytes.saturating_sub(self.bytes);
         let mut bytes = Vec::new();
         file.take(left.saturating_add(1))

@@ -5,6 +5,8 @@ use evenkeel_balance::compat::envoy;
 use evenkeel_balance::compat::haproxy::{UriKey, domain_only, header_key, normalized_target, url_param};
 use serde::{Deserialize, Serialize};
 
+use crate::converter::Converter;
+
 /// What of a request is its key, exactly as the program makes it from which the configuration came.
 ///
 /// A policy in a compatible mode picks as its program does for the same key. [`of`](Self::of) makes that key.
@@ -38,6 +40,13 @@ pub enum KeyRule {
     },
     /// `balance hash` of HAProxy: this sample.
     Sample(KeyPart),
+    /// The same, with converters behind it.
+    Converted {
+        /// The sample.
+        of: KeyPart,
+        /// What is done to it, one after the other.
+        by: Vec<Converter>,
+    },
     /// The `hash_policy` of an Envoy route.
     Envoy(Vec<EnvoyHash>),
 }
@@ -134,9 +143,11 @@ impl KeyRule {
                 let value = header_key(request.header(name)?)?;
                 Some(Key::Bytes(if *only { domain_only(value) } else { value }.to_vec()))
             }
-            // No question mark, no sample; one with nothing behind it is an empty one.
-            Self::Sample(KeyPart::QueryString) if !request.target.contains(&b'?') => None,
-            Self::Sample(part) => part.of(request).map(Key::Bytes),
+            Self::Sample(part) => part.sample(request).map(Key::Bytes),
+            Self::Converted { of, by } => {
+                let sample = of.sample(request)?;
+                by.iter().try_fold(sample, |sample, step| step.apply(sample)).map(Key::Bytes)
+            }
             Self::Envoy(policies) => {
                 let policies: Vec<envoy::HashPolicy> =
                     policies.iter().filter_map(EnvoyHash::policy).collect();
@@ -166,6 +177,12 @@ impl EnvoyHash {
 }
 
 impl KeyPart {
+    /// As a sample of HAProxy: without a question mark there is no query, and one with nothing behind it is an empty one.
+    fn sample(&self, request: &RequestParts<'_>) -> Option<Vec<u8>> {
+        let is_there = *self != Self::QueryString || request.target.contains(&b'?');
+        if is_there { self.of(request) } else { None }
+    }
+
     fn of(&self, request: &RequestParts<'_>) -> Option<Vec<u8>> {
         match self {
             Self::Literal(text) => Some(text.clone().into_bytes()),

@@ -29,6 +29,7 @@
 
 mod config;
 mod conversion;
+mod converter;
 mod cursor;
 mod dialect;
 mod envoy;
@@ -54,6 +55,7 @@ mod whole_regex;
 mod word;
 
 pub use conversion::{Conversion, Options, Written, read, read_file, write};
+pub use converter::Converter;
 pub use dialect::{Dialect, UnknownDialect};
 pub use error::{ConvertError, Problem};
 pub use key_rule::{EnvoyHash, Key, KeyPart, KeyRule, RequestParts};

@@ -30,8 +30,7 @@ pub(crate) fn to_toml(setup: &Setup) -> Result<String, toml::ser::Error> {
     let cluster = table(&ClusterConfig::new(""));
     for (number, value) in list(&mut root, "clusters").iter_mut().enumerate() {
         if let Value::Table(table) = value {
-            prune(table, &cluster);
-            prune_policy(table, setup.clusters.get(number).map(|cluster| &cluster.policy));
+            prune_cluster(table, &cluster, setup.clusters.get(number).map(|cluster| &cluster.policy));
         }
     }
     for listener in list(&mut root, "listeners") {
@@ -58,8 +57,8 @@ pub(crate) fn config_toml(config: &Config) -> Result<String, toml::ser::Error> {
     let cluster = table(&ClusterSettings::new(ClusterConfig::new("")));
     for (number, value) in list(&mut root, "clusters").iter_mut().enumerate() {
         let Value::Table(table) = value else { continue };
-        prune(table, &cluster);
-        prune_policy(table, config.clusters.get(number).map(|settings| &settings.cluster.policy));
+        let policy = config.clusters.get(number).map(|settings| &settings.cluster.policy);
+        prune_cluster(table, &cluster, policy);
         if let Some(Value::Table(check)) = table.get_mut("check") {
             prune_check(check);
         }
@@ -138,12 +137,22 @@ fn prune_routes(router: &mut Table, default: &Table) {
     }
 }
 
+/// The policy is not measured by the default one: what is left out is what its own kind has by default.
+fn prune_cluster(cluster: &mut Table, default: &Table, policy: Option<&PolicyConfig>) {
+    let written = cluster.remove("policy");
+    prune(cluster, default);
+    cluster.extend(written.map(|written| ("policy".to_owned(), written)));
+    prune_policy(cluster, policy);
+}
+
 fn prune_policy(cluster: &mut Table, policy: Option<&PolicyConfig>) {
     let default = policy.and_then(|policy| policy.name().parse::<PolicyConfig>().ok());
     let (Some(default), Some(Value::Table(found))) = (default, cluster.get_mut("policy")) else { return };
     let kind = found.remove("type");
     prune(found, &table(&default));
+    let is_default = kind.as_ref().and_then(Value::as_str) == Some(PolicyConfig::default().name());
     match (kind, found.is_empty()) {
+        (_, true) if is_default => drop(cluster.remove("policy")),
         (Some(kind), true) => drop(cluster.insert("policy".into(), kind)),
         (Some(kind), false) => drop(found.insert("type".into(), kind)),
         _ => {}

@@ -12,7 +12,12 @@ fn error(from: Dialect, text: &str) -> String {
 }
 
 /// Dialect, text, and the whole message.
-const BAD: [(Dialect, &str, &str); 41] = [
+const BAD: [(Dialect, &str, &str); 42] = [
+    (
+        Dialect::Nginx,
+        "stream { server { listen 1; proxy_pass a; } }",
+        "f:1:29: proxy_pass is \"a\": no upstream of this name, and nginx refuses an address without a port here",
+    ),
     (
         Dialect::Nginx,
         "upstream a { server",
@@ -298,6 +303,28 @@ fn includes_stay_in_their_folder() {
         read_file(Dialect::Nginx, folder.join("main.conf"), &Options::default()).unwrap_err().to_string();
     assert!(error.ends_with("main.conf:1:10: this byte is not UTF-8"), "{error}");
     std::fs::remove_dir_all(base).unwrap();
+}
+
+/// To open one would wait for ever.
+#[cfg(unix)]
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what would wait for ever has a thread of its own")]
+fn a_pipe_that_nobody_writes_to_is_no_file() {
+    let folder = std::env::temp_dir().join(format!("evenkeel-convert-pipe-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(folder.join("pipe.conf")).status().unwrap().success());
+    std::fs::write(folder.join("main.conf"), "include p*.conf;").unwrap();
+    for name in ["pipe.conf", "main.conf"] {
+        let (told, heard) = std::sync::mpsc::channel();
+        let path = folder.join(name);
+        std::thread::spawn(move || {
+            let found = read_file(Dialect::Nginx, path, &Options::default());
+            told.send(found.unwrap_err().to_string())
+        });
+        let error = heard.recv_timeout(std::time::Duration::from_secs(30)).expect("it waits for nobody");
+        assert!(error.contains("it is not a plain file"), "{error}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use evenkeel::router::{Action, KeySource, Redirect, RouteConfig, RouterConfig};
 use evenkeel_convert::{
-    Conversion, Dialect, EnvoyHash, KeyPart, KeyRule, Listener, Options, RequestParts, Serves, Setup,
+    Conversion, Dialect, EnvoyHash, Key, KeyPart, KeyRule, Listener, Options, RequestParts, Serves, Setup,
     Verdict, read, write,
 };
 use evenkeel_probe::ProbeConfig;
@@ -534,5 +534,192 @@ fn servers_of_haproxy_are_counted_as_haproxy_counts_them() {
             "server {server}: HAProxy counts this server as number {number}, and here it is number {place}"
         );
         assert!(report.contains(&told), "{told}\n{report}");
+    }
+}
+
+#[test]
+fn converters_of_haproxy_are_part_of_the_key() {
+    let rule = |expression: &str| {
+        let text = format!("backend app\n mode http\n balance hash {expression}\n server a 10.0.0.1:80\n");
+        let found = convert(Dialect::Haproxy, &text);
+        (found.setup.keys.get("app").cloned(), found.report.worst())
+    };
+    let headers = [("cookie", &b"sid=AbC-d"[..])];
+    let request =
+        RequestParts { target: b"/shop/Carts/7?id=u-9", headers: &headers, ..RequestParts::default() };
+    for (expression, key) in [
+        ("req.cook(sid)", Some("AbC-d")),
+        // Once a cookie by the name of all that stands behind the bracket.
+        ("req.cook(sid),lower", Some("abc-d")),
+        ("req.cook(sid),upper,bytes(1,2)", Some("BC")),
+        ("path,field(3,/)", Some("Carts")),
+        ("path,field(-1,/)", Some("7")),
+        ("path,field(9,/)", None),
+        ("path,word(1,/,2)", Some("shop/Carts")),
+        ("path,word(9,/)", Some("")),
+        ("url_param(id),field(2,-),lower", Some("9")),
+    ] {
+        let (rule, worst) = rule(expression);
+        let found = rule.unwrap_or_else(|| panic!("{expression}")).of(&request);
+        assert_eq!(found, key.map(|key| Key::Bytes(key.as_bytes().to_vec())), "{expression}");
+        assert_eq!(worst, Verdict::Taken, "{expression}");
+    }
+    for expression in [
+        "path,regsub(a,b)",
+        "path,field(1)",
+        "path,field(0,/)",
+        "path,field(1,)",
+        "path,word(1,/,x)",
+        "path,bytes()",
+        "path,bytes(-1)",
+        "path,lower(a)",
+        "path,lower)",
+        "path,(lower",
+        "path,field(1,\\,)",
+        "path,,lower",
+        "path,",
+        "req.cook(sid)x,lower",
+        "req.cook()",
+        "src,lower",
+    ] {
+        assert_eq!(rule(expression), (None, Verdict::NoEquivalent), "{expression}");
+    }
+}
+
+/// A cluster of Envoy with this `load_balancing_policy`.
+fn typed(policies: &str, others: &str) -> Result<Conversion, String> {
+    let text = format!(
+        "static_resources:\n  clusters:\n  - name: app\n    {others}\n    load_balancing_policy: {{ policies: [{policies}] }}\n    \
+         load_assignment: {{ endpoints: [ {{ locality: {{ sub_zone: s }}, load_balancing_weight: 7, lb_endpoints: [ {{ endpoint: \
+         {{ address: {{ socket_address: {{ address: 10.0.0.1, port_value: 80 }} }} }} }} ] }} ] }}\n"
+    );
+    read(Dialect::Envoy, &text, "f", &Options::default()).map_err(|error| error.to_string())
+}
+
+fn extension(kind: &str, settings: &str) -> String {
+    let url = "type.googleapis.com/envoy.extensions.load_balancing_policies";
+    format!(
+        "{{ typed_extension_config: {{ name: x, typed_config: {{ \"@type\": {url}.{kind}{settings} }} }} }}"
+    )
+}
+
+#[test]
+fn typed_policies_of_envoy_are_what_the_old_fields_say() {
+    for (kind, settings, old) in [
+        ("round_robin.v3.RoundRobin", "", "lb_policy: ROUND_ROBIN"),
+        (
+            "round_robin.v3.RoundRobin",
+            ", slow_start_config: { slow_start_window: 10s }",
+            "round_robin_lb_config: { slow_start_config: { slow_start_window: 10s } }",
+        ),
+        (
+            "round_robin.v3.RoundRobin",
+            ", locality_lb_config: { locality_weighted_lb_config: {} }",
+            "common_lb_config: { locality_weighted_lb_config: {} }",
+        ),
+        (
+            "least_request.v3.LeastRequest",
+            ", choice_count: 5, active_request_bias: { default_value: 0.5, runtime_key: k }",
+            "lb_policy: LEAST_REQUEST, least_request_lb_config: { choice_count: 5, active_request_bias: { default_value: 0.5, runtime_key: k } }",
+        ),
+        (
+            "ring_hash.v3.RingHash",
+            ", hash_function: MURMUR_HASH_2, minimum_ring_size: 10, maximum_ring_size: 99, locality_weighted_lb_config: {}",
+            "lb_policy: RING_HASH, ring_hash_lb_config: { hash_function: MURMUR_HASH_2, minimum_ring_size: 10, maximum_ring_size: 99 }, common_lb_config: { locality_weighted_lb_config: {} }",
+        ),
+        ("ring_hash.v3.RingHash", ", hash_function: DEFAULT_HASH", "lb_policy: RING_HASH"),
+        (
+            "maglev.v3.Maglev",
+            ", table_size: 5003, consistent_hashing_lb_config: { use_hostname_for_hashing: true }",
+            "lb_policy: MAGLEV, maglev_lb_config: { table_size: 5003 }, common_lb_config: { consistent_hashing_lb_config: { use_hostname_for_hashing: true } }",
+        ),
+        ("random.v3.Random", "", "lb_policy: RANDOM"),
+    ] {
+        let text = format!(
+            "{{ static_resources: {{ clusters: [ {{ name: app, {old}, load_assignment: {{ endpoints: [ {{ locality: {{ sub_zone: s }}, \
+             load_balancing_weight: 7, lb_endpoints: [ {{ endpoint: {{ address: {{ socket_address: {{ address: 10.0.0.1, \
+             port_value: 80 }} }} }} }} ] }} ] }} }} ] }} }}"
+        );
+        let old = convert(Dialect::Envoy, &text);
+        let new = typed(&extension(kind, settings), "connect_timeout: 1s").unwrap();
+        assert_eq!(new.setup.to_toml().unwrap(), old.setup.to_toml().unwrap(), "{kind}{settings}");
+    }
+}
+
+#[test]
+fn typed_policies_of_envoy_that_have_no_old_field() {
+    let reports = "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin";
+    let settings = ", blackout_period: 5s, weight_expiration_period: 60s, weight_update_period: 2s, error_utilization_penalty: 2.5, enable_oob_load_report: true";
+    let found = typed(&extension(reports, settings), "").unwrap();
+    let toml = found.setup.to_toml().unwrap();
+    for part in ["client_side_weighted_round_robin", "5s", "1m", "2s", "2.5", "median"] {
+        assert!(toml.contains(part), "{part} in {toml}");
+    }
+    assert!(found.report.to_string().contains("no equivalent: clusters[0].load_balancing_policy.policies[0].typed_extension_config.typed_config.enable_oob_load_report: true"), "{}", found.report);
+    assert!(found.setup.clusters[0].locality.is_none());
+    let inner = format!(", endpoint_picking_policy: {{ policies: [{}] }}", extension(reports, ""));
+    let found = typed(&extension("wrr_locality.v3.WrrLocality", &inner), "").unwrap();
+    assert_eq!(found.setup.clusters[0].policy.name(), "client_side_weighted_round_robin");
+    assert!(found.setup.clusters[0].locality.is_some());
+}
+
+#[test]
+fn typed_policies_that_envoy_refuses_are_refused() {
+    let plain = extension("round_robin.v3.RoundRobin", "");
+    let inner = format!(", endpoint_picking_policy: {{ policies: [{plain}] }}");
+    for (policies, others, message) in [
+        (plain.as_str(), "common_lb_config: { zone_aware_lb_config: {} }", "beside load_balancing_policy"),
+        (&plain, "common_lb_config: { locality_weighted_lb_config: {} }", "beside load_balancing_policy"),
+        (&plain, "common_lb_config: { consistent_hashing_lb_config: {} }", "beside load_balancing_policy"),
+        (&plain, "lb_subset_config: {}", "beside load_balancing_policy"),
+        (
+            "{ typed_extension_config: { name: x } }",
+            "",
+            "typed_config cannot stand here: this field is needed",
+        ),
+        (&extension("ring_hash.v3.RingHash", ", minimum_ring_size: 10, maximum_ring_size: 5"), "", "f:3:5"),
+        (&extension("maglev.v3.Maglev", ", table_size: 6"), "", "f:3:5"),
+        (&extension("wrr_locality.v3.WrrLocality", &inner), "", "client_side_weighted_round_robin alone"),
+        (&extension("wrr_locality.v3.WrrLocality", ""), "", "endpoint_picking_policy"),
+    ] {
+        let error = typed(policies, others).unwrap_err();
+        assert!(error.starts_with("f:") && error.contains(message), "{policies} {others}: {error}");
+    }
+}
+
+#[test]
+fn of_typed_policies_the_first_that_is_known_is_taken() {
+    let [random, ring, subset] =
+        ["random.v3.Random", "ring_hash.v3.RingHash", "subset.v3.Subset"].map(|kind| extension(kind, ""));
+    let found = typed(&format!("{random}, {ring}"), "lb_policy: MAGLEV").unwrap();
+    assert_eq!(found.setup.clusters[0].policy.name(), "random");
+    let report = found.report.to_string();
+    assert!(report.contains("no equivalent: clusters[0].load_balancing_policy.policies[1]"), "{report}");
+    assert!(report.contains("lb_policy: MAGLEV: ignored, as by Envoy"), "{report}");
+    let found = typed(&format!("{subset}, {ring}"), "").unwrap();
+    assert_eq!(found.setup.clusters[0].policy.name(), "envoy");
+    assert!(found.report.to_string().contains("subset.v3.Subset is not known here"), "{}", found.report);
+    let found = typed(&subset, "").unwrap();
+    assert!(found.report.to_string().contains("choose a policy by hand"), "{}", found.report);
+}
+
+/// The kind of a policy was left out where it is the default one, and what other kinds have by default was measured by that one.
+#[test]
+fn a_policy_is_written_with_its_kind() {
+    use evenkeel::{Choices, ClusterConfig, PolicyConfig};
+    use evenkeel_balance::{LeastRequestConfig, PeakEwmaConfig};
+    let least = |choices| PolicyConfig::LeastRequest(LeastRequestConfig { choices, ..Default::default() });
+    let peak = |choices| PolicyConfig::PeakEwma(PeakEwmaConfig { choices, ..Default::default() });
+    let choices = [Choices::All, Choices::Draw(2), Choices::Draw(3)];
+    let some = choices.into_iter().flat_map(|choices| [least(choices), peak(choices)]);
+    for policy in PolicyConfig::all().into_iter().chain(some) {
+        let mut cluster = ClusterConfig::new("a");
+        cluster.policy = policy.clone();
+        let setup = Setup { clusters: vec![cluster], ..Setup::default() };
+        for dialect in [Dialect::Evenkeel, Dialect::Config] {
+            let text = write(dialect, &setup).text;
+            let again = convert(dialect, &text).setup;
+            assert_eq!(format!("{:?}", again.clusters[0].policy), format!("{policy:?}"), "{dialect}\n{text}");
+        }
     }
 }

@@ -116,7 +116,44 @@ fn envoy() -> Value {
             "common_tls_context": { "tls_certificates": [pair] },
         },
     });
-    json!({ "static_resources": {
+    let kinds = "type.googleapis.com/envoy.extensions.load_balancing_policies";
+    let typed = |name: &str, kind: &str, settings: Value| {
+        let mut config = settings;
+        config["@type"] = json!(format!("{kinds}.{kind}"));
+        let policies = json!([{ "typed_extension_config": { "name": "x", "typed_config": config } }]);
+        json!({ "name": name, "load_balancing_policy": { "policies": policies } })
+    };
+    let slow = json!({ "slow_start_window": "10s", "aggression": { "default_value": 1.0 } });
+    let zones = json!({ "zone_aware_lb_config": { "fail_traffic_on_panic": true } });
+    let hashing = json!({ "use_hostname_for_hashing": true });
+    let reports = typed(
+        "e",
+        "client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin",
+        json!({ "blackout_period": "5s", "slow_start_config": slow, "locality_lb_config": zones }),
+    );
+    let inside = json!({ "endpoint_picking_policy": reports["load_balancing_policy"] });
+    let typed = [
+        typed(
+            "a",
+            "round_robin.v3.RoundRobin",
+            json!({ "slow_start_config": slow, "locality_lb_config": zones }),
+        ),
+        typed(
+            "b",
+            "least_request.v3.LeastRequest",
+            json!({ "active_request_bias": { "default_value": 1.0 }, "slow_start_config": slow }),
+        ),
+        typed(
+            "c",
+            "ring_hash.v3.RingHash",
+            json!({ "consistent_hashing_lb_config": hashing, "locality_weighted_lb_config": {} }),
+        ),
+        typed("d", "maglev.v3.Maglev", json!({ "consistent_hashing_lb_config": hashing })),
+        reports,
+        typed("f", "wrr_locality.v3.WrrLocality", inside),
+        typed("g", "random.v3.Random", json!({ "locality_lb_config": zones })),
+    ];
+    let mut whole = json!({ "static_resources": {
         "listeners": [
             encrypted,
             listener(81, json!([{ "name": "tcp", "typed_config": tcp }])),
@@ -175,7 +212,9 @@ fn envoy() -> Value {
                 },
             },
         }],
-    } })
+    } });
+    whole["static_resources"]["clusters"].as_array_mut().unwrap().extend(typed);
+    whole
 }
 
 #[test]

@@ -13,7 +13,8 @@ use evenkeel_balance::compat::haproxy::{
 };
 use evenkeel_balance::compat::nginx::{Method, NginxConfig};
 use evenkeel_convert::{
-    Dialect, EnvoyHash, KeyPart, KeyRule, Listener, ListenerTls, Options, Serves, Setup, read, write,
+    Converter, Dialect, EnvoyHash, KeyPart, KeyRule, Listener, ListenerTls, Options, Serves, Setup, read,
+    write,
 };
 use evenkeel_limit::LimitConfig;
 use evenkeel_route::matching::{DotSegments, EscapedSlashes, PathMatch, PathOptions, Percent};
@@ -97,6 +98,26 @@ prop_compose! {
     }
 }
 
+fn converter() -> impl Strategy<Value = Converter> {
+    let index = prop_oneof![1..9_i32, -9..-1_i32];
+    prop_oneof![
+        Just(Converter::Lower),
+        Just(Converter::Upper),
+        (0..99_u32, prop::option::of(0..99_u32))
+            .prop_map(|(offset, length)| Converter::Bytes { offset, length }),
+        (index.clone(), "[/.:@|=-]{1,3}", 0..4_u32).prop_map(|(index, separators, count)| Converter::Field {
+            index,
+            separators,
+            count
+        }),
+        (index, "[/.:@|=-]{1,3}", 0..4_u32).prop_map(|(index, separators, count)| Converter::Word {
+            index,
+            separators,
+            count
+        }),
+    ]
+}
+
 prop_compose! {
     fn haproxy_cluster()(
         servers in servers(256),
@@ -107,6 +128,7 @@ prop_compose! {
             "[a-z]{1,5}".prop_map(|name| (Balance::UrlParam, Some(KeyRule::UrlParam(name)))),
             ("[a-zA-Z-]{1,9}", any::<bool>()).prop_map(|(name, domain_only)| (Balance::Hdr, Some(KeyRule::Header { name, domain_only }))),
             "[a-z]{1,5}".prop_map(|name| (Balance::Hash, Some(KeyRule::Sample(KeyPart::Cookie(name))))),
+            prop::collection::vec(converter(), 1..4).prop_map(|by| (Balance::Hash, Some(KeyRule::Converted { of: KeyPart::Path, by }))),
         ],
         is_consistent in any::<bool>(),
         function in prop_oneof![Just(Function::Sdbm), Just(Function::Djb2), Just(Function::Wt6), Just(Function::Crc32)],

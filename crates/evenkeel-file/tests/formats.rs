@@ -307,3 +307,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_file_of_the_readme_is_read() {
+    let (_, rest) = include_str!("../README.md").split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let endpoints = read(Syntax::Toml, text).endpoints;
+    assert_eq!(endpoints.iter().map(|endpoint| endpoint.id().to_string()).collect::<Vec<_>>(), ["users-1"]);
+}

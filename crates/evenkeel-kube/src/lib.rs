@@ -64,3 +64,7 @@ pub use follow::{Kube, KubeHandle};
 pub use mapping::{Family, Mapping, PortChoice, Protocol, Readiness};
 pub use slice::{BadSlice, Slice};
 pub use slices::{Relist, Slices};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

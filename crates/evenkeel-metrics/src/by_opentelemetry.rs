@@ -77,6 +77,8 @@ fn attributes(metric: Metric, sample: &Sample) -> Vec<KeyValue> {
     let names = metric.labels().iter().map(|&label| match label {
         "cluster" => "evenkeel.cluster.name",
         "endpoint" => "evenkeel.endpoint.id",
+        "router" => "evenkeel.router.name",
+        "route" => "evenkeel.route.name",
         "address" => "server.address",
         "source" => "evenkeel.discovery.source",
         "cause" => "evenkeel.cause",

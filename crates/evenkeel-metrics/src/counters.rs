@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use evenkeel::{BreakerState, Cause, Notice, Observer, PickError};
+use evenkeel::{BreakerState, Cause, Notice, Observer, PickError, TierHappened};
 use parking_lot::Mutex;
 
 use crate::cluster::label;
@@ -28,6 +28,7 @@ struct Counts {
     /// By cause: seldom written, and there are at most as many as there are causes.
     turned_unusable: Mutex<BTreeMap<Cause, u64>>,
     breaker: [AtomicU64; STATES.len()],
+    tiers: [AtomicU64; TIER_CHANGES.len()],
 }
 
 impl Counters {
@@ -68,6 +69,9 @@ impl Counters {
         for (&cause, &so_many) in &*counts.turned_unusable.lock() {
             into.add(Metric::TurnedUnusable, [name(), label(cause)], so_many as f64);
         }
+        for (change, counter) in TIER_CHANGES.iter().zip(&counts.tiers) {
+            into.add(Metric::TierChanges, [name(), (*change).into()], read(counter));
+        }
         for (state, counter) in STATES.iter().zip(&counts.breaker) {
             into.add(Metric::BreakerTransitions, [name(), (*state).into()], read(counter));
         }
@@ -88,6 +92,11 @@ impl Observer for Counters {
                 _ => {}
             },
             Notice::Breaker { transition, .. } => bump(&counts.breaker[place_of(transition.to)], 1),
+            Notice::Tier(notice) => {
+                if let Some(place) = place_of_tier(notice.happened) {
+                    bump(&counts.tiers[place], 1);
+                }
+            }
             Notice::Applied(applied) => {
                 bump(&counts.updates, 1);
                 bump(&counts.added, applied.added.len() as u64);
@@ -152,6 +161,19 @@ fn place_of(state: BreakerState) -> usize {
     }
 }
 
+const fn place_of_tier(happened: TierHappened) -> Option<usize> {
+    Some(match happened {
+        TierHappened::Left => 0,
+        TierHappened::Returned => 1,
+        TierHappened::PanicBegan => 2,
+        TierHappened::PanicEnded => 3,
+        TierHappened::Selected => 4,
+        _ => return None,
+    })
+}
+
+/// What happens to failover tiers, as labels.
+const TIER_CHANGES: [&str; 5] = ["left", "returned", "panic_began", "panic_ended", "selected"];
 /// Why picks are refused, as labels. `endpoints_saturated`: somebody is healthy and busy.
 const REASONS: [&str; 9] = [
     "not_known",

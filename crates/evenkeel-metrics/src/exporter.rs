@@ -2,13 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use evenkeel::router::{Router, RouterReport};
 use evenkeel::{Cluster, ClusterReport};
 use parking_lot::Mutex;
 
 use crate::counters::Counters;
 use crate::family::Families;
 use crate::totals::Totals;
-use crate::{cluster, endpoints, sources};
+use crate::{cluster, endpoints, routes, sources, tiers};
 
 /// The clusters whose numbers are exported. Cloning gives another handle to the same list.
 #[derive(Clone)]
@@ -29,9 +30,15 @@ struct List {
     sets: Vec<Box<Reports>>,
     /// Of clusters that somebody tells of, by their names.
     counters: BTreeMap<String, Counters>,
+    /// By their names.
+    routers: BTreeMap<String, Box<OneRouter>>,
+    /// Who tells which routers there are.
+    router_sets: Vec<Box<SomeRouters>>,
 }
 
 type Reports = dyn Fn() -> Vec<ClusterReport> + Send + Sync;
+type OneRouter = dyn Fn() -> RouterReport + Send + Sync;
+type SomeRouters = dyn Fn() -> Vec<(String, RouterReport)> + Send + Sync;
 
 struct Exported {
     name: String,
@@ -86,6 +93,48 @@ impl Exporter {
         self.list.lock().sets.push(Box::new(reports));
     }
 
+    /// Exports what the routes of a router count, under a name of your choice. Another router of that name is replaced, and its numbers go
+    /// on. A router that is reloaded stays the same; what a route counted before its action changed is added.
+    ///
+    /// ```
+    /// use evenkeel::Cluster;
+    /// use evenkeel::router::{Action, RouteConfig, Router, RouterConfig};
+    /// use evenkeel_metrics::{Exporter, Metric};
+    ///
+    /// let users = Cluster::<()>::builder("users").build()?;
+    /// let config = RouterConfig {
+    ///     routes: vec![RouteConfig::new("all", Action::Cluster("users".into()))],
+    ///     ..RouterConfig::default()
+    /// };
+    /// let router = Router::new(config, [users])?;
+    /// let exporter = Exporter::default();
+    /// exporter.add_router("front", &router);
+    /// assert_eq!(exporter.families().of(Metric::RouteRetries)[0].labels, ["front", "all"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_router<T: Send + Sync + 'static>(&self, name: &str, router: &Router<T>) {
+        let router = router.clone();
+        let report: Box<OneRouter> = Box::new(move || router.report());
+        let replaced = self.list.lock().routers.insert(name.to_owned(), report);
+        drop(replaced); // maybe the last handle to a router: not under the lock
+    }
+
+    /// Exports whatever routers there are, each with its name: `routers` is asked at every export, and must not call this exporter. A name
+    /// that was given to [`add_router`](Self::add_router) is exported only there.
+    pub fn add_all_routers<T: Send + Sync + 'static>(
+        &self,
+        routers: impl Fn() -> Vec<(String, Router<T>)> + Send + Sync + 'static,
+    ) {
+        let reports = move || routers().into_iter().map(|(name, router)| (name, router.report())).collect();
+        self.list.lock().router_sets.push(Box::new(reports));
+    }
+
+    /// Stops exporting the router of this name. Returns whether there was one.
+    pub fn remove_router(&self, name: &str) -> bool {
+        let removed = self.list.lock().routers.remove(name);
+        removed.is_some()
+    }
+
     /// The counters of this name, for [`add_all`](Self::add_all): always the same, so that a cluster that replaces another of its name goes
     /// on counting. They are kept for as long as the exporter: about 30 numbers for each name.
     #[must_use]
@@ -119,6 +168,7 @@ impl Exporter {
         for exported in &list.clusters {
             let report = (exported.report)();
             cluster::add(&report, &mut families);
+            tiers::add(&report, &mut families);
             exported.counters.add(&report.name, &mut families);
             endpoints::add(&report, self.max_endpoints, &mut families);
             sources::add(&report, &mut families);
@@ -130,11 +180,20 @@ impl Exporter {
                 continue;
             }
             cluster::add(&report, &mut families);
+            tiers::add(&report, &mut families);
             // Without an observer of ours they are zero, and nothing is left out.
             let counters = list.counters.get(&report.name).cloned().unwrap_or_default();
             counters.add(&report.name, &mut families);
             endpoints::add(&report, self.max_endpoints, &mut families);
             sources::add(&report, &mut families);
+        }
+        let mut routers: BTreeMap<String, RouterReport> =
+            list.routers.iter().map(|(name, report)| (name.clone(), report())).collect();
+        for (name, report) in list.router_sets.iter().flat_map(|reports| reports()) {
+            routers.entry(name).or_insert(report);
+        }
+        for (name, report) in &routers {
+            routes::add(name, report, &mut families);
         }
         list.totals.raise(&mut families);
         families

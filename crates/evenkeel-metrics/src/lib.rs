@@ -2,7 +2,8 @@
 //!
 //! Numbers are pulled: an [`Exporter`] asks each cluster for its report when somebody scrapes, so that picks cost what they did. What
 //! happens between two scrapes is counted by [`Counters`], an observer: changes of state and refused picks, never picks that
-//! went well.
+//! went well. What routes counted (requests, retries, hedges, copies) comes from the report of their router
+//! ([`Exporter::add_router`]).
 //!
 //! ```
 //! use evenkeel::{Cluster, Endpoint, Request};
@@ -36,7 +37,8 @@
 //!
 //! # How many series
 //!
-//! A cluster has about 20 series, each source of endpoints 5, and each endpoint 11. [`Exporter::with_max_endpoints`] bounds how many
+//! A cluster has about 25 series, each of its tiers 4, each source of endpoints 5, each endpoint 11, and each route 8 and one for each of
+//! its clusters. [`Exporter::with_max_endpoints`] bounds how many
 //! endpoints of a cluster are listed; those in trouble come first, and `cluster_endpoints_unlisted` says how many are not there. Names
 //! of clusters and causes are bounded by the program, ids of endpoints come from discovery.
 
@@ -52,7 +54,9 @@ mod endpoints;
 mod exporter;
 mod family;
 mod metric;
+mod routes;
 mod sources;
+mod tiers;
 mod totals;
 
 #[cfg(feature = "tracing")]
@@ -61,3 +65,8 @@ pub use counters::{Both, Counters};
 pub use exporter::Exporter;
 pub use family::{Families, Family, Sample};
 pub use metric::{Kind, Metric};
+
+/// The page on monitoring, compiled and run.
+#[cfg(all(doctest, feature = "opentelemetry", feature = "prometheus"))]
+#[doc = include_str!("../../../docs/monitoring.md")]
+struct Monitoring;

@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel::route::matching::{PathMatch, Request as HttpRequest};
+use evenkeel::route::retry::{Ending, RetryConfig};
+use evenkeel::router::{Action, Incoming, Next, RouteConfig, Router, RouterConfig, Scratch};
 use evenkeel::{
-    AdminState, BreakerConfig, CheckState, Cluster, Endpoint, LatencyConfig, LimitConfig, ManualClock,
-    Outcome, OutsideSubset, RandomSubsetConfig, Request, Rule, SubsetConfig, Tried,
+    AdminState, BreakerConfig, CheckState, Cluster, Endpoint, FailoverConfig, FailoverMode, LatencyConfig,
+    LedgerConfig, LimitConfig, Locality, LocalityConfig, ManualClock, Outcome, OutsideSubset, Priority,
+    RandomSubsetConfig, Request, Rule, SubsetConfig, Tried, ZoneAwareConfig,
 };
 use evenkeel_metrics::{Counters, Exporter, Families, Kind, Metric};
 
@@ -204,7 +208,8 @@ fn names_are_unique_and_keep_to_the_conventions() {
             "{name}"
         );
         assert_eq!(metric.unit() == "s", name.ends_with("_seconds"), "{name}");
-        assert_eq!(metric.labels()[0], "cluster");
+        let owner = if metric.prometheus().starts_with("evenkeel_rout") { "router" } else { "cluster" };
+        assert_eq!(metric.labels()[0], owner);
         assert!(metric.help().ends_with('.') && !metric.help().contains('\n'), "{name}: {:?}", metric.help());
     }
 }
@@ -258,4 +263,133 @@ fn clusters_that_are_asked_for_are_those_of_the_moment() {
     assert_eq!((of(Metric::Updates, "orders"), of(Metric::Membership, "orders")), (vec![2.0], vec![1.0]));
     exporter.add(&orders, &exporter.counters("orders"));
     assert_eq!((of(Metric::Updates, "orders"), of(Metric::Membership, "orders")), (vec![2.0], vec![1.0]));
+}
+
+/// Three of four endpoints of the first tier are down: a part of the requests spills to the second.
+#[test]
+fn tiers_tell_what_spills_and_why() {
+    let counters = Counters::new();
+    let cluster = Cluster::<()>::builder("users")
+        .failover(FailoverMode::Spill(FailoverConfig::default()))
+        .clock(ManualClock::default())
+        .observer(counters.observer())
+        .build()
+        .unwrap();
+    let backup = |id: &str, port| endpoint(id, port).with_priority(Priority::new(1).unwrap());
+    let first = ["a", "b", "c", "d"].into_iter().zip(1..).map(|(id, port)| endpoint(id, port));
+    cluster.apply(first.chain(["e", "f"].into_iter().zip(5..).map(|(id, port)| backup(id, port)))).unwrap();
+    let exporter = Exporter::default();
+    exporter.add(&cluster, &counters);
+    let tier =
+        |metric, priority: &str| value(&exporter.families(), metric, &["users", priority, "true"]).unwrap();
+    let spill = || value(&exporter.families(), Metric::Spill, &["users"]).unwrap();
+    let changes =
+        |change: &str| value(&exporter.families(), Metric::TierChanges, &["users", change]).unwrap();
+    assert_eq!((tier(Metric::TierShare, "0"), tier(Metric::TierShare, "1"), spill()), (1.0, 0.0, 0.0));
+    assert_eq!(value(&exporter.families(), Metric::CrossZone, &["users"]), None, "it knows no zones");
+    for id in ["a", "b", "c"] {
+        cluster.endpoint(&id.parse().unwrap()).unwrap().set_check(CheckState::Down);
+    }
+    let report = cluster.report();
+    let share = report.tiers[1].share;
+    assert!(share > 0.5, "{:?}", report.tiers);
+    assert_eq!((tier(Metric::TierShare, "1"), spill()), (share, share));
+    assert_eq!(tier(Metric::TierLeft, "0"), f64::from(u8::from(report.tiers[0].left)));
+    assert_eq!(changes("left"), tier(Metric::TierLeft, "0"));
+    for id in ["d", "e", "f"] {
+        cluster.endpoint(&id.parse().unwrap()).unwrap().set_check(CheckState::Down);
+    }
+    let panics = cluster.report().tiers.iter().filter(|tier| tier.panic).count();
+    assert!(panics > 0, "{:?}", cluster.report().tiers);
+    assert_eq!(tier(Metric::TierPanic, "0") + tier(Metric::TierPanic, "1"), panics as f64);
+    assert_eq!(changes("panic_began"), panics as f64);
+}
+
+/// The only endpoint at home goes down.
+#[test]
+fn what_leaves_the_zone_is_told() {
+    let place = |zone: &str| Locality::new("r", zone, "");
+    let cluster = Cluster::<()>::builder("users")
+        .locality(LocalityConfig::ZoneAware(ZoneAwareConfig::new(place("a"))))
+        .clock(ManualClock::default())
+        .build()
+        .unwrap();
+    let zones = ["a", "b", "b", "b"].into_iter().zip(1..);
+    cluster
+        .apply(zones.map(|(zone, port)| endpoint(&format!("e{port}"), port).with_locality(place(zone))))
+        .unwrap();
+    let exporter = Exporter::default();
+    exporter.add(&cluster, &Counters::new());
+    let away = || value(&exporter.families(), Metric::CrossZone, &["users"]);
+    assert_eq!(away(), Some(0.0));
+    cluster.endpoint(&"e1".parse().unwrap()).unwrap().set_check(CheckState::Down);
+    assert_eq!(away(), Some(1.0), "{:?}", cluster.report().tiers);
+}
+
+#[test]
+fn the_budget_of_extra_requests_is_told_by_kind() {
+    let cluster = Cluster::<()>::builder("users")
+        .budget(LedgerConfig::default())
+        .clock(ManualClock::default())
+        .build()
+        .unwrap();
+    cluster.apply([endpoint("a", 1), endpoint("b", 2), endpoint("c", 3)]).unwrap();
+    let exporter = Exporter::default();
+    exporter.add(&cluster, &Counters::new());
+    let mut tried = Tried::default();
+    let first = cluster.pick(&Request::new()).unwrap();
+    tried.add(&first);
+    let second = cluster.pick(&Request::new().excluding(&tried)).unwrap();
+    tried.add(&second);
+    let _third = cluster.pick(&Request::new().excluding(&tried).as_hedge()).unwrap();
+    let families = exporter.families();
+    let spent = |kind| value(&families, Metric::BudgetSpent, &["users", kind]);
+    assert_eq!(["retry", "hedge", "spill", "probe"].map(spent), [Some(1.0), Some(1.0), Some(0.0), Some(0.0)]);
+    assert!(value(&families, Metric::BudgetAllowed, &["users"]).unwrap() >= 2.0);
+    let (plain, exporter, _) = two();
+    assert_eq!(plain.report().budget, None);
+    assert!(exporter.families().of(Metric::BudgetAllowed).is_empty(), "no budget, no series");
+}
+
+fn router(retry: bool) -> Router<()> {
+    let cluster = Cluster::<()>::builder("users").clock(ManualClock::default()).build().unwrap();
+    cluster.apply([endpoint("a", 1), endpoint("b", 2)]).unwrap();
+    let mut route = RouteConfig::new("all", Action::Cluster("users".into()));
+    route.retry = retry.then(RetryConfig::default);
+    route.rule.paths = vec![PathMatch::Prefix("/app".to_owned())];
+    let config = RouterConfig { routes: vec![route], ..RouterConfig::default() };
+    Router::<()>::builder().clock(ManualClock::default()).build(config, [cluster]).unwrap()
+}
+
+#[test]
+fn routes_tell_their_requests_and_retries() {
+    let router = router(true);
+    let exporter = Exporter::default();
+    exporter.add_router("front", &router);
+    let mut scratch = Scratch::default();
+    let app = Incoming::new(HttpRequest::new("GET", "h", "/app"));
+    let mut exchange = router.route(&app, &mut scratch).unwrap().into_exchange().unwrap();
+    let mut pick = exchange.pick().unwrap();
+    let next = exchange.after(&mut pick, &Ending::Http { status: 503, retry_after: None });
+    assert!(matches!(next, Next::RetryAfter(_)), "{next:?}");
+    let _second = exchange.pick().unwrap();
+    let other = Incoming::new(HttpRequest::new("GET", "h", "/other"));
+    assert!(router.route(&other, &mut scratch).is_err());
+    let families = exporter.families();
+    let of = |metric| value(&families, metric, &["front", "all"]);
+    assert_eq!(value(&families, Metric::RouteRequests, &["front", "all", "users"]), Some(1.0));
+    assert_eq!(
+        (of(Metric::RouteRetries), of(Metric::RouteHedges), of(Metric::RouteUnsent)),
+        (Some(1.0), Some(0.0), Some(0.0))
+    );
+    assert_eq!(value(&families, Metric::RouterUnmatched, &["front"]), Some(1.0));
+    // Another of its name counts on from there, and one of another name from its own.
+    exporter.add_router("front", &self::router(false));
+    exporter.add_all_routers(|| {
+        vec![("front".to_owned(), self::router(false)), ("back".to_owned(), self::router(false))]
+    });
+    let families = exporter.families();
+    assert_eq!(value(&families, Metric::RouteRetries, &["front", "all"]), Some(1.0));
+    assert_eq!(value(&families, Metric::RouteRetries, &["back", "all"]), Some(0.0));
+    assert!(exporter.remove_router("front") && !exporter.remove_router("front"));
 }

@@ -11,9 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use evenkeel::router::{Action, RouteConfig, Router, RouterConfig};
 use evenkeel::{
-    BreakerConfig, CheckState, Cluster, Endpoint, LatencyConfig, LimitConfig, Outcome, OutlierConfig,
-    Registry, Request, Rule,
+    BreakerConfig, CheckState, Cluster, Endpoint, FailoverConfig, FailoverMode, LatencyConfig, LedgerConfig,
+    LimitConfig, Locality, LocalityConfig, Outcome, OutlierConfig, Registry, Request, Rule, ZoneAwareConfig,
 };
 use evenkeel_metrics::{Counters, Exporter, Metric};
 use serde_json::Value;
@@ -128,17 +129,24 @@ fn clusters() -> (Exporter, Vec<Box<dyn std::any::Any>>) {
         .outlier(OutlierConfig::default())
         .latency(LatencyConfig::default())
         .limit(LimitConfig::fixed(1000))
+        .failover(FailoverMode::Spill(FailoverConfig::default()))
+        .locality(LocalityConfig::ZoneAware(ZoneAwareConfig::new(Locality::new("r", "here", ""))))
+        .budget(LedgerConfig::default())
         .endpoint_limit(LimitConfig::fixed(100))
         .observer(counters.observer())
         .build()
         .unwrap();
     exporter.add(&users, &counters);
+    let routes = vec![RouteConfig::new("all", Action::Cluster("users".to_owned()))];
+    let router = Router::new(RouterConfig { routes, ..RouterConfig::default() }, [users.clone()]).unwrap();
+    exporter.add_router("front", &router);
     let registry = Registry::new(evenkeel::CatalogConfig::default()).unwrap();
     let service = "users".parse().unwrap();
     let leases: Vec<_> = (1..=4)
         .map(|n| {
             let endpoint =
-                Endpoint::new(format!("u{n}").parse().unwrap(), format!("10.0.0.{n}:80").parse().unwrap());
+                Endpoint::new(format!("u{n}").parse().unwrap(), format!("10.0.0.{n}:80").parse().unwrap())
+                    .with_locality(Locality::new("r", if n < 4 { "here" } else { "there" }, ""));
             registry.register(evenkeel::Timestamp::ORIGIN, &service, endpoint, None).unwrap().0
         })
         .collect();

@@ -2,7 +2,7 @@ use std::fmt;
 
 use evenkeel::{Cluster, Outcome, Pick, Request, Tried};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorType, Result, RetryType};
+use pingora_error::{Error, ErrorSource, ErrorType, Result, RetryType};
 
 use crate::error::refused;
 use crate::outcome::{of_status, outcome_of};
@@ -14,6 +14,8 @@ use crate::peer::peer_at;
 /// before, the pick has no verdict and everything taken is given back.
 pub struct Attempts<T> {
     pick: Option<Pick<T>>,
+    /// Who takes the request next: chosen before an answer was given up for it.
+    next: Option<Pick<T>>,
     tried: Tried,
     attempts: usize,
     most: usize,
@@ -31,6 +33,7 @@ impl<T> Attempts<T> {
     pub fn at_most(most: usize) -> Self {
         Self {
             pick: None,
+            next: None,
             tried: Tried::default(),
             attempts: 0,
             most: most.max(1),
@@ -54,8 +57,13 @@ impl<T> Attempts<T> {
         sni: &str,
     ) -> Result<Box<HttpPeer>> {
         self.leave(!self.stale);
-        let request = if self.tried.is_empty() { *request } else { request.excluding(&self.tried) };
-        let pick = cluster.pick(&request).map_err(|error| refused(&error))?;
+        let pick = match self.next.take() {
+            Some(pick) => pick,
+            None => {
+                let request = if self.tried.is_empty() { *request } else { request.excluding(&self.tried) };
+                cluster.pick(&request).map_err(|error| refused(&error))?
+            }
+        };
         let peer = peer_at(&pick.endpoint().address(), tls, sni);
         self.pick = Some(pick);
         self.attempts += 1;
@@ -101,13 +109,17 @@ impl<T> Attempts<T> {
     #[must_use]
     pub fn failed_on_the_way(&mut self, mut error: Box<Error>, client_reused: bool) -> Box<Error> {
         error.retry.decide_reuse(false);
-        if client_reused && error.retry() {
+        // Who has answered was there, whatever became of the connection.
+        if client_reused && error.retry() && !self.judged {
             self.stale = true;
         } else if let Some(outcome) = outcome_of(&error) {
             self.judge(outcome);
         }
         if self.attempts >= self.most {
             error.retry = RetryType::Decided(false);
+        }
+        if !error.retry() {
+            self.next = None;
         }
         error
     }
@@ -124,7 +136,71 @@ impl<T> Attempts<T> {
         self.judge(of_status(status));
     }
 
-    /// The same with a classification of your own.
+    /// As [`answered`](Self::answered), for an answer that another endpoint may better: for `upstream_response_filter`, which comes before
+    /// anything is sent to the client, with statuses that you choose, of requests that may be sent twice.
+    ///
+    /// ```
+    /// # use evenkeel::{Cluster, Request};
+    /// # use evenkeel_pingora::Attempts;
+    /// # use pingora_error::Result;
+    /// # use pingora_http::ResponseHeader;
+    /// # use pingora_proxy::{ProxyHttp, Session};
+    /// # use pingora_core::upstreams::peer::HttpPeer;
+    /// # struct Proxy(Cluster<()>);
+    /// # #[async_trait::async_trait]
+    /// # impl ProxyHttp for Proxy {
+    /// #     type CTX = Attempts<()>;
+    /// #     fn new_ctx(&self) -> Attempts<()> { Attempts::at_most(3) }
+    /// #     async fn upstream_peer(&self, _: &mut Session, attempts: &mut Attempts<()>) -> Result<Box<HttpPeer>> {
+    /// #         attempts.peer(&self.0, &Request::new(), false, "")
+    /// #     }
+    /// async fn upstream_response_filter(
+    ///     &self,
+    ///     session: &mut Session,
+    ///     answer: &mut ResponseHeader,
+    ///     attempts: &mut Attempts<()>,
+    /// ) -> Result<()> {
+    ///     let status = answer.status.as_u16();
+    ///     let is_repeatable =
+    ///         session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+    ///     if is_repeatable && [502, 503, 504].contains(&status) {
+    ///         return attempts.answered_or_elsewhere(&self.0, &Request::new(), status);
+    ///     }
+    ///     attempts.answered(status);
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// The other endpoint is picked here. If there is none, or the budget of the cluster or the number of attempts is spent, the answer
+    /// goes to the client as it is.
+    ///
+    /// # Errors
+    ///
+    /// With this status, and to be retried: pingora gives up the answer and asks for another peer.
+    pub fn answered_or_elsewhere(
+        &mut self,
+        cluster: &Cluster<T>,
+        request: &Request<'_>,
+        status: u16,
+    ) -> Result<()> {
+        self.answered(status);
+        if (100..200).contains(&status) || self.attempts >= self.most {
+            return Ok(());
+        }
+        let mut tried = self.tried.clone();
+        if let Some(pick) = &self.pick {
+            tried.add(pick);
+        }
+        let Ok(next) = cluster.pick(&request.excluding(&tried)) else { return Ok(()) };
+        self.next = Some(next);
+        let mut error = Error::explain(ErrorType::HTTPStatus(status), "another endpoint is asked");
+        error.esource = ErrorSource::Upstream;
+        error.retry = RetryType::Decided(true);
+        Err(error)
+    }
+
+    /// As [`answered`](Self::answered), with a classification of your own.
     pub fn judged_as(&mut self, outcome: Outcome) {
         self.judge(outcome);
     }
@@ -132,6 +208,7 @@ impl<T> Attempts<T> {
     /// The request has ended: for `logging`. Without a status and without an error of the endpoint there is no verdict, as when the
     /// client went away or a filter of the proxy failed.
     pub fn end(&mut self, error: Option<&Error>) {
+        self.next = None;
         if let Some(outcome) = error.and_then(outcome_of) {
             self.judge(outcome);
         }

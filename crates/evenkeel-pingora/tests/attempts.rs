@@ -82,3 +82,56 @@ fn only_errors_of_the_upstream_count_against_it() {
     let error = sent(&cluster).failed_to_connect(error(ErrorSource::Unset, ErrorType::ConnectRefused));
     assert_eq!((error.retry(), cluster.usable()), (true, 0));
 }
+
+#[test]
+fn a_status_is_a_reason_to_ask_another_if_there_is_one() {
+    let two = || {
+        let cluster = Cluster::builder("x").policy(PolicyConfig::round_robin()).build().unwrap();
+        let endpoint = |n: u8| Endpoint::at(format!("10.0.0.{n}:80").parse().unwrap()).unwrap();
+        cluster.apply([endpoint(1), endpoint(2)]).unwrap();
+        cluster
+    };
+    let in_flight = |cluster: &Cluster<()>| -> usize {
+        cluster.report().endpoints.iter().map(|endpoint| endpoint.in_flight).sum()
+    };
+    let request = Request::new();
+    let cluster = two();
+    let mut attempts = sent(&cluster);
+    let first = attempts.pick().unwrap().endpoint().id();
+    let error = attempts.answered_or_elsewhere(&cluster, &request, 503).unwrap_err();
+    assert_eq!(
+        (&error.etype, &error.esource, error.retry()),
+        (&ErrorType::HTTPStatus(503), &ErrorSource::Upstream, true)
+    );
+    assert_eq!(in_flight(&cluster), 2, "the other one is reserved");
+    // Kept connections change nothing: it has answered.
+    let error = attempts.failed_on_the_way(error, true);
+    assert!(error.retry());
+    attempts.peer(&cluster, &request, false, "").unwrap();
+    assert_ne!(attempts.pick().unwrap().endpoint().id(), first);
+    assert_eq!((attempts.attempts(), in_flight(&cluster)), (2, 1));
+    // Nobody is left: the answer goes through.
+    attempts.answered_or_elsewhere(&cluster, &request, 503).unwrap();
+    attempts.end(None);
+    assert_eq!(in_flight(&cluster), 0);
+
+    // An answer that is to come, and the last attempt, are nothing to give up.
+    let mut attempts = sent(&cluster);
+    attempts.answered_or_elsewhere(&cluster, &request, 103).unwrap();
+    let mut attempts = Attempts::at_most(1);
+    attempts.peer(&cluster, &request, false, "").unwrap();
+    attempts.answered_or_elsewhere(&cluster, &request, 503).unwrap();
+
+    // A hook that decides otherwise gives the other one back.
+    let cluster = two();
+    let mut attempts = sent(&cluster);
+    let mut error = attempts.answered_or_elsewhere(&cluster, &request, 503).unwrap_err();
+    error.set_retry(false);
+    assert!(!attempts.failed_on_the_way(error, false).retry());
+    assert_eq!(in_flight(&cluster), 1);
+
+    // And it is a verdict all the same.
+    let cluster = watched();
+    sent(&cluster).answered_or_elsewhere(&cluster, &request, 500).unwrap();
+    assert_eq!(cluster.usable(), 0);
+}

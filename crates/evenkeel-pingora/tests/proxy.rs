@@ -19,7 +19,8 @@ use pingora_error::{Error, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
-struct Proxy(Cluster<()>);
+/// The cluster, and whether bad gateways are a reason to ask another endpoint.
+struct Proxy(Cluster<()>, bool);
 
 #[async_trait]
 impl ProxyHttp for Proxy {
@@ -54,13 +55,19 @@ impl ProxyHttp for Proxy {
         }
         attempts.failed_on_the_way(error, client_reused)
     }
-    async fn response_filter(
+    async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         attempts: &mut Attempts<()>,
     ) -> Result<()> {
-        attempts.answered(head.status.as_u16());
+        let status = head.status.as_u16();
+        let is_repeatable =
+            session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        if self.1 && is_repeatable && [502, 503, 504].contains(&status) {
+            return attempts.answered_or_elsewhere(&self.0, &Request::new(), status);
+        }
+        attempts.answered(status);
         Ok(())
     }
     async fn logging(&self, _: &mut Session, error: Option<&Error>, attempts: &mut Attempts<()>) {
@@ -94,6 +101,10 @@ fn free_address() -> SocketAddr {
 }
 
 fn start(backends: &[(&str, SocketAddr)]) -> Running {
+    start_with(backends, false)
+}
+
+fn start_with(backends: &[(&str, SocketAddr)], again: bool) -> Running {
     let breaker = BreakerConfig {
         rules: vec![Rule::Consecutive { failures: 3 }],
         open_for: Duration::from_secs(600),
@@ -109,7 +120,7 @@ fn start(backends: &[(&str, SocketAddr)]) -> Running {
         let conf = ServerConf { threads: 1, ..ServerConf::default() };
         let mut server = Server::new_with_opt_and_conf(None, conf);
         server.bootstrap();
-        let mut service = http_proxy_service(&server.configuration, Proxy(proxied));
+        let mut service = http_proxy_service(&server.configuration, Proxy(proxied, again));
         service.add_tcp(&address.to_string());
         server.add_service(service);
         server.run(RunArgs { shutdown_signal: Box::new(Until(Mutex::new(ended))) });
@@ -178,8 +189,13 @@ fn forgetful() -> SocketAddr {
 
 /// Status and body of `GET /`, on a connection of its own.
 fn get(address: SocketAddr) -> (u16, String) {
+    send(address, "GET")
+}
+
+fn send(address: SocketAddr, method: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -220,6 +236,25 @@ fn an_answer_is_a_verdict_and_is_not_sent_again() {
     let sick = (0..40).filter(|_| get(running.address).0 == 500).count();
     assert_eq!(sick, 3, "three failures in a row open its breaker");
     assert!(breaker(&running.cluster, "sick").is_refusing());
+}
+
+#[test]
+fn a_status_sends_requests_elsewhere_that_may_be_repeated() {
+    let running =
+        start_with(&[("sick", backend("sick", 502, None)), ("well", backend("well", 200, None))], true);
+    for _ in 0..20 {
+        assert_eq!(get(running.address), (200, "wellwell".to_owned()));
+    }
+    assert!(breaker(&running.cluster, "sick").is_refusing(), "each of its answers was a verdict");
+    wait_for("end", || in_flight(&running.cluster) == 0);
+
+    let running =
+        start_with(&[("sick", backend("sick", 502, None)), ("well", backend("well", 200, None))], true);
+    let posts: Vec<_> = (0..4).map(|_| send(running.address, "POST")).collect();
+    assert!(posts.contains(&(502, "sicksick".to_owned())), "its own answer, sent once: {posts:?}");
+
+    let running = start_with(&[("sick", backend("sick", 502, None))], true);
+    assert_eq!(get(running.address), (502, "sicksick".to_owned()), "there is nobody else");
 }
 
 #[test]

@@ -27,8 +27,8 @@ use crate::via::{Aim, OneService, OwnService, Via};
 /// that is known; nothing queues. (For waiting see [`Again::patience`](crate::Again::patience).)
 ///
 /// The readiness of *endpoints* is honoured. A service that is ready is called within `call`, and that is all that happens
-/// as a rule. One that is not is waited for by the future of the answer, and meanwhile others are asked too, up to
-/// [`elsewhere`](Self::elsewhere): whoever is ready first takes the request. One whose `poll_ready` fails has failed, and
+/// as a rule. One that is not is waited for by the future of the answer, and meanwhile another is asked too
+/// ([`at_once`](Self::at_once)): whoever is ready first takes the request. One whose `poll_ready` fails has failed, and
 /// another takes the request, which nobody has seen. Asking others counts as retries where the cluster has a budget.
 ///
 /// # Type parameters
@@ -41,6 +41,7 @@ pub struct Balance<T, V = OwnService, K = NoKeys, J = OnResponse<AnyAnswer>> {
     pub(crate) keys: K,
     pub(crate) track: J,
     pub(crate) elsewhere: u32,
+    pub(crate) at_once: u32,
 }
 
 impl<T> Balance<T> {
@@ -67,7 +68,14 @@ impl<T, V> Balance<T, V> {
     /// Balances over endpoints that are reached in a way of your own.
     #[must_use]
     pub const fn with(cluster: Cluster<T>, via: V) -> Self {
-        Self { cluster, via, keys: NoKeys, track: OnResponse(AnyAnswer), elsewhere: ELSEWHERE }
+        Self {
+            cluster,
+            via,
+            keys: NoKeys,
+            track: OnResponse(AnyAnswer),
+            elsewhere: ELSEWHERE,
+            at_once: AT_ONCE,
+        }
     }
 }
 
@@ -94,8 +102,8 @@ impl<T, V, K, J> Balance<T, V, K, J> {
     }
 
     pub(crate) fn with_keys<U>(self, keys: U) -> Balance<T, V, U, J> {
-        let Self { cluster, via, track, elsewhere, .. } = self;
-        Balance { cluster, via, keys, track, elsewhere }
+        let Self { cluster, via, track, elsewhere, at_once, .. } = self;
+        Balance { cluster, via, keys, track, elsewhere, at_once }
     }
 
     /// Says what answers mean, for answers that are complete when they are there.
@@ -110,8 +118,8 @@ impl<T, V, K, J> Balance<T, V, K, J> {
     /// Says until when requests are in flight, and what answers mean.
     #[must_use]
     pub fn tracked_by<U>(self, track: U) -> Balance<T, V, K, U> {
-        let Self { cluster, via, keys, elsewhere, .. } = self;
-        Balance { cluster, via, keys, track, elsewhere }
+        let Self { cluster, via, keys, elsewhere, at_once, .. } = self;
+        Balance { cluster, via, keys, track, elsewhere, at_once }
     }
 
     /// How many further endpoints a request asks whose first one is not ready, or whose service failed before it had taken
@@ -120,6 +128,19 @@ impl<T, V, K, J> Balance<T, V, K, J> {
     #[must_use]
     pub fn elsewhere(mut self, endpoints: u32) -> Self {
         self.elsewhere = endpoints;
+        self
+    }
+
+    /// How many endpoints that are not ready a request waits for at the same time, at least one. Default 2: the one that was picked and one
+    /// that may be faster. Another one is asked where one of them has failed, as long as [`elsewhere`](Self::elsewhere) allows.
+    ///
+    /// To ask a service whether it is ready often makes it connect, as with [`Pool`](crate::Pool): while a program starts, every request
+    /// would connect to as many endpoints as it may ask. Take more where readiness is a queue or a limit of the service's own and costs
+    /// nothing to ask for; a limit of the cluster's ([`ClusterBuilder::endpoint_limit`](evenkeel::ClusterBuilder::endpoint_limit)) is known
+    /// before anybody is asked.
+    #[must_use]
+    pub fn at_once(mut self, endpoints: u32) -> Self {
+        self.at_once = endpoints.max(1);
         self
     }
 
@@ -204,6 +225,7 @@ impl<T, V: Clone, K: Clone, J: Clone> Clone for Balance<T, V, K, J> {
             keys: self.keys.clone(),
             track: self.track.clone(),
             elsewhere: self.elsewhere,
+            at_once: self.at_once,
         }
     }
 }
@@ -215,3 +237,4 @@ impl<T, V, K, J> fmt::Debug for Balance<T, V, K, J> {
 }
 
 const ELSEWHERE: u32 = 3;
+const AT_ONCE: u32 = 2;

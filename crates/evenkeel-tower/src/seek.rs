@@ -19,6 +19,8 @@ where
     asked: Vec<(V::Service, Pick<T>)>,
     /// How many more may be asked.
     left: u32,
+    /// How many may be waited for at the same time.
+    at_once: usize,
     /// Of whoever failed last.
     error: Option<BalanceError>,
 }
@@ -46,8 +48,9 @@ where
         pick: Pick<T>,
         ready: Poll<Result<(), S::Error>>,
     ) -> Self {
-        let left = balance.elsewhere;
-        let mut seek = Self { balance, request: Some(request), asked: Vec::new(), left, error: None };
+        let (left, at_once) = (balance.elsewhere, balance.at_once as usize);
+        let mut seek =
+            Self { balance, request: Some(request), asked: Vec::new(), left, at_once, error: None };
         match ready {
             Poll::Ready(Err(error)) => seek.failed(pick, error.into()),
             _ => seek.asked.push((service, pick)),
@@ -78,7 +81,7 @@ where
                     Err(error) => self.failed(pick, error.into()),
                 }
             }
-            if !self.ask_another(tried) {
+            if self.asked.len() >= self.at_once || !self.ask_another(tried) {
                 break;
             }
         }

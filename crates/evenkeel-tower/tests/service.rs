@@ -77,13 +77,38 @@ async fn a_busy_endpoint_is_left_for_another() {
 async fn if_all_are_busy_the_first_to_be_ready_takes_it() {
     let (cluster, services) = cluster(3);
     services.iter().for_each(|service| service.be(Mood::Busy));
-    let mut balance = Balance::new(cluster.clone());
+    let mut balance = Balance::new(cluster.clone()).at_once(3);
     let waiting = tokio::spawn(balance.call("hello"));
     tokio::task::yield_now().await;
     assert_eq!(in_flight(&cluster), 3, "each is asked");
     services[1].be(Mood::Well);
     assert_eq!(waiting.await.unwrap().unwrap().0, 2);
     assert_eq!(in_flight(&cluster), 0);
+}
+
+/// A pool that is cold makes a connection for whoever asks whether it is ready.
+#[tokio::test]
+async fn no_more_are_waited_for_at_once_than_is_allowed() {
+    for (at_once, waited_for) in [(None, 2), (Some(0), 1), (Some(1), 1), (Some(3), 3), (Some(9), 4)] {
+        let (cluster, services) = cluster(8);
+        services.iter().for_each(|service| service.be(Mood::Busy));
+        let balance = Balance::new(cluster.clone());
+        let mut balance = if let Some(most) = at_once { balance.at_once(most) } else { balance };
+        let waiting = tokio::spawn(balance.call("hello"));
+        tokio::task::yield_now().await;
+        assert_eq!(in_flight(&cluster), waited_for, "{at_once:?}");
+        // Where one has failed another is asked, and that one takes it.
+        let is_asked = |place: usize| cluster.endpoints()[place].in_flight() == 1;
+        let (asked, others): (Vec<usize>, Vec<usize>) = (0..8).partition(|&place| is_asked(place));
+        if waited_for < 4 {
+            others.iter().for_each(|&place| services[place].be(Mood::Well));
+            services[asked[0]].be(Mood::Broken);
+        } else {
+            services[asked[0]].be(Mood::Well);
+        }
+        waiting.await.unwrap().unwrap();
+        assert_eq!(in_flight(&cluster), 0, "{at_once:?}");
+    }
 }
 
 #[tokio::test]

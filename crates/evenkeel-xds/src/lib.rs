@@ -68,3 +68,7 @@ pub use evenkeel_adapter::{InvalidTls, InvalidUrl, Secret, TlsConfig};
 pub use evenkeel_registry::Backoff;
 pub use frames::{FrameError, Frames};
 pub use invalid::InvalidResource;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

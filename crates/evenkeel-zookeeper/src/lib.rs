@@ -54,3 +54,7 @@ pub use entries::{CuratorPort, Entries, EntryError, Format, Reading, Unwritable,
 pub use follow::{ZooKeeper, ZooKeeperHandle};
 pub use owner::whose;
 pub use registrar::{RegistrarHandle, RegistrarStatus, StillThere, ZooKeeperRegistrar};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

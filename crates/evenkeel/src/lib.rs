@@ -54,8 +54,10 @@
 //! | active checks over the network | [`evenkeel-probe`](https://docs.rs/evenkeel-probe) |
 //! | endpoints from files, DNS, Kubernetes | `evenkeel-file`, `evenkeel-dns`, `evenkeel-kube` |
 //! | endpoints from xDS, etcd, Consul, ZooKeeper | `evenkeel-xds`, `evenkeel-etcd`, `evenkeel-consul`, `evenkeel-zookeeper` |
+//! | endpoints from a source of one's own | [`Registry`]; over HTTP `evenkeel-adapter` |
 //! | metrics, traces, dashboards | [`evenkeel-metrics`](https://docs.rs/evenkeel-metrics) |
 //! | configuration of nginx, HAProxy or Envoy | [`evenkeel-convert`](https://docs.rs/evenkeel-convert) |
+//! | a fleet in virtual time, to compare policies | `evenkeel-sim` |
 //! | one part alone | `evenkeel-balance`, `evenkeel-breaker`, `evenkeel-health`, `evenkeel-limit`, `evenkeel-route`, `evenkeel-registry`, `evenkeel-stats` |
 //!
 //! # Features
@@ -65,6 +67,10 @@
 //! | `config` | yes | [`ClusterConfig::from_toml`], and `serde` |
 //! | `http` | no | requests and header maps of the crate `http` are routed and edited |
 //! | `serde` | with `config` | configuration, reports and explanations serialise |
+//! | `schema` | no | JSON Schemas of the settings, for editors and checks |
+//!
+//! Needs Rust 1.89. What every other crate needs, and its features, is in
+//! [docs/crates.md](https://github.com/evenkeel/evenkeel/blob/main/docs/crates.md).
 
 mod applied;
 mod apply;
@@ -149,7 +155,7 @@ pub use pick::Pick;
 pub use pick_at::PickAtError;
 pub use picker::Picker;
 pub use renewal::Renewal;
-pub use report::{CauseReport, ClusterReport, EndpointReport};
+pub use report::{BudgetReport, CauseReport, ClusterReport, EndpointReport};
 pub use request::{Request, Tried};
 pub use router::Router;
 pub use settings_together::WouldBeIgnored;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use evenkeel_breaker::{Breaker, State};
 use evenkeel_health::outlier::{OutlierStatus, OutlierTotals};
 use evenkeel_health::{Cause, Evidence, Ramp, Status, Warmth};
-use evenkeel_limit::Limiter;
+use evenkeel_limit::{Extra, Ledger, Limiter};
 use evenkeel_registry::SourceStatus;
 use evenkeel_types::{Address, EndpointId, Priority, Timestamp, Weight};
 
@@ -34,12 +34,44 @@ pub struct ClusterReport {
     pub sources: Vec<SourceStatus>,
     /// The cluster's limit of requests in flight, if it has one.
     pub limit: Option<u32>,
+    /// Where the budget of extra requests stands, if the cluster has one.
+    pub budget: Option<BudgetReport>,
     /// What tiers and zones get, if the cluster has a failover or knows zones; else empty.
     pub tiers: Vec<TierReport>,
     /// How many endpoints are usable.
     pub usable: usize,
     /// Every endpoint, tier by tier.
     pub endpoints: Vec<EndpointReport>,
+}
+
+/// The budget of extra requests over its window ([`LedgerConfig`](crate::LedgerConfig)): those that went out, and those that it allows in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BudgetReport {
+    /// What all kinds together may come to.
+    pub allowed: u64,
+    /// Retries.
+    pub retries: u64,
+    /// Hedges.
+    pub hedges: u64,
+    /// Requests that a full place handed on.
+    pub spilled: u64,
+    /// Probes.
+    pub probes: u64,
+}
+
+impl BudgetReport {
+    fn of(ledger: &Ledger, now: Timestamp) -> Self {
+        let spent = |kind| ledger.spent_on(kind, now);
+        Self {
+            allowed: ledger.stock(now),
+            retries: spent(Extra::Retry),
+            hedges: spent(Extra::Hedge),
+            spilled: spent(Extra::Spill),
+            probes: spent(Extra::Probe),
+        }
+    }
 }
 
 /// One endpoint at one moment.
@@ -139,6 +171,11 @@ impl ClusterReport {
                 .map_or_else(Vec::new, |followed| followed.statuses()),
             limit: shared.control.limit.as_ref().map(Limiter::limit),
             outliers: shared.control.outliers.as_ref().map(Outliers::totals),
+            budget: shared
+                .control
+                .ledger
+                .as_ref()
+                .map(|ledger| BudgetReport::of(ledger, shared.control.now())),
             tiers: tier_report::of(shared, &snapshot),
             usable: endpoints.iter().filter(|endpoint| endpoint.usable).count(),
             endpoints,

@@ -193,7 +193,7 @@ fn wait<T>(view: &TierView<'_, T>, caller: &mut LaneCaller<'_>) -> Option<Durati
 /// What a request more would wait at an endpoint: those in flight and itself, one after the other. Nothing at one of which nothing
 /// is known, so that it gets known.
 pub(crate) fn cost<T>(node: &Node<T>, now: Timestamp) -> Duration {
-    let latency = node.live.latency.as_ref().and_then(|estimate| estimate.get(now));
+    let latency = node.live.latency().and_then(|estimate| estimate.get(now));
     let ahead = u32::try_from(node.in_flight()).unwrap_or(u32::MAX);
     latency.unwrap_or_default().saturating_mul(ahead.saturating_add(1))
 }

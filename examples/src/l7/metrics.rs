@@ -22,11 +22,18 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Exports the clusters that there are at each scrape.
+    /// Exports the clusters that there are at each scrape, and what the routes count.
     pub fn follow(&self, running: &Arc<Running<Upstream>>) {
         let running = Arc::downgrade(running);
+        let routed = running.clone();
         self.clusters
             .add_all(move || running.upgrade().map(|running| running.clusters()).unwrap_or_default());
+        self.clusters.add_all_routers(move || {
+            routed
+                .upgrade()
+                .map(|running| vec![("http".to_owned(), running.router().clone())])
+                .unwrap_or_default()
+        });
     }
 
     /// All of it, in the OpenMetrics format.

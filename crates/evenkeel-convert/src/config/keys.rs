@@ -17,6 +17,7 @@ pub(super) fn of_routes(rule: &KeyRule) -> (Vec<KeySource>, Verdict, &'static st
             ),
         },
         KeyRule::Sample(part) => of_part(part),
+        KeyRule::Converted { .. } => none("routes take values as they are, without converters"),
         KeyRule::Uri(_) => {
             (vec![KeySource::Path], Verdict::Differs, "the whole path as it was matched, without the query")
         }

@@ -1,19 +1,21 @@
 use evenkeel::{
-    ClusterConfig, EnvoyFailoverConfig, FailoverMode, LocalityConfig, PolicyConfig, SlowStartConfig, ZoneBy,
-    ZoneWeight, ZoneWeightsConfig,
+    ClusterConfig, FailoverMode, LocalityConfig, PolicyConfig, SlowStartConfig, ZoneBy, ZoneWeight,
+    ZoneWeightsConfig,
 };
 use evenkeel_balance::RandomConfig;
 use evenkeel_balance::compat::envoy::{
-    EnvoyConfig, EnvoyPolicy, LeastRequestSettings, LocalityWeight, MaglevSettings, RingFunction,
-    RingHashSettings, RoundRobinSettings,
+    EnvoyConfig, EnvoyPolicy, LeastRequestSettings, LocalityWeight, MaglevSettings, RingHashSettings,
+    RoundRobinSettings,
 };
-use evenkeel_health::Curve;
-use evenkeel_types::{Locality, Ratio};
+use evenkeel_types::Locality;
 
 use super::checks::checks;
+use super::common::Common;
 use super::endpoints::endpoints;
 use super::limits::{breakers, outliers, partly};
 use super::node::Node;
+use super::policy;
+use super::settings::{least_request, maglev, ring_hash, slow};
 use super::table::Table;
 use super::transport;
 use crate::conversion::Conversion;
@@ -51,14 +53,15 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
             "connections are your client's: set its timeout",
         );
     }
-    let mut policy = EnvoyConfig::default();
-    let mut weights_of_zones = false;
-    let mut failover = EnvoyFailoverConfig::default();
-    common(&mut table, &mut policy, &mut weights_of_zones, &mut failover, conversion)?;
-    let zone_weights = endpoints(&mut table, &mut cluster, &mut failover, conversion)?;
-    cluster.failover = Some(FailoverMode::Envoy(failover));
-    if weights_of_zones {
-        zones(&mut table, zone_weights, &mut policy, &mut cluster);
+    if table.get("load_balancing_policy").is_some() {
+        policy::refuse_beside(&mut table)?;
+    }
+    let mut common = Common::read(&mut table, conversion)?;
+    cluster.policy = balance(&mut table, &mut common, &mut cluster.slow_start, conversion)?;
+    let zone_weights = endpoints(&mut table, &mut cluster, &mut common.failover, conversion)?;
+    cluster.failover = Some(FailoverMode::Envoy(common.failover));
+    if common.has_weights {
+        zones(zone_weights, &mut cluster);
     } else if zone_weights.iter().any(|zone| zone.weight > 0) {
         conversion.report.taken(
             place,
@@ -66,7 +69,6 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
             "ignored, as by Envoy without locality_weighted_lb_config",
         );
     }
-    cluster.policy = balance(&mut table, policy, &mut cluster.slow_start, conversion)?;
     if let Some(mut outlier) = table.table("outlier_detection")? {
         cluster.outlier = Some(outliers(&mut outlier)?);
         partly(&mut outlier, conversion)?;
@@ -96,6 +98,9 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
         "lb_subset_config" => {
             "give clusters the subset `label`, one for each, and choose among them by routes"
         }
+        "round_robin_lb_config" | "least_request_lb_config" | "ring_hash_lb_config" | "maglev_lb_config" => {
+            "Envoy ignores it beside load_balancing_policy"
+        }
         "alt_stat_name" | "track_cluster_stats" => "reports have the cluster's name",
         _ => "evenkeel has nothing that does this",
     });
@@ -104,76 +109,12 @@ pub(crate) fn read_cluster(node: &Node, path: &str, conversion: &mut Conversion)
     Ok(())
 }
 
-fn common(
-    table: &mut Table<'_>,
-    policy: &mut EnvoyConfig,
-    weights_of_zones: &mut bool,
-    failover: &mut EnvoyFailoverConfig,
-    conversion: &mut Conversion,
-) -> Result<(), ConvertError> {
-    let Some(mut common) = table.table("common_lb_config")? else { return Ok(()) };
-    if let Some(zones) = common.table("locality_weighted_lb_config")? {
-        *weights_of_zones = true;
-        let detail =
-            "the weights of localities: policy envoy, locality_weights, for hash tables, else locality";
-        conversion.report.taken(zones.place(), zones.path(""), detail);
-    }
-    if let Some(mut hashing) = common.table("consistent_hashing_lb_config")? {
-        policy.use_hostname = hashing.boolean("use_hostname_for_hashing")?.unwrap_or(false);
-        conversion.report.taken(
-            hashing.place(),
-            hashing.path("use_hostname_for_hashing"),
-            "policy envoy, use_hostname",
-        );
-        hashing.rest(
-            &mut conversion.report,
-            |_| "the compatible mode has no bounded loads: see the policy ring_hash",
-        );
-    }
-    if let Some(percent) = common.percent("healthy_panic_threshold")? {
-        failover.panic_threshold_percent = percent as u32;
-        let subject = common.path("healthy_panic_threshold");
-        if percent.fract() == 0.0 {
-            conversion.report.taken(common.place(), subject, "failover.panic_threshold_percent");
-        } else {
-            conversion.report.differs(
-                common.place(),
-                subject,
-                "failover.panic_threshold_percent: whole percents, rounded down",
-            );
-        }
-    }
-    if let Some(mut zones) = common.table("zone_aware_lb_config")? {
-        if let Some(fails) = zones.boolean("fail_traffic_on_panic")? {
-            failover.fail_traffic_on_panic = fails;
-            conversion.report.taken(
-                zones.place(),
-                zones.path("fail_traffic_on_panic"),
-                "failover.fail_traffic_on_panic",
-            );
-        }
-        zones.rest(
-            &mut conversion.report,
-            |_| "say where this process stands with the locality mode envoy_zone_aware of the cluster",
-        );
-    }
-    common.rest(&mut conversion.report, |field| match field {
-        "update_merge_window" => "changes are taken at once",
-        _ => "evenkeel has nothing that does this",
-    });
-    Ok(())
-}
-
 /// The weights of localities, where Envoy looks at them.
-fn zones(
-    table: &mut Table<'_>,
-    weights: Vec<LocalityWeight>,
-    policy: &mut EnvoyConfig,
-    cluster: &mut ClusterConfig,
-) {
-    let is_hash = matches!(table.text("lb_policy"), Ok(Some("RING_HASH" | "MAGLEV")));
-    if is_hash {
-        policy.locality_weights = weights;
+fn zones(weights: Vec<LocalityWeight>, cluster: &mut ClusterConfig) {
+    if let PolicyConfig::Envoy(config) = &mut cluster.policy
+        && matches!(config.policy, EnvoyPolicy::RingHash(_) | EnvoyPolicy::Maglev(_))
+    {
+        config.locality_weights = weights;
         return;
     }
     let weights = weights.into_iter().map(|zone| ZoneWeight {
@@ -189,66 +130,54 @@ fn zones(
     cluster.locality = Some(LocalityConfig::Weights(config));
 }
 
+/// The policy, and the slow start that goes with it.
 fn balance(
     table: &mut Table<'_>,
-    mut config: EnvoyConfig,
+    common: &mut Common,
     slow_start: &mut Option<SlowStartConfig>,
     conversion: &mut Conversion,
 ) -> Result<PolicyConfig, ConvertError> {
-    let place = table.place();
-    if let Some(other) = table.get("load_balancing_policy") {
-        conversion.report.none(
-            &other.place,
-            table.path("load_balancing_policy"),
-            "write it as lb_policy, or choose a policy by hand",
-        );
+    let path = table.path("load_balancing_policy");
+    if let Some(node) = table.get("load_balancing_policy") {
+        let legacy = table.text("lb_policy")?.filter(|name| *name != "LOAD_BALANCING_POLICY_CONFIG");
+        if let Some(name) = legacy {
+            let subject = format!("{}: {name}", table.path("lb_policy"));
+            conversion.report.taken(
+                table.place(),
+                subject,
+                "ignored, as by Envoy beside load_balancing_policy",
+            );
+        }
+        let found = policy::first_known(node, &path, common, slow_start, conversion)?;
+        return Ok(found.unwrap_or_default());
     }
+    let place = table.place();
     let name = table.text("lb_policy")?.unwrap_or("ROUND_ROBIN");
     let subject = format!("{}: {name}", table.path("lb_policy"));
     let mut ring = RingHashSettings::default();
     if let Some(mut settings) = table.table("ring_hash_lb_config")? {
-        ring.minimum_ring_size = settings.large("minimum_ring_size")?.unwrap_or(ring.minimum_ring_size);
-        ring.maximum_ring_size = settings.large("maximum_ring_size")?.unwrap_or(ring.maximum_ring_size);
-        ring.hash_function = match settings.text("hash_function")? {
-            None | Some("XX_HASH") => RingFunction::XxHash,
-            Some("MURMUR_HASH_2") => RingFunction::MurmurHash2,
-            Some(other) => {
-                return Err(ConvertError::value(
-                    settings.place(),
-                    settings.path("hash_function"),
-                    other,
-                    "XX_HASH or MURMUR_HASH_2",
-                ));
-            }
-        };
+        ring = ring_hash(&mut settings)?;
         settings.rest(&mut conversion.report, |_| "the ring has no such setting");
     }
-    let mut maglev = MaglevSettings::default();
+    let mut table_of_maglev = MaglevSettings::default();
     if let Some(mut settings) = table.table("maglev_lb_config")? {
-        maglev.table_size = settings.large("table_size")?.unwrap_or(maglev.table_size);
+        table_of_maglev = maglev(&mut settings)?;
         settings.rest(&mut conversion.report, |_| "the table has no such setting");
     }
     let mut least = LeastRequestSettings::default();
     if let Some(mut settings) = table.table("least_request_lb_config")? {
-        least.choice_count = settings.number("choice_count")?.unwrap_or(least.choice_count);
-        if let Some(mut bias) = settings.table("active_request_bias")? {
-            let path = bias.path("default_value");
-            least.active_request_bias =
-                bias.get("default_value").map_or(Ok(1.0), |node| node.decimal(&path))?;
-            bias.rest(&mut conversion.report, |_| "nothing is looked up at run time");
-        }
-        slow(&mut settings, slow_start, conversion)?;
+        least = least_request(&mut settings, slow_start, conversion)?;
         settings.rest(&mut conversion.report, |_| "least_request has no such setting");
     }
     if let Some(mut settings) = table.table("round_robin_lb_config")? {
         slow(&mut settings, slow_start, conversion)?;
         settings.rest(&mut conversion.report, |_| "round_robin has no such setting");
     }
-    config.policy = match name {
+    let policy = match name {
         "ROUND_ROBIN" => EnvoyPolicy::RoundRobin(RoundRobinSettings::default()),
         "LEAST_REQUEST" => EnvoyPolicy::LeastRequest(least),
         "RING_HASH" => EnvoyPolicy::RingHash(ring),
-        "MAGLEV" => EnvoyPolicy::Maglev(maglev),
+        "MAGLEV" => EnvoyPolicy::Maglev(table_of_maglev),
         "RANDOM" => {
             conversion.report.differs(
                 place,
@@ -257,7 +186,7 @@ fn balance(
             );
             return Ok(PolicyConfig::Random(RandomConfig::default()));
         }
-        "CLUSTER_PROVIDED" | "LOAD_BALANCING_POLICY_CONFIG" => {
+        "CLUSTER_PROVIDED" => {
             conversion.report.none(
                 place,
                 subject,
@@ -265,38 +194,15 @@ fn balance(
             );
             return Ok(PolicyConfig::default());
         }
+        "LOAD_BALANCING_POLICY_CONFIG" => {
+            let expected = "load_balancing_policy is needed beside it, as by Envoy";
+            return Err(ConvertError::unexpected(place, subject, expected));
+        }
         other => {
             let allowed = "ROUND_ROBIN, LEAST_REQUEST, RING_HASH, MAGLEV or RANDOM";
             return Err(ConvertError::value(place, table.path("lb_policy"), other, allowed));
         }
     };
     conversion.report.taken(place, subject, "policy envoy");
-    Ok(PolicyConfig::Envoy(config))
-}
-
-fn slow(
-    settings: &mut Table<'_>,
-    slow_start: &mut Option<SlowStartConfig>,
-    conversion: &mut Conversion,
-) -> Result<(), ConvertError> {
-    let Some(mut table) = settings.table("slow_start_config")? else { return Ok(()) };
-    let window = table.time("slow_start_window")?.unwrap_or_default();
-    let mut aggression = 1.0;
-    if let Some(mut inner) = table.table("aggression")? {
-        let path = inner.path("default_value");
-        aggression = inner.get("default_value").map_or(Ok(1.0), |node| node.decimal(&path))?;
-        inner.rest(&mut conversion.report, |_| "nothing is looked up at run time");
-    }
-    let percent = table.percent("min_weight_percent")?.unwrap_or(10.0);
-    let min_factor = Ratio::new(percent / 100.0).unwrap_or(Ratio::ZERO);
-    #[expect(clippy::float_cmp, reason = "the default is written so")]
-    let curve = if aggression == 1.0 { Curve::Linear } else { Curve::Power { aggression } };
-    if !window.is_zero() {
-        let config =
-            SlowStartConfig { window, curve, min_factor, max_boost: 1000.0, ..SlowStartConfig::default() };
-        *slow_start = Some(config);
-        conversion.report.taken(table.place(), table.path(""), "slow_start, by acceptance");
-    }
-    table.rest(&mut conversion.report, |_| "slow start has no such setting");
-    Ok(())
+    Ok(PolicyConfig::Envoy(EnvoyConfig { policy, ..common.policy.clone() }))
 }

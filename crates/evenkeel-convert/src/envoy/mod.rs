@@ -2,14 +2,17 @@
 
 mod checks;
 mod cluster;
+mod common;
 mod endpoints;
 mod forward;
 mod limits;
 mod listener;
 mod matching;
 mod node;
+mod policy;
 mod read;
 mod routes;
+mod settings;
 mod table;
 mod transport;
 mod udp;

@@ -1,9 +1,10 @@
 use evenkeel_balance::compat::haproxy::{Balance, Function, HashType, Method, UriKey};
 
 use super::lexer::Line;
+use super::sample;
 use super::units::number;
 use crate::error::ConvertError;
-use crate::key_rule::{KeyPart, KeyRule};
+use crate::key_rule::KeyRule;
 use crate::report::Report;
 use crate::word::Word;
 
@@ -25,6 +26,7 @@ pub(crate) fn balance(
     };
     let (name, arguments) = called(&word.text);
     let rest = &line.words[2..];
+    tell_rest(name, rest, report);
     let plain = |balance| Some((Chosen::Mode(balance), None));
     let found = match name {
         "roundrobin" => plain(Balance::RoundRobin),
@@ -41,9 +43,6 @@ pub(crate) fn balance(
                     "the name of a parameter comes after it",
                 ));
             };
-            if rest.iter().any(|word| word.is("check_post")) {
-                report.none(place, "check_post", "bodies are not looked at");
-            }
             Some((Chosen::Mode(Balance::UrlParam), Some(KeyRule::UrlParam(parameter.text.clone()))))
         }
         "hdr" => {
@@ -62,8 +61,8 @@ pub(crate) fn balance(
                 (None, Some(word)) => word.text.as_str(),
                 (None, None) => "",
             };
-            match sample_of(sample) {
-                Some(part) => Some((Chosen::Mode(Balance::Hash), Some(KeyRule::Sample(part)))),
+            match sample::expression(sample) {
+                Some(rule) => Some((Chosen::Mode(Balance::Hash), Some(rule))),
                 None => {
                     report.none(
                         place,
@@ -100,6 +99,24 @@ pub(crate) fn balance(
     Ok(found)
 }
 
+/// Words behind an algorithm that say something that ours does not; those of `uri` are read with its key.
+fn tell_rest(name: &str, rest: &[Word], report: &mut Report) {
+    let is_read = |at: usize, word: &Word| match name {
+        "uri" => true,
+        "url_param" | "hash" => at == 0,
+        "hdr" => word.is("use_domain_only"),
+        _ => false,
+    };
+    for (_, word) in rest.iter().enumerate().filter(|&(at, word)| !is_read(at, word)) {
+        let detail = if word.is("check_post") {
+            "bodies are not looked at"
+        } else {
+            "HAProxy knows no such word here, or it is about bodies"
+        };
+        report.none(&word.place, format!("balance {name} {}", word.text), detail);
+    }
+}
+
 /// `name(arguments)`
 pub(crate) fn called(text: &str) -> (&str, Option<&str>) {
     match text.split_once('(') {
@@ -131,22 +148,6 @@ fn uri(words: &[Word], report: &mut Report) -> Result<UriKey, ConvertError> {
     Ok(key)
 }
 
-/// Samples that are keys by themselves, without converters.
-pub(crate) fn sample_of(sample: &str) -> Option<KeyPart> {
-    let (name, argument) = called(sample);
-    let argument = argument.map(|text| text.trim_matches('"').to_owned());
-    Some(match (name, argument) {
-        ("path", None) => KeyPart::Path,
-        ("url" | "capture.req.uri" | "pathq", None) => KeyPart::Target,
-        ("query", None) => KeyPart::QueryString,
-        ("method", None) => KeyPart::Method,
-        ("req.hdr" | "hdr" | "req.fhdr", Some(header)) if !header.contains(',') => KeyPart::Header(header),
-        ("req.cook" | "cook" | "cookie", Some(cookie)) => KeyPart::Cookie(cookie),
-        ("url_param" | "urlp", Some(parameter)) if !parameter.contains(',') => KeyPart::Query(parameter),
-        _ => return None,
-    })
-}
-
 /// Reads `hash-type METHOD [FUNCTION [MODIFIER]]`.
 pub(crate) fn hash_type(line: &Line, report: &mut Report) -> Result<HashType, ConvertError> {
     let texts = line.texts();
@@ -172,6 +173,9 @@ pub(crate) fn hash_type(line: &Line, report: &mut Report) -> Result<HashType, Co
         None => {}
         Some(&"avalanche") => found.avalanche = true,
         Some(_) => return Err(wrong("the one modifier is avalanche")),
+    }
+    if texts.len() > 4 {
+        return Err(wrong("nothing comes after the modifier"));
     }
     report.taken(line.place(), line.text(), "policy haproxy, hash_type");
     Ok(found)

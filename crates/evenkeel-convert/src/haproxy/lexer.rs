@@ -47,6 +47,22 @@ impl Section {
         self.head.words.get(1).filter(|word| !word.is("from"))
     }
 
+    /// That there is nothing on the first line but a name and `from` with the name of defaults.
+    pub(crate) fn check_head(&self) -> Result<(), ConvertError> {
+        let mut rest = &self.head.words[1..];
+        if self.name().is_some() {
+            rest = &rest[1..];
+        }
+        match rest {
+            [] => Ok(()),
+            [from, _] if from.is("from") => Ok(()),
+            [word, ..] => {
+                let expected = "a name comes after it, and perhaps `from` with the name of defaults";
+                Err(ConvertError::unexpected(&word.place, joined(rest), expected))
+            }
+        }
+    }
+
     /// The defaults that it names.
     pub(crate) fn from(&self) -> Option<&Word> {
         let from = self.head.words.iter().position(|word| word.is("from"))?;

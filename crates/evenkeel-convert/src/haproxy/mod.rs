@@ -7,6 +7,7 @@ mod balance;
 mod frontend;
 mod lexer;
 mod read;
+mod sample;
 mod server;
 mod server_tls;
 mod settings;

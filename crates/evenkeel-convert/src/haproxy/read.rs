@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::acl::declare;
 use super::backend::{self, Server, Target};
@@ -69,6 +69,7 @@ impl<'a> Reader<'a> {
             }
             return Ok(());
         }
+        section.check_head()?;
         let mut settings = match section.from() {
             None => self.defaults.clone(),
             Some(name) => self.named.get(&name.text).cloned().ok_or_else(|| {
@@ -123,7 +124,9 @@ impl<'a> Reader<'a> {
         let (kind, place) = (section.kind(), section.head.place());
         let mut frontend = Frontend::new(name, place, settings);
         let mut servers: Vec<Server> = Vec::new();
-        for line in self.lines(section, conversion) {
+        let lines = self.lines(section, conversion);
+        let asked = asked(&lines);
+        for line in lines {
             let first = line.words[0].text.as_str();
             match first {
                 "acl" => match declare(line, &mut frontend.acls)? {
@@ -132,6 +135,10 @@ impl<'a> Reader<'a> {
                         line.text(),
                         "conditions of a backend belong to its lines, which are told one by one",
                     ),
+                    None if line.words.get(1).is_some_and(|name| !asked.contains(name.text.as_str())) => {
+                        let detail = "no line that becomes a route asks for it";
+                        conversion.report.none(line.place(), line.text(), detail);
+                    }
                     None => conversion.report.taken(
                         line.place(),
                         line.text(),
@@ -206,6 +213,22 @@ impl<'a> Reader<'a> {
         }
         all
     }
+}
+
+/// The words of the conditions of lines that can become routes: among them are the names of acls that are asked for.
+fn asked<'l>(lines: &[&'l Line]) -> BTreeSet<&'l str> {
+    let mut words = BTreeSet::new();
+    for line in lines {
+        let texts = line.texts();
+        let is_route = matches!(
+            texts.as_slice(),
+            ["use_backend" | "redirect", ..]
+                | ["http-request", "redirect" | "deny" | "return" | "tarpit", ..]
+        );
+        let condition = texts.iter().skip_while(|word| **word != "if").skip(1);
+        words.extend(condition.filter(|_| is_route).map(|word| word.trim_start_matches('!')));
+    }
+    words
 }
 
 fn proxys_own(line: &Line, conversion: &mut Conversion) {

@@ -174,9 +174,13 @@ impl Settings {
                 "option",
                 "ssl-hello-chk" | "smtpchk" | "mysql-check" | "pgsql-check" | "redis-check" | "ldap-check"
                 | "spop-check",
-                ..,
+                words @ ..,
             ] => {
                 self.check = Check::Tcp { send: None, expect: None, port: None };
+                if !words.is_empty() {
+                    let subject = format!("{}: {}", texts[1], words.join(" "));
+                    report.none(place, subject, "checks send no such thing");
+                }
                 report.differs(
                     place,
                     subject,
@@ -190,7 +194,16 @@ impl Settings {
                     "a check by a program: give the cluster's check the probe command",
                 );
             }
-            ["option", "redispatch", ..] => {
+            ["option", "redispatch"] | ["option", "redispatch", _] => {
+                if let Some(word) = line.words.get(2).filter(|word| word.text.parse::<i32>().is_err()) {
+                    let allowed = "a whole number";
+                    return Err(ConvertError::value(
+                        &word.place,
+                        "option redispatch",
+                        word.text.clone(),
+                        allowed,
+                    ));
+                }
                 report.taken(place, subject, "every further attempt goes to another server");
             }
             ["option", "allbackups"] => {
@@ -409,10 +422,17 @@ impl Settings {
                 }
             }
             ["connect", rest @ ..] => {
-                let found =
-                    rest.windows(2).find(|pair| pair[0] == "port").and_then(|pair| pair[1].parse().ok());
-                *port = found.or(*port);
-                report.differs(place, subject, "only its port is taken");
+                let at = rest.iter().position(|word| *word == "port");
+                if let Some(word) = at.and_then(|at| line.words.get(at + 3)) {
+                    *port = Some(number("http-check connect port", word, 1..=65_535)? as u16);
+                }
+                for (_, word) in
+                    rest.iter().enumerate().filter(|&(n, _)| at.is_none_or(|at| n != at && n != at + 1))
+                {
+                    let detail = "checks connect as requests do: what is said of the server holds";
+                    report.none(place, format!("http-check connect {word}"), detail);
+                }
+                report.taken(place, subject, "the port of the check");
             }
             ["disable-on-404"] => {
                 report.none(place, subject, "say with the header degraded_header that a server works worse");

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel::router::{Action, RouteConfig, StaticResponse};
 use evenkeel_route::matching::{
@@ -37,8 +37,14 @@ pub(crate) fn read(files: &mut Files, text: &Text, _: &Options) -> Result<Conver
     } else {
         for directive in &tree {
             match directive.name.text.as_str() {
-                "http" => Reader::default().read(directive.inside(), &mut conversion)?,
-                "stream" => stream::read(directive.inside(), &mut conversion)?,
+                "http" => {
+                    directive.bare()?;
+                    Reader::default().read(directive.inside(), &mut conversion)?;
+                }
+                "stream" => {
+                    directive.bare()?;
+                    stream::read(directive.inside(), &mut conversion)?;
+                }
                 _ => proxys_own(directive, &mut conversion),
             }
         }
@@ -79,6 +85,8 @@ pub(crate) fn proxys_own(directive: &Directive, conversion: &mut Conversion) {
 pub(crate) struct Reader {
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     pub(crate) variables: Variables,
+    /// Those that a `proxy_pass` went by.
+    pub(crate) followed: BTreeSet<String>,
     /// Clusters that locations pass requests to.
     pub(crate) passed: Passed,
     proxy: Proxy,
@@ -105,7 +113,7 @@ impl Reader {
                     self.variables.insert(name, variable);
                 }
                 "split_clients" => {
-                    let (name, variable) = variables::split_clients(directive, &mut conversion.report)?;
+                    let (name, variable) = variables::split_clients(directive)?;
                     self.variables.insert(name, variable);
                 }
                 "server" => {}
@@ -119,8 +127,12 @@ impl Reader {
         for directive in block.iter().filter(|directive| directive.name.is("server")) {
             servers.push(self.server(directive, conversion)?);
         }
-        for directive in block.iter().filter(|directive| directive.name.is("map")) {
-            self.tell_map(directive, conversion);
+        for directive in block {
+            match directive.name.text.as_str() {
+                "map" => variables::tell_map(directive, &self.followed, &mut conversion.report),
+                "split_clients" => self.tell_split(directive, conversion),
+                _ => {}
+            }
         }
         listeners(&servers, conversion);
         let mut upstreams: Vec<Upstream> = self.upstreams.into_values().collect();
@@ -142,20 +154,24 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether a map chooses upstreams: only such maps are followed.
-    fn tell_map(&self, directive: &Directive, conversion: &mut Conversion) {
-        let name = directive.args.get(1).map_or("", |word| word.text.trim_start_matches('$'));
-        let chooses = matches!(self.variables.get(name), Some(Variable::Map { cases, default, .. })
-            if cases.iter().map(|(_, value)| value).chain([default]).any(|value| self.upstreams.contains_key(value)));
-        if chooses {
-            conversion.report.taken(directive.place(), directive.text(), "routes, one for each case");
+    fn tell_split(&self, directive: &Directive, conversion: &mut Conversion) {
+        let name = variables::defined(directive);
+        let Some(Variable::Split { key, .. }) =
+            self.variables.get(name).filter(|_| self.followed.contains(name))
+        else {
+            let detail = "no proxy_pass that is followed goes by it";
+            conversion.report.none(directive.place(), directive.text(), detail);
+            return;
+        };
+        let detail = "an action split with these weights, keyed: the same shares, other users in each, since nginx hashes in another way";
+        let detail = if key.is_empty() {
+            format!(
+                "{detail}; what is hashed cannot be said by one key, so requests are drawn: users do not stay"
+            )
         } else {
-            conversion.report.none(
-                directive.place(),
-                directive.text(),
-                "only maps that choose an upstream are followed",
-            );
-        }
+            detail.to_owned()
+        };
+        conversion.report.differs(directive.place(), directive.text(), detail);
     }
 
     fn server<'a>(
@@ -163,6 +179,7 @@ impl Reader {
         block: &'a Directive,
         conversion: &mut Conversion,
     ) -> Result<Server<'a>, ConvertError> {
+        block.bare()?;
         let ssl = self.ssl.within(block.inside(), &mut conversion.report)?;
         let mut server = Server {
             block,

@@ -90,6 +90,7 @@ impl Reader {
                 route.key = key;
                 route.retry = proxy.retry(servers.unwrap_or(1));
                 conversion.report.taken(place, subject, "an action split");
+                self.followed.insert(name.to_owned());
                 server.routes.push(route);
                 Ok(true)
             }
@@ -114,6 +115,7 @@ impl Reader {
                     }
                     is_first = false;
                 }
+                self.followed.insert(name.to_owned());
                 let (scheme, default) = bare(scheme, &default);
                 if default.is_empty() {
                     conversion.report.none(

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel::router::{StreamAction, StreamRouteConfig, StreamRouterConfig};
 use evenkeel_route::matching::{HostMatch, StreamRule, ValueMatch};
@@ -34,11 +34,6 @@ pub(crate) fn read(block: &[Directive], conversion: &mut Conversion) -> Result<(
             "map" => {
                 let (name, variable) = variables::map(directive, &mut conversion.report)?;
                 variables.insert(name, variable);
-                conversion.report.taken(
-                    directive.place(),
-                    directive.text(),
-                    "routes, where proxy_pass uses it",
-                );
             }
             "server" => {}
             name if Ssl::knows(name) || ToServers::knows(name) => {}
@@ -48,10 +43,14 @@ pub(crate) fn read(block: &[Directive], conversion: &mut Conversion) -> Result<(
     let ssl = Ssl::default().within(block, &mut conversion.report)?;
     let mut to_servers = ToServers::default();
     let mut passed = Passed::default();
+    let mut followed = BTreeSet::new();
     to_servers.within(block, &mut conversion.report)?;
     for directive in block.iter().filter(|directive| directive.name.is("server")) {
-        let inherited = (&ssl, &to_servers, &mut passed);
+        let inherited = (&ssl, &to_servers, &mut passed, &mut followed);
         server(directive, &mut upstreams, &variables, inherited, conversion)?;
+    }
+    for directive in block.iter().filter(|directive| directive.name.is("map")) {
+        variables::tell_map(directive, &followed, &mut conversion.report);
     }
     for upstream in upstreams.into_values() {
         add(upstream, conversion)?;
@@ -63,9 +62,10 @@ fn server(
     block: &Directive,
     upstreams: &mut BTreeMap<String, Upstream>,
     variables: &Variables,
-    (ssl, to_servers, passed): (&Ssl, &ToServers, &mut Passed),
+    (ssl, to_servers, passed, followed): (&Ssl, &ToServers, &mut Passed, &mut BTreeSet<String>),
     conversion: &mut Conversion,
 ) -> Result<(), ConvertError> {
+    block.bare()?;
     let ssl = ssl.within(block.inside(), &mut conversion.report)?;
     let mut to_servers = to_servers.clone();
     to_servers.within(block.inside(), &mut conversion.report)?;
@@ -78,9 +78,10 @@ fn server(
                 addresses.push(listen(directive, conversion)?);
             }
             "ssl_preread" => {
+                directive.only()?;
                 conversion.report.taken(place, subject, "routes look at the server name where they have one");
             }
-            "proxy_pass" => {
+            "proxy_pass" if router.routes.is_empty() => {
                 let target = &directive.only()?.text;
                 let routes = routes(target, variables);
                 let Some(routes) = routes else {
@@ -89,6 +90,7 @@ fn server(
                     conversion.report.none(place, subject, detail);
                     continue;
                 };
+                followed.extend(key::variable(target).map(str::to_owned));
                 for (sni, cluster) in routes {
                     ensure(&cluster, upstreams, directive)?;
                     let subject = (place, subject.clone());

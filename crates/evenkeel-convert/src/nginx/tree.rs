@@ -31,6 +31,16 @@ impl Directive {
         self.block.as_deref().unwrap_or_default()
     }
 
+    /// That nothing comes after its name.
+    pub(crate) fn bare(&self) -> Result<(), ConvertError> {
+        match self.args.first() {
+            None => Ok(()),
+            Some(word) => {
+                Err(ConvertError::unexpected(&word.place, self.text(), "nothing comes after its name"))
+            }
+        }
+    }
+
     /// Its only argument.
     pub(crate) fn only(&self) -> Result<&Word, ConvertError> {
         match self.args.as_slice() {

@@ -56,7 +56,7 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
         match directive.name.text.as_str() {
             "server" => lines.push(line(directive, report)?),
             "ip_hash" | "least_conn" | "hash" | "random" => (balance, rule) = method(directive, report)?,
-            "zone" => report.taken(
+            "zone" if directive.args.len() <= 2 => report.taken(
                 directive.place(),
                 directive.text(),
                 "there is nothing to share: all threads of a process use one state",
@@ -66,7 +66,7 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
                 directive.text(),
                 "connections are your client's: set the size of its pool",
             ),
-            "least_time" => {
+            "least_time" if is_least_time(directive) => {
                 report.differs(
                     directive.place(),
                     directive.text(),
@@ -146,6 +146,12 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
     check_cluster(&cluster, place)?;
     let tries = lines.iter().filter(|line| !line.down).count() as u32;
     Ok(Upstream { cluster, key: rule, tries, place: place.clone() })
+}
+
+/// `least_time header | last_byte [inflight]`
+fn is_least_time(directive: &Directive) -> bool {
+    let words: Vec<&str> = directive.args.iter().map(|word| word.text.as_str()).collect();
+    matches!(words.as_slice(), ["header" | "last_byte"] | ["header" | "last_byte", "inflight"])
 }
 
 /// Only the compatible policy counts failures.
@@ -430,7 +436,10 @@ pub(crate) fn direct(name: &str, port: u16, directive: &Directive) -> Result<Ups
         let why = format!("no upstream of this name, and {error}");
         ConvertError::value(directive.place(), "proxy_pass", name, why)
     };
-    let (address, _) = address(name, port).map_err(|error| refuse(&error))?;
+    let (address, has_port) = address(name, port).map_err(|error| refuse(&error))?;
+    if port == 0 && !has_port {
+        return Err(refuse(&"nginx refuses an address without a port here"));
+    }
     let id = EndpointId::new(address.to_string()).map_err(|error| refuse(&error))?;
     let mut cluster = ClusterConfig::new(name);
     cluster.policy = PolicyConfig::nginx();

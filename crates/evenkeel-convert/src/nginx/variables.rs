@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel::router::KeySource;
 use evenkeel_route::matching::{CookieMatch, HeaderMatch, HostMatch, HttpRule, QueryMatch, ValueMatch};
@@ -68,11 +68,22 @@ pub(crate) fn map(block: &Directive, report: &mut Report) -> Result<(String, Var
     Ok((name, Variable::Map { source: source.text.clone(), cases: exact, default }))
 }
 
+/// The variable that a `map` or `split_clients` defines, without its dollar sign.
+pub(crate) fn defined(block: &Directive) -> &str {
+    block.args.get(1).map_or("", |word| word.text.trim_start_matches('$'))
+}
+
+/// Whether a map became routes: maps are followed where a `proxy_pass` goes by them.
+pub(crate) fn tell_map(block: &Directive, followed: &BTreeSet<String>, report: &mut Report) {
+    if followed.contains(defined(block)) {
+        report.taken(block.place(), block.text(), "routes, one for each case");
+    } else {
+        report.none(block.place(), block.text(), "only maps that choose an upstream are followed");
+    }
+}
+
 /// Reads `split_clients TEXT $name { … }`.
-pub(crate) fn split_clients(
-    block: &Directive,
-    report: &mut Report,
-) -> Result<(String, Variable), ConvertError> {
+pub(crate) fn split_clients(block: &Directive) -> Result<(String, Variable), ConvertError> {
     let [source, name] = block.args.as_slice() else {
         let expected = "split_clients takes a text and a variable";
         return Err(ConvertError::unexpected(block.place(), block.text(), expected));
@@ -99,17 +110,6 @@ pub(crate) fn split_clients(
         }
     }
     let key = key_source(&source.text);
-    let detail = "an action split with these weights, keyed: the same shares, other users in each, since nginx hashes in another way";
-    match &key {
-        Some(_) => report.differs(block.place(), block.text(), detail),
-        None => report.differs(
-            block.place(),
-            block.text(),
-            format!(
-                "{detail}; what is hashed cannot be said by one key, so requests are drawn: users do not stay"
-            ),
-        ),
-    }
     let name = name.text.trim_start_matches('$').to_owned();
     Ok((name, Variable::Split { key: key.into_iter().collect(), arms }))
 }

@@ -158,6 +158,11 @@ fn haproxy_and_we_pick_alike() {
         ("whole", "balance uri whole depth 4\n    hash-type consistent crc32 avalanche"),
         ("parameter", "balance url_param id\n    hash-type consistent djb2 avalanche"),
         ("sample", "balance hash req.cook(sid)\n    hash-type consistent wt6 avalanche"),
+        ("upper", "balance hash req.hdr(x-key),upper\n    hash-type consistent"),
+        ("field", "balance hash path,field(3,/)\n    hash-type consistent"),
+        ("word", "balance hash path,word(-2,/),bytes(1)"),
+        ("words", "balance hash pathq,word(2,/?&,2)\n    hash-type consistent"),
+        ("cut", "balance hash url_param(id),bytes(1,3)"),
     ];
     for (name, _) in backends {
         source.push_str(&format!("    use_backend {name} if {{ path_beg /{name}/ }}\n"));
@@ -193,6 +198,12 @@ fn envoy_and_we_pick_alike() {
              endpoints: [{{ lb_endpoints: [{endpoints}] }}] }} }}\n"
         )
     };
+    let typed = |settings: &str| {
+        format!(
+            "load_balancing_policy: {{ policies: [{{ typed_extension_config: {{ name: x, typed_config: {{ \
+             \"@type\": type.googleapis.com/envoy.extensions.load_balancing_policies.{settings} }} }} }}] }}"
+        )
+    };
     let route = |name: &str, hash: &str| {
         format!("{{ match: {{ prefix: /{name}/ }}, route: {{ cluster: {name}, hash_policy: [{hash}] }} }}")
     };
@@ -202,19 +213,30 @@ fn envoy_and_we_pick_alike() {
          - filters:\n            - name: envoy.filters.network.http_connection_manager\n              typed_config:\n                \
          \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager\n                \
          stat_prefix: keys\n                http_filters: [{{ name: router, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}]\n                \
-         route_config: {{ virtual_hosts: [{{ name: all, domains: [\"*\"], routes: [{}, {}, {}] }}] }}\n  clusters:\n{}{}{}",
+         route_config: {{ virtual_hosts: [{{ name: all, domains: [\"*\"], routes: [{}, {}, {}, {}, {}] }}] }}\n  clusters:\n{}{}{}{}{}",
         route("ring", "{ header: { header_name: x-key } }"),
         route("maglev", "{ header: { header_name: x-key } }"),
         route("both", "{ cookie: { name: sid } }, { query_parameter: { name: id } }"),
+        route("typedring", "{ header: { header_name: x-key } }"),
+        route("typedmaglev", "{ header: { header_name: x-key } }"),
         cluster("ring", "lb_policy: RING_HASH"),
         cluster("maglev", "lb_policy: MAGLEV, maglev_lb_config: { table_size: 5003 }"),
         cluster(
             "both",
             "lb_policy: RING_HASH, ring_hash_lb_config: { minimum_ring_size: 300, hash_function: MURMUR_HASH_2 }"
         ),
+        cluster(
+            "typedring",
+            // What the old field says is not looked at.
+            &format!(
+                "lb_policy: MAGLEV, {}",
+                typed("ring_hash.v3.RingHash, minimum_ring_size: 300, hash_function: MURMUR_HASH_2")
+            )
+        ),
+        cluster("typedmaglev", &typed("maglev.v3.Maglev, table_size: 5003")),
     );
     let setup = read(Dialect::Envoy, &source, "envoy.yaml", &Options::default()).unwrap().setup;
-    assert_eq!(setup.keys.len(), 3);
+    assert_eq!(setup.keys.len(), 5);
     let _program = Program::start(Dialect::Envoy, "envoy", &source, listen);
     compare(&setup, listen);
 }

@@ -353,7 +353,7 @@ fn part_of_rule(rule: &KeyRule) -> Option<KeyPart> {
         KeyRule::UrlParam(name) => KeyPart::Query(name.clone()),
         KeyRule::Header { name, domain_only: false } => KeyPart::Header(name.clone()),
         KeyRule::Sample(part) => part.clone(),
-        KeyRule::Header { .. } | KeyRule::Envoy(_) => return None,
+        KeyRule::Header { .. } | KeyRule::Converted { .. } | KeyRule::Envoy(_) => return None,
     })
 }
 

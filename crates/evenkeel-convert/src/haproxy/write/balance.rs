@@ -6,6 +6,7 @@ use evenkeel::{ClusterConfig, PolicyConfig};
 use evenkeel_balance::compat::haproxy::{Balance, Function, HaproxyConfig, HashType, Method};
 use evenkeel_limit::LimitConfig;
 
+use super::super::sample::written;
 use super::Writer;
 use crate::key_rule::{KeyPart, KeyRule};
 use crate::report::Tells;
@@ -138,31 +139,18 @@ fn algorithm(rule: &KeyRule) -> Option<(Balance, String)> {
             let flag = if *domain_only { " use_domain_only" } else { "" };
             (Balance::Hdr, format!("hdr({name}){flag}"))
         }
-        KeyRule::Sample(part) => (Balance::Hash, format!("hash {}", sample(part)?)),
+        KeyRule::Sample(part) => (Balance::Hash, format!("hash {}", written(part, &[])?)),
+        KeyRule::Converted { of, by } => (Balance::Hash, format!("hash {}", written(of, by)?)),
         KeyRule::Text(parts) => match parts.as_slice() {
             [KeyPart::Source] => (Balance::Source, "source".to_owned()),
             [KeyPart::Target] => (Balance::Uri, "uri whole".to_owned()),
-            [part] => (Balance::Hash, format!("hash {}", sample(part)?)),
+            [part] => (Balance::Hash, format!("hash {}", written(part, &[])?)),
             _ => return None,
         },
         KeyRule::Envoy(policies) => match &policies.first()?.of {
             KeyPart::Source => (Balance::Source, "source".to_owned()),
-            part => (Balance::Hash, format!("hash {}", sample(part)?)),
+            part => (Balance::Hash, format!("hash {}", written(part, &[])?)),
         },
-    })
-}
-
-fn sample(part: &KeyPart) -> Option<String> {
-    Some(match part {
-        KeyPart::Path => "path".to_owned(),
-        KeyPart::Target => "pathq".to_owned(),
-        KeyPart::QueryString => "query".to_owned(),
-        KeyPart::Method => "method".to_owned(),
-        KeyPart::Header(name) => format!("req.hdr({name})"),
-        KeyPart::Cookie(name) => format!("req.cook({name})"),
-        KeyPart::Query(name) => format!("url_param({name})"),
-        KeyPart::Host => "req.hdr(host)".to_owned(),
-        _ => return None,
     })
 }
 
