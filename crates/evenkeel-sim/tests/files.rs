@@ -189,3 +189,11 @@ fn a_run_without_requests_says_so() {
         Some("no request arrived after the warm-up")
     );
 }
+
+#[test]
+fn the_scenario_of_the_guide_is_sound() {
+    let page = include_str!("../../../docs/simulator.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    Scenario::cases(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+}
