@@ -1,5 +1,7 @@
 //! What pages promise: links lead somewhere, programs are compiled, commands name what there is, configuration is read.
 
+#![allow(clippy::panic, reason = "helpers of tests")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,8 @@ fn read(path: &Path) -> String {
 
 /// The blocks of a page: what stands behind the three ticks, and the lines.
 fn blocks(text: &str) -> Vec<(String, String)> {
-    let (mut blocks, mut open): (Vec<(String, String)>, Option<(String, String)>) = (Vec::new(), None);
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
     for line in text.lines() {
         match (&mut open, line.strip_prefix("```")) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
