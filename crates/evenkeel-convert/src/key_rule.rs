@@ -2,7 +2,9 @@ use std::net::IpAddr;
 
 use evenkeel::Request;
 use evenkeel_balance::compat::envoy;
-use evenkeel_balance::compat::haproxy::{UriKey, domain_only, header_key, normalized_target, url_param};
+use evenkeel_balance::compat::haproxy::{
+    UriKey, domain_only, header_key, header_values, normalized_target, url_param,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::converter::Converter;
@@ -60,6 +62,8 @@ pub enum KeyPart {
     Literal(String),
     /// The first value of a header field.
     Header(String),
+    /// The last item of a header field that is a list, as HAProxy's `req.hdr`: items end at commas outside double quotes.
+    Item(String),
     /// The first query parameter of this name, not decoded.
     Query(String),
     /// The first cookie of this name.
@@ -177,16 +181,25 @@ impl EnvoyHash {
 }
 
 impl KeyPart {
-    /// As a sample of HAProxy: without a question mark there is no query, and one with nothing behind it is an empty one.
+    /// As a sample of HAProxy: without a question mark there is no query, and one with nothing behind it is an empty one; of what
+    /// follows the first question mark, parameters end at `;` and further ones too.
     fn sample(&self, request: &RequestParts<'_>) -> Option<Vec<u8>> {
-        let is_there = *self != Self::QueryString || request.target.contains(&b'?');
-        if is_there { self.of(request) } else { None }
+        match self {
+            Self::QueryString if !request.target.contains(&b'?') => None,
+            Self::Query(name) => {
+                let mut pairs = request.split().1.split(|byte| b"&;?".contains(byte));
+                let value = pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+                value.map(<[u8]>::to_vec)
+            }
+            _ => self.of(request),
+        }
     }
 
     fn of(&self, request: &RequestParts<'_>) -> Option<Vec<u8>> {
         match self {
             Self::Literal(text) => Some(text.clone().into_bytes()),
             Self::Header(name) => request.header(name).map(<[u8]>::to_vec),
+            Self::Item(name) => Some(header_values(request.header(name)?).last()?.to_vec()),
             Self::Query(name) => request.parameter(name).map(<[u8]>::to_vec),
             Self::Cookie(name) => request.cookie(name).map(<[u8]>::to_vec),
             Self::Source => request.source.map(|address| address.to_string().into_bytes()),

@@ -239,7 +239,7 @@ async fn where_nobody_gets_ready_the_time_limit_holds_and_is_their_failure() {
     let cluster = Cluster::builder("test").breaker(breaker).clock(tokio_clock()).build().unwrap();
     let services = told(&cluster, 3);
     services.iter().for_each(|service| service.be(Mood::Busy));
-    let client = balance(&cluster).retrying(&config(), Cloned, TokioTimer).unwrap();
+    let client = balance(&cluster).at_once(3).retrying(&config(), Cloned, TokioTimer).unwrap();
     let begun = Instant::now();
     assert!(matches!(client.oneshot("hello").await, Err(BalanceError::TimedOut)));
     assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());

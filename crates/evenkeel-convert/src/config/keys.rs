@@ -45,10 +45,14 @@ pub(super) fn of_routes(rule: &KeyRule) -> (Vec<KeySource>, Verdict, &'static st
 fn of_part(part: &KeyPart) -> (Vec<KeySource>, Verdict, &'static str) {
     let (key, detail) = match part {
         // A router knows the host apart from the fields.
-        KeyPart::Header(name) if name.eq_ignore_ascii_case("host") => {
+        KeyPart::Header(name) | KeyPart::Item(name) if name.eq_ignore_ascii_case("host") => {
             return (vec![KeySource::Host], Verdict::Taken, "");
         }
         KeyPart::Header(name) => return (vec![KeySource::Header(name.clone())], Verdict::Taken, ""),
+        KeyPart::Item(name) => (
+            KeySource::Header(name.clone()),
+            "the whole value of the field: other servers where it is a list",
+        ),
         KeyPart::Cookie(name) => return (vec![KeySource::Cookie(name.clone())], Verdict::Taken, ""),
         KeyPart::Query(name) => {
             (KeySource::Query(name.clone()), "decoded: other servers where it has escapes")

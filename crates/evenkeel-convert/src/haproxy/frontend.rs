@@ -371,9 +371,8 @@ fn key_sources(rule: Option<&crate::key_rule::KeyRule>) -> Option<Vec<evenkeel::
     Some(vec![match rule? {
         KeyRule::Source => KeySource::Source,
         KeyRule::UrlParam(name) | KeyRule::Sample(KeyPart::Query(name)) => KeySource::Query(name.clone()),
-        KeyRule::Header { name, domain_only: false } | KeyRule::Sample(KeyPart::Header(name)) => {
-            KeySource::Header(name.clone())
-        }
+        KeyRule::Header { name, domain_only: false }
+        | KeyRule::Sample(KeyPart::Header(name) | KeyPart::Item(name)) => KeySource::Header(name.clone()),
         KeyRule::Sample(KeyPart::Cookie(name)) => KeySource::Cookie(name.clone()),
         KeyRule::Sample(KeyPart::Path) => KeySource::Path,
         KeyRule::Uri(key) if key.len.is_none() && key.depth.is_none() && !key.is_whole => KeySource::Path,

@@ -44,7 +44,8 @@ fn fetch(sample: &str) -> Option<KeyPart> {
         ("url" | "capture.req.uri" | "pathq", None) => KeyPart::Target,
         ("query", None) => KeyPart::QueryString,
         ("method", None) => KeyPart::Method,
-        ("req.hdr" | "hdr" | "req.fhdr", Some(header)) if !header.contains(',') => KeyPart::Header(header),
+        ("req.hdr" | "hdr", Some(header)) if !header.contains(',') => KeyPart::Item(header),
+        ("req.fhdr", Some(header)) if !header.contains(',') => KeyPart::Header(header),
         ("req.cook" | "cook" | "cookie", Some(cookie)) if !cookie.is_empty() && !cookie.contains(',') => {
             KeyPart::Cookie(cookie)
         }
@@ -114,7 +115,8 @@ fn written_fetch(part: &KeyPart) -> Option<String> {
         KeyPart::Target => "pathq".to_owned(),
         KeyPart::QueryString => "query".to_owned(),
         KeyPart::Method => "method".to_owned(),
-        KeyPart::Header(name) => format!("req.hdr({name})"),
+        KeyPart::Item(name) => format!("req.hdr({name})"),
+        KeyPart::Header(name) => format!("req.fhdr({name})"),
         KeyPart::Cookie(name) => format!("req.cook({name})"),
         KeyPart::Query(name) => format!("url_param({name})"),
         KeyPart::Host => "req.hdr(host)".to_owned(),

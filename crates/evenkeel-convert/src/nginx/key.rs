@@ -50,7 +50,9 @@ pub(crate) fn written(part: &KeyPart) -> Option<String> {
     Some(match part {
         KeyPart::Literal(text) if !text.contains('$') => text.clone(),
         KeyPart::Literal(_) => return None,
-        KeyPart::Header(name) => format!("${{http_{}}}", name.replace('-', "_").to_ascii_lowercase()),
+        KeyPart::Header(name) | KeyPart::Item(name) => {
+            format!("${{http_{}}}", name.replace('-', "_").to_ascii_lowercase())
+        }
         KeyPart::Query(name) => format!("${{arg_{}}}", plain(name)?),
         KeyPart::Cookie(name) => format!("${{cookie_{}}}", plain(name)?),
         KeyPart::Source => "${remote_addr}".to_owned(),

@@ -23,8 +23,8 @@ impl Keys {
         let arguments: Vec<&str> = section.arguments.iter().map(String::as_str).collect();
         Ok(match (&section.rule, section.config.balance, arguments.as_slice()) {
             (Some(rule), ..) => {
-                let name = match rule {
-                    KeyRule::UrlParam(name) | KeyRule::Sample(KeyPart::Query(name)) => name,
+                let name = match (rule, sample(rule)) {
+                    (KeyRule::UrlParam(name), _) | (_, Some(KeyPart::Query(name))) => name,
                     _ => "key",
                 };
                 Self::Rule { rule: rule.clone(), target: Template::of(vector, name) }
@@ -60,26 +60,37 @@ impl Keys {
 
 /// What a rule makes of the request that carried this key.
 fn made(rule: &KeyRule, target: &Template, key: &[u8]) -> Result<Option<Key>, String> {
+    let sample = sample(rule);
     // A key that was recorded as a whole target needs no other.
-    let is_target = match rule {
-        KeyRule::Uri(_) => true,
-        KeyRule::Sample(KeyPart::Path | KeyPart::Target | KeyPart::QueryString) => {
+    let is_target = match (rule, sample) {
+        (KeyRule::Uri(_), _) => true,
+        (_, Some(KeyPart::Path | KeyPart::Target | KeyPart::QueryString)) => {
             key.starts_with(b"/") || key.windows(3).any(|bytes| bytes == b"://")
         }
         _ => false,
     };
     let target = if is_target { key.to_vec() } else { target.with(key) };
     let source = if *rule == KeyRule::Source { Some(address(key)?) } else { None };
-    let name = match rule {
-        KeyRule::Header { name, .. } | KeyRule::Sample(KeyPart::Header(name)) => name.as_str(),
+    let name = match (rule, sample) {
+        (KeyRule::Header { name, .. }, _) | (_, Some(KeyPart::Header(name) | KeyPart::Item(name))) => {
+            name.as_str()
+        }
         _ => "x-key",
     };
-    let cookie = match rule {
-        KeyRule::Sample(KeyPart::Cookie(name)) => [name.as_bytes(), b"=", key].concat(),
+    let cookie = match sample {
+        Some(KeyPart::Cookie(name)) => [name.as_bytes(), b"=", key].concat(),
         _ => Vec::new(),
     };
     let headers = [(name, key), ("cookie", cookie.as_slice())];
     Ok(rule.of(&RequestParts { method: "GET", target: &target, headers: &headers, source }))
+}
+
+/// What is hashed, as it is or converted.
+const fn sample(rule: &KeyRule) -> Option<&KeyPart> {
+    match rule {
+        KeyRule::Sample(part) | KeyRule::Converted { of: part, .. } => Some(part),
+        _ => None,
+    }
 }
 
 fn address(key: &[u8]) -> Result<IpAddr, String> {
