@@ -94,7 +94,8 @@ impl Exporter {
     }
 
     /// Exports what the routes of a router count, under a name of your choice. Another router of that name is replaced, and its numbers go
-    /// on. A router that is reloaded stays the same; what a route counted before its action changed is added.
+    /// on: they never fall. A router that is reloaded stays the same. A route whose action changed begins to count anew: that is noticed, and
+    /// added to what was exported before, if it has counted less by the next export than by the last one.
     ///
     /// ```
     /// use evenkeel::Cluster;

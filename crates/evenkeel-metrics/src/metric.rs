@@ -94,7 +94,7 @@ metrics! {
     TierHeldBack = Gauge "cluster_priority_held_back_ratio" "cluster.priority.held_back" "1" ["cluster", "priority", "in_subset"],
     /// The share of requests that goes elsewhere than to the first tier, 0 to 1.
     Spill = Gauge "cluster_spill_ratio" "cluster.spill" "1" ["cluster"],
-    /// The share of requests that leaves this process's own zone, 0 to 1, if it has one.
+    /// The share of requests that leaves this process's own zone, 0 to 1, if it has one and requests do not choose zones each by itself.
     CrossZone = Gauge "cluster_zone_cross_ratio" "cluster.zone.cross" "1" ["cluster"],
     /// Retries, hedges and other extra requests that went out in the window of the budget, if there is one, by kind.
     BudgetSpent = Gauge "cluster_retry_budget_spent" "cluster.retry_budget.spent" "{request}" ["cluster", "kind"],

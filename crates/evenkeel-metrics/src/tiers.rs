@@ -24,11 +24,12 @@ pub(crate) fn add(report: &ClusterReport, into: &mut Families) {
     }
     if let Some(first) = report.tiers.iter().map(|tier| tier.priority).min() {
         let others = report.tiers.iter().filter(|tier| tier.priority > first);
-        into.add(Metric::Spill, [name()], others.map(share).sum());
+        into.add(Metric::Spill, [name()], others.map(share).fold(0.0, |sum, share| sum + share));
     }
     let zones = || report.tiers.iter().flat_map(|tier| &tier.zones);
-    if zones().any(|zone| zone.is_home) {
-        let away: f64 = zones().filter(|zone| is_elsewhere(zone)).map(|zone| zone.share).sum();
+    // Where each request chooses its zone, shares do not say where requests go.
+    if report.tiers.iter().all(|tier| !tier.by_request) && zones().any(|zone| zone.is_home) {
+        let away = zones().filter(|zone| is_elsewhere(zone)).fold(0.0, |sum, zone| sum + zone.share);
         into.add(Metric::CrossZone, [name()], away);
     }
     if let Some(budget) = &report.budget {

@@ -9,9 +9,9 @@ use evenkeel::route::matching::{PathMatch, Request as HttpRequest};
 use evenkeel::route::retry::{Ending, RetryConfig};
 use evenkeel::router::{Action, Incoming, Next, RouteConfig, Router, RouterConfig, Scratch};
 use evenkeel::{
-    AdminState, BreakerConfig, CheckState, Cluster, Endpoint, FailoverConfig, FailoverMode, LatencyConfig,
-    LedgerConfig, LimitConfig, Locality, LocalityConfig, ManualClock, Outcome, OutsideSubset, Priority,
-    RandomSubsetConfig, Request, Rule, SubsetConfig, Tried, ZoneAwareConfig,
+    AdminState, BreakerConfig, CheckState, Cluster, Endpoint, FailoverConfig, FailoverMode, JointZonesConfig,
+    LatencyConfig, LedgerConfig, LimitConfig, Locality, LocalityConfig, ManualClock, Outcome, OutsideSubset,
+    Priority, RandomSubsetConfig, Request, Rule, SubsetConfig, Tried, ZoneAwareConfig,
 };
 use evenkeel_metrics::{Counters, Exporter, Families, Kind, Metric};
 
@@ -324,6 +324,29 @@ fn what_leaves_the_zone_is_told() {
     assert_eq!(away(), Some(0.0));
     cluster.endpoint(&"e1".parse().unwrap()).unwrap().set_check(CheckState::Down);
     assert_eq!(away(), Some(1.0), "{:?}", cluster.report().tiers);
+}
+
+/// Where each request chooses its zone, what zones have of the weights says nothing of where requests go.
+#[test]
+fn what_requests_choose_by_themselves_is_not_told_by_shares() {
+    let place = |zone: &str| Locality::new("r", zone, "");
+    let joint = JointZonesConfig { own: place("a"), ..JointZonesConfig::default() };
+    let cluster = Cluster::<()>::builder("users")
+        .locality(LocalityConfig::Joint(joint))
+        .latency(LatencyConfig::default())
+        .clock(ManualClock::default())
+        .build()
+        .unwrap();
+    let zones = ["a", "b", "b"].into_iter().zip(1..);
+    cluster
+        .apply(zones.map(|(zone, port)| endpoint(&format!("e{port}"), port).with_locality(place(zone))))
+        .unwrap();
+    let exporter = Exporter::default();
+    exporter.add(&cluster, &Counters::new());
+    assert_eq!(value(&exporter.families(), Metric::CrossZone, &["users"]), None);
+    assert!(cluster.report().tiers[0].by_request);
+    let spill = value(&exporter.families(), Metric::Spill, &["users"]);
+    assert_eq!(spill.map(f64::to_bits), Some(0.0_f64.to_bits()), "and no -0");
 }
 
 #[test]

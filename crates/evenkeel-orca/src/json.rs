@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::{OrcaError, OrcaReport};
 
@@ -26,6 +26,19 @@ pub(crate) fn read(value: &[u8]) -> Result<OrcaReport, OrcaError> {
     })
 }
 
+fn number_or_text<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(f64),
+        Text(String),
+    }
+    match Either::deserialize(from)? {
+        Either::Number(number) => Ok(number),
+        Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Fields {
@@ -35,6 +48,8 @@ struct Fields {
     mem_utilization: f64,
     #[serde(alias = "applicationUtilization")]
     application_utilization: f64,
+    /// 64 bits, which this form writes as text.
+    #[serde(deserialize_with = "number_or_text")]
     rps: f64,
     #[serde(alias = "rpsFractional")]
     rps_fractional: f64,

@@ -166,7 +166,18 @@ mod tests {
         assert_eq!(load("rps_fractional=5,eps=1").queries_per_second, 5.0);
         assert_eq!(load("rps_fractional=5,eps=1").errors_per_second, 1.0);
         // The field that came before `rps_fractional`, in whole queries.
-        assert_eq!(load("rps=7").queries_per_second, 7.0);
+        for value in [
+            "rps=7",
+            "rps=7,rps_fractional=0",
+            "rps_fractional=0,rps=7",
+            "rps_fractional=7,rps=3",
+            "rps=3,rps_fractional=7",
+        ] {
+            assert_eq!(load(value).queries_per_second, 7.0, "{value}");
+        }
+        for value in ["JSON {\"rps\":\"7\"}", "JSON {\"rps\":7}"] {
+            assert_eq!(OrcaReport::parse(HEADER, value.as_bytes()).unwrap().rps_fractional, 7.0);
+        }
     }
 
     #[test]

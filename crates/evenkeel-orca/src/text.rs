@@ -35,8 +35,9 @@ fn put(report: &mut OrcaReport, metric: &str, number: f64) -> Result<(), OrcaErr
         "cpu_utilization" => &mut report.cpu_utilization,
         "mem_utilization" => &mut report.mem_utilization,
         "application_utilization" => &mut report.application_utilization,
+        // Its predecessor counts where it says nothing itself, whichever comes first.
+        "rps_fractional" if number == 0.0 => return Ok(()),
         "rps_fractional" => &mut report.rps_fractional,
-        // The predecessor of `rps_fractional` counts only where that says nothing.
         "rps" if report.rps_fractional != 0.0 => return Ok(()),
         "rps" => &mut report.rps_fractional,
         "eps" => &mut report.eps,

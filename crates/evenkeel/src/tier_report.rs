@@ -24,6 +24,8 @@ pub struct TierReport {
     /// What share it could take and is not given yet, since it got worse a while ago. Others are asked before it, and it
     /// before degraded ones.
     pub held_back: f64,
+    /// Whether each request chooses its zone, so that the shares of zones do not say where requests go.
+    pub by_request: bool,
     /// Its zones, the own one first; one without a place if the cluster knows no zones.
     pub zones: Vec<ZoneReport>,
 }
@@ -65,6 +67,7 @@ pub(crate) fn of<T>(shared: &Shared<T>, snapshot: &Snapshot<T>) -> Vec<TierRepor
                 panic: rung.groups.clone().any(|group| shares.mark(group).contains(Mark::PANIC)),
                 left: state.is_left,
                 held_back: part(state.held_back),
+                by_request: plan.by_request,
                 zones: rung.groups.clone().map(|group| zone(shares, group)).collect(),
             }
         })

@@ -84,7 +84,8 @@ pub(crate) fn redraw<T>(
     let rung = &shares.rungs[shares.groups[drawn.group()].rung];
     let planner = caller.moment.control.planner.as_ref();
     let Some(choice) = planner.and_then(|planner| planner.choice.as_ref()) else { return drawn };
-    if rung.groups.len() == 1 || drawn.mark.contains(Mark::REFUSE) {
+    // Panic knows no zones: what is known of them is what is not believed.
+    if rung.groups.len() == 1 || drawn.mark.intersects(Mark::REFUSE | Mark::OPEN) {
         return drawn;
     }
     let group = match choice {
@@ -163,11 +164,7 @@ fn of_waits<T>(
         if zone.is_some_and(|zone| zone.is_home) {
             home = Some(costs.len());
         }
-        let mask = match (&tier.masks.tally, drawn.degraded) {
-            (Some(tally), _) if drawn.mark.contains(Mark::OPEN) => tally.in_panic(),
-            (_, true) => &tier.masks.degraded,
-            (_, false) => &tier.masks.preferred,
-        };
+        let mask = if drawn.degraded { &tier.masks.degraded } else { &tier.masks.preferred };
         let excluded = caller.request.tried();
         let wait = wait(&TierView { tier, mask, excluded, watch: None }, caller);
         costs.push(ZoneCost { wait, way: zone.map_or(Duration::ZERO, |zone| zone.way) });
@@ -190,13 +187,19 @@ fn wait<T>(view: &TierView<'_, T>, caller: &mut LaneCaller<'_>) -> Option<Durati
     least
 }
 
-/// What a request more would wait at an endpoint: those in flight and itself, one after the other. Nothing at one of which nothing
-/// is known, so that it gets known.
+/// What a request more would wait at an endpoint: those in flight and itself, one after the other. Nothing at an idle one of which
+/// nothing is known, so that it gets known; while somebody finds that out, others had better not wait for it.
 pub(crate) fn cost<T>(node: &Node<T>, now: Timestamp) -> Duration {
     let latency = node.live.latency().and_then(|estimate| estimate.get(now));
     let ahead = u32::try_from(node.in_flight()).unwrap_or(u32::MAX);
-    latency.unwrap_or_default().saturating_mul(ahead.saturating_add(1))
+    match latency {
+        Some(latency) => latency.saturating_mul(ahead.saturating_add(1)),
+        None => UNKNOWN.saturating_mul(ahead),
+    }
 }
+
+/// What a request may take that nobody has seen end: more than most do.
+const UNKNOWN: Duration = Duration::from_secs(1);
 
 const DRAWS: usize = 2;
 /// Places of keys among the regions have nothing to do with their places among tiers and endpoints.

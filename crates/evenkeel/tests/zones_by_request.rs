@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -175,15 +175,21 @@ fn tiers_come_first_and_retries_go_on() {
     down(&cluster, "eu", 2);
     let pick = cluster.pick(&request).unwrap();
     assert_eq!((region_of(&pick).as_str(), pick.way().priority().get()), ("us", 1));
-    // In panic, who is down is asked too, still in the client's region.
+    // In panic, who is down is asked too, wherever: panic knows no zones.
     for zone in ["us", "eu"] {
         for number in 0..4 {
             let id = format!("{zone}-1-{number}").parse().unwrap();
             let _ = cluster.endpoint(&id).unwrap().set_check(CheckState::Down);
         }
     }
-    let pick = cluster.pick(&request).unwrap();
-    assert!(pick.way().is_panic() && region_of(&pick) == "us", "{:?}", pick.way());
+    let regions: BTreeSet<String> = (0..200)
+        .map(|_| {
+            let pick = cluster.pick(&request).unwrap();
+            assert!(pick.way().is_panic(), "{:?}", pick.way());
+            region_of(&pick)
+        })
+        .collect();
+    assert_eq!(regions.len(), 2, "{regions:?}");
 }
 
 /// Who finds nobody in the region of the client goes on to the next nearest to the client, not to this process.
@@ -322,6 +328,15 @@ fn requests_stay_at_home_while_the_way_costs_more_than_waiting() {
     let said = cluster.explain(&Request::new()).to_string();
     assert!(said.contains("in eu/a") && said.contains("costs 10.0ms and 0.0ns for the way"), "{said}");
     assert!(said.contains("costs 10.0ms and 25.0ms for the way"), "{said}");
+}
+
+#[test]
+fn one_request_finds_out_what_nobody_knows() {
+    let cluster = builder(joint(&[("b", 1)])).latency(LatencyConfig::default()).build().unwrap();
+    cluster.apply(fleet(&[("eu/a", 1), ("eu/b", 1)])).unwrap();
+    learn(&cluster, &[("eu/a", 1, 10)]);
+    // While it is there, the others do not wait for what may never come.
+    assert_eq!(in_flight(&cluster, 20), [("b".to_owned(), 1), ("a".to_owned(), 19)].into());
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub async fn forward(
             return Err(Lost::Failed(cause));
         }
         if let (Err(failure), Some(fate)) = (&result, way.fate)
-            && is_for_the_client(failure.cause, fate.upload())
+            && is_for_the_client(failure.cause, fate.upload(), way.message.is_call())
         {
             return Err(Lost::Failed(Cause::ClientTimeout));
         }
@@ -142,11 +142,12 @@ pub async fn forward(
 }
 
 /// Whether it failed because the client did not go on with its body, which says nothing of the endpoint: the time was over before
-/// the client had sent all, or the endpoint has waited in vain and given up itself.
-fn is_for_the_client(cause: Cause, upload: Upload) -> bool {
+/// the client had sent all, or the endpoint has waited in vain and given up itself. A call may be quiet for as long as it likes: an
+/// endpoint that goes away meanwhile does so by itself.
+fn is_for_the_client(cause: Cause, upload: Upload, is_call: bool) -> bool {
     match (cause, upload) {
         (Cause::Timeout, Upload::WaitsForClient(_)) => true,
-        (Cause::Reset, Upload::WaitsForClient(since)) => since.elapsed() >= PATIENCE,
+        (Cause::Reset, Upload::WaitsForClient(since)) => !is_call && since.elapsed() >= PATIENCE,
         _ => false,
     }
 }
@@ -203,6 +204,8 @@ async fn hedged(
                 }
             } else if running.is_empty() {
                 return last.unwrap_or(Err(Cause::NoEndpoint)).map_err(Lost::Failed);
+            } else if let Some(Ok(answer)) = last {
+                discard(way, answer);
             }
         }
     }

@@ -15,6 +15,7 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
 use super::cause::Cause;
@@ -57,7 +58,7 @@ impl H1 {
     ///
     /// If hyper cannot begin.
     pub async fn new(stream: Stream, number: u64) -> Result<Self, Cause> {
-        let (sender, driver) = handshake(LastWords(stream)).await?;
+        let (sender, driver) = handshake(LastWords::new(stream)).await?;
         let timer = LazyTimer::new();
         Ok(Self {
             sender,
@@ -125,6 +126,10 @@ impl H1 {
             drive(driver, is_streaming, context);
             if let Poll::Ready(answer) = sending.as_mut().poll(&mut Context::from_waker(silent)) {
                 return Poll::Ready(Some(answer));
+            }
+            // Of this waker nobody hears that the budget of the task is spent.
+            if !has_budget_remaining() {
+                context.waker().wake_by_ref();
             }
             timer.poll_until(deadline.at(), context).map(|()| None)
         });

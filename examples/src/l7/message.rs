@@ -6,6 +6,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::{Method, Request, Uri};
 
+use super::grpc;
 use super::request_body::RequestBody;
 
 /// The head of a request as upstreams shall see it.
@@ -60,6 +61,11 @@ impl Outgoing {
 }
 
 impl Message {
+    /// Whether it is a call of gRPC.
+    pub fn is_call(&self) -> bool {
+        self.headers.get(header::CONTENT_TYPE).is_some_and(|kind| grpc::is_grpc(kind.as_bytes()))
+    }
+
     /// The request for a connection. The fields are copied: a kept connection may turn out to be closed.
     pub fn request(&self, body: RequestBody, is_h2: bool, is_tls: bool) -> Request<RequestBody> {
         // hyper takes a body of unknown length for none if the method is GET, and the upstream would miss it.

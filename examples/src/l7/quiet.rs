@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use tokio::task::coop::has_budget_remaining;
+
 /// Polls what sits on a [`Stream`](super::stream::Stream). What wakes while it is polled, wakes the task, as does the stream;
 /// what wakes later through anything else does not: who does that polls again.
 pub fn poll_quietly<T>(context: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
@@ -17,8 +19,8 @@ pub fn poll_quietly<T>(context: &mut Context<'_>, poll: impl FnOnce(&mut Context
     NOTES.with(|(noted, waker)| {
         noted.0.store(false, Ordering::Relaxed);
         let polled = poll(&mut Context::from_waker(waker));
-        // As hyper does that has done much and lets others go on.
-        if polled.is_pending() && noted.0.load(Ordering::Relaxed) {
+        // As hyper does that has done much and lets others go on. tokio, whose budget is spent, wakes later than here.
+        if polled.is_pending() && (noted.0.load(Ordering::Relaxed) || !has_budget_remaining()) {
             context.waker().wake_by_ref();
         }
         polled

@@ -118,8 +118,13 @@ impl Streaming {
         let frame = match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                self.fate.waits_for_client.store(true, Ordering::Relaxed);
-                let since = *self.since.get_or_insert_with(Instant::now);
+                let fate = &self.fate;
+                let since = *self.since.get_or_insert_with(|| {
+                    // The client's time begins here, not when the last part was taken.
+                    fate.has_moved();
+                    Instant::now()
+                });
+                fate.waits_for_client.store(true, Ordering::Relaxed);
                 return match self.timer.poll_until(since + self.idle, context) {
                     Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Stalled))),
                     Poll::Pending => Poll::Pending,

@@ -86,6 +86,9 @@ fn host(head: &Parts, seen: &Seen) -> Result<HeaderValue, Cause> {
             true => Ok(host.clone()),
             false => Err(Cause::BadRequest("Host is no host")),
         },
+        (Some(authority), None) if !is_host(authority.as_str().as_bytes()) => {
+            Err(Cause::BadRequest("Host is no host"))
+        }
         (Some(authority), None) => {
             HeaderValue::from_str(authority.as_str()).map_err(|_| Cause::BadRequest("Host is no host"))
         }
@@ -113,15 +116,9 @@ fn is_host(host: &[u8]) -> bool {
     is_name && is_port(port)
 }
 
-fn is_name(mut name: &[u8]) -> bool {
-    while let [byte, rest @ ..] = name {
-        name = match (byte, rest) {
-            (b'%', [high, low, rest @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
-            _ if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => rest,
-            _ => return false,
-        };
-    }
-    true
+/// Without escapes: DNS has none, and HTTP/2 could not say them here.
+fn is_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte))
 }
 
 fn is_v6(address: &[u8]) -> bool {
@@ -153,24 +150,14 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses_and_ports() {
-        for right in [
-            "",
-            "a",
-            "a:",
-            "a:80",
-            "a.example:65535",
-            "127.0.0.1:1",
-            "[::1]",
-            "[::1]:443",
-            "a_b",
-            "a%2Db",
-            "a,b",
-        ] {
+        for right in
+            ["", "a", "a:", "a:80", "a.example:65535", "127.0.0.1:1", "[::1]", "[::1]:443", "a_b", "a,b"]
+        {
             assert!(is_host(right.as_bytes()), "{right}");
         }
         for wrong in [
             "[", "[]", "]a[", "[::1", "[::1]x", "[::1]:x", "[a]", "a:b:c", "a:65536", "a:000080", "a:+1",
-            ":80", ":", "a%zz", "a%2", "a/b", "a@b", "a b", "a\"b", "a?b", "a#b", "a\\b",
+            ":80", ":", "a%zz", "a%2", "a%2Db", "a/b", "a@b", "a b", "a\"b", "a?b", "a#b", "a\\b",
         ] {
             assert!(!is_host(wrong.as_bytes()), "{wrong}");
         }

@@ -148,10 +148,14 @@ pub(crate) fn read_upstream(block: &Directive, report: &mut Report) -> Result<Up
     Ok(Upstream { cluster, key: rule, tries, place: place.clone() })
 }
 
-/// `least_time header | last_byte [inflight]`
+/// `least_time header | last_byte [inflight]`, in a stream `least_time connect | first_byte | last_byte [inflight]`
 fn is_least_time(directive: &Directive) -> bool {
     let words: Vec<&str> = directive.args.iter().map(|word| word.text.as_str()).collect();
-    matches!(words.as_slice(), ["header" | "last_byte"] | ["header" | "last_byte", "inflight"])
+    matches!(
+        words.as_slice(),
+        ["header" | "connect" | "first_byte" | "last_byte"]
+            | ["header" | "connect" | "first_byte" | "last_byte", "inflight"]
+    )
 }
 
 /// Only the compatible policy counts failures.

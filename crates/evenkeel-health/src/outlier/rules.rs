@@ -419,8 +419,8 @@ impl OutlierRules {
     /// [`OutlierConfigError`], the first setting that makes no sense.
     pub fn new(config: OutlierConfig) -> Result<Self, OutlierConfigError> {
         config.check()?;
-        // Nobody else needs a word written for each success. The decay of ejection times would like to know too, and
-        // goes by time alone without it.
+        // Nobody else needs a word written for each success: rules that count requests, and ejection times that grow, since
+        // they shrink again by requests.
         let forgets = config.ejection.growth != Growth::Fixed;
         let counts_requests = config.success_rate.is_some() || config.failure_share.is_some() || forgets;
         Ok(Self { config, counts_requests })
