@@ -339,3 +339,24 @@ fn servers_that_say_how_busy_they_are_get_what_fits() {
         (0..20).filter(|_| get(address, "/").text() == "idle").count() == 18
     });
 }
+
+/// A slow endpoint and a bad one, and a third attempt allowed, for which nobody is left.
+#[test]
+fn what_an_attempt_beside_others_answered_is_judged() {
+    let slow = Backend::new(|stream, _| {
+        std::thread::sleep(Duration::from_millis(500));
+        answer(stream, 200, &[], b"slow")
+    });
+    let bad = Backend::new(|stream, _| answer(stream, 502, &[], b"bad"));
+    let hedge = "hedge = { attempts = 3, after = { fixed = \"20ms\" } }";
+    let more = "policy = \"round_robin\"\nbreaker = { rules = [{ consecutive = { failures = 1 } }], open_for = \"1h\" }";
+    let (proxy, address) = start(&(route(hedge) + &cluster("all", &[&slow, &bad], more)));
+    let out = || {
+        let report = proxy.running().cluster("all").unwrap().report();
+        report.endpoints.iter().filter(|endpoint| !endpoint.usable).count()
+    };
+    for _ in 0..2 {
+        assert_eq!(get(address, "/").text(), "slow");
+    }
+    until("the bad one is known as such", || out() == 1);
+}
