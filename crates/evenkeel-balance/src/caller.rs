@@ -165,14 +165,16 @@ impl<R: RandomSource> Caller for Script<R> {
     }
 }
 
-/// `place` brought into a cycle of `length` places: one comparison as a rule, a division when the cycle has shrunk. For
+/// `place` brought into a cycle of `length` places: two comparisons as a rule, a division when the cycle has shrunk. For
 /// those who implement [`Caller::turn`].
 #[inline]
 #[must_use]
 pub const fn place_in(place: u32, length: u32) -> u32 {
+    // The end of a cycle is met once in each, so by a choice of values: in a short one a branch would be taken often.
+    let place = if place == length { 0 } else { place };
     if place < length {
         place
-    } else if place == length || length == 0 {
+    } else if length == 0 {
         0
     } else {
         place % length

@@ -8,6 +8,12 @@ pub trait View {
     /// The usable positions; its length is the number of endpoints.
     fn mask(&self) -> &Mask;
 
+    /// How many positions are usable, as [`Mask::usable`] says. For a view that has read the number once and keeps it.
+    #[inline(always)]
+    fn usable(&self) -> usize {
+        self.mask().usable()
+    }
+
     /// The load of a position: requests in flight, as a rule. Below the length of the mask, always.
     fn load(&self, position: usize) -> u32;
 

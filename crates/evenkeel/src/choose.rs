@@ -11,12 +11,13 @@ use crate::control::Control;
 use crate::error::{Panic, PanicAnswer, PickError, Shortage};
 use crate::factor;
 use crate::grant::Grant;
+use crate::lanes::Lane;
 use crate::live::Live;
 use crate::moment::Moment;
 use crate::node::Node;
-use crate::request::{LaneCaller, Request, Strictness};
+use crate::request::{LaneAlone, LaneCaller, Request, Strictness};
 use crate::shares::{Drawn, Mark};
-use crate::snapshot::{Plan, Snapshot, Tier, TierView};
+use crate::snapshot::{Plan, Snapshot, Tier, TierView, WholeTier};
 use crate::way::{Marks, Way};
 use crate::zone_choice;
 
@@ -79,11 +80,49 @@ pub(crate) fn choose_dry<'s, T>(
 ) -> Result<(&'s Live<T>, Way), PickError> {
     let would_admit =
         |live: &Live<T>, _: &Moment<'_>, gate: Gate| (gate.is_open(live) && live.would_admit()).then_some(());
-    let found = match first_try(snapshot, caller, would_admit, watch) {
+    let found = match first_try(snapshot, Begun::Not, caller, would_admit, watch) {
         Some(found) => found,
         None => find(snapshot, caller, would_admit, would_admit, watch)?,
     };
     Ok((&found.0.live, found.3))
+}
+
+/// How far a choice has come before anything is asked that takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// Nothing is drawn yet.
+    Not,
+    /// The policy's first draw met none that is open.
+    Missed,
+    /// It fell on this position.
+    At(usize),
+}
+
+/// The first draw in the first tier, where it falls on an endpoint that takes all of its weight. `Err` says how far it came.
+///
+/// What a pick costs where nothing is out of the ordinary, so written for registers: the address of nothing leaves it.
+///
+/// # Errors
+///
+/// How far the choice has come, for [`first_try`].
+#[inline(always)]
+pub(crate) fn at_once<'s, T>(
+    snapshot: &'s Snapshot<T>,
+    lane: &Lane,
+    request: &Request<'_>,
+) -> Result<(&'s Node<T>, &'s Tier<T>), Begun> {
+    let tier = &snapshot.first;
+    let mask = &tier.masks.preferred;
+    let usable = mask.usable();
+    if snapshot.plan.is_some() || !request.tried().is_empty() || usable == 0 {
+        return Err(Begun::Not);
+    }
+    let view = WholeTier { tier, mask, usable };
+    let position = tier.policy.first(&view, &mut LaneAlone(lane)).ok_or(Begun::Missed)?;
+    match tier.nodes.get(position) {
+        Some(node) if node.live.factor.is_full() && node.live.standing.is_usable() => Ok((node, tier)),
+        _ => Err(Begun::At(position)),
+    }
 }
 
 /// The usual case: the first draw in the first tier. Everything else is out of line, in [`find`]: also picks that go by shares, so
@@ -91,6 +130,7 @@ pub(crate) fn choose_dry<'s, T>(
 #[inline(always)]
 pub(crate) fn first_try<'s, T, A>(
     snapshot: &'s Snapshot<T>,
+    begun: Begun,
     caller: &mut LaneCaller<'_>,
     admit: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>,
     watch: Watch<'_>,
@@ -99,7 +139,7 @@ pub(crate) fn first_try<'s, T, A>(
         return None;
     }
     let tier = &snapshot.first;
-    let (node, given) = try_once(tier, &tier.masks.preferred, caller, admit, watch)?;
+    let (node, given) = try_once(tier, &tier.masks.preferred, begun, caller, admit, watch)?;
     Some((node, tier, given, tier.way))
 }
 
@@ -108,6 +148,7 @@ pub(crate) fn first_try<'s, T, A>(
 fn try_once<'s, T, A>(
     tier: &'s Tier<T>,
     mask: &Mask,
+    begun: Begun,
     caller: &mut LaneCaller<'_>,
     admit: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>,
     watch: Watch<'_>,
@@ -116,7 +157,12 @@ fn try_once<'s, T, A>(
         return None;
     }
     let view = TierView { tier, mask, excluded: caller.request.tried(), watch };
-    let node = tier.nodes.get(tier.policy.choose(&view, caller)?)?;
+    let position = match begun {
+        Begun::Not => tier.policy.choose(&view, caller)?,
+        Begun::Missed => tier.policy.again(&view, caller)?,
+        Begun::At(position) => position,
+    };
+    let node = tier.nodes.get(position)?;
     if !view.excluded.is_empty()
         && (is_among(view.excluded, node.live.token) || caller.request.avoided().contains(&tier.priority))
     {
@@ -206,7 +252,7 @@ fn try_drawn<'s, T, A>(
         true => (&tier.masks.degraded, plan.shares.groups.len()),
     };
     caller.cycle = offset + drawn.group();
-    let (node, given) = try_once(tier, mask, caller, admit, watch)?;
+    let (node, given) = try_once(tier, mask, Begun::Not, caller, admit, watch)?;
     Some((node, tier, given, tier.way.with(marks(drawn))))
 }
 

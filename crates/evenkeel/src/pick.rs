@@ -52,6 +52,22 @@ impl<T> Pick<T> {
         Self { hold, permit, slot, entry, started: Timestamp::MAX, wants, judged: false, is_plain, way }
     }
 
+    /// Of which nobody hears how it went.
+    #[inline(always)]
+    pub(crate) const fn plain(hold: Hold<T>, way: Way) -> Self {
+        Self {
+            hold,
+            permit: None,
+            slot: Token::bypass(),
+            entry: Token::bypass(),
+            started: Timestamp::MAX,
+            wants: Wants::empty(),
+            judged: false,
+            is_plain: true,
+            way,
+        }
+    }
+
     /// Has it timed from now on.
     #[inline]
     pub(crate) const fn begin(&mut self, now: Timestamp) {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use crate::choose;
+use crate::choose::{self, Begun};
 use crate::cluster::Cluster;
 use crate::control::Control;
 use crate::error::PickError;
@@ -69,18 +69,33 @@ impl<T> Picker<T> {
     /// As [`Cluster::pick`].
     #[inline(always)]
     pub fn choose(&mut self, request: &Request<'_>) -> Result<&Live<T>, PickError> {
-        let moment = Moment::new(&self.control);
         if self.control.timers.is_waited_for() {
-            self.shared.tick_if_due(&moment);
+            self.shared.tick_if_due(&Moment::new(&self.control));
         }
         let snapshot = self.cache.load();
-        let mut caller = LaneCaller::new(&self.lane, &moment, request);
-        match choose::first_try(snapshot, &mut caller, choose::is_usable, None) {
-            Some((node, ..)) => Ok(&node.live),
-            None => choose::find(snapshot, &mut caller, choose::is_usable, choose::is_usable, None)
-                .map(|(node, ..)| &*node.live),
+        match choose::at_once(snapshot, &self.lane, request) {
+            Ok((node, _)) => Ok(&node.live),
+            Err(begun) => choose_with_all(snapshot, begun, &self.control, request, &self.lane),
         }
     }
+}
+
+/// Where more is to do than one draw.
+#[inline(never)]
+fn choose_with_all<'s, T>(
+    snapshot: &'s Snapshot<T>,
+    begun: Begun,
+    control: &Control,
+    request: &Request<'_>,
+    lane: &Lane,
+) -> Result<&'s Live<T>, PickError> {
+    let moment = Moment::new(control);
+    let mut caller = LaneCaller::new(lane, &moment, request);
+    let found = match choose::first_try(snapshot, begun, &mut caller, choose::is_usable, None) {
+        Some(found) => found,
+        None => choose::find(snapshot, &mut caller, choose::is_usable, choose::is_usable, None)?,
+    };
+    Ok(&found.0.live)
 }
 
 impl<T> fmt::Debug for Picker<T> {

@@ -272,6 +272,22 @@ pub(crate) struct LaneCaller<'a> {
     pub(crate) passed_over: Option<u64>,
 }
 
+/// The lane alone, for the first draw of a request that was tried nowhere: it knows no key, no client and no time, for which
+/// [`BuiltIn::first`](evenkeel_balance::BuiltIn::first) never asks.
+pub(crate) struct LaneAlone<'a>(pub(crate) &'a Lane);
+
+impl Caller for LaneAlone<'_> {
+    #[inline(always)]
+    fn draw(&mut self) -> u64 {
+        self.0.draw()
+    }
+
+    #[inline(always)]
+    fn turn(&mut self, length: u32) -> u32 {
+        self.0.turn(0, length)
+    }
+}
+
 impl<'a> LaneCaller<'a> {
     #[inline]
     pub(crate) const fn new(lane: &'a Lane, moment: &'a Moment<'a>, request: &'a Request<'a>) -> Self {

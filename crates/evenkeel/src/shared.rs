@@ -9,7 +9,7 @@ use evenkeel_limit::Token;
 use evenkeel_types::Timestamp;
 use parking_lot::Mutex;
 
-use crate::choose;
+use crate::choose::{self, Begun};
 use crate::control::{Control, HEARD, Listener, SWEEP, TIERS, Timer};
 use crate::entry::Entry;
 use crate::error::PickError;
@@ -70,6 +70,27 @@ impl<T> Shared<T> {
         lane: &Lane,
         stripe: u32,
     ) -> Result<Pick<T>, PickError> {
+        let mut begun = Begun::Not;
+        if self.control.is_plain() && !self.control.timers.is_waited_for() {
+            match choose::at_once(snapshot, lane, request) {
+                // A policy that answers at once hears of nothing.
+                Ok((node, tier)) => return Ok(Pick::plain(tier.hold(node, stripe), tier.way)),
+                Err(so_far) => begun = so_far,
+            }
+        }
+        self.pick_with_all(snapshot, begun, request, lane, stripe)
+    }
+
+    /// One pick in which more may take part than the policy.
+    #[inline(never)]
+    fn pick_with_all(
+        &self,
+        snapshot: &Snapshot<T>,
+        begun: Begun,
+        request: &Request<'_>,
+        lane: &Lane,
+        stripe: u32,
+    ) -> Result<Pick<T>, PickError> {
         let moment = Moment::new(&self.control);
         self.tick_if_due(&moment);
         let mut entry = Entry::free(&self.control);
@@ -78,16 +99,17 @@ impl<T> Shared<T> {
         }
         let mut caller = LaneCaller::new(lane, &moment, request);
         // One place where the guard is made: a second one would have it written here and copied there.
-        let (node, tier, grant, way) = match choose::first_try(snapshot, &mut caller, choose::admit, None) {
-            Some(found) => found,
-            None => match choose::find(snapshot, &mut caller, choose::admit, choose::admit, None) {
-                Ok(found) => found,
-                Err(error) => {
-                    drop(entry);
-                    return Err(self.refuse(error));
-                }
-            },
-        };
+        let (node, tier, grant, way) =
+            match choose::first_try(snapshot, begun, &mut caller, choose::admit, None) {
+                Some(found) => found,
+                None => match choose::find(snapshot, &mut caller, choose::admit, choose::admit, None) {
+                    Ok(found) => found,
+                    Err(error) => {
+                        drop(entry);
+                        return Err(self.refuse(error));
+                    }
+                },
+            };
         Ok(self.hold(node, tier, grant, entry.go(), stripe, &moment, way))
     }
 
@@ -103,7 +125,7 @@ impl<T> Shared<T> {
         moment: &Moment<'_>,
         way: Way,
     ) -> Pick<T> {
-        let hold = if tier.striped { node.hold_striped(stripe) } else { node.hold() };
+        let hold = tier.hold(node, stripe);
         let hears = tier.wants.intersects(OF_REQUESTS);
         let mut pick = Pick::new(hold, grant, entry, tier.wants, self.control.is_plain() && !hears, way);
         if self.control.is_timed || hears {

@@ -12,7 +12,7 @@ use crate::choose::{self, Watch};
 use crate::factor::{self, FULL};
 use crate::live::Live;
 use crate::names::Names;
-use crate::node::Node;
+use crate::node::{Hold, Node};
 use crate::roster::{Level, Masks};
 use crate::shares::Shares;
 use crate::update::TierPlan;
@@ -78,6 +78,23 @@ impl<T> Tier<T> {
     pub(crate) fn is_place_of(&self, plan: &TierPlan<T>) -> bool {
         let zone = |zone: &Option<Arc<Zone>>| zone.as_ref().map(|zone| zone.name);
         self.priority == plan.priority && self.part == plan.part && zone(&self.zone) == zone(&plan.zone)
+    }
+
+    /// Counts one request at one of its nodes.
+    #[inline(always)]
+    pub(crate) fn hold(&self, node: &Node<T>, stripe: u32) -> Hold<T> {
+        if self.striped { node.hold_striped(stripe) } else { node.hold() }
+    }
+
+    /// Requests in flight at one of its nodes.
+    #[inline(always)]
+    fn load_of(&self, node: &Node<T>) -> u32 {
+        if self.has_stripes { node.in_flight() as u32 } else { node.references() }
+    }
+
+    #[inline(always)]
+    fn weight_at(&self, position: usize) -> u32 {
+        self.weights.get(position).copied().unwrap_or(0)
     }
 
     /// Whether the plan is this tier, so that its policy need not be built again.
@@ -156,6 +173,41 @@ pub(crate) struct TierView<'a, T> {
     pub(crate) watch: Watch<'a>,
 }
 
+/// The first tier as a policy sees it for a request that excludes nothing.
+pub(crate) struct WholeTier<'a, T> {
+    pub(crate) tier: &'a Tier<T>,
+    pub(crate) mask: &'a Mask,
+    /// How many the mask names, read once.
+    pub(crate) usable: usize,
+}
+
+impl<T> View for WholeTier<'_, T> {
+    #[inline(always)]
+    fn mask(&self) -> &Mask {
+        self.mask
+    }
+
+    #[inline(always)]
+    fn usable(&self) -> usize {
+        self.usable
+    }
+
+    #[inline(always)]
+    fn load(&self, position: usize) -> u32 {
+        self.tier.nodes.get(position).map_or(u32::MAX, |node| self.tier.load_of(node))
+    }
+
+    #[inline(always)]
+    fn weight(&self, position: usize) -> u32 {
+        self.tier.weight_at(position)
+    }
+
+    #[inline(always)]
+    fn admits_all(&self) -> bool {
+        true
+    }
+}
+
 impl<T> TierView<'_, T> {
     #[inline(always)]
     fn live(&self, position: usize) -> Option<&Live<T>> {
@@ -175,12 +227,12 @@ impl<T> View for TierView<'_, T> {
         if let Some(watch) = self.watch {
             note(watch, node.live.token);
         }
-        if self.tier.has_stripes { node.in_flight() as u32 } else { node.references() }
+        self.tier.load_of(node)
     }
 
     #[inline(always)]
     fn weight(&self, position: usize) -> u32 {
-        self.tier.weights.get(position).copied().unwrap_or(0)
+        self.tier.weight_at(position)
     }
 
     #[inline(always)]

@@ -89,6 +89,10 @@ pub(crate) trait Contest {
     /// What is known of an endpoint, read once.
     type Candidate: Copy;
 
+    /// Whether [`second_wins`](Self::second_wins) is true for the lesser one alone: then two that are all there are need no other
+    /// comparison.
+    const COMPARES_TWO_EXACTLY: bool = false;
+
     /// Reads what is known of a position.
     fn enter<V: View + ?Sized>(&self, view: &V, position: usize) -> Self::Candidate;
 
@@ -161,20 +165,56 @@ impl Few {
         caller: &mut C,
         contest: &T,
     ) -> Option<usize> {
-        let usable = view.mask().usable();
-        match (self.choices, &self.weighted) {
-            (Choices::Draw(2), None) if usable > 2 => choose_of_two(view, caller, contest, usable),
-            (Choices::Draw(choices), weighted) if usable > choices as usize => {
-                choose_of_some(view, caller, contest, choices, weighted.as_ref())
+        self.first(view, caller, contest).or_else(|| self.again(view, caller, contest))
+    }
+
+    /// The better of two of equal weight if both are open, and the only one if there is one.
+    #[inline(always)]
+    pub(crate) fn first<V: View + ?Sized, C: Caller + ?Sized, T: Contest>(
+        &self,
+        view: &V,
+        caller: &mut C,
+        contest: &T,
+    ) -> Option<usize> {
+        if self.choices != Choices::Draw(2) || self.weighted.is_some() {
+            return None;
+        }
+        match view.usable() {
+            0 => None,
+            1 => the_only_one(view),
+            2 if !T::COMPARES_TWO_EXACTLY => None,
+            usable => better_of_two(view, caller, contest, usable),
+        }
+    }
+
+    /// What [`first`](Self::first) leaves: others of the same choices, or fewer than there are choices.
+    #[inline(always)]
+    pub(crate) fn again<V: View + ?Sized, C: Caller + ?Sized, T: Contest>(
+        &self,
+        view: &V,
+        caller: &mut C,
+        contest: &T,
+    ) -> Option<usize> {
+        let weighted = self.weighted.as_ref();
+        match self.choices {
+            Choices::Draw(choices) if view.mask().usable() > choices as usize => {
+                choose_of_some(view, caller, contest, choices, weighted)
             }
-            (_, weighted) => choose_of_all(view, caller, contest, weighted.as_ref()),
+            _ => choose_of_all(view, caller, contest, weighted),
         }
     }
 }
 
+/// The one that is usable, if it is open: there is nothing to draw and nothing to compare.
+#[inline(always)]
+fn the_only_one<V: View + ?Sized>(view: &V) -> Option<usize> {
+    let position = view.mask().at(0);
+    view.is_open(position).then_some(position)
+}
+
 /// Two distinct ones of equal weight: the case that must cost nothing.
 #[inline(always)]
-fn choose_of_two<V: View + ?Sized, C: Caller + ?Sized, T: Contest>(
+fn better_of_two<V: View + ?Sized, C: Caller + ?Sized, T: Contest>(
     view: &V,
     caller: &mut C,
     contest: &T,
@@ -189,10 +229,7 @@ fn choose_of_two<V: View + ?Sized, C: Caller + ?Sized, T: Contest>(
         return Some(better(first as usize, second as usize));
     }
     let (first, second) = (view.mask().at(first as usize), view.mask().at(second as usize));
-    if view.is_open(first) && view.is_open(second) {
-        return Some(better(first, second));
-    }
-    choose_of_some(view, caller, contest, 2, None)
+    (view.is_open(first) && view.is_open(second)).then(|| better(first, second))
 }
 
 /// Up to `choices` distinct open ones; with exclusions or races fewer may be met, then the best of those counts.

@@ -19,18 +19,25 @@ impl Random {
     /// A position, or `None` if none is open.
     #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        let usable = view.mask().usable();
+        self.first(view, caller).or_else(|| again(view, caller))
+    }
+
+    /// One draw, if it falls on one that is open.
+    #[inline(always)]
+    pub(crate) fn first<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
+        let usable = view.usable();
         let position = scan::usable_at(view, below(scan::upper(caller.draw()), usable as u32), usable);
-        if usable > 0 && is_open_among(view, position, usable) {
-            return Some(position);
-        }
-        choose(view, caller)
+        (usable > 0 && is_open_among(view, position, usable)).then_some(position)
     }
 }
 
 /// Draws until an open position is met, then lets a scan decide.
 #[cold]
-pub(crate) fn choose<V: View + ?Sized, C: Caller + ?Sized>(view: &V, caller: &mut C) -> Option<usize> {
+pub(crate) fn again<V: View + ?Sized, C: Caller + ?Sized>(view: &V, caller: &mut C) -> Option<usize> {
     for _ in 0..scan::DRAWS {
         let usable = view.mask().usable();
         let position = scan::usable_at(view, below(scan::upper(caller.draw()), usable as u32), usable);

@@ -31,13 +31,31 @@ impl WeightedRandom {
     /// A position, or `None` if none is open.
     #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        let usable = view.mask().usable();
-        if 2 * usable >= view.mask().len() {
-            let position = self.table.at(caller.draw());
-            if usable > 0 && is_open_among(view, position, usable) {
-                return Some(position);
-            }
+        self.first(view, caller).or_else(|| self.again(view, caller))
+    }
+
+    /// One draw from the table, if it falls on one that is open, and not too many are out.
+    #[inline(always)]
+    pub(crate) fn first<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
+        let usable = view.usable();
+        if 2 * usable < view.mask().len() {
+            return None;
         }
+        let position = self.table.at(caller.draw());
+        (usable > 0 && is_open_among(view, position, usable)).then_some(position)
+    }
+
+    /// After a draw that missed.
+    #[inline(always)]
+    pub(crate) fn again<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
         again(view, caller, self.greatest, |draw| self.table.at(draw))
     }
 }

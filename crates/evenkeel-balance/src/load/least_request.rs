@@ -83,8 +83,28 @@ impl LeastRequest {
     /// A position, or `None` if none is open.
     #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
+        self.first(view, caller).or_else(|| self.again(view, caller))
+    }
+
+    /// The less loaded of two, where they are of equal weight and open.
+    #[inline(always)]
+    pub(crate) fn first<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
+        if self.bias.is_some() { None } else { self.few.first(view, caller, &LessLoaded) }
+    }
+
+    /// What [`first`](Self::first) leaves.
+    #[inline(always)]
+    pub(crate) fn again<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
         match &self.bias {
-            None => self.few.choose(view, caller, &LessLoaded),
+            None => self.few.again(view, caller, &LessLoaded),
             Some(bias) => self.choose_biased(view, caller, bias),
         }
     }
@@ -163,6 +183,8 @@ struct Candidate {
 
 impl Contest for LessLoaded {
     type Candidate = Candidate;
+
+    const COMPARES_TWO_EXACTLY: bool = true;
 
     #[inline]
     fn enter<V: View + ?Sized>(&self, view: &V, position: usize) -> Candidate {

@@ -32,8 +32,18 @@ impl Cycle {
         view: &V,
         caller: &mut C,
     ) -> Option<usize> {
+        self.first(view, caller).or_else(|| self.again(view, caller))
+    }
+
+    /// The caller's next entry, if it is open.
+    #[inline(always)]
+    pub(super) fn first<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
         let place = caller.turn(self.entries.len() as u32);
-        self.choose_at(place as usize, view, caller)
+        self.open_at(place as usize, view)
     }
 
     /// The entry at a place, or a weighted draw if that one is not open.
@@ -44,11 +54,22 @@ impl Cycle {
         view: &V,
         caller: &mut C,
     ) -> Option<usize> {
-        if let Some(&position) = self.entries.get(place)
-            && view.is_open(position as usize)
-        {
-            return Some(position as usize);
-        }
+        self.open_at(place, view).or_else(|| self.again(view, caller))
+    }
+
+    #[inline(always)]
+    fn open_at<V: View + ?Sized>(&self, place: usize, view: &V) -> Option<usize> {
+        let position = *self.entries.get(place)? as usize;
+        view.is_open(position).then_some(position)
+    }
+
+    /// A weighted draw instead of an entry that is not open.
+    #[inline(always)]
+    pub(super) fn again<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
         weighted_random::again(view, caller, self.greatest, |draw| self.at(draw))
     }
 

@@ -22,12 +22,19 @@ impl RoundRobin {
     /// The next position, or `None` if none is open.
     #[inline(always)]
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
-        let usable = view.mask().usable();
+        self.first(view, caller).or_else(|| random::again(view, caller))
+    }
+
+    /// The caller's turn, if it falls on one that is open.
+    #[inline(always)]
+    pub(crate) fn first<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
+        let usable = view.usable();
         let position = scan::usable_at(view, caller.turn(usable as u32), usable);
-        if usable > 0 && is_open_among(view, position, usable) {
-            return Some(position);
-        }
-        random::choose(view, caller)
+        (usable > 0 && is_open_among(view, position, usable)).then_some(position)
     }
 }
 

@@ -49,6 +49,26 @@ impl SmoothWeightedRoundRobin {
     pub fn choose<V: View + ?Sized, C: Caller + ?Sized>(&self, view: &V, caller: &mut C) -> Option<usize> {
         self.cycle.choose(view, caller)
     }
+
+    /// The caller's next entry, if it is open.
+    #[inline(always)]
+    pub(crate) fn first<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
+        self.cycle.first(view, caller)
+    }
+
+    /// After an entry that is not open: a weighted draw.
+    #[inline(always)]
+    pub(crate) fn again<V: View + ?Sized, C: Caller + ?Sized>(
+        &self,
+        view: &V,
+        caller: &mut C,
+    ) -> Option<usize> {
+        self.cycle.again(view, caller)
+    }
 }
 
 /// Who shares the place in the cycle.
