@@ -94,41 +94,79 @@ pub(crate) enum Begun {
     Not,
     /// The policy's first draw met none that is open.
     Missed,
-    /// It fell on this position.
+    /// It fell on this position, which takes less than its weight for the moment or must be looked at for another reason.
     At(usize),
+    /// It fell on an endpoint that was asked, and refused.
+    Refused,
 }
 
-/// The first draw in the first tier, where it falls on an endpoint that takes all of its weight. `Err` says how far it came.
-///
-/// What a pick costs where nothing is out of the ordinary, so written for registers: the address of nothing leaves it.
+/// The first draw in the first tier, where it falls on an endpoint that takes all of its weight; where tiers and zones get shares, there
+/// is none. It need not be asked for its own word any more.
 ///
 /// # Errors
 ///
-/// How far the choice has come, for [`first_try`].
+/// How far the choice has come, for [`find_from`].
 #[inline(always)]
 pub(crate) fn at_once<'s, T>(
     snapshot: &'s Snapshot<T>,
     lane: &Lane,
     request: &Request<'_>,
 ) -> Result<(&'s Node<T>, &'s Tier<T>), Begun> {
+    if snapshot.plan.is_some() {
+        return Err(Begun::Not);
+    }
     let tier = &snapshot.first;
-    let mask = &tier.masks.preferred;
+    let node = draw_in(tier, &tier.masks.preferred, 0, lane, request)?;
+    Ok((node, tier))
+}
+
+/// What a choice costs where nothing is out of the ordinary, so written for registers: the address of nothing leaves it.
+#[inline(always)]
+fn draw_in<'s, T>(
+    tier: &'s Tier<T>,
+    mask: &Mask,
+    cycle: usize,
+    lane: &Lane,
+    request: &Request<'_>,
+) -> Result<&'s Node<T>, Begun> {
     let usable = mask.usable();
-    if snapshot.plan.is_some() || !request.tried().is_empty() || usable == 0 {
+    if usable == 0 || !request.tried().is_empty() {
         return Err(Begun::Not);
     }
     let view = WholeTier { tier, mask, usable };
-    let position = tier.policy.first(&view, &mut LaneAlone(lane)).ok_or(Begun::Missed)?;
+    let position = tier.policy.first(&view, &mut LaneAlone { lane, cycle }).ok_or(Begun::Missed)?;
     match tier.nodes.get(position) {
-        Some(node) if node.live.factor.is_full() && node.live.standing.is_usable() => Ok((node, tier)),
+        Some(node) if node.live.factor.is_full() && node.live.standing.is_usable() => Ok(node),
         _ => Err(Begun::At(position)),
+    }
+}
+
+/// A choice from where [`at_once`] ended: the rest of the first try, and then all that [`find`] does. `ask` and `admit` are the same.
+///
+/// # Errors
+///
+/// [`PickError`], with the numbers.
+#[inline(never)]
+pub(crate) fn find_from<'s, T, A>(
+    snapshot: &'s Snapshot<T>,
+    begun: Begun,
+    lane: &Lane,
+    request: &Request<'_>,
+    moment: &Moment<'_>,
+    ask: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A> + Copy,
+    admit: Admit<T, A>,
+) -> Result<Found<'s, T, A>, PickError> {
+    let mut caller = LaneCaller::new(lane, moment, request);
+    match first_try(snapshot, begun, &mut caller, ask, None) {
+        Some(found) => Ok(found),
+        None => find(snapshot, &mut caller, ask, admit, None),
     }
 }
 
 /// The usual case: the first draw in the first tier. Everything else is out of line, in [`find`]: also picks that go by shares, so
 /// that those which do not pay one branch for them.
 #[inline(always)]
-pub(crate) fn first_try<'s, T, A>(
+fn first_try<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     begun: Begun,
     caller: &mut LaneCaller<'_>,
@@ -156,11 +194,33 @@ fn try_once<'s, T, A>(
     if mask.usable() == 0 {
         return None;
     }
+    let begun = match begun {
+        Begun::Not if watch.is_none() => match draw_in(tier, mask, caller.cycle, caller.lane, caller.request)
+        {
+            Ok(node) => return admit(&node.live, caller.moment, Gate::Usable).map(|given| (node, given)),
+            Err(begun) => begun,
+        },
+        begun => begun,
+    };
+    let node = go_on(tier, mask, begun, caller, watch)?;
+    admit(&node.live, caller.moment, Gate::Usable).map(|given| (node, given))
+}
+
+/// The choice from where the first draw ended: the endpoint that is to be asked.
+#[inline]
+fn go_on<'s, T>(
+    tier: &'s Tier<T>,
+    mask: &Mask,
+    begun: Begun,
+    caller: &mut LaneCaller<'_>,
+    watch: Watch<'_>,
+) -> Option<&'s Node<T>> {
     let view = TierView { tier, mask, excluded: caller.request.tried(), watch };
     let position = match begun {
         Begun::Not => tier.policy.choose(&view, caller)?,
         Begun::Missed => tier.policy.again(&view, caller)?,
         Begun::At(position) => position,
+        Begun::Refused => return None,
     };
     let node = tier.nodes.get(position)?;
     if !view.excluded.is_empty()
@@ -171,7 +231,7 @@ fn try_once<'s, T, A>(
     if !node.live.factor.is_full() && !takes_first(tier, &node.live, caller) {
         return None;
     }
-    admit(&node.live, caller.moment, Gate::Usable).map(|given| (&**node, given))
+    Some(node)
 }
 
 /// What a pick tells of where it was sent.
@@ -208,8 +268,8 @@ pub(crate) fn is_among(tokens: &[u64], token: u64) -> bool {
 /// # Errors
 ///
 /// [`PickError`], with the numbers.
-#[inline(never)]
-pub(crate) fn find<'s, T, A>(
+#[inline(always)]
+fn find<'s, T, A>(
     snapshot: &'s Snapshot<T>,
     caller: &mut LaneCaller<'_>,
     ask: impl Fn(&Live<T>, &Moment<'_>, Gate) -> Option<A>,

@@ -12,7 +12,7 @@ use crate::lanes::Lane;
 use crate::live::Live;
 use crate::moment::Moment;
 use crate::pick::Pick;
-use crate::request::{LaneCaller, Request};
+use crate::request::Request;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::sync::Cached;
@@ -90,11 +90,8 @@ fn choose_with_all<'s, T>(
     lane: &Lane,
 ) -> Result<&'s Live<T>, PickError> {
     let moment = Moment::new(control);
-    let mut caller = LaneCaller::new(lane, &moment, request);
-    let found = match choose::first_try(snapshot, begun, &mut caller, choose::is_usable, None) {
-        Some(found) => found,
-        None => choose::find(snapshot, &mut caller, choose::is_usable, choose::is_usable, None)?,
-    };
+    let (ask, admit) = (choose::is_usable, choose::is_usable);
+    let found = choose::find_from(snapshot, begun, lane, request, &moment, ask, admit)?;
     Ok(&found.0.live)
 }
 

@@ -274,17 +274,20 @@ pub(crate) struct LaneCaller<'a> {
 
 /// The lane alone, for the first draw of a request that was tried nowhere: it knows no key, no client and no time, for which
 /// [`BuiltIn::first`](evenkeel_balance::BuiltIn::first) never asks.
-pub(crate) struct LaneAlone<'a>(pub(crate) &'a Lane);
+pub(crate) struct LaneAlone<'a> {
+    pub(crate) lane: &'a Lane,
+    pub(crate) cycle: usize,
+}
 
 impl Caller for LaneAlone<'_> {
     #[inline(always)]
     fn draw(&mut self) -> u64 {
-        self.0.draw()
+        self.lane.draw()
     }
 
     #[inline(always)]
     fn turn(&mut self, length: u32) -> u32 {
-        self.0.turn(0, length)
+        self.lane.turn(self.cycle, length)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::node::Node;
 use crate::outliers::{self, Verdict};
 use crate::pick::Pick;
 use crate::planner::TierNews;
-use crate::request::{LaneCaller, Request};
+use crate::request::Request;
 use crate::shares::Shares;
 use crate::snapshot::{Snapshot, Tier};
 use crate::sync::Swap;
@@ -97,19 +97,28 @@ impl<T> Shared<T> {
         if !self.control.is_plain() && self.control.guards_entry() {
             self.enter(request, &moment, &mut entry)?;
         }
-        let mut caller = LaneCaller::new(lane, &moment, request);
+        let begun = match begun {
+            Begun::Not => choose::at_once(snapshot, lane, request),
+            begun => Err(begun),
+        };
+        let found = begun.and_then(|(node, tier)| {
+            let grant = node.live.admit(&moment).ok_or(Begun::Refused)?;
+            Ok((node, tier, grant, tier.way))
+        });
         // One place where the guard is made: a second one would have it written here and copied there.
-        let (node, tier, grant, way) =
-            match choose::first_try(snapshot, begun, &mut caller, choose::admit, None) {
-                Some(found) => found,
-                None => match choose::find(snapshot, &mut caller, choose::admit, choose::admit, None) {
+        let (node, tier, grant, way) = match found {
+            Ok(found) => found,
+            Err(begun) => {
+                let (ask, admit) = (choose::admit, choose::admit);
+                match choose::find_from(snapshot, begun, lane, request, &moment, ask, admit) {
                     Ok(found) => found,
                     Err(error) => {
                         drop(entry);
                         return Err(self.refuse(error));
                     }
-                },
-            };
+                }
+            }
+        };
         Ok(self.hold(node, tier, grant, entry.go(), stripe, &moment, way))
     }
 
